@@ -1,0 +1,2 @@
+//! The plugin author's tool.
+fn main() {}

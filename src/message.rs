@@ -1,0 +1,333 @@
+//! The version-neutral form of a request and a response: heads, fields, bodies.
+//!
+//! Codecs (HTTP/1 today) translate bytes to these types and back; everything between them
+//! (exchange, routing, plugins, relay) knows only these. Framing fields (Content-Length,
+//! Transfer-Encoding) and hop-by-hop fields never stand in [`Fields`]: the codec that reads a head
+//! turns them into a [`BodyLength`] and connection state, the codec that writes one makes its own.
+//!
+//! Everything here is reused from one exchange to the next (`clear` keeps the capacity), so a
+//! warmed-up worker parses a head without an allocation.
+
+use std::ops::Range;
+
+/// A request method. The registered ones are a byte; any other token is kept as it came.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Method {
+    /// GET
+    #[default]
+    Get,
+    /// HEAD: its response has no body whatever its head says (RFC 9110 section 9.3.2).
+    Head,
+    /// POST
+    Post,
+    /// PUT
+    Put,
+    /// DELETE
+    Delete,
+    /// OPTIONS
+    Options,
+    /// PATCH
+    Patch,
+    /// TRACE
+    Trace,
+    /// CONNECT: never proxied; the exchange answers 501.
+    Connect,
+    /// Any other token.
+    Other(Box<str>),
+}
+
+impl Method {
+    /// The method that this token names; `None` if it is not a token (RFC 9110 section 5.6.2).
+    pub fn from_bytes(token: &[u8]) -> Option<Self> {
+        Some(match token {
+            b"GET" => Self::Get,
+            b"HEAD" => Self::Head,
+            b"POST" => Self::Post,
+            b"PUT" => Self::Put,
+            b"DELETE" => Self::Delete,
+            b"OPTIONS" => Self::Options,
+            b"PATCH" => Self::Patch,
+            b"TRACE" => Self::Trace,
+            b"CONNECT" => Self::Connect,
+            other if is_token(other) => Self::Other(std::str::from_utf8(other).ok()?.into()),
+            _ => return None,
+        })
+    }
+
+    /// The method as it stands in a request line.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Delete => "DELETE",
+            Self::Options => "OPTIONS",
+            Self::Patch => "PATCH",
+            Self::Trace => "TRACE",
+            Self::Connect => "CONNECT",
+            Self::Other(token) => token,
+        }
+    }
+
+    /// Whether sending the request twice has the effect of sending it once (RFC 9110 section
+    /// 9.2.2). An unknown method is taken not to be.
+    pub fn is_idempotent(&self) -> bool {
+        match self {
+            Self::Get | Self::Head | Self::Put | Self::Delete | Self::Options | Self::Trace => true,
+            Self::Post | Self::Patch | Self::Connect | Self::Other(_) => false,
+        }
+    }
+}
+
+/// Whether `bytes` is a `token` of RFC 9110 section 5.6.2.
+pub fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|&byte| is_token_byte(byte))
+}
+
+/// Whether `byte` may stand in a token: a field name, a method.
+pub fn is_token_byte(byte: u8) -> bool {
+    matches!(byte, b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.'
+        | b'^' | b'_' | b'`' | b'|' | b'~' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z')
+}
+
+/// Whether `bytes` may stand as a field value: no CTL but HTAB, no surrounding white space (RFC
+/// 9110 section 5.5). Bytes over 0x7F are allowed as they are (obs-text).
+pub fn is_field_value(bytes: &[u8]) -> bool {
+    let edge = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    !edge(bytes.first())
+        && !edge(bytes.last())
+        && bytes
+            .iter()
+            .all(|&byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f))
+}
+
+/// Where one field's name and value stand in the bytes of its [`Fields`].
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    name: u32,
+    value: u32,
+    end: u32,
+}
+
+/// The fields of a head (or trailers), in their order, names in the sender's spelling. Several
+/// fields of one name stay several.
+///
+/// Invariant: every name is a token, every value passes [`is_field_value`]; whoever pushes has
+/// checked it (the parser by parsing, the plugin ABI by asking), so that no encoder has to.
+#[derive(Debug, Clone, Default)]
+pub struct Fields {
+    bytes: Vec<u8>,
+    places: Vec<Place>,
+}
+
+impl Fields {
+    /// No fields.
+    pub const fn new() -> Self {
+        Self {
+            bytes: Vec::new(),
+            places: Vec::new(),
+        }
+    }
+
+    /// Forgets all fields, keeps the memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.places.clear();
+    }
+
+    /// How many fields there are.
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether there is no field.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Appends a field. The caller has checked name and value (see the type's invariant).
+    pub fn push(&mut self, name: &[u8], value: &[u8]) {
+        debug_assert!(is_token(name) && is_field_value(value));
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(name);
+        self.bytes.extend_from_slice(value);
+        // u32: a head is bounded by limits::HEAD_BYTES_MAX and what plugins may add to it.
+        self.places.push(Place {
+            name: start as u32,
+            value: (start + name.len()) as u32,
+            end: self.bytes.len() as u32,
+        });
+    }
+
+    /// All fields, as `(name, value)`.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.places
+            .iter()
+            .map(|place| (self.name_of(*place), self.value_of(*place)))
+    }
+
+    /// The first value of the field `name` (any letter case).
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.get_all(name).next()
+    }
+
+    /// All values of the field `name` (any letter case), in order.
+    pub fn get_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.iter()
+            .filter(move |(have, _)| have.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| value)
+    }
+
+    /// Whether there is a field `name` (any letter case).
+    pub fn contains(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// Takes every field `name` (any letter case) out.
+    pub fn remove(&mut self, name: &[u8]) {
+        let bytes = &self.bytes;
+        self.places.retain(|place| {
+            !bytes[place.name as usize..place.value as usize].eq_ignore_ascii_case(name)
+        });
+    }
+
+    /// Makes `value` the only value of the field `name`.
+    pub fn set(&mut self, name: &[u8], value: &[u8]) {
+        self.remove(name);
+        self.push(name, value);
+    }
+
+    /// Keeps only the fields for which `keep(name, value)` says so.
+    pub fn retain(&mut self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
+        let bytes = &self.bytes;
+        let part = |range: Range<u32>| &bytes[range.start as usize..range.end as usize];
+        self.places
+            .retain(|place| keep(part(place.name..place.value), part(place.value..place.end)));
+    }
+
+    fn name_of(&self, place: Place) -> &[u8] {
+        &self.bytes[place.name as usize..place.value as usize]
+    }
+
+    fn value_of(&self, place: Place) -> &[u8] {
+        &self.bytes[place.value as usize..place.end as usize]
+    }
+}
+
+/// What a head says of the body that follows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BodyLength {
+    /// There is no body.
+    #[default]
+    Empty,
+    /// Exactly so many bytes (never 0: that is `Empty`, unless a `Content-Length: 0` must be said).
+    Known(u64),
+    /// Ends by itself: HTTP/1 chunks, the end of an HTTP/1.0 connection, an HTTP/2 END_STREAM.
+    Unknown,
+}
+
+/// The head of a request.
+#[derive(Debug, Clone, Default)]
+pub struct RequestHead {
+    /// The method.
+    pub method: Method,
+    /// Host and port as the client named them: of the absolute-form target, else of `Host`. Empty
+    /// for an HTTP/1.0 request without either.
+    pub authority: String,
+    /// The path: as received until the exchange has normalised it, normalised from then on.
+    pub path: String,
+    /// The query with its leading `?`, as received; empty if the target has no `?`.
+    pub query: String,
+    /// The end-to-end fields, `Host` not among them.
+    pub fields: Fields,
+    /// What body follows.
+    pub body: BodyLength,
+}
+
+impl RequestHead {
+    /// Forgets everything, keeps the memory.
+    pub fn clear(&mut self) {
+        self.method = Method::Get;
+        self.authority.clear();
+        self.path.clear();
+        self.query.clear();
+        self.fields.clear();
+        self.body = BodyLength::Empty;
+    }
+}
+
+/// The head of a response.
+#[derive(Debug, Clone, Default)]
+pub struct ResponseHead {
+    /// The status code, 200 to 599 once an exchange sees it (1xx stay in the codec).
+    pub status: u16,
+    /// The end-to-end fields.
+    pub fields: Fields,
+    /// What body follows.
+    pub body: BodyLength,
+}
+
+impl ResponseHead {
+    /// Forgets everything, keeps the memory.
+    pub fn clear(&mut self) {
+        self.status = 0;
+        self.fields.clear();
+        self.body = BodyLength::Empty;
+    }
+}
+
+/// A response that the gateway makes itself: an error, a plugin's verdict, the echo.
+#[derive(Debug, Clone, Default)]
+pub struct LocalResponse {
+    /// The status code.
+    pub status: u16,
+    /// The fields, `Content-Type` among them where there is a body.
+    pub fields: Fields,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_keep_order_spelling_and_several_values() {
+        let mut fields = Fields::new();
+        fields.push(b"X-One", b"1");
+        fields.push(b"Set-Cookie", b"a");
+        fields.push(b"set-cookie", b"b");
+        assert_eq!(
+            fields.get_all("SET-COOKIE").collect::<Vec<_>>(),
+            [b"a", b"b"]
+        );
+        assert_eq!(fields.iter().next(), Some((&b"X-One"[..], &b"1"[..])));
+        fields.set(b"set-cookie", b"c");
+        assert_eq!(fields.len(), 2);
+        assert_eq!(fields.get("Set-Cookie"), Some(&b"c"[..]));
+        fields.remove(b"x-ONE");
+        assert!(!fields.contains("x-one"));
+    }
+
+    #[test]
+    fn field_values_hold_no_control_bytes_and_no_white_space_at_their_ends() {
+        for bad in [&b"a\r\nb"[..], b"a\nb", b"a\0b", b" a", b"a\t", b"\x7f"] {
+            assert!(!is_field_value(bad), "{bad:?}");
+        }
+        for good in [&b""[..], b"a b", b"a\tb", b"caf\xe9"] {
+            assert!(is_field_value(good), "{good:?}");
+        }
+    }
+
+    #[test]
+    fn methods_are_tokens() {
+        assert_eq!(Method::from_bytes(b"GET"), Some(Method::Get));
+        assert_eq!(
+            Method::from_bytes(b"PURGE"),
+            Some(Method::Other("PURGE".into()))
+        );
+        assert_eq!(Method::from_bytes(b"GE T"), None);
+        assert_eq!(Method::from_bytes(b""), None);
+    }
+}
