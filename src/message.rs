@@ -168,8 +168,10 @@ impl Fields {
     }
 
     /// The first value of the field `name` (any letter case).
-    pub fn get(&self, name: &str) -> Option<&[u8]> {
-        self.get_all(name).next()
+    pub fn get<'a>(&'a self, name: &str) -> Option<&'a [u8]> {
+        self.iter()
+            .find(|(have, _)| have.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| value)
     }
 
     /// All values of the field `name` (any letter case), in order.

@@ -1,0 +1,193 @@
+//! What can go wrong in one exchange, as values: a kind, and from it the status, the words for the
+//! client, the label for metrics and whether another try is allowed. One match each.
+//!
+//! Data plane only: `Copy`, no allocation. The control plane reports with its own error types.
+
+use std::fmt;
+
+/// Whose fault an error is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The client sent what cannot be served, or went away.
+    Downstream,
+    /// The origin failed or misbehaved.
+    Upstream,
+    /// The gateway has no way to serve the request.
+    Gateway,
+}
+
+/// Why an exchange failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Error {
+    /// A request head that RFC 9112 forbids or that two readers could read differently.
+    BadRequest(&'static str),
+    /// A transfer coding that is not `chunked`.
+    UnsupportedCoding,
+    /// A method that a gateway does not proxy (CONNECT).
+    UnsupportedMethod,
+    /// An HTTP version that is neither 1.0 nor 1.1.
+    UnsupportedVersion,
+    /// An `Expect` other than `100-continue`.
+    UnsupportedExpectation,
+    /// The request target is over `limits.uriBytesMax`.
+    UriTooLong,
+    /// The request head is over `limits.headBytesMax` or `limits.headFieldsMax`.
+    HeadTooLarge,
+    /// The request body is over `limits.bodyBytesMax`, or `limits.pluginBodyBytesMax` if collected.
+    BodyTooLarge,
+    /// The framing of the request body is broken.
+    BadRequestBody(&'static str),
+    /// The request head did not arrive within `timeouts.head`.
+    HeadTimeout,
+    /// No byte of the request body arrived within `timeouts.body`.
+    BodyTimeout,
+    /// The client closed or reset its connection, or stopped reading.
+    DownstreamGone,
+    /// No service matches the path.
+    NoRoute,
+    /// The service has no endpoint to send to.
+    NoEndpoint,
+    /// No connection to the endpoint: refused, unreachable.
+    ConnectFailed,
+    /// No connection to the endpoint within `timeouts.connect`.
+    ConnectTimeout,
+    /// The origin closed or reset the connection before its response was whole.
+    UpstreamGone,
+    /// The origin closed a connection that had been idle, before the first byte of its response:
+    /// the request has most likely not been seen.
+    UpstreamStale,
+    /// The origin's response head is malformed, too large or ambiguous.
+    BadResponse(&'static str),
+    /// The framing of the response body is broken.
+    BadResponseBody(&'static str),
+    /// The response body is over what may be collected for plugins.
+    ResponseTooLarge,
+    /// The origin did not answer within `timeouts.firstByte` or the service's `timeout`.
+    UpstreamTimeout,
+}
+
+impl Error {
+    /// Whose fault it is.
+    pub fn side(self) -> Side {
+        match self {
+            Self::BadRequest(_)
+            | Self::UnsupportedCoding
+            | Self::UnsupportedMethod
+            | Self::UnsupportedVersion
+            | Self::UnsupportedExpectation
+            | Self::UriTooLong
+            | Self::HeadTooLarge
+            | Self::BodyTooLarge
+            | Self::BadRequestBody(_)
+            | Self::HeadTimeout
+            | Self::BodyTimeout
+            | Self::DownstreamGone => Side::Downstream,
+            Self::NoRoute | Self::NoEndpoint => Side::Gateway,
+            Self::ConnectFailed
+            | Self::ConnectTimeout
+            | Self::UpstreamGone
+            | Self::UpstreamStale
+            | Self::BadResponse(_)
+            | Self::BadResponseBody(_)
+            | Self::ResponseTooLarge
+            | Self::UpstreamTimeout => Side::Upstream,
+        }
+    }
+
+    /// The status that tells the client (RFC 9110 section 15).
+    pub fn status(self) -> u16 {
+        match self {
+            Self::BadRequest(_) | Self::BadRequestBody(_) | Self::DownstreamGone => 400,
+            Self::NoRoute => 404,
+            Self::HeadTimeout | Self::BodyTimeout => 408,
+            Self::BodyTooLarge => 413,
+            Self::UriTooLong => 414,
+            Self::UnsupportedExpectation => 417,
+            Self::HeadTooLarge => 431,
+            Self::UnsupportedCoding | Self::UnsupportedMethod => 501,
+            Self::ConnectFailed
+            | Self::UpstreamGone
+            | Self::UpstreamStale
+            | Self::BadResponse(_)
+            | Self::BadResponseBody(_)
+            | Self::ResponseTooLarge => 502,
+            Self::NoEndpoint => 503,
+            Self::ConnectTimeout | Self::UpstreamTimeout => 504,
+            Self::UnsupportedVersion => 505,
+        }
+    }
+
+    /// A short closed-set label: metrics, access log.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::BadRequest(_) => "bad_request",
+            Self::UnsupportedCoding => "unsupported_coding",
+            Self::UnsupportedMethod => "unsupported_method",
+            Self::UnsupportedVersion => "unsupported_version",
+            Self::UnsupportedExpectation => "unsupported_expectation",
+            Self::UriTooLong => "uri_too_long",
+            Self::HeadTooLarge => "head_too_large",
+            Self::BodyTooLarge => "body_too_large",
+            Self::BadRequestBody(_) => "bad_request_body",
+            Self::HeadTimeout => "head_timeout",
+            Self::BodyTimeout => "body_timeout",
+            Self::DownstreamGone => "downstream_gone",
+            Self::NoRoute => "no_route",
+            Self::NoEndpoint => "no_endpoint",
+            Self::ConnectFailed => "connect_failed",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::UpstreamGone => "upstream_gone",
+            Self::UpstreamStale => "upstream_stale",
+            Self::BadResponse(_) => "bad_response",
+            Self::BadResponseBody(_) => "bad_response_body",
+            Self::ResponseTooLarge => "response_too_large",
+            Self::UpstreamTimeout => "upstream_timeout",
+        }
+    }
+
+    /// Whether the same request may be sent again on another connection: only where the origin
+    /// cannot have answered (the caller asks whether the request is idempotent and repeatable).
+    pub fn is_retryable(self) -> bool {
+        matches!(self, Self::UpstreamStale)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::BadRequest(reason)
+            | Self::BadRequestBody(reason)
+            | Self::BadResponse(reason)
+            | Self::BadResponseBody(reason) => reason,
+            Self::UnsupportedCoding => "transfer coding is not supported, only chunked is",
+            Self::UnsupportedMethod => "method CONNECT is not supported by this gateway",
+            Self::UnsupportedVersion => "HTTP version is not supported, 1.0 and 1.1 are",
+            Self::UnsupportedExpectation => "expectation is not supported, only 100-continue is",
+            Self::UriTooLong => "request target is longer than server.limits.uriBytesMax",
+            Self::HeadTooLarge => {
+                "request head is over server.limits.headBytesMax or server.limits.headFieldsMax"
+            }
+            Self::BodyTooLarge => {
+                "request body is over server.limits.bodyBytesMax or, where a plugin reads it, \
+                 server.limits.pluginBodyBytesMax"
+            }
+            Self::HeadTimeout => "request head did not arrive within server.timeouts.head",
+            Self::BodyTimeout => "request body stalled for longer than server.timeouts.body",
+            Self::DownstreamGone => "client closed the connection",
+            Self::NoRoute => "no service matches this path",
+            Self::NoEndpoint => "service has no endpoint",
+            Self::ConnectFailed => "cannot connect to the upstream endpoint",
+            Self::ConnectTimeout => "no connection to the upstream endpoint in time",
+            Self::UpstreamGone | Self::UpstreamStale => {
+                "upstream closed the connection before its response was complete"
+            }
+            Self::ResponseTooLarge => {
+                "response body is over server.limits.pluginBodyBytesMax and a plugin reads it"
+            }
+            Self::UpstreamTimeout => "upstream did not answer in time",
+        })
+    }
+}
+
+// An error is returned through every await of the request path: it must stay as cheap as a value.
+const _: () = assert!(size_of::<Error>() <= 24);

@@ -1,0 +1,254 @@
+//! The fields of a head that speak of the message's framing or of the connection, read once.
+
+use httparse::Header;
+
+use super::HeadFacts;
+use crate::error::Error;
+use crate::message::{BodyLength, RequestHead};
+
+/// Most digits of a Content-Length: 18 of them stay far below `u64::MAX`.
+const LENGTH_DIGITS_MAX: usize = 18;
+
+/// How the `Transfer-Encoding` fields of a head read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Coding {
+    /// There is none.
+    None,
+    /// Exactly `chunked`.
+    Chunked,
+    /// A coding that we don't know, well-formed.
+    Unknown,
+}
+
+/// What the framing and connection fields of one head say.
+pub(super) struct FieldRules<'a> {
+    is_http10: bool,
+    length: Option<u64>,
+    coding: Coding,
+    host: Option<&'a [u8]>,
+    hosts: usize,
+    has_close: bool,
+    has_keep_alive: bool,
+    expect: Option<&'a [u8]>,
+    /// `Connection` names fields beside `close` and `keep-alive`.
+    has_nominations: bool,
+    fields: &'a [Header<'a>],
+}
+
+impl<'a> FieldRules<'a> {
+    /// Reads them all; an ambiguous framing is an error, in words for the client.
+    pub(super) fn read(fields: &'a [Header<'a>], is_http10: bool) -> Result<Self, &'static str> {
+        let mut rules = Self {
+            is_http10,
+            length: None,
+            coding: Coding::None,
+            host: None,
+            hosts: 0,
+            has_close: false,
+            has_keep_alive: false,
+            expect: None,
+            has_nominations: false,
+            fields,
+        };
+        for field in fields {
+            rules.note(field)?;
+        }
+        if rules.coding != Coding::None {
+            // RFC 9112 section 6.1: either combination is how requests are smuggled.
+            if rules.length.is_some() {
+                return Err("both Content-Length and Transfer-Encoding are present");
+            }
+            if is_http10 {
+                return Err("Transfer-Encoding is not allowed in HTTP/1.0");
+            }
+        }
+        Ok(rules)
+    }
+
+    fn note(&mut self, field: &Header<'a>) -> Result<(), &'static str> {
+        // By length first: most fields are none of these, and comparing costs more than a jump.
+        let name = field.name;
+        match name.len() {
+            4 if name.eq_ignore_ascii_case("host") => {
+                self.hosts += 1;
+                self.host = Some(field.value);
+            }
+            6 if name.eq_ignore_ascii_case("expect") => self.expect = Some(field.value),
+            10 if name.eq_ignore_ascii_case("connection") => self.note_connection(field.value),
+            14 if name.eq_ignore_ascii_case("content-length") => {
+                if self.length.is_some() {
+                    return Err("Content-Length is present more than once");
+                }
+                self.length = Some(parse_length(field.value)?);
+            }
+            17 if name.eq_ignore_ascii_case("transfer-encoding") => {
+                if self.coding != Coding::None {
+                    return Err("Transfer-Encoding is present more than once");
+                }
+                self.coding = parse_coding(field.value)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn note_connection(&mut self, value: &[u8]) {
+        for option in options(value) {
+            if option.eq_ignore_ascii_case(b"close") {
+                self.has_close = true;
+            } else if option.eq_ignore_ascii_case(b"keep-alive") {
+                self.has_keep_alive = true;
+            } else {
+                self.has_nominations = true;
+            }
+        }
+    }
+
+    /// The facts but for `expects_continue`.
+    pub(super) fn facts(&self) -> HeadFacts {
+        HeadFacts {
+            is_http10: self.is_http10,
+            is_keep_alive: !self.has_close && (!self.is_http10 || self.has_keep_alive),
+            is_chunked: self.coding == Coding::Chunked,
+            expects_continue: false,
+        }
+    }
+
+    /// Checks `Host` (RFC 9112 section 3.2) and makes it the authority, unless the target named one:
+    /// then that wins and `Host` is ignored (section 3.2.2).
+    pub(super) fn host(&self, head: &mut RequestHead) -> Result<(), Error> {
+        if self.hosts > 1 {
+            return Err(Error::BadRequest("Host is present more than once"));
+        }
+        let Some(host) = self.host else {
+            let is_required = !self.is_http10;
+            return if is_required {
+                Err(Error::BadRequest("Host is missing"))
+            } else {
+                Ok(())
+            };
+        };
+        if !is_authority(host) {
+            return Err(Error::BadRequest(
+                "Host is not a host name with an optional port",
+            ));
+        }
+        if head.authority.is_empty() {
+            // Authority bytes are ASCII, so nothing is replaced here.
+            head.authority.push_str(&String::from_utf8_lossy(host));
+        }
+        Ok(())
+    }
+
+    /// RFC 9112 section 6.3: a request without either field has no body.
+    pub(super) fn request_body(&self) -> Result<BodyLength, Error> {
+        match (self.coding, self.length) {
+            (Coding::Unknown, _) => Err(Error::UnsupportedCoding),
+            (Coding::Chunked, _) => Ok(BodyLength::Unknown),
+            (Coding::None, Some(length)) => Ok(BodyLength::Known(length)),
+            (Coding::None, None) => Ok(BodyLength::Empty),
+        }
+    }
+
+    /// RFC 9112 section 6.3: a response without either field lasts until the connection closes.
+    pub(super) fn response_body(&self, status: u16) -> Result<BodyLength, Error> {
+        match (self.coding, self.length) {
+            (Coding::Unknown, _) => Err(Error::BadResponse(
+                "upstream sent a transfer coding that is not chunked",
+            )),
+            (Coding::Chunked, _) => Ok(BodyLength::Unknown),
+            (Coding::None, Some(length)) => Ok(BodyLength::Known(length)),
+            (Coding::None, None) if status < 200 || status == 204 || status == 304 => {
+                Ok(BodyLength::Empty)
+            }
+            (Coding::None, None) => Ok(BodyLength::Unknown),
+        }
+    }
+
+    /// RFC 9110 section 10.1.1; an HTTP/1.0 client's expectation is ignored.
+    pub(super) fn expects_continue(&self) -> Result<bool, Error> {
+        match self.expect {
+            None => Ok(false),
+            Some(_) if self.is_http10 => Ok(false),
+            Some(value) if value.eq_ignore_ascii_case(b"100-continue") => Ok(true),
+            Some(_) => Err(Error::UnsupportedExpectation),
+        }
+    }
+
+    /// Whether a field is end-to-end: neither hop-by-hop by its name nor nominated by `Connection`.
+    pub(super) fn keeps(&self, field: &Header<'_>) -> bool {
+        if is_hop_by_hop(field.name.as_bytes()) || field.name.eq_ignore_ascii_case("expect") {
+            return false;
+        }
+        !self.has_nominations || !self.is_nominated(field.name.as_bytes())
+    }
+
+    fn is_nominated(&self, name: &[u8]) -> bool {
+        self.fields
+            .iter()
+            .filter(|field| field.name.eq_ignore_ascii_case("connection"))
+            .any(|field| options(field.value).any(|option| option.eq_ignore_ascii_case(name)))
+    }
+}
+
+/// Whether a field of this name belongs to one connection or to the framing, so that it is neither
+/// relayed nor settable by a plugin (RFC 9110 section 7.6.1, RFC 9112 section 6).
+pub fn is_hop_by_hop(name: &[u8]) -> bool {
+    let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+    match name.len() {
+        2 => is("te"),
+        7 => is("trailer") || is("upgrade"),
+        10 => is("connection") || is("keep-alive"),
+        14 => is("content-length"),
+        16 => is("proxy-connection"),
+        17 => is("transfer-encoding"),
+        _ => false,
+    }
+}
+
+/// Whether `bytes` can be an authority without user information: `host`, `host:port`, `[v6]:port`
+/// (RFC 3986 section 3.2), by its bytes alone.
+pub(super) fn is_authority(bytes: &[u8]) -> bool {
+    !bytes.is_empty()
+        && bytes.iter().all(|byte| {
+            matches!(byte, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'.' | b'_' | b'~'
+                | b':' | b'[' | b']' | b'%' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*'
+                | b'+' | b';' | b'=')
+        })
+}
+
+fn options(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value
+        .split(|&byte| byte == b',')
+        .map(<[u8]>::trim_ascii)
+        .filter(|option| !option.is_empty())
+}
+
+fn parse_length(value: &[u8]) -> Result<u64, &'static str> {
+    const MALFORMED: &str = "Content-Length is not a decimal number";
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return Err(MALFORMED);
+    }
+    if value.len() > LENGTH_DIGITS_MAX {
+        return Err("Content-Length is too large");
+    }
+    Ok(value
+        .iter()
+        .fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
+}
+
+fn parse_coding(value: &[u8]) -> Result<Coding, &'static str> {
+    if value.eq_ignore_ascii_case(b"chunked") {
+        return Ok(Coding::Chunked);
+    }
+    let mut codings = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+    let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
+    let all_tokens = codings.clone().all(crate::message::is_token);
+    let last_is_chunked = codings.clone().next_back().is_some_and(is_chunked);
+    let chunked = codings.by_ref().filter(|coding| is_chunked(coding)).count();
+    match (all_tokens, chunked, last_is_chunked) {
+        (true, 0, _) | (true, 1, true) => Ok(Coding::Unknown),
+        // RFC 9112 section 6.1: chunked once, and as the last one.
+        _ => Err("Transfer-Encoding is malformed"),
+    }
+}

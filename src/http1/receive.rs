@@ -1,0 +1,211 @@
+//! The reading half of an HTTP/1 connection: heads and bodies from a stream.
+//!
+//! Holds a buffer only while something is being read; an idle connection waits on readiness. Every
+//! read is under the half's [`Deadline`]: the caller arms it, a read that it ends says `Timeout`.
+
+use std::rc::Rc;
+
+use crate::buffer::{BufferPool, Chunk, ReadBuffer};
+use crate::deadline::Deadline;
+use crate::http1::body::BodyDecoder;
+use crate::http1::scan::HeadScanner;
+use crate::message::{BodyLength, Fields};
+use crate::stream::{ReadHalf, Stream};
+
+/// Reads messages from one stream.
+#[derive(Debug)]
+pub struct Receiver<S> {
+    half: ReadHalf<S>,
+    buffer: ReadBuffer,
+    decoder: BodyDecoder,
+    /// Bytes of payload that may still come, over all framings.
+    allowance: u64,
+    /// Ends reads; armed by whoever knows what is waited for.
+    pub deadline: Deadline,
+    pool: Rc<BufferPool>,
+}
+
+/// Why no head could be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeadFailure {
+    /// The peer closed, or the deadline passed, before the first byte.
+    Nothing,
+    /// The peer closed within the head.
+    Closed,
+    /// The deadline passed within the head.
+    Timeout,
+    /// The start line alone is over the limit.
+    StartLineTooLong,
+    /// The head is over the limit.
+    TooLarge,
+    /// A line ends in a bare LF.
+    BareLineFeed,
+}
+
+/// Why a body could not be read on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyFailure {
+    /// The peer closed before the end.
+    Closed,
+    /// The deadline passed.
+    Timeout,
+    /// More payload than allowed.
+    TooLarge,
+    /// The framing is broken.
+    Malformed(&'static str),
+}
+
+impl<S: Stream> Receiver<S> {
+    /// A receiver over one half of a stream.
+    pub fn new(half: ReadHalf<S>, deadline: Deadline, pool: Rc<BufferPool>) -> Self {
+        let (buffer, decoder) = (ReadBuffer::default(), BodyDecoder::default());
+        Self {
+            half,
+            buffer,
+            decoder,
+            allowance: u64::MAX,
+            deadline,
+            pool,
+        }
+    }
+
+    /// Waits, without a buffer, for the first byte of the next message. `false`: the peer closed
+    /// or the deadline passed.
+    pub async fn wait(&mut self) -> bool {
+        if !self.buffer.is_empty() {
+            return true;
+        }
+        self.buffer.release(&self.pool);
+        self.half.readable().await.is_ok() && !self.deadline.has_fired()
+    }
+
+    /// Whether bytes of a next message are here already (pipelining).
+    pub fn has_unread(&self) -> bool {
+        !self.buffer.is_empty()
+    }
+
+    /// Reads until a whole head is buffered; its length.
+    pub async fn read_head(&mut self, bytes_max: usize) -> Result<usize, HeadFailure> {
+        let mut scanner = HeadScanner::default();
+        self.skip_empty_line();
+        loop {
+            match scanner.find_end(self.buffer.unread()) {
+                Err(_) => return Err(HeadFailure::BareLineFeed),
+                Ok(Some(length)) if length <= bytes_max => return Ok(length),
+                Ok(Some(_)) => return Err(too_large(&scanner)),
+                Ok(None) if self.buffer.unread().len() >= bytes_max => {
+                    return Err(too_large(&scanner));
+                }
+                Ok(None) => {}
+            }
+            let is_first = self.buffer.is_empty();
+            match self.fill().await {
+                Ok(0) if self.deadline.has_fired() && !is_first => {
+                    return Err(HeadFailure::Timeout);
+                }
+                Ok(0) if is_first => return Err(HeadFailure::Nothing),
+                Ok(0) => return Err(HeadFailure::Closed),
+                Ok(_) if is_first && self.skip_empty_line() => scanner = HeadScanner::default(),
+                Ok(_) => {}
+                Err(_) if is_first => return Err(HeadFailure::Nothing),
+                Err(_) => return Err(HeadFailure::Closed),
+            }
+        }
+    }
+
+    /// One empty line before a request line is ignored (RFC 9112 section 2.2).
+    fn skip_empty_line(&mut self) -> bool {
+        let is_there = self.buffer.unread().starts_with(b"\r\n");
+        if is_there {
+            self.buffer.consume(2);
+        }
+        is_there
+    }
+
+    /// The bytes of the head that [`Self::read_head`] found.
+    pub fn head_bytes(&self, length: usize) -> &[u8] {
+        &self.buffer.unread()[..length]
+    }
+
+    /// Goes from the head to its body, of which at most `bytes_max` are let through.
+    pub fn begin_body(
+        &mut self,
+        head_length: usize,
+        body: BodyLength,
+        is_chunked: bool,
+        bytes_max: u64,
+    ) {
+        self.buffer.consume(head_length);
+        self.decoder.begin(body, is_chunked);
+        self.allowance = bytes_max;
+    }
+
+    /// Whether the body has been read to its end.
+    pub fn is_body_done(&self) -> bool {
+        self.decoder.is_done()
+    }
+
+    /// Whether [`Self::next_chunk`] has something without waiting.
+    pub fn is_ready(&self) -> bool {
+        self.decoder.is_done() || !self.buffer.is_empty()
+    }
+
+    /// The trailers of a body that is done.
+    pub fn trailers(&self) -> &Fields {
+        self.decoder.trailers()
+    }
+
+    /// The next piece of the body; `None` at its end.
+    pub async fn next_chunk(&mut self) -> Result<Option<Chunk>, BodyFailure> {
+        loop {
+            if self.decoder.is_done() {
+                return Ok(None);
+            }
+            if self.buffer.is_empty() {
+                match self.fill().await {
+                    Ok(0) if self.deadline.has_fired() => return Err(BodyFailure::Timeout),
+                    Ok(0) if self.decoder.finish_at_close() => return Ok(None),
+                    Ok(0) | Err(_) => return Err(BodyFailure::Closed),
+                    Ok(_) => {}
+                }
+            }
+            let start = self.buffer.start;
+            let decoded = self
+                .decoder
+                .decode(&mut self.buffer.bytes[start..])
+                .map_err(BodyFailure::Malformed)?;
+            self.allowance = self
+                .allowance
+                .checked_sub(decoded.data as u64)
+                .ok_or(BodyFailure::TooLarge)?;
+            if decoded.data > 0 {
+                return Ok(Some(self.buffer.take_chunk(
+                    decoded.data,
+                    decoded.consumed,
+                    &self.pool,
+                )));
+            }
+            self.buffer.consume(decoded.consumed);
+        }
+    }
+
+    /// Gives the buffer back if it holds nothing unread.
+    pub fn release(&mut self) {
+        self.buffer.release(&self.pool);
+    }
+
+    async fn fill(&mut self) -> std::io::Result<usize> {
+        self.buffer.make_room(&self.pool);
+        let (outcome, bytes) = self.half.read(std::mem::take(&mut self.buffer.bytes)).await;
+        self.buffer.bytes = bytes;
+        outcome
+    }
+}
+
+fn too_large(scanner: &HeadScanner) -> HeadFailure {
+    if scanner.has_start_line() {
+        HeadFailure::TooLarge
+    } else {
+        HeadFailure::StartLineTooLong
+    }
+}

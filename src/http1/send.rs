@@ -1,0 +1,127 @@
+//! The writing half of an HTTP/1 connection: heads and bodies to a stream.
+//!
+//! What is small is collected and written once: a head with the first bytes of its body, many
+//! small chunks. What is large goes out from the buffer it came in. Each write is under the half's
+//! [`Deadline`], which then shuts the whole socket down: a peer that does not read is gone.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::buffer::{BufferPool, Chunk};
+use crate::deadline::Deadline;
+use crate::http1::encode::{self, Framing};
+use crate::limits::BUFFER_BYTES;
+use crate::message::Fields;
+use crate::stream::{Direction, Stream, WriteHalf};
+
+/// A chunk of at least so many bytes is written from its own buffer when nothing is pending.
+/// Copying less is cheaper than a second send.
+const DIRECT_BYTES_MIN: usize = 4096;
+
+/// Writes messages to one stream.
+#[derive(Debug)]
+pub struct Sender<S: monoio::io::AsyncWriteRent> {
+    half: WriteHalf<S>,
+    /// Encoded and not yet written; of no capacity while idle.
+    pending: Vec<u8>,
+    framing: Framing,
+    deadline: Deadline,
+    write_timeout: Duration,
+    pool: Rc<BufferPool>,
+}
+
+/// The peer is gone or does not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WriteFailed;
+
+impl<S: Stream> Sender<S> {
+    /// A sender over one half of a stream; one write may take `write_timeout`.
+    pub fn new(
+        half: WriteHalf<S>,
+        deadline: Deadline,
+        write_timeout: Duration,
+        pool: Rc<BufferPool>,
+    ) -> Self {
+        let (pending, framing) = (Vec::new(), Framing::Plain);
+        Self {
+            half,
+            pending,
+            framing,
+            deadline,
+            write_timeout,
+            pool,
+        }
+    }
+
+    /// Has `encode` append a head; what it returns is the framing of the body that follows.
+    pub fn head(&mut self, encode: impl FnOnce(&mut Vec<u8>) -> Framing) {
+        if self.pending.capacity() == 0 {
+            self.pending = self.pool.take();
+        }
+        self.framing = encode(&mut self.pending);
+    }
+
+    /// Writes a piece of the body, at the latest with the next [`Self::flush`].
+    pub async fn body(&mut self, chunk: Chunk) -> Result<(), WriteFailed> {
+        let is_plain = self.framing != Framing::Chunked;
+        if is_plain && self.pending.is_empty() && chunk.len() >= DIRECT_BYTES_MIN {
+            let (bytes, range) = chunk.into_parts();
+            let bytes = self.write(bytes, range.start, range.end).await?;
+            self.pool.give(bytes);
+            return Ok(());
+        }
+        if self.pending.capacity() == 0 {
+            self.pending = self.pool.take();
+        }
+        if is_plain {
+            self.pending.extend_from_slice(chunk.bytes());
+        } else {
+            encode::chunk(chunk.bytes(), &mut self.pending);
+        }
+        self.pool.give(chunk.into_parts().0);
+        if self.pending.len() >= BUFFER_BYTES {
+            self.flush().await
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Ends the body and writes all that is pending.
+    pub async fn finish(&mut self, trailers: &Fields) -> Result<(), WriteFailed> {
+        if self.framing == Framing::Chunked {
+            if self.pending.capacity() == 0 {
+                self.pending = self.pool.take();
+            }
+            encode::last_chunk(trailers, &mut self.pending);
+        }
+        self.framing = Framing::Plain;
+        self.flush().await?;
+        self.pool.give(std::mem::take(&mut self.pending));
+        Ok(())
+    }
+
+    /// Writes all that is pending.
+    pub async fn flush(&mut self) -> Result<(), WriteFailed> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let bytes = std::mem::take(&mut self.pending);
+        let end = bytes.len();
+        let mut bytes = self.write(bytes, 0, end).await?;
+        bytes.clear();
+        self.pending = bytes;
+        Ok(())
+    }
+
+    async fn write(
+        &mut self,
+        bytes: Vec<u8>,
+        start: usize,
+        end: usize,
+    ) -> Result<Vec<u8>, WriteFailed> {
+        self.deadline.arm(self.write_timeout, Direction::Both);
+        let (outcome, bytes) = self.half.write_all(bytes, start, end).await;
+        self.deadline.disarm();
+        outcome.map(|()| bytes).map_err(|_| WriteFailed)
+    }
+}
