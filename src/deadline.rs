@@ -45,6 +45,8 @@ struct Slot {
     fd: RawFd,
     direction: Direction,
     has_fired: bool,
+    /// The socket waits for a request that may never come: what a drain ends at once.
+    is_idle: bool,
 }
 
 impl Deadlines {
@@ -85,18 +87,34 @@ impl Deadlines {
         }
     }
 
+    /// Ends the waiting of all idle sockets, as when draining. Those that have received something
+    /// meanwhile still read it.
+    pub fn expire_idle(&self) {
+        for slot in self.table.slots.borrow_mut().iter_mut() {
+            if slot.is_idle && slot.at_ms != u64::MAX {
+                slot.fire();
+            }
+        }
+    }
+
     /// Fires what is due at `now_ms`; whether anything is still armed.
     fn sweep(&self, now_ms: u64) -> bool {
         let mut is_any_armed = false;
         for slot in self.table.slots.borrow_mut().iter_mut() {
             if slot.at_ms <= now_ms {
-                slot.at_ms = u64::MAX;
-                slot.has_fired = true;
-                shutdown(slot.fd, slot.direction);
+                slot.fire();
             }
             is_any_armed |= slot.at_ms != u64::MAX;
         }
         is_any_armed
+    }
+}
+
+impl Slot {
+    fn fire(&mut self) {
+        self.at_ms = u64::MAX;
+        self.has_fired = true;
+        shutdown(self.fd, self.direction);
     }
 }
 
@@ -113,11 +131,18 @@ impl Deadline {
         self.arm_at(now_ms().saturating_add(after.as_millis() as u64), direction);
     }
 
+    /// The same for a socket that waits for a request (see [`Deadlines::expire_idle`]).
+    pub fn arm_idle(&self, after: Duration, direction: Direction) {
+        self.arm(after, direction);
+        self.table.slots.borrow_mut()[self.index].is_idle = true;
+    }
+
     /// The same with a point in time of [`now_ms`]'s clock.
     pub fn arm_at(&self, at_ms: u64, direction: Direction) {
         let slot = &mut self.table.slots.borrow_mut()[self.index];
         slot.at_ms = at_ms;
         slot.direction = direction;
+        slot.is_idle = false;
     }
 
     /// Calls it off. One that has fired stays fired.

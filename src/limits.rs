@@ -28,6 +28,15 @@ pub const BODY_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// Largest body that is collected for plugins. `server.limits.pluginBodyBytesMax`.
 pub const PLUGIN_BODY_BYTES_MAX: usize = 1024 * 1024;
 
+/// An unread request body of at most so many bytes is read and dropped after an early response, so
+/// that the connection can be kept; a longer one costs more than a new connection.
+pub const DISCARD_BYTES_MAX: u64 = 64 * 1024;
+/// How long, and how much, a connection that is to close goes on reading after its last response:
+/// closing with unread bytes would reset it and could take the response away from the client.
+pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+/// See [`LINGER_TIMEOUT`].
+pub const LINGER_BYTES_MAX: usize = 1024 * 1024;
+
 // --- buffers ---
 
 /// Size of a pooled buffer: one read of a head or of a piece of a body. 16 KiB bodies in one read
@@ -45,6 +54,19 @@ pub const CONNECTIONS_MAX: usize = 16 * 1024;
 pub const UPSTREAM_IDLE_MAX: usize = 128;
 /// Length of the accept queue that a worker asks the kernel for (cut to net.core.somaxconn).
 pub const BACKLOG: i32 = 4096;
+
+/// Tries of one request: a cluster whose first endpoints refuse is given up after so many, so that
+/// one request cannot probe a whole cluster that is down.
+pub const TRIES_MAX: usize = 3;
+/// Longest `X-Request-Id` of a client that is kept.
+pub const REQUEST_ID_BYTES_MAX: usize = 128;
+/// Scratch memory of finished exchanges that a worker keeps: as many as run at once in a busy one.
+pub const SCRATCH_KEPT_MAX: usize = 256;
+/// Pause of a listener that cannot accept (no descriptor, no memory): connections wait in the
+/// kernel's queue meanwhile, and the log is not flooded.
+pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+/// How often idle upstream connections are looked at.
+pub const POOL_SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 // --- times (defaults of the configuration) ---
 

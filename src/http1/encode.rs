@@ -50,7 +50,7 @@ pub struct ResponseForm {
     pub is_http10: bool,
     /// The connection stays open after this response.
     pub keep_alive: bool,
-    /// A body follows on the wire (see [`super::head::has_body`]).
+    /// A body follows on the wire (see [`ResponseHead::has_body`]).
     pub has_body: bool,
 }
 

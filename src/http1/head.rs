@@ -84,7 +84,7 @@ pub fn parse_request(
 /// body follows (RFC 9112 section 6.3).
 ///
 /// The head of an answer to HEAD, and of a 304, keeps the `BodyLength` that a body would have had;
-/// whether there is a body at all is [`has_body`]'s to say.
+/// whether there is a body at all is [`ResponseHead::has_body`]'s to say.
 pub fn parse_response(bytes: &[u8], head: &mut ResponseHead) -> Result<HeadFacts, Error> {
     head.clear();
     let mut fields = [EMPTY_HEADER; HEAD_FIELDS_MAX];
@@ -110,12 +110,6 @@ pub fn parse_response(bytes: &[u8], head: &mut ResponseHead) -> Result<HeadFacts
         head.fields.push(field.name.as_bytes(), field.value);
     }
     Ok(rules.facts())
-}
-
-/// Whether a response to `method` with this status has a body on the wire (RFC 9112 section 6.3
-/// items 1 and 2).
-pub fn has_body(method: &Method, status: u16) -> bool {
-    *method != Method::Head && status >= 200 && status != 204 && status != 304
 }
 
 fn refusal(error: httparse::Error) -> Error {

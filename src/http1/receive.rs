@@ -55,6 +55,13 @@ pub enum BodyFailure {
     Malformed(&'static str),
 }
 
+impl<S> Drop for Receiver<S> {
+    fn drop(&mut self) {
+        self.buffer.consume(self.buffer.unread().len());
+        self.buffer.release(&self.pool);
+    }
+}
+
 impl<S: Stream> Receiver<S> {
     /// A receiver over one half of a stream.
     pub fn new(half: ReadHalf<S>, deadline: Deadline, pool: Rc<BufferPool>) -> Self {
@@ -69,14 +76,14 @@ impl<S: Stream> Receiver<S> {
         }
     }
 
-    /// Waits, without a buffer, for the first byte of the next message. `false`: the peer closed
-    /// or the deadline passed.
+    /// Waits, without a buffer, until a read would not: bytes of the next message, the peer's close
+    /// or the deadline, which the read then tells. `false`: the connection is broken.
     pub async fn wait(&mut self) -> bool {
         if !self.buffer.is_empty() {
             return true;
         }
         self.buffer.release(&self.pool);
-        self.half.readable().await.is_ok() && !self.deadline.has_fired()
+        self.half.readable().await.is_ok()
     }
 
     /// Whether bytes of a next message are here already (pipelining).
@@ -187,6 +194,17 @@ impl<S: Stream> Receiver<S> {
             }
             self.buffer.consume(decoded.consumed);
         }
+    }
+
+    /// Reads and drops whatever comes; how much it was, 0 at the end.
+    pub async fn drop_bytes(&mut self) -> std::io::Result<usize> {
+        self.buffer.consume(self.buffer.unread().len());
+        self.fill().await
+    }
+
+    /// Gives a chunk's buffer back to the pool.
+    pub fn give(&self, chunk: Chunk) {
+        self.pool.give(chunk.into_parts().0);
     }
 
     /// Gives the buffer back if it holds nothing unread.

@@ -1,0 +1,405 @@
+//! One request, one response: the stages in order, and every branch between them.
+//!
+//! Knows no HTTP version: the request's body is a [`BodySource`], the response goes to a
+//! [`Reply`]. Takes one snapshot at its start and finishes on it, whatever is published meanwhile.
+//!
+//! route -> annotate -> request chain -> forward (echo, or an endpoint: `exchange/forward.rs`) ->
+//! response chain -> reply.
+
+mod annotate;
+mod forward;
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::buffer::Chunk;
+use crate::deadline::now_ms;
+use crate::error::Error;
+use crate::limits::DISCARD_BYTES_MAX;
+use crate::message::{BodyLength, Fields, LocalResponse, RequestHead, ResponseHead};
+use crate::plugin::{self, BodySlot, Carried, Facts, Selected, Verdict};
+use crate::relay::{self, BodySink, BodySource, Replay};
+use crate::snapshot::{Service, Snapshot};
+use crate::stream::Peer;
+use crate::worker::Worker;
+use crate::{echo, respond, route};
+
+/// Where the response of one exchange goes.
+pub trait Reply: BodySink {
+    /// Starts the response. `keep_alive`: nothing in the exchange speaks against another one on
+    /// the same connection. Written with what follows.
+    fn head(&mut self, head: &ResponseHead, has_body: bool, keep_alive: bool);
+    /// Sends an interim (1xx) response.
+    fn interim(&mut self, head: &ResponseHead) -> impl Future<Output = Result<(), Error>>;
+    /// Tells a client that waits for it (`Expect: 100-continue`) to send the body.
+    fn invite_body(&mut self) -> impl Future<Output = Result<(), Error>>;
+    /// Whether the client still waits to be told.
+    fn awaits_invitation(&self) -> bool;
+    /// Whether `head` has been called.
+    fn has_started(&self) -> bool;
+}
+
+/// The memory of one exchange, reused by the worker for the next one.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    /// The request's head, as the codec read it.
+    pub request: RequestHead,
+    response: ResponseHead,
+    path: String,
+    request_id: String,
+    selected: Selected,
+    carried: Carried,
+}
+
+/// How an exchange ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// The status sent; 0 if the client went away before.
+    pub status: u16,
+    /// Why it failed, if it did.
+    pub error: Option<Error>,
+    /// The response was sent whole.
+    pub is_complete: bool,
+}
+
+/// The request's body as the exchange goes on with it.
+enum Payload {
+    /// None, or still with the client.
+    Stream,
+    /// In memory, whole.
+    Memory(Vec<u8>),
+}
+
+/// What the stages of one exchange share.
+struct Exchange<'a> {
+    worker: &'a Worker,
+    snapshot: &'a Snapshot,
+    service: &'a Service,
+    peer: Peer,
+    request_id: &'a str,
+    received: SystemTime,
+    /// By the clock of `deadline::now_ms`.
+    expires_ms: u64,
+    selected: &'a Selected,
+}
+
+/// Serves the request whose head stands in `scratch`.
+pub async fn run(
+    worker: &Worker,
+    peer: Peer,
+    scratch: &mut Scratch,
+    body: &mut impl BodySource,
+    reply: &mut impl Reply,
+) -> Outcome {
+    let snapshot: Rc<Arc<Snapshot>> = worker.snapshot();
+    let error = match serve(worker, &snapshot, peer, scratch, body, reply).await {
+        Ok(status) => return Outcome { status, error: None, is_complete: true },
+        Err(error) => error,
+    };
+    if reply.has_started() || error == Error::DownstreamGone {
+        let status = if reply.has_started() { scratch.response.status } else { 0 };
+        return Outcome { status, error: Some(error), is_complete: false };
+    }
+    let keep_alive = may_keep_alive(&scratch.request, body, reply);
+    let sent = send_local(worker, &scratch.request, respond::error(error), keep_alive, reply).await;
+    Outcome { status: error.status(), error: Some(error), is_complete: sent.is_ok() }
+}
+
+/// Answers a request that never became an exchange: its head could not be read.
+pub async fn refuse(worker: &Worker, error: Error, reply: &mut impl Reply) -> Outcome {
+    let request = RequestHead::default();
+    let sent = send_local(worker, &request, respond::error(error), false, reply).await;
+    Outcome { status: error.status(), error: Some(error), is_complete: sent.is_ok() }
+}
+
+async fn serve(
+    worker: &Worker,
+    snapshot: &Snapshot,
+    peer: Peer,
+    scratch: &mut Scratch,
+    body: &mut impl BodySource,
+    reply: &mut impl Reply,
+) -> Result<u16, Error> {
+    let Scratch { request, response, path, request_id, selected, carried } = scratch;
+    let service = find_service(snapshot, request, path)?;
+    if matches!(request.body, BodyLength::Known(n) if n > snapshot.limits.body_bytes_max) {
+        return Err(Error::BodyTooLarge);
+    }
+    annotate::forwarded(request, peer, snapshot.trust_forwarded);
+    annotate::request_id(request, request_id, worker);
+    carried.clear();
+    service.chain.select(&request.path, selected);
+    let exchange = Exchange {
+        worker,
+        snapshot,
+        service,
+        peer,
+        request_id,
+        received: SystemTime::now(),
+        expires_ms: now_ms().saturating_add(service.timeout.as_millis() as u64),
+        selected,
+    };
+    let payload = match exchange.request_phase(request, path, carried, body, reply).await? {
+        Ok(payload) => payload,
+        Err(verdict) => {
+            let keep_alive = may_keep_alive(request, body, reply);
+            response.status = verdict.status;
+            return send_local(worker, request, verdict, keep_alive, reply).await;
+        }
+    };
+    for (name, value) in &service.fields {
+        request.fields.set(name.as_bytes(), value.as_bytes());
+    }
+    exchange.forward(request, response, carried, payload, body, reply).await
+}
+
+fn find_service<'a>(
+    snapshot: &'a Snapshot,
+    request: &mut RequestHead,
+    path: &mut String,
+) -> Result<&'a Service, Error> {
+    if request.path == "*" {
+        // OPTIONS *: of the server as a whole (RFC 9110 section 9.3.7); no service has it.
+        return Err(Error::NoRoute);
+    }
+    normalise(request, path)?;
+    let index = snapshot.routes.find(&request.path).ok_or(Error::NoRoute)?;
+    snapshot.services.get(index).ok_or(Error::NoRoute)
+}
+
+fn normalise(request: &mut RequestHead, path: &mut String) -> Result<(), Error> {
+    route::path::normalise(&request.path, path)?;
+    std::mem::swap(&mut request.path, path);
+    Ok(())
+}
+
+/// Whether the connection can serve another request after this response: the request's body has
+/// been read, or is so short that reading the rest is cheaper than a new connection.
+fn may_keep_alive(request: &RequestHead, body: &impl BodySource, reply: &impl Reply) -> bool {
+    let is_short = matches!(request.body, BodyLength::Known(n) if n <= DISCARD_BYTES_MAX);
+    body.is_done() || (is_short && !reply.awaits_invitation())
+}
+
+/// Sends a response that is whole in memory; its status.
+async fn send_local(
+    worker: &Worker,
+    request: &RequestHead,
+    local: LocalResponse,
+    keep_alive: bool,
+    reply: &mut impl Reply,
+) -> Result<u16, Error> {
+    let LocalResponse { status, fields, body } = local;
+    let length = BodyLength::Known(body.len() as u64);
+    let mut head = ResponseHead { status, fields, body: length };
+    if !head.fields.contains("date") {
+        worker.with_date(|date| head.fields.push(b"Date", date));
+    }
+    let has_body = head.has_body(&request.method);
+    reply.head(&head, has_body, keep_alive);
+    if has_body && !body.is_empty() {
+        let end = body.len();
+        reply.write(Chunk::new(body, 0..end)).await?;
+    }
+    reply.finish(&Fields::new()).await?;
+    Ok(status)
+}
+
+impl Exchange<'_> {
+    /// Runs the request phase of the chain: the payload to go on with, or a plugin's verdict.
+    async fn request_phase(
+        &self,
+        request: &mut RequestHead,
+        path: &mut String,
+        carried: &mut Carried,
+        body: &mut impl BodySource,
+        reply: &mut impl Reply,
+    ) -> Result<Result<Payload, LocalResponse>, Error> {
+        if !self.selected.has_request_phase() {
+            return Ok(Ok(Payload::Stream));
+        }
+        let mut slot = BodySlot::default();
+        if self.selected.needs_request_body() && request.body != BodyLength::Empty {
+            slot.given = Some(self.collect_request(request, body, reply).await?);
+        }
+        let (chain, pools) = (&self.service.chain, self.worker.plugins());
+        let facts = self.facts();
+        let verdict = plugin::run_request(
+            chain,
+            self.selected,
+            pools,
+            &facts,
+            request,
+            &mut slot,
+            carried,
+        )
+        .await;
+        if let Verdict::Respond(local) = verdict {
+            return Ok(Err(local));
+        }
+        normalise(request, path)?;
+        Ok(Ok(match slot.given {
+            Some(bytes) => {
+                request.body = BodyLength::Known(bytes.len() as u64);
+                Payload::Memory(bytes)
+            }
+            None => Payload::Stream,
+        }))
+    }
+
+    async fn collect_request(
+        &self,
+        request: &RequestHead,
+        body: &mut impl BodySource,
+        reply: &mut impl Reply,
+    ) -> Result<Vec<u8>, Error> {
+        let bytes_max = self.snapshot.limits.plugin_body_bytes_max;
+        if matches!(request.body, BodyLength::Known(n) if n > bytes_max as u64) {
+            return Err(Error::BodyTooLarge);
+        }
+        reply.invite_body().await?;
+        let collected = relay::collect(body, bytes_max, self.worker.buffers()).await?;
+        if collected.is_whole { Ok(collected.bytes) } else { Err(Error::BodyTooLarge) }
+    }
+
+    /// Runs the response phase of the chain over a response that is whole in memory or still with
+    /// its source; then relays it.
+    async fn respond(
+        &self,
+        request: &RequestHead,
+        response: &mut ResponseHead,
+        carried: &mut Carried,
+        memory: Option<Vec<u8>>,
+        source: &mut impl BodySource,
+        reply: &mut impl Reply,
+        keep_alive: impl Fn() -> bool,
+    ) -> Result<u16, Error> {
+        let has_body = response.has_body(&request.method);
+        let mut slot = BodySlot { given: memory, replaced: false };
+        if self.selected.has_response_phase() {
+            if has_body && slot.given.is_none() && self.selected.needs_response_body() {
+                slot.given = Some(self.collect_response(response, source).await?);
+            }
+            let facts = self.facts();
+            let (chain, pools) = (&self.service.chain, self.worker.plugins());
+            let verdict = plugin::run_response(
+                chain,
+                self.selected,
+                pools,
+                &facts,
+                request,
+                response,
+                &mut slot,
+                carried,
+            )
+            .await;
+            if let Verdict::Respond(local) = verdict {
+                response.status = local.status;
+                return send_local(self.worker, request, local, keep_alive(), reply).await;
+            }
+        }
+        // A plugin may have changed the status, and with it whether there is a body.
+        let has_body = has_body && response.has_body(&request.method);
+        if let Some(bytes) = &slot.given {
+            response.body = BodyLength::Known(bytes.len() as u64);
+        }
+        reply.head(response, has_body, keep_alive());
+        let relayed = match &slot.given {
+            _ if !has_body => return reply.finish(&Fields::new()).await.map(|()| response.status),
+            Some(bytes) => {
+                let mut replay = Replay::<NoSource>::new(bytes, None, self.worker.buffers());
+                relay::pump(&mut replay, reply).await
+            }
+            None => relay::pump(source, reply).await,
+        };
+        relayed.map(|()| response.status).map_err(|failure| match failure {
+            relay::PumpFailure::Source(error) | relay::PumpFailure::Sink(error) => error,
+        })
+    }
+
+    async fn collect_response(
+        &self,
+        response: &ResponseHead,
+        source: &mut impl BodySource,
+    ) -> Result<Vec<u8>, Error> {
+        let bytes_max = self.snapshot.limits.plugin_body_bytes_max;
+        if matches!(response.body, BodyLength::Known(n) if n > bytes_max as u64) {
+            return Err(Error::ResponseTooLarge);
+        }
+        let collected = relay::collect(source, bytes_max, self.worker.buffers()).await?;
+        if collected.is_whole { Ok(collected.bytes) } else { Err(Error::ResponseTooLarge) }
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts {
+            request_id: self.request_id,
+            service: &self.service.name,
+            scheme: "http",
+            client_ip: self.peer.ip,
+            received: self.received,
+        }
+    }
+
+    /// The path as the origin gets it.
+    fn origin_path<'p>(&self, request: &'p RequestHead) -> &'p str {
+        if self.service.strip_base_path {
+            route::table::strip(&request.path, &self.service.base_path)
+        } else {
+            &request.path
+        }
+    }
+
+    async fn forward(
+        &self,
+        request: &RequestHead,
+        response: &mut ResponseHead,
+        carried: &mut Carried,
+        payload: Payload,
+        body: &mut impl BodySource,
+        reply: &mut impl Reply,
+    ) -> Result<u16, Error> {
+        match &self.service.cluster {
+            crate::upstream::cluster::Cluster::Endpoints(endpoints) => {
+                let call = forward::Call { exchange: self, endpoints, request, payload };
+                call.run(response, carried, body, reply).await
+            }
+            crate::upstream::cluster::Cluster::Echo => {
+                let bytes = match payload {
+                    Payload::Memory(bytes) => bytes,
+                    Payload::Stream if request.body == BodyLength::Empty => Vec::new(),
+                    Payload::Stream => self.collect_request(request, body, reply).await?,
+                };
+                let path = self.origin_path(request);
+                let local = echo::answer(request, &request.authority, path, &bytes);
+                response.status = local.status;
+                response.fields = local.fields;
+                response.body = BodyLength::Known(local.body.len() as u64);
+                self.worker.with_date(|date| response.fields.push(b"Date", date));
+                let memory = Some(local.body);
+                self.respond(request, response, carried, memory, &mut NoSource, reply, || true)
+                    .await
+            }
+        }
+    }
+}
+
+/// The source of a body that is in memory already.
+struct NoSource;
+
+impl BodySource for NoSource {
+    fn is_ready(&self) -> bool {
+        true
+    }
+
+    async fn next(&mut self) -> Result<Option<Chunk>, Error> {
+        Ok(None)
+    }
+
+    fn is_done(&self) -> bool {
+        true
+    }
+
+    fn trailers(&self) -> &Fields {
+        const { &Fields::new() }
+    }
+}

@@ -1,0 +1,187 @@
+//! Sends a request to an endpoint and its response back.
+//!
+//! Another try is made only where no origin can have acted on the request: a connection refused, or
+//! an idle connection that the origin had closed (then only for what may be repeated, RFC 9110
+//! section 9.2.2, and is still whole in memory).
+
+use std::cell::Cell;
+
+use super::{Exchange, Payload, Reply};
+use crate::error::Error;
+use crate::limits::TRIES_MAX;
+use crate::message::{BodyLength, Fields, RequestHead, ResponseHead};
+use crate::plugin::Carried;
+use crate::relay::{self, Alongside, BodySink, BodySource, Replay};
+use crate::upstream::cluster::{Endpoint, Endpoints};
+use crate::upstream::connect::connect;
+use crate::upstream::connection::{Connection, RequestSink, ResponseSource};
+
+/// A request on its way to a cluster.
+pub(super) struct Call<'a> {
+    pub(super) exchange: &'a Exchange<'a>,
+    pub(super) endpoints: &'a Endpoints,
+    pub(super) request: &'a RequestHead,
+    pub(super) payload: Payload,
+}
+
+impl Call<'_> {
+    /// Tries until an endpoint answers; the status sent.
+    pub(super) async fn run(
+        &self,
+        response: &mut ResponseHead,
+        carried: &mut Carried,
+        body: &mut impl BodySource,
+        reply: &mut impl Reply,
+    ) -> Result<u16, Error> {
+        let mut tries = 0;
+        let mut is_fresh = false;
+        loop {
+            tries += 1;
+            let endpoint = self.next_endpoint().ok_or(Error::NoEndpoint)?;
+            let outcome = match self.connection(endpoint, is_fresh).await {
+                Ok(connection) => {
+                    self.attempt(endpoint, connection, response, carried, body, reply).await
+                }
+                Err(error) => Err(error),
+            };
+            match outcome {
+                Err(error) if tries < TRIES_MAX && self.may_retry(error, reply) => {
+                    is_fresh |= error == Error::UpstreamStale;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn may_retry(&self, error: Error, reply: &impl Reply) -> bool {
+        match error {
+            // Nothing has been sent yet, so any request may go to the next endpoint.
+            Error::ConnectFailed => self.endpoints.len() > 1,
+            error => error.is_retryable() && self.is_repeatable() && !reply.has_started(),
+        }
+    }
+
+    /// Whether the request may be sent twice and can be: it is idempotent and whole in memory.
+    fn is_repeatable(&self) -> bool {
+        let is_whole = match self.payload {
+            Payload::Memory(_) => true,
+            Payload::Stream => self.request.body == BodyLength::Empty,
+        };
+        is_whole && self.request.method.is_idempotent()
+    }
+
+    fn next_endpoint(&self) -> Option<&Endpoint> {
+        let exchange = self.exchange;
+        exchange.worker.turn(exchange.snapshot, exchange.service, |at| self.endpoints.next(at))
+    }
+
+    async fn connection(&self, endpoint: &Endpoint, is_fresh: bool) -> Result<Connection, Error> {
+        let worker = self.exchange.worker;
+        while !is_fresh && let Some(idle) = worker.pool().take(endpoint.id) {
+            // What cannot be repeated goes only to a connection seen open just now. For the rest
+            // the retry is cheaper than a system call per request.
+            if self.is_repeatable() || idle.is_quiet() {
+                return Ok(idle);
+            }
+        }
+        let timeouts = &self.exchange.snapshot.timeouts;
+        let stream = connect(&endpoint.address, timeouts.connect).await?;
+        Ok(Connection::new(stream, worker.deadlines(), timeouts.body, worker.shared_buffers()))
+    }
+
+    async fn attempt(
+        &self,
+        endpoint: &Endpoint,
+        mut connection: Connection,
+        response: &mut ResponseHead,
+        carried: &mut Carried,
+        body: &mut impl BodySource,
+        reply: &mut impl Reply,
+    ) -> Result<u16, Error> {
+        let exchange = self.exchange;
+        connection.begin(exchange.expires_ms);
+        let authority = if exchange.service.preserve_host && !self.request.authority.is_empty() {
+            &self.request.authority
+        } else {
+            &endpoint.authority
+        };
+        connection.request.head(self.request, authority, exchange.origin_path(self.request));
+        let Connection { request: sink, response: source, .. } = &mut connection;
+        let (outcome, is_sent) = match &self.payload {
+            Payload::Stream if self.request.body == BodyLength::Empty => {
+                // A failed write shows as a failed read too, unless the origin has answered early.
+                let is_sent = sink.finish(&Fields::new()).await.is_ok();
+                let done = Cell::new(body.is_done());
+                (self.answer(source, response, carried, reply, &done).await, is_sent)
+            }
+            Payload::Stream => {
+                reply.invite_body().await?;
+                let is_read = Cell::new(false);
+                self.duplex(body, &is_read, sink, source, response, carried, reply).await
+            }
+            Payload::Memory(bytes) => {
+                let buffers = exchange.worker.buffers();
+                let mut replay = Replay::<super::NoSource>::new(bytes, None, buffers);
+                let is_read = Cell::new(true);
+                self.duplex(&mut replay, &is_read, sink, source, response, carried, reply).await
+            }
+        };
+        if is_sent && outcome.is_ok() && connection.is_reusable() {
+            connection.rest();
+            let idle_max = exchange.snapshot.limits.upstream_idle_max;
+            exchange.worker.pool().give(endpoint.id, connection, idle_max);
+        }
+        outcome
+    }
+
+    /// Sends the request's body while the response is awaited and relayed. Whether it was sent
+    /// whole comes with the outcome.
+    async fn duplex(
+        &self,
+        body: &mut impl BodySource,
+        is_read: &Cell<bool>,
+        sink: &mut RequestSink,
+        source: &mut ResponseSource,
+        response: &mut ResponseHead,
+        carried: &mut Carried,
+        reply: &mut impl Reply,
+    ) -> (Result<u16, Error>, bool) {
+        let pump = std::pin::pin!(async {
+            let outcome = relay::pump(body, sink).await;
+            is_read.set(is_read.get() || outcome.is_ok());
+            outcome
+        });
+        let mut alongside = Alongside::new(pump);
+        let answer = self.answer(source, response, carried, reply, is_read);
+        let outcome = alongside.run(answer).await;
+        let is_sent = alongside.is_complete();
+        (outcome, is_sent)
+    }
+
+    /// Reads the response's head, interim ones before it, and hands it on. `is_body_read` says
+    /// whether the client's body has been read to its end: if not, its connection cannot be kept.
+    async fn answer(
+        &self,
+        source: &mut ResponseSource,
+        response: &mut ResponseHead,
+        carried: &mut Carried,
+        reply: &mut impl Reply,
+        is_body_read: &Cell<bool>,
+    ) -> Result<u16, Error> {
+        let exchange = self.exchange;
+        let wait = exchange.snapshot.timeouts.first_byte;
+        let head_bytes_max = exchange.snapshot.limits.head_bytes_max;
+        loop {
+            source.read_head(&self.request.method, wait, head_bytes_max, response).await?;
+            match response.status {
+                // The gateway has sent its own, when the client asked for it.
+                100 => {}
+                101 => return Err(Error::BadResponse("upstream switched protocols unasked")),
+                102..200 => reply.interim(response).await?,
+                _ => break,
+            }
+        }
+        let keep_alive = || is_body_read.get();
+        exchange.respond(self.request, response, carried, None, source, reply, keep_alive).await
+    }
+}

@@ -1,0 +1,29 @@
+//! Responses that the gateway makes itself: errors, and the reason in the body.
+
+use crate::error::Error;
+use crate::message::{Fields, LocalResponse};
+
+/// The response that tells a client of `error`: `{"error": "..."}`.
+pub fn error(error: Error) -> LocalResponse {
+    json_error(error.status(), &error.to_string())
+}
+
+/// A response with `{"error": message}` as its body.
+pub fn json_error(status: u16, message: &str) -> LocalResponse {
+    let mut fields = Fields::new();
+    fields.push(b"Content-Type", b"application/json");
+    let body = serde_json::json!({ "error": message }).to_string().into_bytes();
+    LocalResponse { status, fields, body }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_is_json_whatever_it_says() {
+        let response = json_error(502, "a \"quoted\"\nword");
+        assert_eq!(response.body, br#"{"error":"a \"quoted\"\nword"}"#);
+        assert_eq!(error(Error::NoRoute).status, 404);
+    }
+}

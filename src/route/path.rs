@@ -1,0 +1,135 @@
+//! The one spelling of a path (RFC 3986 section 6.2.2).
+//!
+//! Percent-encoded unreserved characters are decoded, other escapes get upper-case digits, bytes
+//! that may not stand in a path are encoded, `//` becomes `/`, dot segments are resolved. What
+//! would read differently to different origins is refused: see [`normalise`].
+
+use crate::error::Error;
+
+/// Writes the normal form of `path` (which begins with `/`) to `out`, or refuses it:
+/// an escape that is not two hexadecimal digits; NUL; `..` above the root; an encoded `/` or `\`,
+/// which many origins decode and then split; a dot segment with a parameter (`..;x`), which some
+/// origins take for `..`.
+pub fn normalise(path: &str, out: &mut String) -> Result<(), Error> {
+    out.clear();
+    if !path.starts_with('/') {
+        return Err(Error::BadRequest("path does not begin with /"));
+    }
+    let mut bytes = path.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'/' => end_segment(out, false)?,
+            b'%' => push_escaped(escape(&mut bytes)?, out)?,
+            byte if is_path_byte(byte) => out.push(char::from(byte)),
+            byte => push_escaped(byte, out)?,
+        }
+    }
+    end_segment(out, true)
+}
+
+/// Called at each `/` and at the end: resolves the segment that stands at the end of `out`, and
+/// makes `out` end in `/` unless the path does not.
+fn end_segment(out: &mut String, is_last: bool) -> Result<(), Error> {
+    let Some(slash) = out.rfind('/') else {
+        out.push('/');
+        return Ok(());
+    };
+    let name = out[slash + 1..].split(';').next().unwrap_or_default();
+    let has_parameter = out[slash + 1..].len() > name.len();
+    match name {
+        "." | ".." if has_parameter => {
+            return Err(Error::BadRequest("path has a dot segment with a parameter"));
+        }
+        "." => out.truncate(slash + 1),
+        ".." => {
+            let parent = out[..slash]
+                .rfind('/')
+                .ok_or(Error::BadRequest("path leads above the root"))?;
+            out.truncate(parent + 1);
+        }
+        "" if !has_parameter => {}
+        _ if is_last => {}
+        _ => out.push('/'),
+    }
+    Ok(())
+}
+
+/// The byte of the escape whose `%` has been read.
+fn escape(bytes: &mut impl Iterator<Item = u8>) -> Result<u8, Error> {
+    let mut digit = || bytes.next().and_then(|byte| char::from(byte).to_digit(16));
+    match (digit(), digit()) {
+        (Some(high), Some(low)) => Ok((high << 4 | low) as u8),
+        _ => Err(Error::BadRequest("path has a malformed percent escape")),
+    }
+}
+
+fn push_escaped(byte: u8, out: &mut String) -> Result<(), Error> {
+    match byte {
+        0 => return Err(Error::BadRequest("path has a NUL")),
+        b'/' | b'\\' => return Err(Error::BadRequest("path has an encoded or backward slash")),
+        byte if is_unreserved(byte) => out.push(char::from(byte)),
+        byte => {
+            const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+            out.push('%');
+            out.push(char::from(DIGITS[usize::from(byte >> 4)]));
+            out.push(char::from(DIGITS[usize::from(byte & 15)]));
+        }
+    }
+    Ok(())
+}
+
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+/// `pchar` of RFC 3986 section 3.3 but for `%`.
+fn is_path_byte(byte: u8) -> bool {
+    is_unreserved(byte)
+        || matches!(byte, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';'
+            | b'=' | b':' | b'@')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn normal(path: &str) -> Result<String, Error> {
+        let mut out = String::new();
+        normalise(path, &mut out).map(|()| out)
+    }
+
+    #[test]
+    fn every_spelling_of_a_path_has_one_normal_form() {
+        for (path, expected) in [
+            ("/", "/"),
+            ("/a/b", "/a/b"),
+            ("/a/b/", "/a/b/"),
+            ("//a///b", "/a/b"),
+            ("/a/./b/.", "/a/b/"),
+            ("/a/../b", "/b"),
+            ("/a/b/..", "/a/"),
+            ("/a/%2e%2E/b", "/b"),
+            ("/%61pi/%7euser", "/api/~user"),
+            ("/a%2cb%3f", "/a%2Cb%3F"),
+            ("/a b", "/a%20b"),
+            ("/caf\u{e9}", "/caf%C3%A9"),
+            ("/a;v=1/b", "/a;v=1/b"),
+            ("/.../x", "/.../x"),
+            ("/a/;/b", "/a/;/b"),
+            ("/a|b\"", "/a%7Cb%22"),
+        ] {
+            assert_eq!(normal(path).as_deref(), Ok(expected), "{path}");
+            assert_eq!(normal(expected).as_deref(), Ok(expected), "{path} again");
+        }
+    }
+
+    #[test]
+    fn what_origins_could_read_differently_is_refused() {
+        for path in [
+            "/..", "/a/../..", "/%2e%2e/x", "/a%2fb", "/a%5Cb", "/a\\b", "/a%00", "/a%", "/a%g0",
+            "/a%2", "/a/..;/b", "/a/.;x/b", "/%2e%2e;/b", "a",
+        ] {
+            assert!(normal(path).is_err(), "{path}");
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The border between the planes: a whole configuration in the machine's form.
+//!
+//! The control plane builds a snapshot, checks all of it and publishes it; from then on nobody
+//! changes it. An exchange takes one at its start and finishes on it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::plugin::{Chain, Plugin};
+use crate::route::table::Table;
+use crate::upstream::cluster::Cluster;
+
+/// Everything that decides how a request is served.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Counts the snapshots of the process, from 1.
+    pub generation: u64,
+    /// Bounds of sizes.
+    pub limits: Limits,
+    /// Bounds of waiting.
+    pub timeouts: Timeouts,
+    /// Whether a client's `X-Forwarded-For` is appended to instead of replaced.
+    pub trust_forwarded: bool,
+    /// Base paths to indices of `services`.
+    pub routes: Table,
+    /// The services.
+    pub services: Vec<Service>,
+    /// Every enabled plugin, once; the chains of the services share them.
+    pub plugins: Vec<Arc<Plugin>>,
+}
+
+/// Bounds of sizes, as configured (`server.limits`).
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of a request or response head.
+    pub head_bytes_max: usize,
+    /// Fields of a request head.
+    pub head_fields_max: usize,
+    /// Bytes of a request target.
+    pub uri_bytes_max: usize,
+    /// Bytes of a request body.
+    pub body_bytes_max: u64,
+    /// Bytes of a body that is collected for plugins.
+    pub plugin_body_bytes_max: usize,
+    /// Downstream connections of one worker.
+    pub connections_max: usize,
+    /// Idle upstream connections of one worker to one endpoint.
+    pub upstream_idle_max: usize,
+}
+
+/// Bounds of waiting, as configured (`server.timeouts`).
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// For a request head to arrive whole.
+    pub head: Duration,
+    /// For the next request of a kept-alive connection.
+    pub idle: Duration,
+    /// Between two steps of progress of a body.
+    pub body: Duration,
+    /// For an upstream connection.
+    pub connect: Duration,
+    /// For the head of the response.
+    pub first_byte: Duration,
+    /// For an idle upstream connection.
+    pub upstream_idle: Duration,
+}
+
+/// One of `services`.
+#[derive(Debug)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// The path under which it is reached.
+    pub base_path: String,
+    /// Whether the base path is taken off for the origin.
+    pub strip_base_path: bool,
+    /// Whether the origin sees the client's `Host`.
+    pub preserve_host: bool,
+    /// For a whole exchange.
+    pub timeout: Duration,
+    /// Fields set on the request to the origin, after the plugins.
+    pub fields: Vec<(String, String)>,
+    /// Who answers.
+    pub cluster: Cluster,
+    /// The plugins that may run on its requests.
+    pub chain: Chain,
+}

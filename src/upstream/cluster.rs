@@ -1,0 +1,106 @@
+//! The endpoints of one service and their turns.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Where an endpoint is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// TCP, in the order to try: what the name resolved to when the snapshot was made.
+    Tcp(Vec<SocketAddr>),
+    /// A Unix stream socket.
+    Unix(PathBuf),
+}
+
+/// One target of a service.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// Names the address over all snapshots of the process: idle connections are kept under it, so
+    /// that they outlive a reload. Small and dense; given by the control plane.
+    pub id: usize,
+    /// Where it is.
+    pub address: Address,
+    /// `host:port` as configured: the `Host` of services that do not preserve the client's.
+    pub authority: String,
+}
+
+/// What serves a service's requests.
+#[derive(Debug)]
+pub enum Cluster {
+    /// `builtin:echo`: the gateway answers with the request as an origin would have seen it.
+    Echo,
+    /// Endpoints in weighted turns.
+    Endpoints(Endpoints),
+}
+
+/// Endpoints and the order of their turns.
+#[derive(Debug)]
+pub struct Endpoints {
+    endpoints: Vec<Endpoint>,
+    /// One round: an endpoint of weight 3 stands in it three times, spread out.
+    turns: Vec<u16>,
+}
+
+impl Endpoints {
+    /// Endpoints with their weights (at least 1 each, see `limits::TARGET_WEIGHT_MAX`).
+    pub fn new(weighted: Vec<(Endpoint, u32)>) -> Self {
+        let weights: Vec<u32> = weighted.iter().map(|(_, weight)| *weight).collect();
+        let endpoints = weighted.into_iter().map(|(endpoint, _)| endpoint).collect();
+        Self { endpoints, turns: turns(&weights) }
+    }
+
+    /// The endpoint whose turn it is; `cursor` is the worker's place in the round.
+    pub fn next(&self, cursor: &mut usize) -> Option<&Endpoint> {
+        let turn = *self.turns.get(*cursor % self.turns.len().max(1))?;
+        *cursor = (*cursor + 1) % self.turns.len();
+        self.endpoints.get(usize::from(turn))
+    }
+
+    /// How many endpoints.
+    pub fn len(&self) -> usize {
+        self.endpoints.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.endpoints.is_empty()
+    }
+}
+
+/// One round of smooth weighted round-robin (nginx's order: in each step every endpoint gains its
+/// weight, the richest is taken and pays the sum).
+fn turns(weights: &[u32]) -> Vec<u16> {
+    let common = weights.iter().fold(0, |sum, &weight| greatest_common_divisor(sum, weight)).max(1);
+    let weights: Vec<i64> = weights.iter().map(|&weight| i64::from(weight / common)).collect();
+    let sum: i64 = weights.iter().sum();
+    let mut credit = vec![0; weights.len()];
+    (0..sum)
+        .map(|_| {
+            for (credit, weight) in credit.iter_mut().zip(&weights) {
+                *credit += weight;
+            }
+            // The first of the richest: max_by_key returns the last, so the order is turned round.
+            let richest = (0..credit.len()).rev().max_by_key(|&at| credit[at]).unwrap_or(0);
+            credit[richest] -= sum;
+            richest as u16
+        })
+        .collect()
+}
+
+fn greatest_common_divisor(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_follow_weights_and_are_spread_out() {
+        assert_eq!(turns(&[1, 1, 1]), [0, 1, 2]);
+        assert_eq!(turns(&[3, 1]), [0, 0, 1, 0]);
+        assert_eq!(turns(&[10, 10]), [0, 1]);
+        assert_eq!(turns(&[5, 1, 1]), [0, 0, 1, 0, 2, 0, 0]);
+        assert!(turns(&[]).is_empty());
+    }
+}
