@@ -88,5 +88,59 @@ pub const UPSTREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(55);
 /// For exchanges in flight to end after SIGTERM. `server.drainTimeout`.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
 
+// --- plugins ---
+
+/// Wall time of one call of a plugin. `wasm.timeout`.
+pub const PLUGIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Most memory of one instance, in pages of 64 KiB: 6.4 MB. `wasm.maxMemoryPages`.
+pub const PLUGIN_MEMORY_PAGES_MAX: u32 = 100;
+/// Instances of one plugin over all workers. `wasm.maxInstances`.
+pub const PLUGIN_INSTANCES_MAX: u32 = 10;
+/// Instances of one plugin that each worker makes before the first request: two, so that a trap in
+/// one leaves another while the replacement is made.
+pub const PLUGIN_INSTANCES_PREMADE: u32 = 2;
+/// Instances of all plugins in the process. Each costs 3-4 memory maps and each stack 2 more, of
+/// the 65530 that vm.max_map_count allows by default; past it even malloc fails.
+pub const PLUGIN_INSTANCES_PROCESS_MAX: u32 = 4096;
+/// How often the epoch advances: the longest time that a computing plugin keeps a worker.
+pub const PLUGIN_EPOCH_TICK: Duration = Duration::from_millis(1);
+/// How long a computing plugin sleeps when a tick has passed: the timer's granularity.
+pub const PLUGIN_YIELD: Duration = Duration::from_millis(1);
+/// Stack of a guest. Deeper recursion traps. wasmtime's default.
+pub const PLUGIN_STACK_BYTES: usize = 512 * 1024;
+/// Stack on which a guest and the host functions it calls run; host functions have the difference.
+pub const PLUGIN_FIBER_STACK_BYTES: usize = 1024 * 1024;
+/// Largest module. Go's standard toolchain makes 2-10 MB.
+pub const PLUGIN_MODULE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// First size of an instance's input buffer; it doubles from there. A request without a body fits.
+pub const PLUGIN_INPUT_BYTES_MIN: u32 = 4 * 1024;
+/// Largest output of one call. A body of [`PLUGIN_BODY_BYTES_MAX`] in base64 or with most of its
+/// bytes escaped fits.
+pub const PLUGIN_OUTPUT_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Deepest nesting of an output. The parser recurses; serde_json's limit.
+pub const PLUGIN_JSON_DEPTH_MAX: usize = 128;
+/// Most metadata of one exchange, as JSON. It is written into the input of every later plugin.
+pub const PLUGIN_METADATA_BYTES_MAX: usize = 16 * 1024;
+/// Longest log line; the rest is cut.
+pub const PLUGIN_LOG_LINE_BYTES_MAX: usize = 4 * 1024;
+/// Log lines of one plugin on one worker per second; more are counted and dropped.
+pub const PLUGIN_LOG_LINES_PER_SECOND: u32 = 200;
+/// Log lines on their way from the workers to the log; more are dropped.
+pub const PLUGIN_LOG_QUEUE_LINES: usize = 4096;
+/// Longest key of `get_config`.
+pub const PLUGIN_CONFIG_KEY_BYTES_MAX: usize = 1024;
+/// Most random bytes of one `random_get`: about 0.1 ms of work. Go asks for up to 64 KiB.
+pub const PLUGIN_RANDOM_BYTES_MAX: usize = 64 * 1024;
+/// First wait before a plugin whose instantiation failed is tried again; doubles each time.
+pub const PLUGIN_BACKOFF_MIN: Duration = Duration::from_millis(100);
+/// Longest such wait.
+pub const PLUGIN_BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// Capacity of a kept scratch buffer; a larger one (a body went through) is freed after its call.
+pub const PLUGIN_SCRATCH_BYTES_KEPT: usize = 256 * 1024;
+/// Scratch buffers that a worker keeps.
+pub const PLUGIN_SCRATCH_KEPT_MAX: usize = 64;
+
 const _: () = assert!(URI_BYTES_MAX < HEAD_BYTES_MAX);
 const _: () = assert!(CHUNK_LINE_BYTES_MAX < BUFFER_BYTES);
+const _: () = assert!(PLUGIN_STACK_BYTES + 256 * 1024 <= PLUGIN_FIBER_STACK_BYTES);
+const _: () = assert!(PLUGIN_OUTPUT_BYTES_MAX >= 6 * PLUGIN_BODY_BYTES_MAX);

@@ -1,1 +1,25 @@
-//! Plugins.
+//! Plugins: WebAssembly modules that see every request and response of the services they serve.
+//!
+//! The only module of the gateway that names wasmtime. The control thread makes one [`Runtime`]
+//! per process and loads [`Plugin`]s with it; a snapshot holds them as [`Chain`]s, immutable and
+//! shared by all workers; each worker has its own [`Pools`] of instances, which never leave it.
+//! An exchange asks its chain which plugins apply ([`Chain::select`]) and runs them with
+//! [`run_request`] and [`run_response`].
+//!
+//! The chain knows phases and verdicts. How a plugin is spoken to is the business of its ABI:
+//! `json_abi` (docs/plugin-abi.md) today.
+
+mod chain;
+mod pool;
+mod runtime;
+mod spec;
+mod stats;
+
+mod module;
+
+pub use chain::{BodySlot, Carried, Chain, Facts, Selected, Verdict, run_request, run_response};
+pub use module::Plugin;
+pub use pool::{Pools, PrepareFailure};
+pub use runtime::{Runtime, RuntimeError, RuntimeOptions};
+pub use spec::{FailureMode, Isolation, LogLevel, Phase, PluginSpec, PluginType};
+pub use stats::{ErrorKind, PluginStats};

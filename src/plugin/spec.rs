@@ -1,0 +1,290 @@
+//! What the configuration says of one plugin, in the form that the workers use.
+//!
+//! Built by the control thread when it compiles a snapshot, immutable from then on.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::limits;
+
+/// What a plugin is for. The type decides when it runs, what it is given and what happens when it
+/// fails (the table in docs/plugin-abi.md).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PluginType {
+    /// Lets a request pass or refuses it. Fails closed.
+    Auth,
+    /// Counts requests and refuses what is too much. Fails closed.
+    RateLimit,
+    /// Changes or refuses a request.
+    Request,
+    /// Changes or refuses a response.
+    Response,
+    /// Runs in both phases.
+    Middleware,
+    /// Joins the responses of several calls to one. Run by the aggregation, never by a chain.
+    Aggregation,
+}
+
+impl PluginType {
+    /// The type that the configuration names so.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "auth" => Self::Auth,
+            "ratelimit" => Self::RateLimit,
+            "request" => Self::Request,
+            "response" => Self::Response,
+            "middleware" => Self::Middleware,
+            "aggregation" => Self::Aggregation,
+            _ => return None,
+        })
+    }
+
+    /// The name in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auth => "auth",
+            Self::RateLimit => "ratelimit",
+            Self::Request => "request",
+            Self::Response => "response",
+            Self::Middleware => "middleware",
+            Self::Aggregation => "aggregation",
+        }
+    }
+
+    /// What happens to a request when the plugin fails and the configuration does not say.
+    pub fn default_failure_mode(self) -> FailureMode {
+        match self {
+            Self::Auth | Self::RateLimit | Self::Aggregation => FailureMode::Closed,
+            Self::Request | Self::Response | Self::Middleware => FailureMode::Open,
+        }
+    }
+
+    /// The status of a refusal for which the plugin gave none.
+    pub fn default_refusal(self) -> u16 {
+        match self {
+            Self::Auth => 401,
+            Self::RateLimit => 429,
+            Self::Request | Self::Response | Self::Middleware => 403,
+            Self::Aggregation => 502,
+        }
+    }
+
+    /// The status with which a plugin that fails closed answers.
+    pub fn failure_status(self) -> u16 {
+        match self {
+            Self::Aggregation => 502,
+            Self::Auth | Self::RateLimit | Self::Request | Self::Response | Self::Middleware => 503,
+        }
+    }
+
+    /// Whether a plugin of this type is called in `phase`. (A `response` plugin that exports
+    /// `on_request` is called in the request phase too; see [`super::Plugin::runs_in`].)
+    pub fn runs_in(self, phase: Phase) -> bool {
+        match self {
+            Self::Auth | Self::RateLimit | Self::Request => phase == Phase::Request,
+            Self::Response => phase == Phase::Response,
+            Self::Middleware => true,
+            Self::Aggregation => false,
+        }
+    }
+
+    /// Whether the body is collected for the plugin when the configuration does not say.
+    pub fn wants_body(self) -> bool {
+        match self {
+            Self::Auth | Self::RateLimit => false,
+            Self::Request | Self::Response | Self::Middleware | Self::Aggregation => true,
+        }
+    }
+
+    /// Whether a missing `continue` in the output means "go on". Where it guards something, it is
+    /// an error instead: a plugin must say yes to let a request pass.
+    pub fn continues_by_default(self) -> bool {
+        match self {
+            Self::Auth | Self::RateLimit => false,
+            Self::Request | Self::Response | Self::Middleware | Self::Aggregation => true,
+        }
+    }
+}
+
+impl fmt::Display for PluginType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a failed plugin does to the request: nothing, or it stops it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureMode {
+    /// The request goes on as if the plugin were not there.
+    Open,
+    /// The client gets 503 (aggregation: 502).
+    Closed,
+}
+
+impl FailureMode {
+    /// The name in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// Whether calls share instances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Isolation {
+    /// Instances are reused; a plugin's state lives as long as its instance.
+    #[default]
+    Shared,
+    /// Every call gets a fresh instance.
+    Request,
+}
+
+/// When a chain runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Before the request goes upstream.
+    Request,
+    /// When the response's head has come.
+    Response,
+}
+
+impl Phase {
+    /// The name in `context.phase`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Response => "response",
+        }
+    }
+}
+
+/// How grave a log line is; ordered, `Trace` the least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Level 0 of `log(level, ptr, len)`.
+    Trace,
+    /// Level 1.
+    Debug,
+    /// Level 2, and `log(ptr, len)`.
+    Info,
+    /// Level 3.
+    Warn,
+    /// Level 4 and above.
+    Error,
+}
+
+impl LogLevel {
+    /// The level that a configuration names so.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "trace" => Self::Trace,
+            "debug" => Self::Debug,
+            "info" => Self::Info,
+            "warn" | "warning" => Self::Warn,
+            "error" => Self::Error,
+            _ => return None,
+        })
+    }
+
+    /// The name in a log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trace => "trace",
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// One plugin as configured.
+#[derive(Debug, Clone)]
+pub struct PluginSpec {
+    /// Its unique name.
+    pub name: String,
+    /// Its type.
+    pub kind: PluginType,
+    /// Lower runs first.
+    pub priority: i64,
+    /// Wall time of one call, waiting for an instance and for host functions included.
+    pub timeout: Duration,
+    /// What happens when it fails.
+    pub failure_mode: FailureMode,
+    /// Whether it is given bodies.
+    pub wants_body: bool,
+    /// Most memory of one instance, in pages of 64 KiB.
+    pub max_memory_pages: u32,
+    /// Most instances over all workers; each worker may have its share, at least one.
+    pub instances_max: u32,
+    /// How many workers share `instances_max`.
+    pub workers: u32,
+    /// Instances that each worker makes before the first request; cut to its share.
+    pub premade: u32,
+    /// Whether calls share instances.
+    pub isolation: Isolation,
+    /// The normalised paths that it applies to; `None`: every path.
+    pub allowed_urls: Option<regex::RegexSet>,
+    /// Log lines below this level are dropped.
+    pub log_level: LogLevel,
+    config: Value,
+    config_json: String,
+}
+
+impl PluginSpec {
+    /// A plugin with every default of its type and the configuration's defaults else.
+    pub fn new(name: impl Into<String>, kind: PluginType) -> Self {
+        Self {
+            name: name.into(),
+            kind,
+            priority: 100,
+            timeout: limits::PLUGIN_TIMEOUT,
+            failure_mode: kind.default_failure_mode(),
+            wants_body: kind.wants_body(),
+            max_memory_pages: limits::PLUGIN_MEMORY_PAGES_MAX,
+            instances_max: limits::PLUGIN_INSTANCES_MAX,
+            workers: 1,
+            premade: limits::PLUGIN_INSTANCES_PREMADE,
+            isolation: Isolation::default(),
+            allowed_urls: None,
+            log_level: LogLevel::Info,
+            config: Value::Object(serde_json::Map::new()),
+            config_json: "{}".to_owned(),
+        }
+    }
+
+    /// Sets the plugin's own `config`: an object (anything else counts as an empty one).
+    pub fn set_config(&mut self, config: Value) {
+        self.config = match config {
+            Value::Object(_) => config,
+            _ => Value::Object(serde_json::Map::new()),
+        };
+        self.config_json = self.config.to_string();
+    }
+
+    /// The plugin's own `config`, always an object.
+    pub fn config(&self) -> &Value {
+        &self.config
+    }
+
+    /// `config` as JSON text, made once.
+    pub fn config_json(&self) -> &str {
+        &self.config_json
+    }
+
+    /// How many instances one worker may have at a time; at least one.
+    pub fn instances_per_worker(&self) -> u32 {
+        (self.instances_max / self.workers.max(1)).max(1)
+    }
+
+    /// Whether it applies to `path` (normalised, without query).
+    pub fn applies_to(&self, path: &str) -> bool {
+        self.allowed_urls
+            .as_ref()
+            .is_none_or(|patterns| patterns.is_match(path))
+    }
+}
