@@ -140,7 +140,80 @@ pub const PLUGIN_SCRATCH_BYTES_KEPT: usize = 256 * 1024;
 /// Scratch buffers that a worker keeps.
 pub const PLUGIN_SCRATCH_KEPT_MAX: usize = 64;
 
+// --- configuration ---
+
+/// Largest configuration file. 1024 services and 256 plugins take some 200 KiB; 4 MiB leaves room
+/// for plugins' own data and keeps a wrong file (a log, a binary) from being parsed.
+pub const CONFIG_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Deepest nesting of a configuration file. The schema needs 6; the rest is for plugins' `config`.
+/// The tree is walked recursively: 64 small frames.
+pub const CONFIG_DEPTH_MAX: usize = 64;
+/// Most nodes of a configuration with every alias written out ("billion laughs"): about 100 bytes
+/// each, so 50 MB at the worst, for the time of loading.
+pub const CONFIG_NODES_MAX: usize = 500_000;
+/// Most bytes of all scalars of a configuration with every alias and variable written out.
+pub const CONFIG_EXPANDED_BYTES_MAX: usize = 4 * CONFIG_BYTES_MAX;
+/// Most errors that one run prints; a wrong file would give thousands.
+pub const CONFIG_ERRORS_MAX: usize = 100;
+/// Most plugins of a configuration. Each has instances on every worker.
+pub const PLUGINS_MAX: usize = 256;
+/// Most services of a configuration.
+pub const SERVICES_MAX: usize = 1024;
+/// Most targets of one service.
+pub const TARGETS_MAX: usize = 256;
+/// Most addresses that a process listens on; each is a socket per worker.
+pub const LISTEN_MAX: usize = 64;
+/// Longest name of a plugin or service: it is a metric's label and part of file names.
+pub const NAME_BYTES_MAX: usize = 128;
+/// Most `allowedUrls` of one plugin, and most `services` that it names.
+pub const PLUGIN_LIST_MAX: usize = 1024;
+/// Largest compiled form of one of `allowedUrls`. The regex crate's own default is 10 MiB; paths
+/// need a few KiB, and there may be [`PLUGINS_MAX`] times [`PLUGIN_LIST_MAX`] of them.
+pub const PATTERN_COMPILED_BYTES_MAX: usize = 1024 * 1024;
+/// Most fields that a service sets on its requests.
+pub const SERVICE_HEADERS_MAX: usize = 64;
+/// Largest weight of a target: enough for 0.1 %.
+pub const TARGET_WEIGHT_MAX: u32 = 1000;
+/// Most workers. More than any machine's cores; each costs a thread, a ring and its instances.
+pub const WORKERS_MAX: usize = 1024;
+/// Longest duration that a configuration may give: a day. Longer is a slip of the unit.
+pub const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// Largest value of `server.limits.headBytesMax`: heads are read into memory.
+pub const HEAD_BYTES_CEILING: usize = 1024 * 1024;
+/// Smallest value of `server.limits.headBytesMax`: a browser's ordinary head.
+pub const HEAD_BYTES_FLOOR: usize = 1024;
+/// Largest value of `server.limits.headFieldsMax`: some work is done per field and field.
+pub const HEAD_FIELDS_CEILING: usize = 1000;
+/// Largest value of `server.limits.bodyBytesMax`: 1 TiB, far from any overflow.
+pub const BODY_BYTES_CEILING: u64 = 1024 * 1024 * 1024 * 1024;
+/// Largest value of `server.limits.pluginBodyBytesMax`: it is held in memory per exchange and
+/// again, as JSON, in the guest.
+pub const PLUGIN_BODY_BYTES_CEILING: usize = 256 * 1024 * 1024;
+/// Largest value of `server.limits.connectionsMax`: a common ceiling of fs.nr_open.
+pub const CONNECTIONS_CEILING: usize = 1024 * 1024;
+/// Largest value of `server.limits.upstreamIdleMax`.
+pub const UPSTREAM_IDLE_CEILING: usize = 16 * 1024;
+
+// --- plugins (defaults of the configuration) ---
+
+/// Memory of an instance in pages of 64 KiB, the extensions page's default: 6.4 MB.
+/// `wasm.maxMemoryPages`.
+pub const PLUGIN_MEMORY_PAGES: u32 = 100;
+/// Largest value of `maxMemoryPages`: the 4 GiB of a 32-bit memory.
+pub const PLUGIN_MEMORY_PAGES_CEILING: u32 = 65_536;
+/// Instances of one plugin over all workers, the extensions page's default. `wasm.maxInstances`.
+pub const PLUGIN_INSTANCES: u32 = 10;
+/// Largest value of `maxInstances`: what the address space and vm.max_map_count bear in one
+/// process (4 GiB and 3 to 4 maps each).
+pub const PLUGIN_INSTANCES_CEILING: u32 = 4096;
+/// Wall time of one call of a plugin. `wasm.timeout`.
+pub const PLUGIN_TIMEOUT: Duration = Duration::from_secs(5);
+
 const _: () = assert!(URI_BYTES_MAX < HEAD_BYTES_MAX);
+const _: () = assert!(HEAD_BYTES_MAX <= HEAD_BYTES_CEILING && HEAD_BYTES_MAX >= HEAD_BYTES_FLOOR);
+const _: () = assert!(HEAD_FIELDS_MAX <= HEAD_FIELDS_CEILING);
+const _: () = assert!(BODY_BYTES_MAX <= BODY_BYTES_CEILING);
+const _: () = assert!(PLUGIN_BODY_BYTES_MAX <= PLUGIN_BODY_BYTES_CEILING);
 const _: () = assert!(CHUNK_LINE_BYTES_MAX < BUFFER_BYTES);
 const _: () = assert!(PLUGIN_STACK_BYTES + 256 * 1024 <= PLUGIN_FIBER_STACK_BYTES);
 const _: () = assert!(PLUGIN_OUTPUT_BYTES_MAX >= 6 * PLUGIN_BODY_BYTES_MAX);

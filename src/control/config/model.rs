@@ -1,0 +1,539 @@
+//! What a configuration file says, in the user's terms: every default filled in, every value
+//! checked by itself, nothing resolved.
+//!
+//! Control thread only. Names stay names, addresses stay unresolved and plugin files unread: to
+//! make the machine's form of it (the snapshot) is the work of `compile`.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::limits;
+
+/// Where something stands in the configuration file, counted from 1; columns in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Place {
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in characters, from 1.
+    pub column: usize,
+}
+
+/// A whole configuration. Two equal ones need no reload between them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The file's name as errors print it; compile's own errors begin with it.
+    pub file: String,
+    /// The folder of the configuration file; empty for the embedded one. Paths in the file do not
+    /// start here but at the working directory of the process.
+    pub dir: PathBuf,
+    /// `server`: listeners, workers, limits.
+    pub server: Server,
+    /// `admin`: the admin API.
+    pub admin: Admin,
+    /// `logging`.
+    pub logging: Logging,
+    /// `wasm`: the plugins and what they may use.
+    pub wasm: Wasm,
+    /// `services`, in the order of the file. Empty: every request gets 404.
+    pub services: Vec<Service>,
+}
+
+/// `server`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Where requests are accepted; never empty, no address twice.
+    pub listen: Vec<Listen>,
+    /// How many workers.
+    pub workers: Workers,
+    /// Whether each worker is bound to a core of its own.
+    pub pin_cores: bool,
+    /// How workers wait for sockets.
+    pub io_driver: IoDriver,
+    /// Whether the peers in front of the gateway may say who the client is: `X-Forwarded-*` are
+    /// replaced if not, `X-Forwarded-For` is appended to if so.
+    pub trust_forwarded: bool,
+    /// Bounds of sizes and numbers.
+    pub limits: Limits,
+    /// Bounds of waiting.
+    pub timeouts: Timeouts,
+    /// How long exchanges in flight may go on after SIGTERM.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: vec![Listen::tcp("127.0.0.1", 8080)],
+            workers: Workers::Auto,
+            pin_cores: true,
+            io_driver: IoDriver::Auto,
+            trust_forwarded: false,
+            limits: Limits::default(),
+            timeouts: Timeouts::default(),
+            drain_timeout: limits::DRAIN_TIMEOUT,
+        }
+    }
+}
+
+/// An address to accept connections on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listen {
+    /// A TCP port.
+    Tcp {
+        /// A host name or an IP address, an IPv6 one without its brackets. Not resolved yet.
+        host: String,
+        /// The port; 0 lets the kernel choose one.
+        port: u16,
+    },
+    /// A unix stream socket.
+    Unix(PathBuf),
+}
+
+impl Listen {
+    /// The TCP address `host:port`.
+    pub fn tcp(host: &str, port: u16) -> Self {
+        let host = host.to_owned();
+        Self::Tcp { host, port }
+    }
+
+    /// Whether only processes of this machine can connect.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Unix(_) => true,
+            Self::Tcp { host, .. } => match host.parse::<std::net::IpAddr>() {
+                Ok(address) => address.is_loopback(),
+                Err(_) => host.eq_ignore_ascii_case("localhost"),
+            },
+        }
+    }
+}
+
+impl std::fmt::Display for Listen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// `server.workers`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Workers {
+    /// One for each core that this process may use.
+    Auto,
+    /// Exactly so many: 1 to [`limits::WORKERS_MAX`].
+    Count(usize),
+}
+
+/// `server.ioDriver`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IoDriver {
+    /// io_uring, or epoll where the kernel refuses it.
+    Auto,
+    /// io_uring or no start.
+    IoUring,
+    /// epoll.
+    Epoll,
+}
+
+/// `server.limits`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request or response head.
+    pub head_bytes_max: usize,
+    /// Fields of a head.
+    pub head_fields_max: usize,
+    /// Bytes of a request target; less than `head_bytes_max`.
+    pub uri_bytes_max: usize,
+    /// Bytes of a streamed request body.
+    pub body_bytes_max: u64,
+    /// Bytes of a body that is collected for plugins.
+    pub plugin_body_bytes_max: usize,
+    /// Downstream connections of the whole process; `None`: [`limits::CONNECTIONS_MAX`] for each
+    /// worker.
+    pub connections_max: Option<usize>,
+    /// Idle upstream connections that a worker keeps for one endpoint; 0: none.
+    pub upstream_idle_max: usize,
+}
+
+impl Limits {
+    /// The share of one of `workers` workers in the downstream connections, at least 1.
+    pub fn connections_per_worker(&self, workers: usize) -> usize {
+        match self.connections_max {
+            Some(total) => total.div_ceil(workers.max(1)).max(1),
+            None => limits::CONNECTIONS_MAX,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head_bytes_max: limits::HEAD_BYTES_MAX,
+            head_fields_max: limits::HEAD_FIELDS_MAX,
+            uri_bytes_max: limits::URI_BYTES_MAX,
+            body_bytes_max: limits::BODY_BYTES_MAX,
+            plugin_body_bytes_max: limits::PLUGIN_BODY_BYTES_MAX,
+            connections_max: None,
+            upstream_idle_max: limits::UPSTREAM_IDLE_MAX,
+        }
+    }
+}
+
+/// `server.timeouts`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For a request head to arrive whole.
+    pub head: Duration,
+    /// For the next request on a kept-alive connection to begin.
+    pub idle: Duration,
+    /// Between two steps of progress of a body.
+    pub body: Duration,
+    /// For a connection to an endpoint.
+    pub connect: Duration,
+    /// From the sent request to the first byte of the response head.
+    pub first_byte: Duration,
+    /// How long an idle upstream connection is kept.
+    pub upstream_idle: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            head: limits::HEAD_TIMEOUT,
+            idle: limits::IDLE_TIMEOUT,
+            body: limits::BODY_TIMEOUT,
+            connect: limits::CONNECT_TIMEOUT,
+            first_byte: limits::FIRST_BYTE_TIMEOUT,
+            upstream_idle: limits::UPSTREAM_IDLE_TIMEOUT,
+        }
+    }
+}
+
+/// `admin`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// Where the admin API listens; `None`: it is off.
+    pub listen: Option<Listen>,
+    /// What its callers must show; always there when `listen` is not local.
+    pub token: Option<Secret>,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self {
+            listen: Some(Listen::tcp("127.0.0.1", 8081)),
+            token: None,
+        }
+    }
+}
+
+/// A text that no log and no debug output may show.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Hides `text`.
+    pub const fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text itself, to compare with: never to print.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// `logging`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Logging {
+    /// The least severe events that are logged. `debug` shows plugins' own lines.
+    pub level: Level,
+    /// How a line looks.
+    pub format: Format,
+    /// Where each exchange leaves a line.
+    pub access_log: AccessLog,
+}
+
+impl Default for Logging {
+    fn default() -> Self {
+        Self {
+            level: Level::Info,
+            format: Format::Text,
+            access_log: AccessLog::Off,
+        }
+    }
+}
+
+/// `logging.level`, the least talkative first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Nothing.
+    Off,
+    /// What needs an operator.
+    Error,
+    /// What may need one.
+    Warn,
+    /// The life of the process.
+    Info,
+    /// Plugins' lines too.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// `logging.format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// `logging.accessLog`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccessLog {
+    /// None.
+    Off,
+    /// To standard output.
+    Stdout,
+    /// To this file, appended.
+    File(PathBuf),
+}
+
+/// `wasm`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Wasm {
+    /// Whether plugins run at all; false: the chain is empty, whatever `plugins` says.
+    pub enabled: bool,
+    /// Where relative plugin paths start, as written.
+    pub plugin_dir: PathBuf,
+    /// Most memory of an instance, in pages of 64 KiB.
+    pub max_memory_pages: u32,
+    /// Most instances of a plugin over all workers.
+    pub max_instances: u32,
+    /// Whether compiled modules are kept on disk.
+    pub cache_enabled: bool,
+    /// Where they are kept; `None`: a folder of the user that the process runs as.
+    pub cache_dir: Option<PathBuf>,
+    /// Wall time of a call for plugins that set none.
+    pub timeout: Duration,
+    /// The plugins in the order of the file, disabled ones too. Names are unique.
+    pub plugins: Vec<Plugin>,
+}
+
+impl Wasm {
+    /// The plugin's file: its path, under `plugin_dir` if it is relative.
+    pub fn file_of(&self, plugin: &Plugin) -> PathBuf {
+        self.plugin_dir.join(&plugin.path)
+    }
+}
+
+impl Default for Wasm {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            plugin_dir: Path::new("/etc/odin/plugins").to_owned(),
+            max_memory_pages: limits::PLUGIN_MEMORY_PAGES,
+            max_instances: limits::PLUGIN_INSTANCES,
+            cache_enabled: true,
+            cache_dir: None,
+            timeout: limits::PLUGIN_TIMEOUT,
+            plugins: Vec::new(),
+        }
+    }
+}
+
+/// One of `wasm.plugins`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plugin {
+    /// Where the entry begins.
+    pub place: Place,
+    /// Its name: 1 to 128 of `A-Z a-z 0-9 . _ -`, unique.
+    pub name: String,
+    /// Its file as written: absolute or under `wasm.plugin_dir` (see [`Wasm::file_of`]).
+    pub path: PathBuf,
+    /// What it is for.
+    pub kind: PluginType,
+    /// Whether it runs.
+    pub enabled: bool,
+    /// Its rank in the chain: lower runs first, equal ones in the order of the file.
+    pub priority: i64,
+    /// Wall time of a call; `None`: `wasm.timeout`.
+    pub timeout: Option<Duration>,
+    /// It runs on paths that one of these matches; empty: on every path.
+    pub allowed_urls: Vec<Pattern>,
+    /// It runs on the services of these names; empty: on every service.
+    pub services: Vec<String>,
+    /// What it is handed: always an object.
+    pub config: serde_json::Value,
+    /// What happens to the request when it fails; `None`: by its type.
+    pub failure_mode: Option<FailureMode>,
+    /// Whether it is given the body; `None`: by its type.
+    pub body: Option<bool>,
+    /// What happens to a body beyond `server.limits.pluginBodyBytesMax`.
+    pub on_body_too_large: OnBodyTooLarge,
+    /// Whether requests share instances.
+    pub isolation: Isolation,
+    /// Instances that each worker makes before the plugin serves; `None`: chosen from
+    /// `max_instances`.
+    pub instances: Option<u32>,
+    /// Instances over all workers; `None`: `wasm.max_instances`.
+    pub max_instances: Option<u32>,
+    /// Memory of an instance in pages of 64 KiB; `None`: `wasm.max_memory_pages`.
+    pub max_memory_pages: Option<u32>,
+    /// The only SHA-256 that its file may have.
+    pub sha256: Option<[u8; 32]>,
+}
+
+/// `plugins[].type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PluginType {
+    /// May this request pass?
+    Auth,
+    /// Has this client had enough?
+    RateLimit,
+    /// Changes requests.
+    Request,
+    /// Changes responses.
+    Response,
+    /// Both phases.
+    Middleware,
+    /// Makes one response of several.
+    Aggregation,
+}
+
+impl PluginType {
+    /// The word that stands in the file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auth => "auth",
+            Self::RateLimit => "ratelimit",
+            Self::Request => "request",
+            Self::Response => "response",
+            Self::Middleware => "middleware",
+            Self::Aggregation => "aggregation",
+        }
+    }
+}
+
+/// A regular expression of `plugins[].allowedUrls`. It compiles within
+/// [`limits::PATTERN_COMPILED_BYTES_MAX`]; build it with [`Pattern::build`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern {
+    /// The expression, unanchored.
+    pub source: String,
+    /// Where it stands.
+    pub place: Place,
+}
+
+impl Pattern {
+    /// The compiled expression.
+    ///
+    /// # Errors
+    /// A syntax error, or an expression that compiles to more than
+    /// [`limits::PATTERN_COMPILED_BYTES_MAX`] (not for one that a [`Config`] holds).
+    pub fn build(&self) -> Result<regex::Regex, regex::Error> {
+        regex::RegexBuilder::new(&self.source)
+            .size_limit(limits::PATTERN_COMPILED_BYTES_MAX)
+            .build()
+    }
+}
+
+/// `plugins[].failureMode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureMode {
+    /// The exchange goes on without the plugin.
+    Open,
+    /// The client gets 502 or 503.
+    Closed,
+}
+
+/// `plugins[].onBodyTooLarge`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnBodyTooLarge {
+    /// 413 for a request, 502 for a response.
+    #[default]
+    Reject,
+    /// The body streams past the plugin, which sees none.
+    Pass,
+}
+
+/// `plugins[].isolation`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Isolation {
+    /// Instances are reused; what a plugin keeps in memory lives as long as its worker's instance.
+    #[default]
+    Shared,
+    /// Each request gets a fresh instance.
+    Request,
+}
+
+/// One of `services`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// Where the entry begins.
+    pub place: Place,
+    /// Its name: 1 to 128 of `A-Z a-z 0-9 . _ -`, unique.
+    pub name: String,
+    /// The path under which it is reached: normalised, begins with `/`, no `/` at its end unless
+    /// it is `/`, unique.
+    pub base_path: String,
+    /// Whether `base_path` is taken off before the request goes upstream.
+    pub strip_base_path: bool,
+    /// Where its requests go; never empty.
+    pub targets: Vec<Target>,
+    /// How targets take turns.
+    pub load_balancing: LoadBalancing,
+    /// From the routed request to the relayed response.
+    pub timeout: Duration,
+    /// Fields to set on the upstream request: names are tokens, none of framing or hop-by-hop,
+    /// none twice; values pass `message::is_field_value`.
+    pub headers: Vec<(String, String)>,
+    /// Whether the upstream sees the client's `Host`; false: the target's.
+    pub preserve_host: bool,
+}
+
+/// One of `services[].targets`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Where it stands.
+    pub place: Place,
+    /// What it is.
+    pub kind: TargetKind,
+    /// Its share of the requests beside the others: 1 to [`limits::TARGET_WEIGHT_MAX`].
+    pub weight: u32,
+}
+
+/// What a target is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TargetKind {
+    /// `http://host:port`.
+    Http {
+        /// A host name or an IP address, an IPv6 one without its brackets. Not resolved yet.
+        host: String,
+        /// The port, 80 where none is written.
+        port: u16,
+    },
+    /// `http://unix:/path`: a unix stream socket.
+    Unix(PathBuf),
+    /// `builtin:echo`: the gateway answers with the request as an origin would see it.
+    Echo,
+}
+
+/// `services[].loadBalancing`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LoadBalancing {
+    /// In turn, by weight.
+    #[default]
+    RoundRobin,
+}
