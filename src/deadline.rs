@@ -57,6 +57,7 @@ impl Deadlines {
             fd,
             direction: Direction::Both,
             has_fired: false,
+            is_idle: false,
         };
         let mut slots = self.table.slots.borrow_mut();
         let index = match self.table.free.borrow_mut().pop() {

@@ -27,7 +27,11 @@ pub fn answer(head: &RequestHead, authority: &str, path: &str, body: &[u8]) -> L
     fields.push(b"Content-Type", b"application/json");
     let mut body = serde_json::to_vec_pretty(&echo).expect("a JSON value has a text");
     body.push(b'\n');
-    LocalResponse { status: 200, fields, body }
+    LocalResponse {
+        status: 200,
+        fields,
+        body,
+    }
 }
 
 #[cfg(test)]
@@ -37,7 +41,10 @@ mod tests {
 
     #[test]
     fn the_echo_says_what_an_origin_would_see() {
-        let mut head = RequestHead { method: Method::Post, ..RequestHead::default() };
+        let mut head = RequestHead {
+            method: Method::Post,
+            ..RequestHead::default()
+        };
         head.query.push_str("?a=1");
         head.fields.push(b"X-Two", b"1");
         head.fields.push(b"X-Two", b"caf\xe9");

@@ -94,23 +94,52 @@ pub async fn run(
 ) -> Outcome {
     let snapshot: Rc<Arc<Snapshot>> = worker.snapshot();
     let error = match serve(worker, &snapshot, peer, scratch, body, reply).await {
-        Ok(status) => return Outcome { status, error: None, is_complete: true },
+        Ok(status) => {
+            return Outcome {
+                status,
+                error: None,
+                is_complete: true,
+            };
+        }
         Err(error) => error,
     };
     if reply.has_started() || error == Error::DownstreamGone {
-        let status = if reply.has_started() { scratch.response.status } else { 0 };
-        return Outcome { status, error: Some(error), is_complete: false };
+        let status = if reply.has_started() {
+            scratch.response.status
+        } else {
+            0
+        };
+        return Outcome {
+            status,
+            error: Some(error),
+            is_complete: false,
+        };
     }
     let keep_alive = may_keep_alive(&scratch.request, body, reply);
-    let sent = send_local(worker, &scratch.request, respond::error(error), keep_alive, reply).await;
-    Outcome { status: error.status(), error: Some(error), is_complete: sent.is_ok() }
+    let sent = send_local(
+        worker,
+        &scratch.request,
+        respond::error(error),
+        keep_alive,
+        reply,
+    )
+    .await;
+    Outcome {
+        status: error.status(),
+        error: Some(error),
+        is_complete: sent.is_ok(),
+    }
 }
 
 /// Answers a request that never became an exchange: its head could not be read.
 pub async fn refuse(worker: &Worker, error: Error, reply: &mut impl Reply) -> Outcome {
     let request = RequestHead::default();
     let sent = send_local(worker, &request, respond::error(error), false, reply).await;
-    Outcome { status: error.status(), error: Some(error), is_complete: sent.is_ok() }
+    Outcome {
+        status: error.status(),
+        error: Some(error),
+        is_complete: sent.is_ok(),
+    }
 }
 
 async fn serve(
@@ -121,7 +150,14 @@ async fn serve(
     body: &mut impl BodySource,
     reply: &mut impl Reply,
 ) -> Result<u16, Error> {
-    let Scratch { request, response, path, request_id, selected, carried } = scratch;
+    let Scratch {
+        request,
+        response,
+        path,
+        request_id,
+        selected,
+        carried,
+    } = scratch;
     let service = find_service(snapshot, request, path)?;
     if matches!(request.body, BodyLength::Known(n) if n > snapshot.limits.body_bytes_max) {
         return Err(Error::BodyTooLarge);
@@ -140,7 +176,10 @@ async fn serve(
         expires_ms: now_ms().saturating_add(service.timeout.as_millis() as u64),
         selected,
     };
-    let payload = match exchange.request_phase(request, path, carried, body, reply).await? {
+    let payload = match exchange
+        .request_phase(request, path, carried, body, reply)
+        .await?
+    {
         Ok(payload) => payload,
         Err(verdict) => {
             let keep_alive = may_keep_alive(request, body, reply);
@@ -151,7 +190,9 @@ async fn serve(
     for (name, value) in &service.fields {
         request.fields.set(name.as_bytes(), value.as_bytes());
     }
-    exchange.forward(request, response, carried, payload, body, reply).await
+    exchange
+        .forward(request, response, carried, payload, body, reply)
+        .await
 }
 
 fn find_service<'a>(
@@ -189,9 +230,17 @@ async fn send_local(
     keep_alive: bool,
     reply: &mut impl Reply,
 ) -> Result<u16, Error> {
-    let LocalResponse { status, fields, body } = local;
+    let LocalResponse {
+        status,
+        fields,
+        body,
+    } = local;
     let length = BodyLength::Known(body.len() as u64);
-    let mut head = ResponseHead { status, fields, body: length };
+    let mut head = ResponseHead {
+        status,
+        fields,
+        body: length,
+    };
     if !head.fields.contains("date") {
         worker.with_date(|date| head.fields.push(b"Date", date));
     }
@@ -237,7 +286,9 @@ impl Exchange<'_> {
         if let Verdict::Respond(local) = verdict {
             return Ok(Err(local));
         }
-        normalise(request, path)?;
+        if carried.target_changed() {
+            normalise(request, path)?;
+        }
         Ok(Ok(match slot.given {
             Some(bytes) => {
                 request.body = BodyLength::Known(bytes.len() as u64);
@@ -259,7 +310,11 @@ impl Exchange<'_> {
         }
         reply.invite_body().await?;
         let collected = relay::collect(body, bytes_max, self.worker.buffers()).await?;
-        if collected.is_whole { Ok(collected.bytes) } else { Err(Error::BodyTooLarge) }
+        if collected.is_whole {
+            Ok(collected.bytes)
+        } else {
+            Err(Error::BodyTooLarge)
+        }
     }
 
     /// Runs the response phase of the chain over a response that is whole in memory or still with
@@ -275,7 +330,10 @@ impl Exchange<'_> {
         keep_alive: impl Fn() -> bool,
     ) -> Result<u16, Error> {
         let has_body = response.has_body(&request.method);
-        let mut slot = BodySlot { given: memory, replaced: false };
+        let mut slot = BodySlot {
+            given: memory,
+            replaced: false,
+        };
         if self.selected.has_response_phase() {
             if has_body && slot.given.is_none() && self.selected.needs_response_body() {
                 slot.given = Some(self.collect_response(response, source).await?);
@@ -312,9 +370,11 @@ impl Exchange<'_> {
             }
             None => relay::pump(source, reply).await,
         };
-        relayed.map(|()| response.status).map_err(|failure| match failure {
-            relay::PumpFailure::Source(error) | relay::PumpFailure::Sink(error) => error,
-        })
+        relayed
+            .map(|()| response.status)
+            .map_err(|failure| match failure {
+                relay::PumpFailure::Source(error) | relay::PumpFailure::Sink(error) => error,
+            })
     }
 
     async fn collect_response(
@@ -327,13 +387,18 @@ impl Exchange<'_> {
             return Err(Error::ResponseTooLarge);
         }
         let collected = relay::collect(source, bytes_max, self.worker.buffers()).await?;
-        if collected.is_whole { Ok(collected.bytes) } else { Err(Error::ResponseTooLarge) }
+        if collected.is_whole {
+            Ok(collected.bytes)
+        } else {
+            Err(Error::ResponseTooLarge)
+        }
     }
 
     fn facts(&self) -> Facts<'_> {
         Facts {
             request_id: self.request_id,
             service: &self.service.name,
+            route_path: &self.service.base_path,
             scheme: "http",
             client_ip: self.peer.ip,
             received: self.received,
@@ -360,7 +425,12 @@ impl Exchange<'_> {
     ) -> Result<u16, Error> {
         match &self.service.cluster {
             crate::upstream::cluster::Cluster::Endpoints(endpoints) => {
-                let call = forward::Call { exchange: self, endpoints, request, payload };
+                let call = forward::Call {
+                    exchange: self,
+                    endpoints,
+                    request,
+                    payload,
+                };
                 call.run(response, carried, body, reply).await
             }
             crate::upstream::cluster::Cluster::Echo => {
@@ -374,10 +444,19 @@ impl Exchange<'_> {
                 response.status = local.status;
                 response.fields = local.fields;
                 response.body = BodyLength::Known(local.body.len() as u64);
-                self.worker.with_date(|date| response.fields.push(b"Date", date));
+                self.worker
+                    .with_date(|date| response.fields.push(b"Date", date));
                 let memory = Some(local.body);
-                self.respond(request, response, carried, memory, &mut NoSource, reply, || true)
-                    .await
+                self.respond(
+                    request,
+                    response,
+                    carried,
+                    memory,
+                    &mut NoSource,
+                    reply,
+                    || true,
+                )
+                .await
             }
         }
     }

@@ -7,6 +7,29 @@ pub mod limits;
 // what can go wrong, as values
 pub mod error;
 // -- data plane: on a worker; never blocks, locks or reads a file
+// one pinned thread and what its requests share
+pub mod worker;
+// accept, cap, back off
+pub mod listener;
+// one downstream connection: keep-alive, timeouts
+pub mod connection;
+// one request, one response: calls what follows, in order
+pub mod exchange;
+// which service: the normal form of a path, base paths
+pub mod route;
+// the plugin chain
+pub mod plugin;
+// the origin side: endpoints, connections, their pool
+pub mod upstream;
+// body bytes both ways
+pub mod relay;
+// responses that the gateway makes itself
+pub mod respond;
+// the target that needs no origin
+pub mod echo;
+// the border: what the control plane publishes and workers read
+pub mod snapshot;
+// -- what they are made of
 // the version-neutral heads, fields and bodies
 pub mod message;
 // buffers that a worker reuses
@@ -17,6 +40,5 @@ pub mod stream;
 pub mod deadline;
 // bytes to messages and back
 pub mod http1;
-pub mod plugin;
 // -- control plane: its own thread; may block, allocate, log
 pub mod control;

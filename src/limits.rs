@@ -206,8 +206,6 @@ pub const PLUGIN_INSTANCES: u32 = 10;
 /// Largest value of `maxInstances`: what the address space and vm.max_map_count bear in one
 /// process (4 GiB and 3 to 4 maps each).
 pub const PLUGIN_INSTANCES_CEILING: u32 = 4096;
-/// Wall time of one call of a plugin. `wasm.timeout`.
-pub const PLUGIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 const _: () = assert!(URI_BYTES_MAX < HEAD_BYTES_MAX);
 const _: () = assert!(HEAD_BYTES_MAX <= HEAD_BYTES_CEILING && HEAD_BYTES_MAX >= HEAD_BYTES_FLOOR);

@@ -68,6 +68,8 @@ pub struct Timeouts {
 /// One of `services`.
 #[derive(Debug)]
 pub struct Service {
+    /// Its place in `Snapshot::services`.
+    pub index: usize,
     /// Its name.
     pub name: String,
     /// The path under which it is reached.

@@ -137,6 +137,25 @@ pub fn is_quiet(fd: RawFd) -> bool {
     matches!(outcome, Err(rustix::io::Errno::AGAIN))
 }
 
+/// Takes a connection that already stands in the queue of a listener of this worker.
+pub fn accept_now(listener: RawFd) -> Option<std::net::TcpStream> {
+    // SAFETY: the caller holds the listener, so the descriptor is open during this call.
+    let listener = unsafe { BorrowedFd::borrow_raw(listener) };
+    let flags = rustix::net::SocketFlags::NONBLOCK | rustix::net::SocketFlags::CLOEXEC;
+    // A listener that blocks would wait here for a connection that never comes.
+    let waiting = rustix::event::PollFd::new(&listener, rustix::event::PollFlags::IN);
+    let now = rustix::time::Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    if rustix::event::poll(&mut [waiting], Some(&now)) != Ok(1) {
+        return None;
+    }
+    rustix::net::accept_with(listener, flags)
+        .ok()
+        .map(Into::into)
+}
+
 /// Who is at the other end of a downstream connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer {

@@ -40,7 +40,8 @@ impl Call<'_> {
             let endpoint = self.next_endpoint().ok_or(Error::NoEndpoint)?;
             let outcome = match self.connection(endpoint, is_fresh).await {
                 Ok(connection) => {
-                    self.attempt(endpoint, connection, response, carried, body, reply).await
+                    self.attempt(endpoint, connection, response, carried, body, reply)
+                        .await
                 }
                 Err(error) => Err(error),
             };
@@ -72,7 +73,11 @@ impl Call<'_> {
 
     fn next_endpoint(&self) -> Option<&Endpoint> {
         let exchange = self.exchange;
-        exchange.worker.turn(exchange.snapshot, exchange.service, |at| self.endpoints.next(at))
+        exchange
+            .worker
+            .turn(exchange.snapshot, exchange.service, |at| {
+                self.endpoints.next(at)
+            })
     }
 
     async fn connection(&self, endpoint: &Endpoint, is_fresh: bool) -> Result<Connection, Error> {
@@ -86,7 +91,12 @@ impl Call<'_> {
         }
         let timeouts = &self.exchange.snapshot.timeouts;
         let stream = connect(&endpoint.address, timeouts.connect).await?;
-        Ok(Connection::new(stream, worker.deadlines(), timeouts.body, worker.shared_buffers()))
+        Ok(Connection::new(
+            stream,
+            worker.deadlines(),
+            timeouts.body,
+            worker.shared_buffers(),
+        ))
     }
 
     async fn attempt(
@@ -105,31 +115,53 @@ impl Call<'_> {
         } else {
             &endpoint.authority
         };
-        connection.request.head(self.request, authority, exchange.origin_path(self.request));
-        let Connection { request: sink, response: source, .. } = &mut connection;
+        connection
+            .request
+            .head(self.request, authority, exchange.origin_path(self.request));
+        let Connection {
+            request: sink,
+            response: source,
+            ..
+        } = &mut connection;
         let (outcome, is_sent) = match &self.payload {
             Payload::Stream if self.request.body == BodyLength::Empty => {
                 // A failed write shows as a failed read too, unless the origin has answered early.
                 let is_sent = sink.finish(&Fields::new()).await.is_ok();
                 let done = Cell::new(body.is_done());
-                (self.answer(source, response, carried, reply, &done).await, is_sent)
+                (
+                    self.answer(source, response, carried, reply, &done).await,
+                    is_sent,
+                )
             }
             Payload::Stream => {
                 reply.invite_body().await?;
                 let is_read = Cell::new(false);
-                self.duplex(body, &is_read, sink, source, response, carried, reply).await
+                self.duplex(body, &is_read, sink, source, response, carried, reply)
+                    .await
             }
             Payload::Memory(bytes) => {
                 let buffers = exchange.worker.buffers();
                 let mut replay = Replay::<super::NoSource>::new(bytes, None, buffers);
                 let is_read = Cell::new(true);
-                self.duplex(&mut replay, &is_read, sink, source, response, carried, reply).await
+                self.duplex(
+                    &mut replay,
+                    &is_read,
+                    sink,
+                    source,
+                    response,
+                    carried,
+                    reply,
+                )
+                .await
             }
         };
         if is_sent && outcome.is_ok() && connection.is_reusable() {
             connection.rest();
             let idle_max = exchange.snapshot.limits.upstream_idle_max;
-            exchange.worker.pool().give(endpoint.id, connection, idle_max);
+            exchange
+                .worker
+                .pool()
+                .give(endpoint.id, connection, idle_max);
         }
         outcome
     }
@@ -172,7 +204,9 @@ impl Call<'_> {
         let wait = exchange.snapshot.timeouts.first_byte;
         let head_bytes_max = exchange.snapshot.limits.head_bytes_max;
         loop {
-            source.read_head(&self.request.method, wait, head_bytes_max, response).await?;
+            source
+                .read_head(&self.request.method, wait, head_bytes_max, response)
+                .await?;
             match response.status {
                 // The gateway has sent its own, when the client asked for it.
                 100 => {}
@@ -182,6 +216,16 @@ impl Call<'_> {
             }
         }
         let keep_alive = || is_body_read.get();
-        exchange.respond(self.request, response, carried, None, source, reply, keep_alive).await
+        exchange
+            .respond(
+                self.request,
+                response,
+                carried,
+                None,
+                source,
+                reply,
+                keep_alive,
+            )
+            .await
     }
 }
