@@ -9,8 +9,6 @@
 mod annotate;
 mod forward;
 
-use std::rc::Rc;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::buffer::Chunk;
@@ -71,6 +69,13 @@ enum Payload {
     Memory(Vec<u8>),
 }
 
+/// The messages of one exchange, once the request is final.
+struct Messages<'a> {
+    request: &'a RequestHead,
+    response: &'a mut ResponseHead,
+    carried: &'a mut Carried,
+}
+
 /// What the stages of one exchange share.
 struct Exchange<'a> {
     worker: &'a Worker,
@@ -92,7 +97,7 @@ pub async fn run(
     body: &mut impl BodySource,
     reply: &mut impl Reply,
 ) -> Outcome {
-    let snapshot: Rc<Arc<Snapshot>> = worker.snapshot();
+    let snapshot = worker.snapshot();
     let error = match serve(worker, &snapshot, peer, scratch, body, reply).await {
         Ok(status) => {
             return Outcome {
@@ -190,9 +195,12 @@ async fn serve(
     for (name, value) in &service.fields {
         request.fields.set(name.as_bytes(), value.as_bytes());
     }
-    exchange
-        .forward(request, response, carried, payload, body, reply)
-        .await
+    let messages = Messages {
+        request,
+        response,
+        carried,
+    };
+    exchange.forward(messages, payload, body, reply).await
 }
 
 fn find_service<'a>(
@@ -321,14 +329,17 @@ impl Exchange<'_> {
     /// its source; then relays it.
     async fn respond(
         &self,
-        request: &RequestHead,
-        response: &mut ResponseHead,
-        carried: &mut Carried,
+        messages: &mut Messages<'_>,
         memory: Option<Vec<u8>>,
         source: &mut impl BodySource,
         reply: &mut impl Reply,
         keep_alive: impl Fn() -> bool,
     ) -> Result<u16, Error> {
+        let Messages {
+            request,
+            response,
+            carried,
+        } = messages;
         let has_body = response.has_body(&request.method);
         let mut slot = BodySlot {
             given: memory,
@@ -416,9 +427,7 @@ impl Exchange<'_> {
 
     async fn forward(
         &self,
-        request: &RequestHead,
-        response: &mut ResponseHead,
-        carried: &mut Carried,
+        mut messages: Messages<'_>,
         payload: Payload,
         body: &mut impl BodySource,
         reply: &mut impl Reply,
@@ -428,12 +437,13 @@ impl Exchange<'_> {
                 let call = forward::Call {
                     exchange: self,
                     endpoints,
-                    request,
+                    request: messages.request,
                     payload,
                 };
-                call.run(response, carried, body, reply).await
+                call.run(&mut messages, body, reply).await
             }
             crate::upstream::cluster::Cluster::Echo => {
+                let request = messages.request;
                 let bytes = match payload {
                     Payload::Memory(bytes) => bytes,
                     Payload::Stream if request.body == BodyLength::Empty => Vec::new(),
@@ -441,22 +451,15 @@ impl Exchange<'_> {
                 };
                 let path = self.origin_path(request);
                 let local = echo::answer(request, &request.authority, path, &bytes);
+                let response = &mut *messages.response;
                 response.status = local.status;
                 response.fields = local.fields;
                 response.body = BodyLength::Known(local.body.len() as u64);
                 self.worker
                     .with_date(|date| response.fields.push(b"Date", date));
                 let memory = Some(local.body);
-                self.respond(
-                    request,
-                    response,
-                    carried,
-                    memory,
-                    &mut NoSource,
-                    reply,
-                    || true,
-                )
-                .await
+                self.respond(&mut messages, memory, &mut NoSource, reply, || true)
+                    .await
             }
         }
     }

@@ -194,11 +194,6 @@ pub const CONNECTIONS_CEILING: usize = 1024 * 1024;
 /// Largest value of `server.limits.upstreamIdleMax`.
 pub const UPSTREAM_IDLE_CEILING: usize = 16 * 1024;
 
-// --- plugins (defaults of the configuration) ---
-
-/// Memory of an instance in pages of 64 KiB, the extensions page's default: 6.4 MB.
-/// `wasm.maxMemoryPages`.
-pub const PLUGIN_MEMORY_PAGES: u32 = 100;
 /// Largest value of `maxMemoryPages`: the 4 GiB of a 32-bit memory.
 pub const PLUGIN_MEMORY_PAGES_CEILING: u32 = 65_536;
 /// Instances of one plugin over all workers, the extensions page's default. `wasm.maxInstances`.
@@ -215,3 +210,5 @@ const _: () = assert!(PLUGIN_BODY_BYTES_MAX <= PLUGIN_BODY_BYTES_CEILING);
 const _: () = assert!(CHUNK_LINE_BYTES_MAX < BUFFER_BYTES);
 const _: () = assert!(PLUGIN_STACK_BYTES + 256 * 1024 <= PLUGIN_FIBER_STACK_BYTES);
 const _: () = assert!(PLUGIN_OUTPUT_BYTES_MAX >= 6 * PLUGIN_BODY_BYTES_MAX);
+const _: () = assert!(PLUGIN_MEMORY_PAGES_MAX <= PLUGIN_MEMORY_PAGES_CEILING);
+const _: () = assert!(PLUGIN_INSTANCES_MAX <= PLUGIN_INSTANCES_PROCESS_MAX);

@@ -1,2 +1,111 @@
-//! The gateway.
-fn main() {}
+//! The gateway: arguments, configuration, then everything else in `control::process`.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command speaks to its terminal"
+)]
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use odin::control::config::{self, Config, Located};
+use odin::control::{log, process};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// EX_USAGE of sysexits.h: the command line or the configuration is wrong.
+const USAGE: u8 = 64;
+
+/// An API gateway that runs WebAssembly plugins on every request.
+#[derive(Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+struct Arguments {
+    #[command(flatten)]
+    run: Run,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway (what happens without a command, too)
+    Run(Run),
+    /// Check a configuration file and report all its errors
+    Check {
+        /// The file
+        file: PathBuf,
+    },
+}
+
+#[derive(clap::Args)]
+struct Run {
+    /// The configuration file. Without: $ODIN_CONFIG, ./config/odin.yaml, /etc/odin/config.yaml,
+    /// else an embedded default
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() {
+                ExitCode::from(USAGE)
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    match arguments.command {
+        Some(Command::Check { file }) => check(&file),
+        Some(Command::Run(run)) => start(run.config.as_deref()),
+        None => start(arguments.run.config.as_deref()),
+    }
+}
+
+fn check(file: &Path) -> ExitCode {
+    match config::load(file) {
+        Ok(_) => {
+            println!("{}: ok", file.display());
+            ExitCode::SUCCESS
+        }
+        Err(errors) => {
+            eprintln!("{errors}");
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+fn start(explicit: Option<&Path>) -> ExitCode {
+    let config = match load(explicit) {
+        Ok(config) => config,
+        Err(errors) => {
+            eprintln!("{errors}");
+            return ExitCode::from(USAGE);
+        }
+    };
+    log::init(&config.logging);
+    match process::run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("odin: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn load(explicit: Option<&Path>) -> Result<Config, config::ConfigErrors> {
+    let located = config::locate(explicit);
+    if located == Located::Embedded {
+        eprintln!(
+            "odin: no configuration file found (looked at $ODIN_CONFIG, {}); using the embedded \
+             default: 127.0.0.1:8080 answers with builtin:echo, no plugins",
+            config::FILES.join(", ")
+        );
+    }
+    located.load()
+}

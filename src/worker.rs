@@ -27,18 +27,25 @@ use crate::upstream::pool::Pool;
 /// What the control plane publishes and workers read.
 pub type Published = Arc<ArcSwap<Snapshot>>;
 
+/// A snapshot as the exchanges of one worker share it. The Rc is what makes a clone per exchange cost nothing to the other cores.
+pub type Current = Rc<Arc<Snapshot>>;
+
 /// The state of one worker. `!Send`: tasks of this worker share it by `Rc`.
 pub struct Worker {
     /// Counts the workers from 0.
     pub id: usize,
     published: RefCell<Cache<Published, Arc<Snapshot>>>,
-    current: RefCell<Rc<Arc<Snapshot>>>,
+    current: RefCell<Current>,
     buffers: Rc<BufferPool>,
     deadlines: Deadlines,
     pool: Pool,
     plugins: Pools,
     /// Whose turn it is, by service; counted anew with each generation.
     turns: RefCell<(u64, Vec<usize>)>,
+    #[expect(
+        clippy::vec_box,
+        reason = "exchanges hold the box: moving a Scratch copies 500 bytes"
+    )]
     scratch: RefCell<Vec<Box<Scratch>>>,
     random: Cell<u64>,
     date: RefCell<(u64, String)>,
@@ -84,7 +91,7 @@ impl Worker {
 
     /// The snapshot of now. An exchange calls this once and keeps what it got; cloning it touches
     /// no other core.
-    pub fn snapshot(&self) -> Rc<Arc<Snapshot>> {
+    pub fn snapshot(&self) -> Current {
         let mut cache = self.published.borrow_mut();
         let published = cache.load();
         let mut current = self.current.borrow_mut();

@@ -1,7 +1,212 @@
 //! The configuration: YAML text to a [`Config`], or every error of the text at once.
 //!
-//! Control thread only; it may read files and allocate.
+//! Control thread only; it may read files and allocate. The stages stand in files of their own:
+//! text to located nodes, variables filled in (`tree`, `expand`), nodes to sections (`server`,
+//! `wasm`, `service`, made of the parts in `decode`), and here what concerns several sections.
+//! A file is never half used: one error anywhere and there is no [`Config`].
+//!
+//! What it leaves out: whether addresses resolve, plugin files exist and modules load. That is
+//! known when a snapshot is compiled.
 
+mod address;
+mod decode;
+mod errors;
+mod expand;
 mod model;
+mod model_wasm;
+mod schema;
+mod server;
+mod service;
+mod tree;
+mod value;
+mod wasm;
 
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+pub use errors::{ConfigError, ConfigErrors};
 pub use model::*;
+pub use model_wasm::*;
+
+use crate::limits;
+use decode::{Item, Section};
+use errors::Errors;
+use tree::Node;
+
+/// What runs when there is no file: the echo behind `/` on the loopback address, no plugins.
+const EMBEDDED: &str = include_str!("../../config/minimal.yaml");
+/// The embedded configuration's name in errors and in the log.
+const EMBEDDED_NAME: &str = "built-in configuration";
+
+/// Where the configuration is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Located {
+    /// In this file.
+    File(PathBuf),
+    /// In the program: no file was named and none is where one is looked for.
+    Embedded,
+}
+
+impl Located {
+    /// Loads what was found.
+    ///
+    /// # Errors
+    /// As [`load`]; the embedded configuration has none.
+    pub fn load(&self) -> Result<Config, ConfigErrors> {
+        match self {
+            Self::File(path) => load(path),
+            Self::Embedded => parse(EMBEDDED, EMBEDDED_NAME, &environment),
+        }
+    }
+}
+
+impl std::fmt::Display for Located {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Embedded => f.write_str(EMBEDDED_NAME),
+        }
+    }
+}
+
+/// The places where a configuration is looked for after `--config` and `$ODIN_CONFIG`, in order.
+pub const FILES: [&str; 2] = ["./config/odin.yaml", "/etc/odin/config.yaml"];
+
+/// The first of: `explicit` (`--config`), `$ODIN_CONFIG`, [`FILES`], the embedded one. A file that
+/// is named is taken whether it exists or not; loading it says so.
+pub fn locate(explicit: Option<&Path>) -> Located {
+    // What can't be looked at (no right to, say) counts as there, so that loading complains of it.
+    locate_with(explicit, &environment, &|path| {
+        path.try_exists().unwrap_or(true)
+    })
+}
+
+fn locate_with(
+    explicit: Option<&Path>,
+    env: &dyn Fn(&str) -> Option<String>,
+    exists: &dyn Fn(&Path) -> bool,
+) -> Located {
+    let named = explicit.map(Path::to_owned);
+    named
+        .or_else(|| {
+            env("ODIN_CONFIG")
+                .filter(|path| !path.is_empty())
+                .map(PathBuf::from)
+        })
+        .or_else(|| FILES.iter().map(PathBuf::from).find(|path| exists(path)))
+        .map_or(Located::Embedded, Located::File)
+}
+
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Reads and parses the file at `path`, variables taken from the process's environment.
+///
+/// # Errors
+/// The file can't be read, is larger than [`limits::CONFIG_BYTES_MAX`], or what [`parse`] refuses.
+pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
+    let name = path.display().to_string();
+    let refuse = |text: String| ConfigErrors::of_file(&name, text);
+    let mut bytes = Vec::new();
+    let most = limits::CONFIG_BYTES_MAX as u64 + 1;
+    File::open(path)
+        .and_then(|file| file.take(most).read_to_end(&mut bytes))
+        .map_err(|error| refuse(format!("can't be read: {error}; give a file with --config")))?;
+    let text = String::from_utf8(bytes).map_err(|error| not_utf8(&name, error.as_bytes()))?;
+    parse(&text, &name, &environment)
+}
+
+/// The error of a file that isn't UTF-8, with the place of its first bad byte.
+fn not_utf8(name: &str, bytes: &[u8]) -> ConfigErrors {
+    let valid = bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+    let line_start = valid.rfind('\n').map_or(0, |at| at + 1);
+    let place = Place {
+        line: valid.matches('\n').count() + 1,
+        column: valid[line_start..].chars().count() + 1,
+    };
+    let got = bytes.get(valid.len()).copied().unwrap_or_default();
+    let mut errors = Errors::default();
+    let text = format!("got the byte 0x{got:02x}, which is not UTF-8; save the file as UTF-8");
+    errors.push(place, text);
+    match errors.into_result(name, ()) {
+        Ok(()) => ConfigErrors::of_file(name, "is not UTF-8".to_owned()),
+        Err(errors) => errors,
+    }
+}
+
+/// Parses a configuration. `file_name` is what errors begin with, `env` gives the variables.
+///
+/// # Errors
+/// All that is wrong with the text, by place. After an error of YAML itself (or a text beyond the
+/// limits of size) the rest can't be read and only what stands before it is reported.
+pub fn parse(
+    text: &str,
+    file_name: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Config, ConfigErrors> {
+    let (got, max) = (text.len(), limits::CONFIG_BYTES_MAX);
+    if got > max {
+        let text = format!("has more than {max} bytes, the limit; is it a configuration?");
+        return Err(ConfigErrors::of_file(file_name, text));
+    }
+    let mut errors = Errors::default();
+    let root = tree::read(text, env, &mut errors);
+    let config = decode_root(root.as_deref(), file_name, &mut errors);
+    errors.into_result(file_name, config)
+}
+
+fn decode_root(root: Option<&Node>, file_name: &str, errors: &mut Errors) -> Config {
+    let dir = Path::new(file_name).parent().map(Path::to_owned);
+    let mut config = Config {
+        file: file_name.to_owned(),
+        dir: dir.unwrap_or_default(),
+        server: Server::default(),
+        admin: Admin::default(),
+        logging: Logging::default(),
+        wasm: Wasm::default(),
+        services: Vec::new(),
+    };
+    let Some(node) = root else {
+        return config;
+    };
+    let key = String::new();
+    let Some(map) = Section::open(&Item { node, key }, &schema::ROOT, errors) else {
+        return config;
+    };
+    if let Some(server) = map.read("server", errors, server::server) {
+        config.server = server;
+    }
+    if let Some(admin) = map.read("admin", errors, server::admin) {
+        config.admin = admin;
+    }
+    if let Some(logging) = map.read("logging", errors, server::logging) {
+        config.logging = logging;
+    }
+    let services = map.read("services", errors, service::services);
+    let wasm = map.read("wasm", errors, |item, errors| {
+        wasm::wasm(item, services.as_deref(), errors)
+    });
+    if let Some(wasm) = wasm {
+        config.wasm = wasm;
+    }
+    config.services = services.unwrap_or_default();
+    check_admin_address(&map, &config, errors);
+    config
+}
+
+/// The admin API has a port of its own.
+fn check_admin_address(root: &Section<'_>, config: &Config, errors: &mut Errors) {
+    let Some(listen) = &config.admin.listen else {
+        return;
+    };
+    let is_free = matches!(listen, Listen::Tcp { port: 0, .. });
+    if is_free || !config.server.listen.contains(listen) {
+        return;
+    }
+    let place = ["admin", "server"].iter().find_map(|key| root.get(key));
+    let place = place.map_or(root.place, |item| item.place());
+    let text = format!("{listen} is one of server.listen; take another port, or off");
+    errors.push_at(place, "admin.listen", text);
+}

@@ -6,11 +6,10 @@
 
 use std::cell::Cell;
 
-use super::{Exchange, Payload, Reply};
+use super::{Exchange, Messages, Payload, Reply};
 use crate::error::Error;
 use crate::limits::TRIES_MAX;
-use crate::message::{BodyLength, Fields, RequestHead, ResponseHead};
-use crate::plugin::Carried;
+use crate::message::{BodyLength, Fields, RequestHead};
 use crate::relay::{self, Alongside, BodySink, BodySource, Replay};
 use crate::upstream::cluster::{Endpoint, Endpoints};
 use crate::upstream::connect::connect;
@@ -28,8 +27,7 @@ impl Call<'_> {
     /// Tries until an endpoint answers; the status sent.
     pub(super) async fn run(
         &self,
-        response: &mut ResponseHead,
-        carried: &mut Carried,
+        messages: &mut Messages<'_>,
         body: &mut impl BodySource,
         reply: &mut impl Reply,
     ) -> Result<u16, Error> {
@@ -40,7 +38,7 @@ impl Call<'_> {
             let endpoint = self.next_endpoint().ok_or(Error::NoEndpoint)?;
             let outcome = match self.connection(endpoint, is_fresh).await {
                 Ok(connection) => {
-                    self.attempt(endpoint, connection, response, carried, body, reply)
+                    self.attempt(endpoint, connection, messages, body, reply)
                         .await
                 }
                 Err(error) => Err(error),
@@ -103,8 +101,7 @@ impl Call<'_> {
         &self,
         endpoint: &Endpoint,
         mut connection: Connection,
-        response: &mut ResponseHead,
-        carried: &mut Carried,
+        messages: &mut Messages<'_>,
         body: &mut impl BodySource,
         reply: &mut impl Reply,
     ) -> Result<u16, Error> {
@@ -128,31 +125,20 @@ impl Call<'_> {
                 // A failed write shows as a failed read too, unless the origin has answered early.
                 let is_sent = sink.finish(&Fields::new()).await.is_ok();
                 let done = Cell::new(body.is_done());
-                (
-                    self.answer(source, response, carried, reply, &done).await,
-                    is_sent,
-                )
+                (self.answer(source, messages, reply, &done).await, is_sent)
             }
             Payload::Stream => {
                 reply.invite_body().await?;
                 let is_read = Cell::new(false);
-                self.duplex(body, &is_read, sink, source, response, carried, reply)
+                self.duplex(body, &is_read, sink, source, messages, reply)
                     .await
             }
             Payload::Memory(bytes) => {
                 let buffers = exchange.worker.buffers();
                 let mut replay = Replay::<super::NoSource>::new(bytes, None, buffers);
                 let is_read = Cell::new(true);
-                self.duplex(
-                    &mut replay,
-                    &is_read,
-                    sink,
-                    source,
-                    response,
-                    carried,
-                    reply,
-                )
-                .await
+                self.duplex(&mut replay, &is_read, sink, source, messages, reply)
+                    .await
             }
         };
         if is_sent && outcome.is_ok() && connection.is_reusable() {
@@ -174,8 +160,7 @@ impl Call<'_> {
         is_read: &Cell<bool>,
         sink: &mut RequestSink,
         source: &mut ResponseSource,
-        response: &mut ResponseHead,
-        carried: &mut Carried,
+        messages: &mut Messages<'_>,
         reply: &mut impl Reply,
     ) -> (Result<u16, Error>, bool) {
         let pump = std::pin::pin!(async {
@@ -184,7 +169,7 @@ impl Call<'_> {
             outcome
         });
         let mut alongside = Alongside::new(pump);
-        let answer = self.answer(source, response, carried, reply, is_read);
+        let answer = self.answer(source, messages, reply, is_read);
         let outcome = alongside.run(answer).await;
         let is_sent = alongside.is_complete();
         (outcome, is_sent)
@@ -195,8 +180,7 @@ impl Call<'_> {
     async fn answer(
         &self,
         source: &mut ResponseSource,
-        response: &mut ResponseHead,
-        carried: &mut Carried,
+        messages: &mut Messages<'_>,
         reply: &mut impl Reply,
         is_body_read: &Cell<bool>,
     ) -> Result<u16, Error> {
@@ -205,27 +189,24 @@ impl Call<'_> {
         let head_bytes_max = exchange.snapshot.limits.head_bytes_max;
         loop {
             source
-                .read_head(&self.request.method, wait, head_bytes_max, response)
+                .read_head(
+                    &self.request.method,
+                    wait,
+                    head_bytes_max,
+                    messages.response,
+                )
                 .await?;
-            match response.status {
+            match messages.response.status {
                 // The gateway has sent its own, when the client asked for it.
                 100 => {}
                 101 => return Err(Error::BadResponse("upstream switched protocols unasked")),
-                102..200 => reply.interim(response).await?,
+                102..200 => reply.interim(messages.response).await?,
                 _ => break,
             }
         }
         let keep_alive = || is_body_read.get();
         exchange
-            .respond(
-                self.request,
-                response,
-                carried,
-                None,
-                source,
-                reply,
-                keep_alive,
-            )
+            .respond(messages, None, source, reply, keep_alive)
             .await
     }
 }

@@ -239,7 +239,9 @@ mod tests {
             body,
             ..ResponseHead::default()
         };
-        written(|out| drop(response_head(&head, form, out)))
+        let mut out = Vec::new();
+        let _ = response_head(&head, form, &mut out);
+        String::from_utf8(out).unwrap()
     }
 
     const KEEP: ResponseForm = ResponseForm {

@@ -87,8 +87,8 @@ impl Outbox {
         if self.mail.send(mail).is_err() {
             return false;
         }
-        match (&self.bell).write(&[1]) {
-            Ok(_) => true,
+        match (&self.bell).write_all(&[1]) {
+            Ok(()) => true,
             Err(error) => error.kind() == io::ErrorKind::WouldBlock,
         }
     }

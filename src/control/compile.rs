@@ -1,0 +1,285 @@
+//! A [`Config`] (the user's words) to a [`Snapshot`] (the machine's form).
+//!
+//! Control thread: reads plugin files, compiles them, resolves names. What keeps a single plugin or
+//! endpoint from working is a warning, not an error: the snapshot is published, the plugin's
+//! failure mode or a 502 tells its clients, and the log and the admin API tell the operator.
+
+use std::collections::HashMap;
+use std::net::ToSocketAddrs;
+use std::path::Path;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::config::{self, Config, TargetKind};
+use crate::limits::PLUGIN_MODULE_BYTES_MAX;
+use crate::plugin::{Chain, FailureMode, Isolation, Plugin, PluginSpec, PluginType, Runtime};
+use crate::route::table::Table;
+use crate::snapshot::{Limits, Service, Snapshot, Timeouts};
+use crate::upstream::cluster::{Address, Cluster, Endpoint, Endpoints};
+
+/// Makes the snapshots of a process, one after the other.
+pub struct Compiler {
+    runtime: Arc<Runtime>,
+    workers: usize,
+    generation: u64,
+    /// The endpoints of all snapshots so far: an address keeps its id.
+    endpoint_ids: HashMap<Address, usize>,
+}
+
+/// A snapshot, and what is wrong with parts of it.
+pub struct Compiled {
+    /// To be published.
+    pub snapshot: Snapshot,
+    /// In words, for the log.
+    pub warnings: Vec<String>,
+}
+
+impl Compiler {
+    /// A compiler for a process with so many workers.
+    pub fn new(runtime: Arc<Runtime>, workers: usize) -> Self {
+        Self {
+            runtime,
+            workers,
+            generation: 0,
+            endpoint_ids: HashMap::new(),
+        }
+    }
+
+    /// Makes the next snapshot. Takes as long as compiling the plugins does: up to seconds.
+    pub fn compile(&mut self, config: &Config) -> Compiled {
+        let mut warnings = Vec::new();
+        let plugins = self.plugins(config, &mut warnings);
+        let services: Vec<Service> = config
+            .services
+            .iter()
+            .enumerate()
+            .map(|(index, service)| self.service(index, service, config, &plugins, &mut warnings))
+            .collect();
+        let routes = Table::new(
+            services
+                .iter()
+                .map(|service| (service.base_path.as_str(), service.index)),
+        );
+        self.generation += 1;
+        let snapshot = Snapshot {
+            generation: self.generation,
+            limits: limits(&config.server, self.workers),
+            timeouts: timeouts(&config.server.timeouts),
+            trust_forwarded: config.server.trust_forwarded,
+            routes,
+            services,
+            plugins: plugins.into_iter().flatten().collect(),
+        };
+        Compiled { snapshot, warnings }
+    }
+
+    /// The plugins in the order of the file; `None` for those that do not run.
+    fn plugins(&self, config: &Config, warnings: &mut Vec<String>) -> Vec<Option<Arc<Plugin>>> {
+        let is_enabled = |plugin: &config::Plugin| config.wasm.enabled && plugin.enabled;
+        let mut load = |plugin: &config::Plugin| {
+            let spec = self.spec(plugin, config);
+            let path = config.wasm.file_of(plugin);
+            let loaded = match read_module(&path, plugin.sha256.as_ref()) {
+                Ok(wasm) => self.runtime.load(spec, &wasm),
+                Err(reason) => Plugin::failed(spec, reason),
+            };
+            if let Some(reason) = loaded.load_error() {
+                let name = &plugin.name;
+                let effect = match loaded.spec.failure_mode {
+                    FailureMode::Open => "its requests go on without it",
+                    FailureMode::Closed => "its requests are refused",
+                };
+                warnings.push(format!(
+                    "plugin {name} ({}): {reason}; {effect}",
+                    path.display()
+                ));
+            }
+            Arc::new(loaded)
+        };
+        config
+            .wasm
+            .plugins
+            .iter()
+            .map(|plugin| is_enabled(plugin).then(|| load(plugin)))
+            .collect()
+    }
+
+    fn spec(&self, plugin: &config::Plugin, config: &Config) -> PluginSpec {
+        let wasm = &config.wasm;
+        let mut spec = PluginSpec::new(&plugin.name, plugin_type(plugin.kind));
+        spec.priority = plugin.priority;
+        spec.timeout = plugin.timeout.unwrap_or(wasm.timeout);
+        if let Some(mode) = plugin.failure_mode {
+            spec.failure_mode = match mode {
+                config::FailureMode::Open => FailureMode::Open,
+                config::FailureMode::Closed => FailureMode::Closed,
+            };
+        }
+        spec.wants_body = plugin.body.unwrap_or(spec.wants_body);
+        spec.max_memory_pages = plugin.max_memory_pages.unwrap_or(wasm.max_memory_pages);
+        spec.instances_max = plugin.max_instances.unwrap_or(wasm.max_instances);
+        spec.workers = self.workers as u32;
+        spec.premade = plugin.instances.unwrap_or(spec.premade);
+        spec.isolation = match plugin.isolation {
+            config::Isolation::Shared => Isolation::Shared,
+            config::Isolation::Request => Isolation::Request,
+        };
+        if !plugin.allowed_urls.is_empty() {
+            let sources = plugin.allowed_urls.iter().map(|pattern| &pattern.source);
+            let patterns = regex::RegexSet::new(sources);
+            spec.allowed_urls = Some(patterns.expect("each pattern was compiled when it was read"));
+        }
+        spec.set_config(plugin.config.clone());
+        spec
+    }
+
+    fn service(
+        &mut self,
+        index: usize,
+        service: &config::Service,
+        config: &Config,
+        plugins: &[Option<Arc<Plugin>>],
+        warnings: &mut Vec<String>,
+    ) -> Service {
+        let serves = |plugin: &config::Plugin| {
+            plugin.services.is_empty() || plugin.services.contains(&service.name)
+        };
+        let chain = config
+            .wasm
+            .plugins
+            .iter()
+            .zip(plugins)
+            .filter(|(plugin, _)| serves(plugin))
+            .filter_map(|(_, loaded)| loaded.clone())
+            .collect();
+        Service {
+            index,
+            name: service.name.clone(),
+            base_path: service.base_path.clone(),
+            strip_base_path: service.strip_base_path,
+            preserve_host: service.preserve_host,
+            timeout: service.timeout,
+            fields: service.headers.clone(),
+            cluster: self.cluster(service, warnings),
+            chain: Chain::new(chain),
+        }
+    }
+
+    fn cluster(&mut self, service: &config::Service, warnings: &mut Vec<String>) -> Cluster {
+        let mut endpoints = Vec::new();
+        for target in &service.targets {
+            let (address, authority) = match &target.kind {
+                TargetKind::Echo => return Cluster::Echo,
+                TargetKind::Unix(path) => (Address::Unix(path.clone()), "localhost".to_owned()),
+                TargetKind::Http { host, port } => {
+                    let addresses = resolve(host, *port).unwrap_or_else(|reason| {
+                        warnings.push(format!("service {}: {reason}", service.name));
+                        Vec::new()
+                    });
+                    (Address::Tcp(addresses), authority(host, *port))
+                }
+            };
+            let next = self.endpoint_ids.len();
+            let id = *self.endpoint_ids.entry(address.clone()).or_insert(next);
+            endpoints.push((
+                Endpoint {
+                    id,
+                    address,
+                    authority,
+                },
+                target.weight,
+            ));
+        }
+        Cluster::Endpoints(Endpoints::new(endpoints))
+    }
+}
+
+fn limits(server: &config::Server, workers: usize) -> Limits {
+    let limits = &server.limits;
+    Limits {
+        head_bytes_max: limits.head_bytes_max,
+        head_fields_max: limits.head_fields_max,
+        uri_bytes_max: limits.uri_bytes_max,
+        body_bytes_max: limits.body_bytes_max,
+        plugin_body_bytes_max: limits.plugin_body_bytes_max,
+        connections_max: limits.connections_per_worker(workers),
+        upstream_idle_max: limits.upstream_idle_max,
+    }
+}
+
+fn timeouts(timeouts: &config::Timeouts) -> Timeouts {
+    Timeouts {
+        head: timeouts.head,
+        idle: timeouts.idle,
+        body: timeouts.body,
+        connect: timeouts.connect,
+        first_byte: timeouts.first_byte,
+        upstream_idle: timeouts.upstream_idle,
+    }
+}
+
+fn plugin_type(kind: config::PluginType) -> PluginType {
+    match kind {
+        config::PluginType::Auth => PluginType::Auth,
+        config::PluginType::RateLimit => PluginType::RateLimit,
+        config::PluginType::Request => PluginType::Request,
+        config::PluginType::Response => PluginType::Response,
+        config::PluginType::Middleware => PluginType::Middleware,
+        config::PluginType::Aggregation => PluginType::Aggregation,
+    }
+}
+
+/// Reads a module, bounded, and checks its digest.
+fn read_module(path: &Path, sha256: Option<&[u8; 32]>) -> Result<Vec<u8>, String> {
+    use std::io::Read;
+    let file = std::fs::File::open(path).map_err(|error| format!("cannot be read: {error}"))?;
+    let mut wasm = Vec::new();
+    file.take(PLUGIN_MODULE_BYTES_MAX as u64 + 1)
+        .read_to_end(&mut wasm)
+        .map_err(|error| format!("cannot be read: {error}"))?;
+    if wasm.len() > PLUGIN_MODULE_BYTES_MAX {
+        return Err(format!("is larger than {PLUGIN_MODULE_BYTES_MAX} bytes"));
+    }
+    match sha256 {
+        Some(expected) if Sha256::digest(&wasm)[..] != expected[..] => {
+            let got: String = Sha256::digest(&wasm)
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
+            Err(format!(
+                "has sha256 {got}, which is not the one in the configuration"
+            ))
+        }
+        _ => Ok(wasm),
+    }
+}
+
+/// The addresses of a host, in the resolver's order.
+fn resolve(host: &str, port: u16) -> Result<Vec<std::net::SocketAddr>, String> {
+    let unresolved =
+        |reason: String| format!("cannot resolve {host}: {reason}; requests to it get 502");
+    let addresses: Vec<_> = (host, port)
+        .to_socket_addrs()
+        .map_err(|error| unresolved(error.to_string()))?
+        .collect();
+    if addresses.is_empty() {
+        Err(unresolved("no address".to_owned()))
+    } else {
+        Ok(addresses)
+    }
+}
+
+/// The `Host` that names a target.
+fn authority(host: &str, port: u16) -> String {
+    let host = if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
+    };
+    if port == 80 {
+        host
+    } else {
+        format!("{host}:{port}")
+    }
+}

@@ -1,0 +1,268 @@
+//! Decodes `server`, `admin` and `logging`.
+
+use std::time::Duration;
+
+use super::decode::{
+    Item, Section, boolean, duration, duration_from, integer, list, path, size, string, word,
+};
+use super::errors::Errors;
+use super::tree::{Node, Value};
+use super::{
+    AccessLog, Admin, Format, IoDriver, Level, Limits, Listen, Logging, Secret, Server, Timeouts,
+    Workers, address, schema,
+};
+use crate::limits;
+
+/// `server`.
+pub(super) fn server(item: &Item<'_>, errors: &mut Errors) -> Option<Server> {
+    let map = Section::open(item, &schema::SERVER, errors)?;
+    let default = Server::default();
+    let io_drivers = [
+        ("auto", IoDriver::Auto),
+        ("io_uring", IoDriver::IoUring),
+        ("epoll", IoDriver::Epoll),
+    ];
+    Some(Server {
+        listen: map
+            .read("listen", errors, listeners)
+            .unwrap_or(default.listen),
+        workers: map
+            .read("workers", errors, workers)
+            .unwrap_or(default.workers),
+        pin_cores: map
+            .read("pinCores", errors, boolean)
+            .unwrap_or(default.pin_cores),
+        io_driver: map
+            .read("ioDriver", errors, |item, errors| {
+                word(item, &io_drivers, errors)
+            })
+            .unwrap_or(default.io_driver),
+        trust_forwarded: map
+            .read("trustForwarded", errors, boolean)
+            .unwrap_or(default.trust_forwarded),
+        limits: map
+            .read("limits", errors, server_limits)
+            .unwrap_or(default.limits),
+        timeouts: map
+            .read("timeouts", errors, timeouts)
+            .unwrap_or(default.timeouts),
+        drain_timeout: map
+            .read("drainTimeout", errors, |item, errors| {
+                duration_from(item, Duration::ZERO, errors)
+            })
+            .unwrap_or(default.drain_timeout),
+    })
+}
+
+/// One address or a list of them.
+fn listeners(item: &Item<'_>, errors: &mut Errors) -> Option<Vec<Listen>> {
+    if let Value::Scalar(_) | Value::Broken = item.node.value {
+        return listen(item, errors).map(|one| vec![one]);
+    }
+    let mut addresses: Vec<Listen> = Vec::new();
+    list(item, limits::LISTEN_MAX, errors, |item, errors| {
+        let address = listen(item, errors)?;
+        if addresses.contains(&address) && !has_free_port(&address) {
+            item.refuse(errors, format!("{address} stands twice; take one out"));
+        }
+        addresses.push(address);
+        Some(())
+    })?;
+    if is_empty_list(item.node) {
+        item.expected(errors, "at least one address such as 127.0.0.1:8080");
+    }
+    Some(addresses)
+}
+
+/// Whether the kernel chooses the port, so that two listeners don't collide.
+fn has_free_port(address: &Listen) -> bool {
+    matches!(address, Listen::Tcp { port: 0, .. })
+}
+
+fn is_empty_list(node: &Node) -> bool {
+    matches!(&node.value, Value::List(items) if items.is_empty())
+}
+
+fn listen(item: &Item<'_>, errors: &mut Errors) -> Option<Listen> {
+    let text = string(item, errors)?;
+    match address::listen(&text) {
+        Ok(address) => Some(address),
+        Err(form) => {
+            item.expected(errors, &form);
+            None
+        }
+    }
+}
+
+fn workers(item: &Item<'_>, errors: &mut Errors) -> Option<Workers> {
+    let max = limits::WORKERS_MAX;
+    match &item.node.value {
+        Value::Scalar(scalar) if scalar.text == "auto" => Some(Workers::Auto),
+        Value::Scalar(scalar) if !scalar.text.starts_with(|c: char| c.is_ascii_digit()) => {
+            item.expected(errors, &format!("auto or a whole number from 1 to {max}"));
+            None
+        }
+        _ => integer(item, 1..=max, errors).map(Workers::Count),
+    }
+}
+
+fn server_limits(item: &Item<'_>, errors: &mut Errors) -> Option<Limits> {
+    let map = Section::open(item, &schema::LIMITS, errors)?;
+    let default = Limits::default();
+    let bytes = |key: &str, min: usize, max: usize, default: usize, errors: &mut Errors| {
+        let read = map.read(key, errors, |item, errors| {
+            size(item, min as u64..=max as u64, errors)
+        });
+        // Lossless: the bound that it passed is a usize.
+        read.map_or(default, |bytes| bytes as usize)
+    };
+    let (floor, ceiling) = (limits::HEAD_BYTES_FLOOR, limits::HEAD_BYTES_CEILING);
+    let head_bytes_max = bytes(
+        "headBytesMax",
+        floor,
+        ceiling,
+        default.head_bytes_max,
+        errors,
+    );
+    // A small head alone is a whole statement: the default target shrinks with it.
+    let uri_default = default.uri_bytes_max.min(head_bytes_max / 2);
+    let uri_bytes_max = bytes("uriBytesMax", 64, head_bytes_max - 1, uri_default, errors);
+    let plugin_body_bytes_max = bytes(
+        "pluginBodyBytesMax",
+        1,
+        limits::PLUGIN_BODY_BYTES_CEILING,
+        default.plugin_body_bytes_max,
+        errors,
+    );
+    let number = |key: &str, min: usize, max: usize, errors: &mut Errors| {
+        map.read(key, errors, |item, errors| integer(item, min..=max, errors))
+    };
+    Some(Limits {
+        head_bytes_max,
+        uri_bytes_max,
+        plugin_body_bytes_max,
+        head_fields_max: number("headFieldsMax", 1, limits::HEAD_FIELDS_CEILING, errors)
+            .unwrap_or(default.head_fields_max),
+        connections_max: number("connectionsMax", 1, limits::CONNECTIONS_CEILING, errors),
+        upstream_idle_max: number("upstreamIdleMax", 0, limits::UPSTREAM_IDLE_CEILING, errors)
+            .unwrap_or(default.upstream_idle_max),
+        body_bytes_max: map
+            .read("bodyBytesMax", errors, |item, errors| {
+                size(item, 0..=limits::BODY_BYTES_CEILING, errors)
+            })
+            .unwrap_or(default.body_bytes_max),
+    })
+}
+
+fn timeouts(item: &Item<'_>, errors: &mut Errors) -> Option<Timeouts> {
+    let map = Section::open(item, &schema::TIMEOUTS, errors)?;
+    let default = Timeouts::default();
+    let mut read =
+        |key: &str, default: Duration| map.read(key, errors, duration).unwrap_or(default);
+    Some(Timeouts {
+        head: read("head", default.head),
+        idle: read("idle", default.idle),
+        body: read("body", default.body),
+        connect: read("connect", default.connect),
+        first_byte: read("firstByte", default.first_byte),
+        upstream_idle: read("upstreamIdle", default.upstream_idle),
+    })
+}
+
+/// `admin`.
+pub(super) fn admin(item: &Item<'_>, errors: &mut Errors) -> Option<Admin> {
+    let map = Section::open(item, &schema::ADMIN, errors)?;
+    let token = map.read("token", errors, token);
+    // A token with an error of its own is not missing too.
+    let is_open = match map.get("token") {
+        Some(_) => matches!(token, Some(None)),
+        None => true,
+    };
+    let listen = map.read("listen", errors, |item, errors| {
+        if matches!(&item.node.value, Value::Scalar(scalar) if scalar.text == "off") {
+            return Some(None);
+        }
+        let address = listen(item, errors)?;
+        if is_open && !address.is_local() {
+            item.refuse(
+                errors,
+                format!(
+                    "{address} can be reached from other machines, and there is no admin.token; \
+                     set one, or listen on 127.0.0.1"
+                ),
+            );
+        }
+        Some(Some(address))
+    });
+    Some(Admin {
+        listen: listen.unwrap_or(Admin::default().listen),
+        token: token.flatten(),
+    })
+}
+
+/// A token; `Some(None)` for an empty one, which a variable that may be unset gives. No error
+/// shows what was got.
+fn token(item: &Item<'_>, errors: &mut Errors) -> Option<Option<Secret>> {
+    match &item.node.value {
+        Value::Scalar(scalar) if scalar.text.is_empty() && !item.node.is_null() => Some(None),
+        Value::Scalar(scalar) if scalar.text.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            string(item, errors).map(|text| Some(Secret::new(text)))
+        }
+        Value::Scalar(_) => {
+            item.refuse(
+                errors,
+                "expected printable ASCII without spaces: it travels in a header",
+            );
+            None
+        }
+        _ => {
+            item.expected(errors, "a text");
+            None
+        }
+    }
+}
+
+/// `logging`.
+pub(super) fn logging(item: &Item<'_>, errors: &mut Errors) -> Option<Logging> {
+    let map = Section::open(item, &schema::LOGGING, errors)?;
+    let default = Logging::default();
+    let levels = [
+        ("off", Level::Off),
+        ("error", Level::Error),
+        ("warn", Level::Warn),
+        ("info", Level::Info),
+        ("debug", Level::Debug),
+        ("trace", Level::Trace),
+    ];
+    let formats = [("text", Format::Text), ("json", Format::Json)];
+    Some(Logging {
+        level: map
+            .read("level", errors, |item, errors| word(item, &levels, errors))
+            .unwrap_or(default.level),
+        format: map
+            .read("format", errors, |item, errors| {
+                word(item, &formats, errors)
+            })
+            .unwrap_or(default.format),
+        access_log: map
+            .read("accessLog", errors, access_log)
+            .unwrap_or(default.access_log),
+    })
+}
+
+fn access_log(item: &Item<'_>, errors: &mut Errors) -> Option<AccessLog> {
+    let text = path(item, errors)?;
+    match text.to_str() {
+        Some("off") => Some(AccessLog::Off),
+        Some("stdout") => Some(AccessLog::Stdout),
+        // A slip such as `stdot` must not make a file.
+        Some(name) if !name.contains('/') => {
+            item.expected(
+                errors,
+                "off, stdout or a path with a \"/\" in it such as ./access.log",
+            );
+            None
+        }
+        _ => Some(AccessLog::File(text)),
+    }
+}

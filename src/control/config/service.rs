@@ -1,0 +1,233 @@
+//! Decodes `services` and their targets.
+
+use super::decode::{Item, Section, boolean, duration, integer, list, map, string};
+use super::errors::Errors;
+use super::tree::Value;
+use super::wasm::Names;
+use super::{LoadBalancing, Place, Service, Target, TargetKind, address, schema, value};
+use crate::limits;
+use crate::message::{is_field_value, is_token};
+use crate::route::path::normalise;
+
+/// `services`.
+pub(super) fn services(item: &Item<'_>, errors: &mut Errors) -> Option<Vec<Service>> {
+    let mut names = Names::default();
+    let mut paths: Vec<(String, Place)> = Vec::new();
+    list(item, limits::SERVICES_MAX, errors, |item, errors| {
+        let service = service(item, &mut names, errors)?;
+        let taken = paths.iter().find(|(path, _)| *path == service.base_path);
+        if let Some((path, first)) = taken {
+            let text = format!(
+                "basePath {path:?} is taken by the service at {}:{}; give each its own",
+                first.line, first.column
+            );
+            item.refuse(errors, text);
+        }
+        paths.push((service.base_path.clone(), service.place));
+        Some(service)
+    })
+}
+
+fn service(item: &Item<'_>, names: &mut Names, errors: &mut Errors) -> Option<Service> {
+    let map = Section::open(item, &schema::SERVICE, errors)?;
+    let named = "each service has a name of its own";
+    let aimed = "give where its requests go, such as [http://127.0.0.1:9001] or [builtin:echo]";
+    Some(Service {
+        place: map.place,
+        name: map
+            .require("name", named, errors, |item, errors| {
+                names.take(item, errors)
+            })
+            .unwrap_or_default(),
+        base_path: map
+            .read("basePath", errors, base_path)
+            .unwrap_or_else(|| "/".to_owned()),
+        strip_base_path: map.read("stripBasePath", errors, boolean).unwrap_or(false),
+        targets: map
+            .require("targets", aimed, errors, targets)
+            .unwrap_or_default(),
+        load_balancing: map
+            .read("loadBalancing", errors, load_balancing)
+            .unwrap_or_default(),
+        timeout: map
+            .read("timeout", errors, duration)
+            .unwrap_or(limits::SERVICE_TIMEOUT),
+        headers: map.read("headers", errors, headers).unwrap_or_default(),
+        preserve_host: map.read("preserveHost", errors, boolean).unwrap_or(false),
+    })
+}
+
+/// A path in the form that requests' paths are brought to, so that it can match one.
+fn base_path(item: &Item<'_>, errors: &mut Errors) -> Option<String> {
+    let text = string(item, errors)?;
+    match check_path(&text) {
+        // "/api/" and "/api" are the same on segment borders.
+        Ok(()) if text.len() > 1 => Some(text.strip_suffix('/').unwrap_or(&text).to_owned()),
+        Ok(()) => Some(text),
+        Err(why) => {
+            item.expected(errors, &format!("a path such as /api; {why}"));
+            None
+        }
+    }
+}
+
+fn check_path(path: &str) -> Result<(), String> {
+    if !path.starts_with('/') {
+        return Err("it begins with \"/\"".to_owned());
+    }
+    if path.contains(['?', '#']) {
+        return Err("it has no query and no fragment".to_owned());
+    }
+    let mut normal = String::new();
+    match normalise(path, &mut normal) {
+        Ok(()) if normal == path => Ok(()),
+        Ok(()) => Err(format!(
+            "write it as {}, as requests' paths are",
+            value::quote(&normal)
+        )),
+        Err(_) => Err("no request is let through with such a path".to_owned()),
+    }
+}
+
+fn targets(item: &Item<'_>, errors: &mut Errors) -> Option<Vec<Target>> {
+    let targets = list(item, limits::TARGETS_MAX, errors, target)?;
+    let is_empty = match &item.node.value {
+        Value::List(nodes) => nodes.is_empty(),
+        _ => true,
+    };
+    if is_empty {
+        item.expected(errors, "at least one target such as http://127.0.0.1:9001");
+    }
+    Some(targets)
+}
+
+/// A URL, or a map with a `url` and a `weight`.
+fn target(item: &Item<'_>, errors: &mut Errors) -> Option<Target> {
+    let place = item.place();
+    if !matches!(item.node.value, Value::Map(_)) {
+        let (kind, weight) = (target_url(item, errors)?, 1);
+        return Some(Target {
+            place,
+            kind,
+            weight,
+        });
+    }
+    let map = Section::open(item, &schema::TARGET, errors)?;
+    let weight = map.read("weight", errors, |item, errors| {
+        integer(item, 1..=limits::TARGET_WEIGHT_MAX, errors)
+    });
+    let kind = map.require(
+        "url",
+        "give the target, such as http://127.0.0.1:9001",
+        errors,
+        target_url,
+    )?;
+    Some(Target {
+        place,
+        kind,
+        weight: weight.unwrap_or(1),
+    })
+}
+
+fn target_url(item: &Item<'_>, errors: &mut Errors) -> Option<TargetKind> {
+    let text = string(item, errors)?;
+    match address::target(&text) {
+        Ok(kind) => Some(kind),
+        Err(form) => {
+            item.expected(errors, &form);
+            None
+        }
+    }
+}
+
+fn load_balancing(item: &Item<'_>, errors: &mut Errors) -> Option<LoadBalancing> {
+    match string(item, errors)?.as_str() {
+        "round-robin" => Some(LoadBalancing::RoundRobin),
+        "least-connections" | "p2c" | "random" | "consistent-hash" => {
+            item.expected(errors, "round-robin; this version has no other yet");
+            None
+        }
+        _ => {
+            item.expected(errors, "round-robin");
+            None
+        }
+    }
+}
+
+/// Fields of one connection or of the message's framing, which the gateway alone writes, and
+/// `Host`, which has a key of its own.
+const OWN_FIELDS: [&str; 12] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+fn headers(item: &Item<'_>, errors: &mut Errors) -> Option<Vec<(String, String)>> {
+    let entries = map(item, errors)?;
+    let max = limits::SERVICE_HEADERS_MAX;
+    if entries.len() > max {
+        let got = entries.len();
+        item.refuse(
+            errors,
+            format!("got {got} headers, limit is {max}; take some out"),
+        );
+    }
+    let mut headers: Vec<(String, String)> = Vec::new();
+    for (entry, item) in entries {
+        let name = &entry.key;
+        if let Err(why) = check_header_name(name, &headers) {
+            errors.push_at(entry.place, &item.key, why);
+        }
+        if let Some(value) = header_value(&item, errors) {
+            headers.push((name.clone(), value));
+        }
+    }
+    Some(headers)
+}
+
+fn check_header_name(name: &str, before: &[(String, String)]) -> Result<(), String> {
+    if !is_token(name.as_bytes()) {
+        return Err(format!("{} is not a header name", value::quote(name)));
+    }
+    if name.eq_ignore_ascii_case("host") {
+        return Err("Host can't be set; preserveHost: true forwards the client's".to_owned());
+    }
+    if OWN_FIELDS.iter().any(|own| name.eq_ignore_ascii_case(own)) {
+        return Err(format!(
+            "{name} can't be set: the gateway writes it itself; take it out"
+        ));
+    }
+    if let Some((first, _)) = before
+        .iter()
+        .find(|(first, _)| name.eq_ignore_ascii_case(first))
+    {
+        return Err(format!(
+            "{name} is the same header as {first}; take one out"
+        ));
+    }
+    Ok(())
+}
+
+/// Any text, an empty one too.
+fn header_value(item: &Item<'_>, errors: &mut Errors) -> Option<String> {
+    if let Value::Scalar(scalar) = &item.node.value
+        && !scalar.is_null()
+        && is_field_value(scalar.text.as_bytes())
+    {
+        return Some(scalar.text.clone());
+    }
+    item.expected(
+        errors,
+        "a text without control characters and without white space at its ends",
+    );
+    None
+}
