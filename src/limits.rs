@@ -106,6 +106,8 @@ pub const PLUGIN_INSTANCES_PROCESS_MAX: u32 = 4096;
 pub const PLUGIN_EPOCH_TICK: Duration = Duration::from_millis(1);
 /// How long a computing plugin sleeps when a tick has passed: the timer's granularity.
 pub const PLUGIN_YIELD: Duration = Duration::from_millis(1);
+/// Most elements of a table: function pointers. Large Go programs have some ten thousand.
+pub const PLUGIN_TABLE_ELEMENTS_MAX: usize = 64 * 1024;
 /// Stack of a guest. Deeper recursion traps. wasmtime's default.
 pub const PLUGIN_STACK_BYTES: usize = 512 * 1024;
 /// Stack on which a guest and the host functions it calls run; host functions have the difference.

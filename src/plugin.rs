@@ -9,15 +9,26 @@
 //! The chain knows phases and verdicts. How a plugin is spoken to is the business of its ABI:
 //! `json_abi` (docs/plugin-abi.md) today.
 
+// in the order in which a call meets them
 mod chain;
+mod json_abi;
 mod pool;
-mod runtime;
-mod spec;
+mod waiting;
+mod instance;
+mod memory;
+mod state;
+mod hostcalls;
+mod failure;
+mod log;
 mod stats;
-
+// made by the control thread
+mod spec;
 mod module;
+mod cache;
+mod runtime;
 
 pub use chain::{BodySlot, Carried, Chain, Facts, Selected, Verdict, run_request, run_response};
+pub use log::{LogSink, PluginLine};
 pub use module::Plugin;
 pub use pool::{Pools, PrepareFailure};
 pub use runtime::{Runtime, RuntimeError, RuntimeOptions};

@@ -7,9 +7,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use serde_json::{Map, Value};
+
+use super::failure::CallError;
+use super::json_abi::{self, Subject};
 use super::module::Plugin;
 use super::pool::Pools;
-use super::spec::Phase;
+use super::spec::{FailureMode, Phase};
+use super::stats::ErrorKind;
+use crate::limits;
 use crate::message::{LocalResponse, RequestHead, ResponseHead};
 
 /// The plugins of one service, in the order in which they run. Immutable.
@@ -138,6 +144,14 @@ pub struct BodySlot {
 #[derive(Debug, Clone, Default)]
 pub struct Carried {
     target_changed: bool,
+    metadata: Metadata,
+}
+
+/// What plugins tell those after them, and its JSON text (empty: `{}`).
+#[derive(Debug, Clone, Default)]
+pub(super) struct Metadata {
+    values: Map<String, Value>,
+    json: String,
 }
 
 impl Carried {
@@ -149,12 +163,54 @@ impl Carried {
     /// Forgets everything: a new exchange begins.
     pub fn clear(&mut self) {
         self.target_changed = false;
+        self.metadata.values.clear();
+        self.metadata.json.clear();
     }
 
     /// Whether a plugin set another path or query. `head.path` is then as the plugin wrote it: the
     /// exchange normalises it again before it goes upstream.
     pub fn target_changed(&self) -> bool {
         self.target_changed
+    }
+
+    pub(super) fn set_target_changed(&mut self) {
+        self.target_changed = true;
+    }
+
+    /// What plugins have told those after them, as a JSON object.
+    pub fn metadata_json(&self) -> &str {
+        match self.metadata.json.as_str() {
+            "" => "{}",
+            json => json,
+        }
+    }
+
+    /// The metadata with `more` merged into it; `None` if nothing changes. Refused if it becomes
+    /// too large.
+    pub(super) fn merged(
+        &self,
+        more: Option<Map<String, Value>>,
+    ) -> Result<Option<Metadata>, CallError> {
+        let Some(more) = more.filter(|more| !more.is_empty()) else {
+            return Ok(None);
+        };
+        let mut values = self.metadata.values.clone();
+        values.extend(more);
+        let json = serde_json::to_string(&values)
+            .map_err(|error| CallError::bad_output(format!("metadata: {error}")))?;
+        let (got, most) = (json.len(), limits::PLUGIN_METADATA_BYTES_MAX);
+        if got > most {
+            return Err(CallError::bad_output(format!(
+                "metadata of this exchange would be {got} bytes, limit is {most}"
+            )));
+        }
+        Ok(Some(Metadata { values, json }))
+    }
+
+    pub(super) fn set_metadata(&mut self, merged: Option<Metadata>) {
+        if let Some(merged) = merged {
+            self.metadata = merged;
+        }
     }
 }
 
@@ -180,8 +236,8 @@ pub async fn run_request(
     body: &mut BodySlot,
     carried: &mut Carried,
 ) -> Verdict {
-    let _ = (chain, selected, pools, facts, head, body, carried);
-    Verdict::Continue
+    let mut subject = Subject::Request { head };
+    run(chain, selected, pools, facts, &mut subject, body, carried).await
 }
 
 /// Runs the response phase: like [`run_request`], over the response.
@@ -199,8 +255,66 @@ pub async fn run_response(
     body: &mut BodySlot,
     carried: &mut Carried,
 ) -> Verdict {
-    let _ = (
-        chain, selected, pools, facts, request, response, body, carried,
-    );
+    let mut subject = Subject::Response {
+        request,
+        head: response,
+    };
+    run(chain, selected, pools, facts, &mut subject, body, carried).await
+}
+
+async fn run(
+    chain: &Chain,
+    selected: &Selected,
+    pools: &Pools,
+    facts: &Facts<'_>,
+    subject: &mut Subject<'_>,
+    body: &mut BodySlot,
+    carried: &mut Carried,
+) -> Verdict {
+    let phase = match subject {
+        Subject::Request { .. } => Phase::Request,
+        Subject::Response { .. } => Phase::Response,
+    };
+    let plugins = selected
+        .indexes
+        .iter()
+        .filter_map(|&index| chain.plugins.get(index));
+    for plugin in plugins.filter(|plugin| plugin.runs_in(phase)) {
+        let verdict = json_abi::call(pools, plugin, facts, subject, body, carried)
+            .await
+            .unwrap_or_else(|error| failed(plugin, &error));
+        if let Verdict::Respond(_) = verdict {
+            return verdict;
+        }
+    }
     Verdict::Continue
 }
+
+/// What a failed plugin does to its request. The client learns the kind of failure; the details,
+/// which may name what is inside, are in the log.
+fn failed(plugin: &Plugin, error: &CallError) -> Verdict {
+    match plugin.spec.failure_mode {
+        FailureMode::Open => Verdict::Continue,
+        FailureMode::Closed => {
+            let why = match error.kind {
+                ErrorKind::Trap => "it trapped",
+                ErrorKind::Timeout => "plugin execution timeout",
+                ErrorKind::Memory => "failed to allocate memory",
+                ErrorKind::BadOutput => "its output is invalid",
+                ErrorKind::Refused if plugin.load_error().is_some() => "it could not be loaded",
+                ErrorKind::Refused => "it is not available",
+            };
+            let mut response = LocalResponse {
+                status: plugin.spec.kind.failure_status(),
+                ..LocalResponse::default()
+            };
+            response.fields.push(b"Content-Type", b"application/json");
+            let error = format!("plugin \"{}\" failed: {why}", plugin.spec.name);
+            json_abi::error_body(&error, &mut response.body);
+            Verdict::Respond(response)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,15 +1,48 @@
 //! The instances of one worker.
+//!
+//! Never leaves its thread, so nothing here is locked. A call takes an instance out and gives it
+//! back by dropping its [`Lease`]; one that failed, or whose future was dropped in the middle, is
+//! thrown away and replaced by a task in the background. Who finds none waits in order of arrival
+//! until its own deadline.
 
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
-use super::module::Plugin;
-use super::stats::PluginStats;
+use super::failure::CallError;
+use super::instance::Instance;
+use super::log::PluginLog;
+use super::module::{Loaded, Plugin};
+use super::spec::{Isolation, LogLevel};
+use super::stats::{ErrorKind, PluginStats};
+use super::waiting::{Grant, Queue};
+use crate::limits;
 
 /// One worker's instances of all plugins. Cheap to clone, never leaves its thread.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Pools {
-    inner: Rc<()>,
+    inner: Rc<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// By the address of the plugin, which a pool keeps alive.
+    pools: RefCell<HashMap<*const Plugin, Rc<Pool>, ahash::RandomState>>,
+    scratch: RefCell<Vec<Vec<u8>>>,
+    json_buffers: RefCell<simd_json::Buffers>,
+    closed: Rc<Cell<bool>>,
+}
+
+impl fmt::Debug for Pools {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pools = self.inner.pools.borrow();
+        f.debug_list()
+            .entries(pools.values().map(|pool| &pool.plugin.spec.name))
+            .finish()
+    }
 }
 
 /// A plugin whose instances could not be made.
@@ -30,22 +63,412 @@ impl Pools {
     /// Makes the instances of these plugins that are to be there before the first request. Those
     /// that exist are kept. A plugin that failed to load is passed over.
     pub async fn prepare(&self, plugins: &[Arc<Plugin>]) -> Vec<PrepareFailure> {
-        let _ = (plugins, &self.inner);
-        Vec::new()
+        let mut failures = Vec::new();
+        for plugin in plugins {
+            let Some(pool) = self.pool(plugin) else {
+                continue;
+            };
+            pool.retired.set(false);
+            while pool.live.get() < pool.premade() {
+                if let Err(error) = pool.make_one().await {
+                    failures.push(PrepareFailure {
+                        plugin: plugin.spec.name.clone(),
+                        reason: error.text,
+                    });
+                    break;
+                }
+            }
+        }
+        failures
     }
 
     /// Lets go of the instances of all other plugins, after their `cleanup()`: idle ones now, busy
-    /// ones when their call ends.
+    /// ones when their call ends. An exchange that still holds an old snapshot is served on.
     pub async fn retire(&self, keep: &[Arc<Plugin>]) {
-        let _ = keep;
+        self.forget_dead();
+        let leaving: Vec<Rc<Pool>> = {
+            let pools = self.inner.pools.borrow();
+            let kept = |pool: &Pool| keep.iter().any(|kept| Arc::ptr_eq(kept, &pool.plugin));
+            pools.values().filter(|pool| !kept(pool)).cloned().collect()
+        };
+        for pool in leaving {
+            pool.retired.set(true);
+            loop {
+                let Some(instance) = pool.idle.borrow_mut().pop() else {
+                    break;
+                };
+                pool.bury(instance).await;
+            }
+        }
     }
 
     /// Stops making instances: the worker ends. To be called inside the worker's runtime; what is
     /// dropped after it, with the runtime, may no longer start tasks.
-    pub fn close(&self) {}
+    pub fn close(&self) {
+        self.inner.closed.set(true);
+    }
 
-    /// Calls `see` with each plugin and its counts.
-    pub fn stats(&self, see: impl FnMut(&Arc<Plugin>, PluginStats)) {
-        let _ = see;
+    /// Calls `see` with each plugin and its counts; a retired plugin is among them as long as an
+    /// exchange may still call it.
+    pub fn stats(&self, mut see: impl FnMut(&Arc<Plugin>, PluginStats)) {
+        self.forget_dead();
+        for pool in self.inner.pools.borrow().values() {
+            see(&pool.plugin, pool.stats_now());
+        }
+    }
+
+    /// Drops the pools of retired plugins that nobody else holds: no snapshot, no instance.
+    fn forget_dead(&self) {
+        self.inner.pools.borrow_mut().retain(|_, pool| {
+            let dead =
+                pool.retired.get() && pool.live.get() == 0 && Arc::strong_count(&pool.plugin) == 1;
+            !dead
+        });
+    }
+
+    /// The pool of a plugin; `None` if the plugin failed to load.
+    pub(super) fn pool(&self, plugin: &Arc<Plugin>) -> Option<Rc<Pool>> {
+        let key = Arc::as_ptr(plugin);
+        if let Some(pool) = self.inner.pools.borrow().get(&key) {
+            return Some(Rc::clone(pool));
+        }
+        let pool = Rc::new(Pool::new(plugin, Rc::clone(&self.inner.closed))?);
+        self.inner.pools.borrow_mut().insert(key, Rc::clone(&pool));
+        Some(pool)
+    }
+
+    /// Lends the parser's buffers. Nothing waits while they are lent.
+    pub(super) fn with_json_buffers<R>(
+        &self,
+        use_them: impl FnOnce(&mut simd_json::Buffers) -> R,
+    ) -> R {
+        use_them(&mut self.inner.json_buffers.borrow_mut())
+    }
+
+    /// An empty buffer for an input or an output.
+    pub(super) fn take_scratch(&self) -> Vec<u8> {
+        self.inner.scratch.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Gives a buffer back, for the next call.
+    pub(super) fn give_scratch(&self, mut buffer: Vec<u8>) {
+        let mut kept = self.inner.scratch.borrow_mut();
+        if buffer.capacity() <= limits::PLUGIN_SCRATCH_BYTES_KEPT
+            && kept.len() < limits::PLUGIN_SCRATCH_KEPT_MAX
+        {
+            buffer.clear();
+            kept.push(buffer);
+        }
+    }
+}
+
+/// One worker's instances of one plugin.
+pub(super) struct Pool {
+    plugin: Arc<Plugin>,
+    log: Rc<PluginLog>,
+    /// The one given back last is taken first: its memory is warm.
+    idle: RefCell<Vec<Box<Instance>>>,
+    waiting: Queue<Lease>,
+    /// Instances that exist or are being made.
+    live: Cell<u32>,
+    stats: RefCell<PluginStats>,
+    backoff: Cell<Backoff>,
+    retired: Cell<bool>,
+    closed: Rc<Cell<bool>>,
+}
+
+/// When a plugin may be instantiated again after it failed to be.
+#[derive(Debug, Clone, Copy, Default)]
+struct Backoff {
+    failures: u32,
+    until: Option<Instant>,
+}
+
+impl Backoff {
+    fn after_failure(self, now: Instant) -> Self {
+        let wait = limits::PLUGIN_BACKOFF_MIN * 2_u32.saturating_pow(self.failures.min(16));
+        Self {
+            failures: self.failures.saturating_add(1),
+            until: Some(now + wait.min(limits::PLUGIN_BACKOFF_MAX)),
+        }
+    }
+
+    fn left(self, now: Instant) -> Option<std::time::Duration> {
+        self.until?
+            .checked_duration_since(now)
+            .filter(|left| !left.is_zero())
+    }
+}
+
+impl Pool {
+    fn new(plugin: &Arc<Plugin>, closed: Rc<Cell<bool>>) -> Option<Self> {
+        let spec = &plugin.spec;
+        let sink = Arc::clone(&plugin.loaded().ok()?.log_sink);
+        Some(Self {
+            plugin: Arc::clone(plugin),
+            log: Rc::new(PluginLog::new(&spec.name, spec.log_level, sink)),
+            idle: RefCell::default(),
+            waiting: Queue::new(),
+            live: Cell::new(0),
+            stats: RefCell::default(),
+            backoff: Cell::default(),
+            retired: Cell::new(false),
+            closed,
+        })
+    }
+
+    /// Takes an instance out: an idle one, else a new one if there may be more, else the first
+    /// that comes back before `deadline`.
+    pub(super) async fn lease(self: &Rc<Self>, deadline: Instant) -> Result<Lease, CallError> {
+        if let Some(instance) = self.idle.borrow_mut().pop() {
+            return Ok(Lease::new(self, instance));
+        }
+        if self.live.get() < self.limit() {
+            match self.instantiate().await {
+                Ok(instance) => return Ok(Lease::new(self, instance)),
+                Err(error) if self.live.get() == 0 => return Err(error),
+                // The others of this plugin are alive (it is the process that has no more room, or
+                // one start that failed): wait for one of them.
+                Err(_) => {}
+            }
+        }
+        loop {
+            match self.waiting.wait(deadline).await {
+                Some(Grant::Instance(mut lease)) => {
+                    lease.fit = false;
+                    return Ok(lease);
+                }
+                Some(Grant::Room) => match self.instantiate().await {
+                    Ok(instance) => return Ok(Lease::new(self, instance)),
+                    Err(error) if self.live.get() == 0 => return Err(error),
+                    Err(_) => {}
+                },
+                None => {
+                    let (timeout, limit) = (self.plugin.spec.timeout, self.limit());
+                    let text = format!(
+                        "plugin execution timeout: none of {limit} instances on this worker came \
+                         free within {timeout:?} (maxInstances, timeout)"
+                    );
+                    return Err(CallError::new(ErrorKind::Timeout, text));
+                }
+            }
+        }
+    }
+
+    /// Counts a call, and tells the log of a failed one.
+    pub(super) fn count(&self, started: Instant, request_id: &str, error: Option<&CallError>) {
+        let kind = error.map(|error| error.kind);
+        self.stats.borrow_mut().count(started.elapsed(), kind);
+        if let Some(error) = error {
+            let (kind, mode) = (error.kind.as_str(), self.plugin.spec.failure_mode.as_str());
+            let text = format!("{error} (kind {kind}, failure mode {mode})");
+            self.log.gateway(LogLevel::Error, request_id, &text);
+        }
+    }
+
+    /// Makes an instance and puts it among the idle ones.
+    async fn make_one(self: &Rc<Self>) -> Result<(), CallError> {
+        let instance = self.instantiate().await?;
+        self.put(instance);
+        Ok(())
+    }
+
+    async fn instantiate(self: &Rc<Self>) -> Result<Box<Instance>, CallError> {
+        let backoff = self.backoff.get();
+        if let Some(left) = backoff.left(Instant::now()) {
+            let failures = backoff.failures;
+            return Err(CallError::refused(format!(
+                "could not be started {failures} times, tried again in {left:.1?}"
+            )));
+        }
+        let loaded = self.loaded()?;
+        let room = Room::take(self);
+        match Instance::new(&self.plugin, loaded, &self.log).await {
+            Ok(instance) => {
+                room.keep();
+                self.backoff.set(Backoff::default());
+                self.stats.borrow_mut().instances_made += 1;
+                Ok(Box::new(instance))
+            }
+            Err(error) => {
+                self.failed_to_start(&error);
+                drop(room);
+                Err(error)
+            }
+        }
+    }
+
+    fn loaded(&self) -> Result<&Loaded, CallError> {
+        self.plugin.loaded().map_err(CallError::refused)
+    }
+
+    fn failed_to_start(&self, error: &CallError) {
+        // A full process says nothing about the plugin.
+        if error.kind != ErrorKind::Refused {
+            self.backoff
+                .set(self.backoff.get().after_failure(Instant::now()));
+        }
+        let text = format!("no instance: {error}");
+        self.log.gateway(LogLevel::Error, "", &text);
+    }
+
+    /// Takes an instance back that is fit for another call.
+    fn put(self: &Rc<Self>, instance: Box<Instance>) {
+        if self.closed.get() {
+            self.live.set(self.live.get() - 1);
+            return;
+        }
+        let mut lease = Lease::new(self, instance);
+        lease.fit = true;
+        let Err(mut lease) = self.waiting.grant(lease) else {
+            return;
+        };
+        let Some(instance) = lease.instance.take() else {
+            return;
+        };
+        if self.retired.get() {
+            let pool = Rc::clone(self);
+            monoio::spawn(async move { pool.bury(instance).await });
+        } else {
+            self.idle.borrow_mut().push(instance);
+        }
+    }
+
+    /// An instance is gone: another is made in its place, in the background.
+    fn lost(self: &Rc<Self>) {
+        self.live.set(self.live.get() - 1);
+        if self.closed.get() {
+            return;
+        }
+        let premade = if self.retired.get() {
+            0
+        } else {
+            self.premade()
+        };
+        if !self.waiting.is_empty() || self.live.get() < premade {
+            let pool = Rc::clone(self);
+            monoio::spawn(async move {
+                // Its failure is in the log; whoever waits learns of it.
+                let _told = pool.make_one().await;
+            });
+        }
+    }
+
+    /// Calls `cleanup()` and frees the instance.
+    async fn bury(self: &Rc<Self>, mut instance: Box<Instance>) {
+        let room = Room { pool: self };
+        if let Err(error) = instance.cleanup().await {
+            self.log.gateway(LogLevel::Warn, "", &error.text);
+        }
+        drop(instance);
+        drop(room);
+    }
+
+    fn limit(&self) -> u32 {
+        self.plugin.spec.instances_per_worker()
+    }
+
+    fn premade(&self) -> u32 {
+        self.plugin.spec.premade.min(self.limit())
+    }
+
+    fn stats_now(&self) -> PluginStats {
+        let idle = self.idle.borrow();
+        let instances = self.live.get();
+        PluginStats {
+            instances,
+            instances_active: instances.saturating_sub(idle.len() as u32),
+            memory_bytes: idle
+                .iter()
+                .map(|instance| instance.memory_bytes() as u64)
+                .sum(),
+            ..*self.stats.borrow()
+        }
+    }
+}
+
+/// The place of one instance among those there may be, while the instance is made or buried. Given
+/// back when dropped, also with its future; who waits may then try.
+struct Room<'a> {
+    pool: &'a Pool,
+}
+
+impl<'a> Room<'a> {
+    fn take(pool: &'a Pool) -> Self {
+        pool.live.set(pool.live.get() + 1);
+        Self { pool }
+    }
+
+    /// The instance is made and has the place from now on.
+    fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        let pool = self.pool;
+        pool.live.set(pool.live.get() - 1);
+        if pool.closed.get() {
+            return;
+        }
+        if pool.live.get() == 0 {
+            // Nobody is left who could come back.
+            pool.waiting.grant_room_to_all();
+        } else {
+            pool.waiting.grant_room();
+        }
+    }
+}
+
+/// An instance in a call. Dropped before [`Lease::give_back`] (the call failed, its future was
+/// dropped), the instance is thrown away and replaced.
+pub(super) struct Lease {
+    pool: Rc<Pool>,
+    instance: Option<Box<Instance>>,
+    /// Whether the instance may serve another call.
+    fit: bool,
+}
+
+impl Lease {
+    fn new(pool: &Rc<Pool>, instance: Box<Instance>) -> Self {
+        Self {
+            pool: Rc::clone(pool),
+            instance: Some(instance),
+            fit: false,
+        }
+    }
+
+    /// The instance.
+    pub(super) fn instance(&mut self) -> &mut Instance {
+        self.instance
+            .as_mut()
+            .expect("a lease holds its instance until it is dropped")
+    }
+
+    /// The call ended well: the instance goes back.
+    pub(super) fn give_back(mut self) {
+        match self.pool.plugin.spec.isolation {
+            Isolation::Shared => self.fit = true,
+            Isolation::Request => {
+                self.instance = None;
+                self.pool.lost();
+            }
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let Some(instance) = self.instance.take() else {
+            return;
+        };
+        if self.fit {
+            self.pool.put(instance);
+        } else {
+            drop(instance);
+            self.pool.stats.borrow_mut().instances_discarded += 1;
+            self.pool.lost();
+        }
     }
 }

@@ -52,12 +52,14 @@ pub struct PluginStats {
     pub time_max: Duration,
     /// Instances made.
     pub instances_made: u64,
-    /// Instances thrown away after a trap, a timeout or a cancelled call.
+    /// Instances thrown away after a failed or a cancelled call.
     pub instances_discarded: u64,
     /// Instances now, idle ones included.
     pub instances: u32,
-    /// Instances in a call now.
+    /// Instances in a call (or being made) now.
     pub instances_active: u32,
+    /// Memory of the idle instances, in bytes: what their guests have got so far.
+    pub memory_bytes: u64,
 }
 
 impl PluginStats {

@@ -1,0 +1,109 @@
+//! The functions that a guest may import, and which of them a module gets.
+//!
+//! Every import is served by the type the module asks for: `log` exists with two and with three
+//! parameters, `get_config` for C strings and for packed addresses. What is asked for and does not
+//! exist is refused when the module is loaded, with its name, not when it is first called; except
+//! WASI, where a function that we do not have answers an errno, as programs expect.
+//!
+//! One file per family. A function that waits (`wasi`'s `poll_oneoff`; outgoing calls and shared
+//! state are of the same kind) bounds its own wait by the call's deadline
+//! ([`HostState::check_deadline`]), so that no call needs a timer of its own.
+
+mod config;
+mod env;
+mod wasi;
+
+use wasmtime::{Caller, ExternType, FuncType, Linker, Module, ValType};
+
+use super::failure::CallError;
+use super::memory;
+use super::state::HostState;
+
+/// What an attempt to serve an import came to.
+enum Served {
+    Yes,
+    /// There is no such function, or not with these types.
+    No,
+}
+
+type LinkResult = wasmtime::Result<Served>;
+
+/// Gives `linker` what `module` imports; the error names everything that cannot be served.
+pub(super) fn link(linker: &mut Linker<HostState>, module: &Module) -> Result<(), String> {
+    let mut refused = Vec::new();
+    for import in module.imports() {
+        let (from, name) = (import.module(), import.name());
+        let ExternType::Func(ty) = import.ty() else {
+            refused.push(format!(
+                "{from}.{name} (not a function; a plugin has its own memory)"
+            ));
+            continue;
+        };
+        let types = signature(&ty);
+        // The same function may be imported twice.
+        linker.allow_shadowing(true);
+        let served = match from {
+            "env" => env::serve(linker, name, &types),
+            "wasi_snapshot_preview1" | "wasi_unstable" => {
+                wasi::serve(linker, from, name, &types, ty)
+            }
+            _ => Ok(Served::No),
+        };
+        match served {
+            Ok(Served::Yes) => {}
+            Ok(Served::No) => refused.push(format!("{from}.{name}({types})")),
+            Err(error) => refused.push(format!("{from}.{name}: {error}")),
+        }
+    }
+    if refused.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "the module imports what this gateway does not have: {}; it has {} from env, \
+         and wasi_snapshot_preview1",
+        refused.join(", "),
+        env::KNOWN
+    ))
+}
+
+/// A function's types in short: `i32 i32 -> i64`.
+pub(super) fn signature(ty: &FuncType) -> String {
+    let list = |types: &mut dyn Iterator<Item = ValType>| {
+        types.map(|ty| ty.to_string()).collect::<Vec<_>>().join(" ")
+    };
+    let params = list(&mut ty.params());
+    let results = list(&mut ty.results());
+    format!("{params} -> {results}").trim().to_owned()
+}
+
+/// The bytes that a guest passes to the host function `what`.
+fn bytes<'a>(
+    caller: &'a mut Caller<'_, HostState>,
+    what: &str,
+    address: i32,
+    length: i32,
+) -> Result<(&'a [u8], &'a mut HostState), CallError> {
+    let memory = memory_of(caller)?;
+    let (data, state) = memory.data_and_store_mut(caller);
+    let (address, length) = (address.cast_unsigned(), length.cast_unsigned());
+    let size = data.len();
+    let bytes = memory::slice(data, address, length)
+        .ok_or_else(|| memory::out_of_bounds(what, address, length, size))?;
+    Ok((bytes, state))
+}
+
+/// The guest's memory, also while its start function runs.
+fn memory_of(caller: &mut Caller<'_, HostState>) -> Result<wasmtime::Memory, CallError> {
+    if let Some(memory) = caller.data().memory {
+        return Ok(memory);
+    }
+    caller
+        .get_export("memory")
+        .and_then(wasmtime::Extern::into_memory)
+        .ok_or_else(|| CallError::trap("the plugin exports no memory"))
+}
+
+/// A call is over: what it left unfinished (a line of output without its end) is let go.
+pub(super) fn end_of_call(state: &mut HostState) {
+    wasi::flush(state);
+}

@@ -1,0 +1,147 @@
+//! The JSON ABI: one call of a plugin, from the messages of an exchange to what becomes of them.
+//!
+//! The contract is docs/plugin-abi.md. The input is built in a reused buffer and copied into the
+//! guest; the output is copied out, the instance given back, and only then is the output read.
+
+mod apply;
+mod input;
+mod output;
+mod text;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::chain::{BodySlot, Carried, Facts, Verdict};
+use super::failure::CallError;
+use super::instance::Entry;
+use super::module::Plugin;
+use super::pool::{Pool, Pools};
+use super::spec::{Phase, PluginSpec};
+use apply::Decision;
+pub(super) use apply::error_body;
+use input::Messages;
+use output::Output;
+
+use crate::message::{RequestHead, ResponseHead};
+
+/// The messages that one phase may change.
+pub(super) enum Subject<'a> {
+    Request {
+        head: &'a mut RequestHead,
+    },
+    Response {
+        request: &'a RequestHead,
+        head: &'a mut ResponseHead,
+    },
+}
+
+/// Calls one plugin and does what it says. An error has changed nothing.
+pub(super) async fn call(
+    pools: &Pools,
+    plugin: &Arc<Plugin>,
+    facts: &Facts<'_>,
+    subject: &mut Subject<'_>,
+    body: &mut BodySlot,
+    carried: &mut Carried,
+) -> Result<Verdict, CallError> {
+    let Some(pool) = pools.pool(plugin) else {
+        return Err(CallError::refused(
+            plugin.load_error().unwrap_or("not loaded"),
+        ));
+    };
+    let started = Instant::now();
+    let result = call_pooled(pools, &pool, plugin, facts, subject, body, carried, started).await;
+    pool.count(started, facts.request_id, result.as_ref().err());
+    result
+}
+
+#[expect(clippy::too_many_arguments, reason = "the parts of one exchange")]
+async fn call_pooled(
+    pools: &Pools,
+    pool: &std::rc::Rc<Pool>,
+    plugin: &Arc<Plugin>,
+    facts: &Facts<'_>,
+    subject: &mut Subject<'_>,
+    body: &mut BodySlot,
+    carried: &mut Carried,
+    started: Instant,
+) -> Result<Verdict, CallError> {
+    let deadline = started + plugin.spec.timeout;
+    let mut lease = pool.lease(deadline).await?;
+    let mut input = pools.take_scratch();
+    let (phase, messages) = messages(plugin, subject, body);
+    input::write(&mut input, plugin, facts, messages, carried.metadata_json());
+    let entry = if plugin.spec.kind.runs_in(phase) {
+        Entry::Execute
+    } else {
+        Entry::OnRequest
+    };
+    let mut output = pools.take_scratch();
+    lease
+        .instance()
+        .call(entry, &input, facts.request_id, deadline, &mut output)
+        .await?;
+    lease.give_back();
+    pools.give_scratch(input);
+    let verdict = pools.with_json_buffers(|buffers| {
+        let parsed = output::parse(&mut output, buffers)?;
+        act(parsed, &plugin.spec, facts, subject, body, carried)
+    });
+    pools.give_scratch(output);
+    verdict
+}
+
+fn messages<'s>(
+    plugin: &Plugin,
+    subject: &'s Subject<'_>,
+    body: &'s BodySlot,
+) -> (Phase, Messages<'s>) {
+    let (phase, request, response) = match subject {
+        Subject::Request { head } => (Phase::Request, &**head, None),
+        Subject::Response { request, head } => (Phase::Response, *request, Some(&**head)),
+    };
+    let body = body
+        .given
+        .as_deref()
+        .filter(|_| plugin.takes_body_in(phase));
+    (
+        phase,
+        Messages {
+            request,
+            response,
+            body,
+        },
+    )
+}
+
+fn act(
+    mut output: Output<'_>,
+    spec: &PluginSpec,
+    facts: &Facts<'_>,
+    subject: &mut Subject<'_>,
+    body: &mut BodySlot,
+    carried: &mut Carried,
+) -> Result<Verdict, CallError> {
+    let decision = apply::decide(&mut output, spec)?;
+    let merged = carried.merged(output.metadata.take())?;
+    let verdict = match decision {
+        Decision::Continue => Verdict::Continue,
+        Decision::Respond(message) => Verdict::Respond(apply::respond(&message, &output, spec)?),
+        Decision::Change(message) => {
+            match subject {
+                Subject::Request { head } => {
+                    if apply::change_request(&message, facts.scheme, head, body)? {
+                        carried.set_target_changed();
+                    }
+                }
+                Subject::Response { head, .. } => apply::change_response(&message, head, body)?,
+            }
+            Verdict::Continue
+        }
+    };
+    carried.set_metadata(merged);
+    Ok(verdict)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,194 @@
+//! The input of one call: the document that docs/plugin-abi.md describes.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
+use super::super::chain::Facts;
+use super::super::module::Plugin;
+use super::super::spec::Phase;
+use super::text::{
+    write_escaped, write_key, write_list, write_number, write_query, write_str, write_time,
+};
+use crate::message::{Fields, RequestHead, ResponseHead};
+
+/// The messages of an exchange as far as there are any.
+#[derive(Clone, Copy)]
+pub(super) struct Messages<'a> {
+    pub(super) request: &'a RequestHead,
+    /// In the response phase.
+    pub(super) response: Option<&'a ResponseHead>,
+    /// The body of the phase's message; `None`: withheld, the key is left out.
+    pub(super) body: Option<&'a [u8]>,
+}
+
+/// Writes the whole input.
+pub(super) fn write(
+    out: &mut Vec<u8>,
+    plugin: &Plugin,
+    facts: &Facts<'_>,
+    messages: Messages<'_>,
+    metadata_json: &str,
+) {
+    let phase = if messages.response.is_some() {
+        Phase::Response
+    } else {
+        Phase::Request
+    };
+    let config = plugin.spec.config_json().as_bytes();
+    out.extend_from_slice(b"{\"context\":{\"requestId\":");
+    write_str(out, facts.request_id);
+    out.extend_from_slice(b",\"serviceId\":");
+    write_str(out, facts.service);
+    out.extend_from_slice(b",\"routePath\":");
+    write_str(out, facts.route_path);
+    out.extend_from_slice(b",\"timestamp\":");
+    write_time(out, facts.received);
+    out.extend_from_slice(b",\"phase\":");
+    write_str(out, phase.as_str());
+    out.extend_from_slice(b",\"plugin\":");
+    write_str(out, &plugin.spec.name);
+    out.extend_from_slice(b",\"clientIp\":");
+    write_str(out, &facts.client_ip.to_canonical().to_string());
+    out.extend_from_slice(b",\"config\":");
+    out.extend_from_slice(config);
+    out.extend_from_slice(b",\"metadata\":");
+    out.extend_from_slice(metadata_json.as_bytes());
+    out.extend_from_slice(b"},\"input\":");
+    write_messages(out, facts, messages);
+    out.extend_from_slice(b",\"config\":");
+    out.extend_from_slice(config);
+    out.push(b'}');
+}
+
+fn write_messages(out: &mut Vec<u8>, facts: &Facts<'_>, messages: Messages<'_>) {
+    let Messages {
+        request,
+        response,
+        body,
+    } = messages;
+    out.push(b'{');
+    write_target(out, facts, request);
+    match response {
+        None => {
+            write_headers(out, Some(&request.authority), &request.fields);
+            write_body(out, body);
+        }
+        Some(response) => {
+            out.extend_from_slice(b",\"statusCode\":");
+            write_number(out, u64::from(response.status));
+            write_headers(out, None, &response.fields);
+            write_body(out, body);
+            out.extend_from_slice(b",\"request\":{");
+            write_target(out, facts, request);
+            write_headers(out, Some(&request.authority), &request.fields);
+            out.push(b'}');
+        }
+    }
+    out.extend_from_slice(b",\"query\":");
+    write_query(out, &request.query);
+    out.push(b'}');
+}
+
+/// `"method":…,"url":…`
+fn write_target(out: &mut Vec<u8>, facts: &Facts<'_>, request: &RequestHead) {
+    out.extend_from_slice(b"\"method\":");
+    write_str(out, request.method.as_str());
+    out.extend_from_slice(b",\"url\":");
+    out.push(b'"');
+    // An HTTP/1.0 request need not name a host: its URL is a path.
+    if !request.authority.is_empty() {
+        write_escaped(out, facts.scheme.as_bytes());
+        out.extend_from_slice(b"://");
+        write_escaped(out, request.authority.as_bytes());
+    }
+    write_escaped(out, request.path.as_bytes());
+    write_escaped(out, request.query.as_bytes());
+    out.push(b'"');
+}
+
+/// `,"headers":{…}` and, where a value is not UTF-8, `,"headersBase64":{…}` with the exact bytes of
+/// the headers that have such a value. Fields of one name (any letter case) are one key, spelled
+/// as the first of them.
+fn write_headers(out: &mut Vec<u8>, authority: Option<&str>, fields: &Fields) {
+    out.extend_from_slice(b",\"headers\":{");
+    let mut lossy = false;
+    if let Some(authority) = authority.filter(|authority| !authority.is_empty()) {
+        write_key(out, "Host");
+        write_list(out, std::iter::once(authority.as_bytes()));
+        out.push(b',');
+    }
+    for (name, _) in first_of_each(fields) {
+        write_key(out, name);
+        lossy |= write_list(out, fields.get_all(name));
+        out.push(b',');
+    }
+    close(out);
+    if lossy {
+        out.extend_from_slice(b",\"headersBase64\":{");
+        for (name, _) in first_of_each(fields) {
+            if fields
+                .get_all(name)
+                .any(|value| std::str::from_utf8(value).is_err())
+            {
+                write_key(out, name);
+                out.push(b'[');
+                for value in fields.get_all(name) {
+                    write_base64(out, value);
+                    out.push(b',');
+                }
+                out.pop();
+                out.extend_from_slice(b"],");
+            }
+        }
+        close(out);
+    }
+}
+
+/// Ends an object whose last member has a comma behind it.
+fn close(out: &mut Vec<u8>) {
+    if out.last() == Some(&b',') {
+        out.pop();
+    }
+    out.push(b'}');
+}
+
+/// The fields, one of each name.
+fn first_of_each(fields: &Fields) -> impl Iterator<Item = (&str, &[u8])> {
+    fields
+        .iter()
+        .enumerate()
+        .filter_map(|(index, (name, value))| {
+            let seen = fields
+                .iter()
+                .take(index)
+                .any(|(earlier, _)| earlier.eq_ignore_ascii_case(name));
+            // A name is a token: ASCII.
+            let name = std::str::from_utf8(name).ok()?;
+            (!seen).then_some((name, value))
+        })
+}
+
+/// `,"body":…`, in base64 with `,"bodyEncoding":"base64"` if it is not UTF-8.
+fn write_body(out: &mut Vec<u8>, body: Option<&[u8]>) {
+    let Some(body) = body else {
+        return;
+    };
+    out.extend_from_slice(b",\"body\":");
+    match std::str::from_utf8(body) {
+        Ok(text) => write_str(out, text),
+        Err(_) => {
+            write_base64(out, body);
+            out.extend_from_slice(b",\"bodyEncoding\":\"base64\"");
+        }
+    }
+}
+
+fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.push(b'"');
+    let start = out.len();
+    out.resize(start + bytes.len().div_ceil(3) * 4, 0);
+    // The room is what standard base64 with padding needs.
+    let written = BASE64.encode_slice(bytes, &mut out[start..]).unwrap_or(0);
+    out.truncate(start + written);
+    out.push(b'"');
+}

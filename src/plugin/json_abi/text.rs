@@ -1,0 +1,259 @@
+//! Writing JSON by hand into a reused buffer: strings, dates, query strings.
+//!
+//! The input is rebuilt for every call of every plugin; a serialiser that walks a tree of values
+//! measured 1.3 to 1.7 times as long.
+
+use std::borrow::Cow;
+use std::io::Write as _;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Bytes looked at together: the compiler makes vector code of the test.
+const BLOCK: usize = 32;
+
+/// Appends `text` as a JSON string.
+pub(in super::super) fn write_str(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    write_escaped(out, text.as_bytes());
+    out.push(b'"');
+}
+
+/// Appends bytes as a JSON string; what is not UTF-8 becomes U+FFFD. Says whether anything did.
+pub(super) fn write_lossy(out: &mut Vec<u8>, bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    write_str(out, &text);
+    matches!(text, Cow::Owned(_))
+}
+
+/// Appends `"name":`.
+pub(super) fn write_key(out: &mut Vec<u8>, name: &str) {
+    write_str(out, name);
+    out.push(b':');
+}
+
+/// Appends a number.
+pub(super) fn write_number(out: &mut Vec<u8>, number: u64) {
+    let mut digits = [0; 20];
+    let mut start = digits.len();
+    let mut rest = number;
+    loop {
+        start -= 1;
+        digits[start] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[start..]);
+}
+
+fn needs_escape(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
+}
+
+/// Appends what stands between the quotes of a JSON string.
+pub(super) fn write_escaped(out: &mut Vec<u8>, mut text: &[u8]) {
+    loop {
+        let clean = clean_prefix(text);
+        out.extend_from_slice(&text[..clean]);
+        let Some(&byte) = text.get(clean) else {
+            return;
+        };
+        match byte {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            other => {
+                const HEX: &[u8; 16] = b"0123456789abcdef";
+                out.extend_from_slice(b"\\u00");
+                out.push(HEX[usize::from(other >> 4)]);
+                out.push(HEX[usize::from(other & 15)]);
+            }
+        }
+        text = &text[clean + 1..];
+    }
+}
+
+/// How many bytes at the start of `text` stand for themselves.
+fn clean_prefix(text: &[u8]) -> usize {
+    let mut clean = 0;
+    for block in text.chunks_exact(BLOCK) {
+        let dirty = block
+            .iter()
+            .fold(false, |dirty, &byte| dirty | needs_escape(byte));
+        if dirty {
+            break;
+        }
+        clean += BLOCK;
+    }
+    text[clean..]
+        .iter()
+        .position(|&byte| needs_escape(byte))
+        .map_or(text.len(), |more| clean + more)
+}
+
+/// Appends a point in time as RFC 3339 has it, in UTC with milliseconds, as a JSON string.
+pub(super) fn write_time(out: &mut Vec<u8>, time: SystemTime) {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let (seconds, millis) = (since.as_secs(), since.subsec_millis());
+    let (year, month, day) = civil_date(seconds / 86_400);
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    // Writing to a Vec does not fail.
+    let _infallible = write!(
+        out,
+        "\"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z\""
+    );
+}
+
+/// The Gregorian date of a day since 1970-01-01: years are counted from March, so that the leap day
+/// is a year's last, in eras of 400 years (146,097 days).
+fn civil_date(days: u64) -> (u64, u64, u64) {
+    let shifted = days + 719_468; // days from 0000-03-01
+    let era = shifted / 146_097;
+    let day_of_era = shifted % 146_097;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    (year, month, day)
+}
+
+/// Appends a query string (with or without its `?`) as an object of lists, decoded as forms are:
+/// `+` is a space, what is not UTF-8 becomes U+FFFD.
+pub(super) fn write_query(out: &mut Vec<u8>, query: &str) {
+    let query = query.strip_prefix('?').unwrap_or(query);
+    out.push(b'{');
+    if !query.is_empty() {
+        let mut pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> = query
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+            .map(|pair| {
+                let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+                (decode(name), decode(value))
+            })
+            .collect();
+        // Stable: the values of one name keep their order. (Grouping by search would be quadratic
+        // in what a client may send.)
+        pairs.sort_by(|a, b| a.0.cmp(&b.0));
+        for (index, group) in pairs.chunk_by(|a, b| a.0 == b.0).enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            write_key(out, &group[0].0);
+            write_list(out, group.iter().map(|(_, value)| value.as_bytes()));
+        }
+    }
+    out.push(b'}');
+}
+
+/// Appends a list of strings. Says whether one was not UTF-8.
+pub(super) fn write_list<'a>(out: &mut Vec<u8>, values: impl Iterator<Item = &'a [u8]>) -> bool {
+    let mut lossy = false;
+    out.push(b'[');
+    for (index, value) in values.enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        lossy |= write_lossy(out, value);
+    }
+    out.push(b']');
+    lossy
+}
+
+fn decode(text: &str) -> Cow<'_, str> {
+    if !text.bytes().any(|byte| byte == b'%' || byte == b'+') {
+        return Cow::Borrowed(text);
+    }
+    let bytes = text.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        let hex = |offset: usize| {
+            bytes
+                .get(at + offset)
+                .and_then(|&digit| char::from(digit).to_digit(16))
+        };
+        match (byte, hex(1), hex(2)) {
+            (b'%', Some(high), Some(low)) => {
+                decoded.push((high * 16 + low) as u8);
+                at += 3;
+            }
+            (b'+', ..) => {
+                decoded.push(b' ');
+                at += 1;
+            }
+            _ => {
+                decoded.push(byte);
+                at += 1;
+            }
+        }
+    }
+    Cow::Owned(String::from_utf8_lossy(&decoded).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn strings_are_what_serde_json_reads_back() {
+        let all: String = (0..0x300).filter_map(char::from_u32).collect();
+        for start in 0..70 {
+            let text = format!("{}{all}", "x".repeat(start));
+            let json = written(|out| write_str(out, &text));
+            assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn numbers_are_written_in_full() {
+        for number in [0, 7, 10, 200, 599, u64::MAX] {
+            assert_eq!(written(|out| write_number(out, number)), number.to_string());
+        }
+    }
+
+    #[test]
+    fn times_are_rfc_3339_in_utc() {
+        for (seconds, expected) in [
+            (0, "\"1970-01-01T00:00:00.000Z\""),
+            (951_782_399, "\"2000-02-28T23:59:59.000Z\""),
+            (951_782_400, "\"2000-02-29T00:00:00.000Z\""),
+            (1_704_067_200, "\"2024-01-01T00:00:00.000Z\""),
+            (4_107_542_399, "\"2100-02-28T23:59:59.000Z\""),
+            (4_107_542_400, "\"2100-03-01T00:00:00.000Z\""),
+        ] {
+            let time = UNIX_EPOCH + Duration::from_secs(seconds);
+            assert_eq!(written(|out| write_time(out, time)), expected);
+        }
+        let time = UNIX_EPOCH + Duration::from_millis(1_732_314_722_007);
+        assert_eq!(
+            written(|out| write_time(out, time)),
+            "\"2024-11-22T22:32:02.007Z\""
+        );
+    }
+
+    #[test]
+    fn a_query_becomes_an_object_of_lists() {
+        let query = "?limit=10&a=1&a=&b&c=%41+%e2%82%ac%zz&%ff=x&&limit=20";
+        assert_eq!(
+            written(|out| write_query(out, query)),
+            r#"{"a":["1",""],"b":[""],"c":["A €%zz"],"limit":["10","20"],"�":["x"]}"#
+        );
+        assert_eq!(written(|out| write_query(out, "")), "{}");
+        assert_eq!(written(|out| write_query(out, "?")), "{}");
+    }
+}

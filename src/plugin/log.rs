@@ -1,0 +1,247 @@
+//! Log lines of plugins, and of the gateway about plugins, on their way out of a worker.
+//!
+//! A worker must not wait for a log: lines are bounded in length and rate here, then handed to a
+//! [`LogSink`], which must return at once. The default sink puts them into a bounded channel, from
+//! which a thread of its own gives them to `tracing`.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::fmt;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use super::spec::LogLevel;
+use crate::limits;
+
+/// One line.
+#[derive(Debug, Clone, Copy)]
+pub struct PluginLine<'a> {
+    /// The plugin's name.
+    pub plugin: &'a str,
+    /// The request during which it was written; empty outside of requests (`init`, `cleanup`).
+    pub request_id: &'a str,
+    /// How grave it is.
+    pub level: LogLevel,
+    /// The line: at most [`limits::PLUGIN_LOG_LINE_BYTES_MAX`], without control characters.
+    pub text: &'a str,
+}
+
+/// Takes the lines. Called on workers: it must not wait for anything.
+pub trait LogSink: Send + Sync + fmt::Debug {
+    /// Takes one line.
+    fn plugin_line(&self, line: &PluginLine<'_>);
+}
+
+/// The default sink: a bounded channel to a thread that logs by `tracing`.
+#[derive(Debug)]
+pub(super) struct QueuedSink {
+    lines: SyncSender<OwnedLine>,
+    dropped: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+struct OwnedLine {
+    plugin: String,
+    request_id: String,
+    level: LogLevel,
+    text: String,
+}
+
+impl QueuedSink {
+    /// Starts the thread. It ends when the last sender is gone.
+    pub(super) fn start() -> std::io::Result<Self> {
+        let (lines, received) = sync_channel(limits::PLUGIN_LOG_QUEUE_LINES);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&dropped);
+        std::thread::Builder::new()
+            .name("plugin-log".to_owned())
+            .spawn(move || forward(&received, &counted))?;
+        Ok(Self { lines, dropped })
+    }
+}
+
+impl LogSink for QueuedSink {
+    fn plugin_line(&self, line: &PluginLine<'_>) {
+        let owned = OwnedLine {
+            plugin: line.plugin.to_owned(),
+            request_id: line.request_id.to_owned(),
+            level: line.level,
+            text: line.text.to_owned(),
+        };
+        if self.lines.try_send(owned).is_err() {
+            // Relaxed: a count for a log line, it orders nothing.
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn forward(lines: &Receiver<OwnedLine>, dropped: &AtomicU64) {
+    while let Ok(line) = lines.recv() {
+        let OwnedLine {
+            plugin,
+            request_id,
+            level,
+            text,
+        } = &line;
+        match level {
+            LogLevel::Trace => tracing::trace!(target: "plugin", plugin, request_id, "{text}"),
+            LogLevel::Debug => tracing::debug!(target: "plugin", plugin, request_id, "{text}"),
+            LogLevel::Info => tracing::info!(target: "plugin", plugin, request_id, "{text}"),
+            LogLevel::Warn => tracing::warn!(target: "plugin", plugin, request_id, "{text}"),
+            LogLevel::Error => tracing::error!(target: "plugin", plugin, request_id, "{text}"),
+        }
+        let lost = dropped.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            tracing::warn!(target: "plugin", "{lost} lines of plugins dropped: the log is slower");
+        }
+    }
+}
+
+/// The log of one plugin on one worker: filters, cuts, bounds the rate.
+#[derive(Debug)]
+pub(super) struct PluginLog {
+    plugin: String,
+    level_min: LogLevel,
+    sink: Arc<dyn LogSink>,
+    /// Two budgets, so that a plugin that floods the log does not hide what the gateway says of it.
+    guest: Budget,
+    gateway: Budget,
+}
+
+impl PluginLog {
+    pub(super) fn new(plugin: &str, level_min: LogLevel, sink: Arc<dyn LogSink>) -> Self {
+        Self {
+            plugin: plugin.to_owned(),
+            level_min,
+            sink,
+            guest: Budget::new(),
+            gateway: Budget::new(),
+        }
+    }
+
+    /// A line that the guest wrote.
+    pub(super) fn guest(&self, level: LogLevel, request_id: &str, text: &[u8]) {
+        if level >= self.level_min {
+            self.emit(&self.guest, level, request_id, &printable(text));
+        }
+    }
+
+    /// What the gateway has to say of the plugin.
+    pub(super) fn gateway(&self, level: LogLevel, request_id: &str, text: &str) {
+        self.emit(
+            &self.gateway,
+            level,
+            request_id,
+            &printable(text.as_bytes()),
+        );
+    }
+
+    fn emit(&self, budget: &Budget, level: LogLevel, request_id: &str, text: &str) {
+        let (allowed, dropped) = budget.take(Instant::now());
+        if dropped > 0 {
+            let limit = limits::PLUGIN_LOG_LINES_PER_SECOND;
+            let text = format!("{dropped} log lines dropped, limit is {limit} a second");
+            self.send(LogLevel::Warn, "", &text);
+        }
+        if allowed {
+            self.send(level, request_id, text);
+        }
+    }
+
+    fn send(&self, level: LogLevel, request_id: &str, text: &str) {
+        self.sink.plugin_line(&PluginLine {
+            plugin: &self.plugin,
+            request_id,
+            level,
+            text,
+        });
+    }
+}
+
+/// How many lines may still be written in this second.
+#[derive(Debug)]
+struct Budget {
+    since: Cell<Option<Instant>>,
+    used: Cell<u32>,
+    dropped: Cell<u64>,
+}
+
+impl Budget {
+    fn new() -> Self {
+        Self {
+            since: Cell::new(None),
+            used: Cell::new(0),
+            dropped: Cell::new(0),
+        }
+    }
+
+    /// Whether a line may be written now, and how many were dropped in the second before.
+    fn take(&self, now: Instant) -> (bool, u64) {
+        let mut dropped = 0;
+        let running = self
+            .since
+            .get()
+            .is_some_and(|since| now.saturating_duration_since(since) < Duration::from_secs(1));
+        if !running {
+            self.since.set(Some(now));
+            self.used.set(0);
+            dropped = self.dropped.take();
+        }
+        let allowed = self.used.get() < limits::PLUGIN_LOG_LINES_PER_SECOND;
+        if allowed {
+            self.used.set(self.used.get() + 1);
+        } else {
+            self.dropped.set(self.dropped.get() + 1);
+        }
+        (allowed, dropped)
+    }
+}
+
+/// The text as it may stand in one line of a log: cut, and with control characters escaped, so that
+/// no plugin (and no client, through a plugin) can write a line of somebody else.
+fn printable(text: &[u8]) -> Cow<'_, str> {
+    let cut = &text[..text.len().min(limits::PLUGIN_LOG_LINE_BYTES_MAX)];
+    let text = String::from_utf8_lossy(cut);
+    if !text.chars().any(char::is_control) {
+        return text;
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        if character.is_control() && character != '\t' {
+            let _infallible = write!(escaped, "{}", character.escape_default());
+        } else {
+            escaped.push(character);
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_a_log_cannot_be_forged() {
+        assert_eq!(printable(b"a\nINFO b\x1b[2J"), "a\\nINFO b\\u{1b}[2J");
+        assert_eq!(printable(b"caf\xe9"), "caf\u{fffd}");
+        assert_eq!(
+            printable(&[b'x'; 100_000]).len(),
+            limits::PLUGIN_LOG_LINE_BYTES_MAX
+        );
+    }
+
+    #[test]
+    fn lines_beyond_the_rate_are_counted_and_told_in_the_next_second() {
+        let budget = Budget::new();
+        let start = Instant::now();
+        let allowed = (0..10_000).filter(|_| budget.take(start).0).count();
+        assert_eq!(allowed as u32, limits::PLUGIN_LOG_LINES_PER_SECOND);
+        let later = start + Duration::from_secs(1);
+        let dropped = 10_000 - u64::from(limits::PLUGIN_LOG_LINES_PER_SECOND);
+        assert_eq!(budget.take(later), (true, dropped));
+        assert_eq!(budget.take(later), (true, 0));
+    }
+}

@@ -1,0 +1,113 @@
+//! What a store holds beside the guest: what host functions know of the running call, and the
+//! limits of the guest's memory.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use send_wrapper::SendWrapper;
+use wasmtime::{Memory, ResourceLimiter};
+
+use super::failure::{MemoryExceeded, TimedOut};
+use super::log::PluginLog;
+use super::memory::{Allocator, Region};
+use super::module::Plugin;
+use super::spec::LogLevel;
+use crate::limits;
+
+const PAGE_BYTES: usize = 64 * 1024;
+
+/// The data of one instance's store.
+///
+/// A store must be `Send`. Ours never leaves its worker; what is not `Send` stands in a
+/// `SendWrapper`, which panics if another thread ever touches it.
+pub(super) struct HostState {
+    pub(super) plugin: Arc<Plugin>,
+    /// When the running call must be over.
+    pub(super) deadline: Instant,
+    /// The request of the running call; empty outside of requests.
+    pub(super) request_id: String,
+    /// Known once the instance is made; a wasm start function runs before.
+    pub(super) memory: Option<Memory>,
+    pub(super) allocator: Allocator,
+    /// Where host functions put what they return when the module has no allocator.
+    pub(super) replies: Region,
+    /// The values that `get_config` has put into guest memory: they never change, so each is put
+    /// there once per instance.
+    pub(super) config_values: HashMap<Vec<u8>, (u32, u32)>,
+    /// An unfinished line that the guest wrote to its standard output or error.
+    pub(super) line: Vec<u8>,
+    log: SendWrapper<Rc<PluginLog>>,
+}
+
+impl HostState {
+    pub(super) fn new(plugin: Arc<Plugin>, log: Rc<PluginLog>, deadline: Instant) -> Self {
+        Self {
+            plugin,
+            deadline,
+            request_id: String::new(),
+            memory: None,
+            allocator: Allocator::HostRegion,
+            replies: Region::default(),
+            config_values: HashMap::new(),
+            line: Vec::new(),
+            log: SendWrapper::new(log),
+        }
+    }
+
+    /// Writes a line of the guest to the log.
+    pub(super) fn log(&self, level: LogLevel, text: &[u8]) {
+        self.log.guest(level, &self.request_id, text);
+    }
+
+    /// The time left for the running call, or why there is none.
+    pub(super) fn check_deadline(&self) -> Result<std::time::Duration, TimedOut> {
+        match self.deadline.checked_duration_since(Instant::now()) {
+            Some(left) if !left.is_zero() => Ok(left),
+            _ => Err(TimedOut {
+                timeout: self.plugin.spec.timeout,
+            }),
+        }
+    }
+}
+
+/// Growth beyond the limit traps: a guest that goes on after a failed `memory.grow` mostly fails
+/// later, with nothing to tell why.
+impl ResourceLimiter for HostState {
+    fn memory_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let ours = self.plugin.spec.max_memory_pages as usize;
+        let (limit_pages, limit) = match maximum.map(|bytes| bytes / PAGE_BYTES) {
+            Some(own) if own < ours => (own, "the module's own maximum"),
+            _ => (ours, "maxMemoryPages"),
+        };
+        if desired <= limit_pages * PAGE_BYTES {
+            return Ok(true);
+        }
+        Err(MemoryExceeded {
+            wanted_pages: desired.div_ceil(PAGE_BYTES) as u64,
+            limit_pages: limit_pages as u64,
+            limit,
+        }
+        .into())
+    }
+
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        Err(error.context("failed to allocate memory"))
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let limit = limits::PLUGIN_TABLE_ELEMENTS_MAX;
+        Ok(desired <= limit && maximum.is_none_or(|own| desired <= own))
+    }
+}
