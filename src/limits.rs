@@ -198,11 +198,6 @@ pub const UPSTREAM_IDLE_CEILING: usize = 16 * 1024;
 
 /// Largest value of `maxMemoryPages`: the 4 GiB of a 32-bit memory.
 pub const PLUGIN_MEMORY_PAGES_CEILING: u32 = 65_536;
-/// Instances of one plugin over all workers, the extensions page's default. `wasm.maxInstances`.
-pub const PLUGIN_INSTANCES: u32 = 10;
-/// Largest value of `maxInstances`: what the address space and vm.max_map_count bear in one
-/// process (4 GiB and 3 to 4 maps each).
-pub const PLUGIN_INSTANCES_CEILING: u32 = 4096;
 
 const _: () = assert!(URI_BYTES_MAX < HEAD_BYTES_MAX);
 const _: () = assert!(HEAD_BYTES_MAX <= HEAD_BYTES_CEILING && HEAD_BYTES_MAX >= HEAD_BYTES_FLOOR);
