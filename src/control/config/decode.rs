@@ -1,7 +1,7 @@
 //! The parts that every section's decoder is made of: sections, lists, scalars.
 //!
-//! A decoder takes an [`Item`] and gives a value, or `None` after it has pushed an error. Callers go
-//! on with a default then: what they make is thrown away, the errors after it are real all the
+//! A decoder takes an [`Item`] and gives a value, or `None` after it has pushed an error. Callers
+//! go on with a default then: what they make is thrown away, the errors after it are real all the
 //! same.
 
 use std::ops::RangeInclusive;

@@ -1,12 +1,59 @@
 //! `${NAME}` and `${NAME:-default}` in scalars.
 //!
-//! Runs on text that YAML has been taken out of already, and what it yields is never read as YAML
-//! again: a variable can't add a key, end a string or change a type.
+//! [`expand`] runs on text that YAML has been taken out of already, and what it yields is never
+//! read as YAML again: a variable can't add a key, end a string or change a type.
+//!
+//! [`mask`] runs before YAML is read: in `{token: ${TOKEN}}` the variable's braces are YAML's own,
+//! and users write that. It changes only the braces, one character for one, so places stay.
 
 use std::borrow::Cow;
 
 /// Looks up an environment variable.
 pub(super) type Env<'e> = &'e dyn Fn(&str) -> Option<String>;
+
+/// What stands for a variable's `{` and `}` while YAML is read: noncharacters, which Unicode keeps
+/// out of texts and YAML lets through.
+const OPEN: char = '\u{fdd0}';
+const CLOSE: char = '\u{fdd1}';
+
+/// `text` with the braces of its variables masked; `None` if there is nothing to mask (or if it
+/// holds the masks itself, so that unmasking would change it).
+pub(super) fn mask(text: &str) -> Option<String> {
+    if !text.contains("${") || text.contains([OPEN, CLOSE]) {
+        return None;
+    }
+    let mut out = String::with_capacity(text.len() + text.len() / 8);
+    let mut rest = text;
+    while let Some(at) = rest.find("${") {
+        let inner = &rest[at + 2..];
+        out.push_str(&rest[..=at]);
+        rest = match inner.split_once('}') {
+            Some((variable, after)) if is_variable(variable) => {
+                out.push(OPEN);
+                out.push_str(variable);
+                out.push(CLOSE);
+                after
+            }
+            _ => {
+                out.push('{');
+                inner
+            }
+        };
+    }
+    out.push_str(rest);
+    Some(out)
+}
+
+/// Undoes [`mask`] on a piece of the text.
+pub(super) fn unmask(text: &str) -> String {
+    text.replace(OPEN, "{").replace(CLOSE, "}")
+}
+
+/// Whether `NAME` or `NAME:-default` on one line.
+fn is_variable(inner: &str) -> bool {
+    let (name, default) = inner.split_once(":-").unwrap_or((inner, ""));
+    is_name(name) && !default.contains(['{', '\n', '\r'])
+}
 
 /// `text` with its variables filled in, borrowed if it has none; `$${` gives `${`.
 ///
@@ -101,6 +148,29 @@ mod tests {
             ("caf\u{e9} ${HOST} \u{1f980}", "caf\u{e9} db \u{1f980}"),
         ] {
             assert_eq!(expand(text, &env).unwrap(), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn masking_changes_the_braces_of_variables_only_and_can_be_undone() {
+        for (text, masked) in [
+            ("{a: ${B}}", Some("{a: $<B>}")),
+            ("${A:-x y}${B}", Some("$<A:-x y>$<B>")),
+            ("$${A} ${", Some("$$<A> ${")),
+            ("${1} ${a b} ${A:-${B}}", Some("${1} ${a b} ${A:-$<B>}")),
+            ("${A:-x\n}", Some("${A:-x\n}")),
+            ("{a: $b}", None),
+            ("\u{fdd0}${A}", None),
+        ] {
+            let got = mask(text);
+            let shown = got
+                .as_ref()
+                .map(|got| got.replace(OPEN, "<").replace(CLOSE, ">"));
+            assert_eq!(shown.as_deref(), masked);
+            if let Some(got) = got {
+                assert_eq!(unmask(&got), text);
+                assert_eq!(got.chars().count(), text.chars().count());
+            }
         }
     }
 

@@ -13,7 +13,7 @@ use granit_parser::{Event, Parser, ScalarStyle, Span, Tag};
 
 use super::Place;
 use super::errors::Errors;
-use super::expand::{Env, expand};
+use super::expand::{Env, expand, mask, unmask};
 use crate::limits;
 
 /// A value and where it stands.
@@ -92,8 +92,10 @@ impl Size {
 /// Reads `text`; `None` for one without content, or if an error leaves no tree. Errors that leave
 /// one (an unset variable, a key twice) are reported and the rest is read.
 pub(super) fn read(text: &str, env: Env<'_>, errors: &mut Errors) -> Option<Rc<Node>> {
+    let masked = mask(text);
     let mut builder = Builder {
         env,
+        is_masked: masked.is_some(),
         errors,
         open: Vec::new(),
         anchors: HashMap::new(),
@@ -101,12 +103,15 @@ pub(super) fn read(text: &str, env: Env<'_>, errors: &mut Errors) -> Option<Rc<N
         root: None,
         is_ended: false,
     };
+    // One level more than ours, so that it is our error that users see.
+    let depth_max = limits::CONFIG_DEPTH_MAX + 1;
     let options = granit_parser::options! {
         disallow_directives: true,
         emit_comments: false,
-        flow_nesting_limit: limits::CONFIG_DEPTH_MAX,
-        block_nesting_limit: limits::CONFIG_DEPTH_MAX,
+        flow_nesting_limit: depth_max,
+        block_nesting_limit: depth_max,
     };
+    let text = masked.as_deref().unwrap_or(text);
     for event in Parser::new_from_str_with_options(text, options) {
         let (place, result) = match event {
             Ok((event, span)) => (place_of(span), builder.take(event, place_of(span))),
@@ -156,6 +161,7 @@ struct OpenMap {
 
 struct Builder<'b> {
     env: Env<'b>,
+    is_masked: bool,
     errors: &'b mut Errors,
     open: Vec<Open>,
     anchors: HashMap<usize, Rc<Node>>,
@@ -170,6 +176,11 @@ impl Builder<'_> {
     fn take(&mut self, event: Event<'_>, place: Place) -> Result<(), String> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
+                let text = if self.is_masked {
+                    unmask(&text).into()
+                } else {
+                    text
+                };
                 if self.awaits_key() {
                     return self.key(&text, place);
                 }
