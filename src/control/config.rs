@@ -210,3 +210,10 @@ fn check_admin_address(root: &Section<'_>, config: &Config, errors: &mut Errors)
     let text = format!("{listen} is one of server.listen; take another port, or off");
     errors.push_at(place, "admin.listen", text);
 }
+
+#[cfg(test)]
+mod error_tests;
+#[cfg(test)]
+mod page_tests;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,545 @@
+//! Whole files and what they mean; their errors are in `error_tests`.
+
+use std::io::Write;
+use std::time::Duration;
+
+use super::*;
+
+const ODIN_YAML: &str = include_str!("../../../config/odin.yaml");
+const DOCUMENTATION: &str = include_str!("../../../docs/configuration.md");
+
+pub(super) fn no_env(_: &str) -> Option<String> {
+    None
+}
+
+pub(super) fn good(text: &str) -> Config {
+    parse(text, "odin.yaml", &no_env).unwrap_or_else(|errors| panic!("{errors}\nin\n{text}"))
+}
+
+/// The errors of a text as they are printed.
+pub(super) fn bad(text: &str) -> String {
+    match parse(text, "odin.yaml", &no_env) {
+        Ok(_) => panic!("no error in\n{text}"),
+        Err(errors) => errors.to_string(),
+    }
+}
+
+/// A file of the test's own with these bytes.
+fn file_with(name: &str, bytes: &[u8]) -> PathBuf {
+    let name = format!("odin-config-{}-{name}", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    File::create(&path).unwrap().write_all(bytes).unwrap();
+    path
+}
+
+// --- what files mean ---
+
+#[test]
+fn a_file_without_content_gives_the_defaults() {
+    let default = good("");
+    assert_eq!(default.server.listen, [Listen::tcp("127.0.0.1", 8080)]);
+    assert_eq!(default.admin.listen, Some(Listen::tcp("127.0.0.1", 8081)));
+    assert_eq!(default.wasm.timeout, Duration::from_secs(5));
+    for text in [
+        "# only a comment\n",
+        "---\n",
+        "\u{feff}",
+        "server:\nwasm:\nservices:\n",
+        "~",
+    ] {
+        assert_eq!(good(text), default, "{text:?}");
+    }
+}
+
+#[test]
+fn the_files_of_config_parse() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let mut count = 0;
+    for entry in folder.read_dir().unwrap() {
+        let path = entry.unwrap().path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "yaml")
+        {
+            load(&path).unwrap_or_else(|errors| panic!("{errors}"));
+            count += 1;
+        }
+    }
+    assert!(count >= 2, "odin.yaml and minimal.yaml are there");
+}
+
+#[test]
+fn the_embedded_configuration_echoes_on_the_loopback_address() {
+    let config = Located::Embedded.load().unwrap();
+    assert_eq!(config.server.listen, [Listen::tcp("127.0.0.1", 8080)]);
+    assert_eq!(config.wasm.plugins, []);
+    let service = &config.services[0];
+    assert_eq!(service.base_path, "/");
+    assert_eq!(service.targets[0].kind, TargetKind::Echo);
+}
+
+#[test]
+fn odin_yaml_and_the_documentation_show_every_key() {
+    for (section, keys) in schema::ALL {
+        for key in keys.allowed {
+            let shown = ODIN_YAML.lines().any(|line| {
+                let bare = line.trim_start_matches([' ', '#', '-']);
+                bare.strip_prefix(key)
+                    .is_some_and(|rest| rest.starts_with(':'))
+            });
+            assert!(shown, "config/odin.yaml lacks {section}.{key}");
+            let full = if section.is_empty() {
+                (*key).to_owned()
+            } else {
+                format!("{section}.{key}")
+            };
+            let full = format!("`{full}`");
+            assert!(
+                DOCUMENTATION.contains(&full),
+                "docs/configuration.md lacks {full}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_example_of_the_documentation_parses() {
+    let (_, rest) = DOCUMENTATION.split_once("```yaml\n").unwrap();
+    let (example, _) = rest.split_once("```").unwrap();
+    let config = parse(example, "docs", &|_| Some("k".to_owned())).unwrap();
+    assert_eq!(
+        config.wasm.plugins[0].config,
+        serde_json::json!({"validKeys": ["k"]})
+    );
+}
+
+/// The keys that `odin.yaml` comments out are right too.
+#[test]
+fn odin_yaml_parses_with_its_examples_taken_in() {
+    let keys: Vec<&str> = schema::ALL
+        .iter()
+        .flat_map(|(_, keys)| keys.allowed)
+        .copied()
+        .collect();
+    let text: String = ODIN_YAML
+        .lines()
+        .map(|line| {
+            let example = line.trim_start().strip_prefix("# ").filter(|rest| {
+                let key = rest.split_once(": ").map(|(key, _)| key);
+                key.is_some_and(|key| keys.contains(&key))
+            });
+            let indent = " ".repeat(line.len() - line.trim_start().len());
+            example.map_or_else(|| format!("{line}\n"), |rest| format!("{indent}{rest}\n"))
+        })
+        .collect();
+    let env = |_: &str| Some("secret".to_owned());
+    let config = parse(&text, "odin.yaml", &env).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.server.limits.connections_max, Some(16384));
+    assert_eq!(config.admin.token.unwrap().reveal(), "secret");
+    assert_eq!(config.wasm.plugins[0].sha256, Some([0; 32]));
+}
+
+#[test]
+fn odin_yaml_runs_three_plugins_before_an_echo() {
+    let config = good(ODIN_YAML);
+    let files: Vec<_> = config
+        .wasm
+        .plugins
+        .iter()
+        .map(|p| config.wasm.file_of(p))
+        .collect();
+    let want = ["rust", "go", "assemblyscript"]
+        .map(|name| PathBuf::from(format!("plugins/dist/header-injection-{name}.wasm")));
+    assert_eq!(files, want);
+    assert_eq!(config.services[0].base_path, "/api");
+    assert_eq!(config.services[0].targets[0].kind, TargetKind::Echo);
+}
+
+/// `odin.yaml` says what the defaults are, so its `server` and `logging` are the default ones.
+#[test]
+fn odin_yaml_states_the_defaults() {
+    let (config, default) = (good(ODIN_YAML), good(""));
+    assert_eq!(config.server, default.server);
+    assert_eq!(config.admin, default.admin);
+    assert_eq!(config.logging, default.logging);
+    assert_eq!(config.services[0].timeout, limits::SERVICE_TIMEOUT);
+    let [ours, theirs] = [&config.wasm, &default.wasm].map(|wasm| {
+        let Wasm {
+            enabled,
+            max_memory_pages,
+            max_instances,
+            cache_enabled,
+            timeout,
+            ..
+        } = *wasm;
+        (
+            enabled,
+            max_memory_pages,
+            max_instances,
+            cache_enabled,
+            timeout,
+        )
+    });
+    assert_eq!(ours, theirs);
+}
+
+pub(super) const EVERY_KEY: &str = r"
+server:
+  listen: [0.0.0.0:80, '[::]:80', unix:/run/odin.sock]
+  workers: 3
+  pinCores: false
+  ioDriver: epoll
+  trustForwarded: true
+  limits:
+    headBytesMax: 64KiB
+    headFieldsMax: 50
+    uriBytesMax: 4000
+    bodyBytesMax: 2GiB
+    pluginBodyBytesMax: 2MiB
+    connectionsMax: 1000
+    upstreamIdleMax: 0
+  timeouts: {head: 1s, idle: 2s, body: 3s, connect: 4ms, firstByte: 5m, upstreamIdle: 1m30s}
+  drainTimeout: 0s
+admin: {listen: 0.0.0.0:9000, token: s3cret}
+logging: {level: trace, format: json, accessLog: /var/log/odin.log}
+wasm:
+  enabled: false
+  pluginDir: p
+  maxMemoryPages: 7
+  maxInstances: 8
+  cacheEnabled: false
+  cacheDir: c
+  timeout: 9s
+  plugins:
+    - name: a
+      path: /x/a.wasm
+      type: response
+      enabled: false
+      priority: -3
+      timeout: 10ms
+      allowedUrls: ['^/a$', /b]
+      services: [one]
+      config: {x: [1, two, null, 1.5, {y: true}]}
+      failureMode: closed
+      body: false
+      onBodyTooLarge: pass
+      isolation: request
+      instances: 4
+      maxInstances: 5
+      maxMemoryPages: 6
+      sha256: '00ff00000000000000000000000000000000000000000000000000000000Ab01'
+services:
+  - name: one
+    basePath: /one/
+    stripBasePath: true
+    targets: [{url: http://h:1, weight: 7}, http://unix:/s]
+    loadBalancing: round-robin
+    timeout: 11s
+    headers: {X-A: b, X-N: 1}
+    preserveHost: true
+";
+
+#[test]
+fn every_key_of_server_admin_and_logging_reaches_its_field() {
+    let config = good(EVERY_KEY);
+    let [seconds, ms] = [Duration::from_secs, Duration::from_millis];
+    let (tcp, socket) = (Listen::tcp, Listen::Unix("/run/odin.sock".into()));
+    let server = Server {
+        listen: vec![tcp("0.0.0.0", 80), tcp("::", 80), socket],
+        workers: Workers::Count(3),
+        pin_cores: false,
+        io_driver: IoDriver::Epoll,
+        trust_forwarded: true,
+        limits: Limits {
+            head_bytes_max: 64 * 1024,
+            head_fields_max: 50,
+            uri_bytes_max: 4000,
+            body_bytes_max: 2 << 30,
+            plugin_body_bytes_max: 2 << 20,
+            connections_max: Some(1000),
+            upstream_idle_max: 0,
+        },
+        timeouts: Timeouts {
+            head: seconds(1),
+            idle: seconds(2),
+            body: seconds(3),
+            connect: ms(4),
+            first_byte: seconds(300),
+            upstream_idle: seconds(90),
+        },
+        drain_timeout: Duration::ZERO,
+    };
+    assert_eq!(config.server, server);
+    let token = Some(Secret::new("s3cret".to_owned()));
+    let listen = Some(tcp("0.0.0.0", 9000));
+    assert_eq!(config.admin, Admin { listen, token });
+    let (level, format) = (Level::Trace, Format::Json);
+    let access_log = AccessLog::File("/var/log/odin.log".into());
+    assert_eq!(
+        config.logging,
+        Logging {
+            level,
+            format,
+            access_log
+        }
+    );
+}
+
+#[test]
+fn every_key_of_wasm_reaches_its_field() {
+    let config = good(EVERY_KEY);
+    let mut sha256 = [0; 32];
+    (sha256[1], sha256[30], sha256[31]) = (0xff, 0xab, 0x01);
+    let place = |line, column| Place { line, column };
+    let pattern = |source: &str, place| Pattern {
+        source: source.to_owned(),
+        place,
+    };
+    let plugin = Plugin {
+        place: config.wasm.plugins[0].place,
+        name: "a".to_owned(),
+        path: "/x/a.wasm".into(),
+        kind: PluginType::Response,
+        enabled: false,
+        priority: -3,
+        timeout: Some(Duration::from_millis(10)),
+        allowed_urls: vec![pattern("^/a$", place(35, 21)), pattern("/b", place(35, 29))],
+        services: vec!["one".to_owned()],
+        config: serde_json::json!({"x": [1, "two", null, 1.5, {"y": true}]}),
+        failure_mode: Some(FailureMode::Closed),
+        body: Some(false),
+        on_body_too_large: OnBodyTooLarge::Pass,
+        isolation: Isolation::Request,
+        instances: Some(4),
+        max_instances: Some(5),
+        max_memory_pages: Some(6),
+        sha256: Some(sha256),
+    };
+    let wasm = Wasm {
+        enabled: false,
+        plugin_dir: "p".into(),
+        max_memory_pages: 7,
+        max_instances: 8,
+        cache_enabled: false,
+        cache_dir: Some("c".into()),
+        timeout: Duration::from_secs(9),
+        plugins: vec![plugin],
+    };
+    assert_eq!(config.wasm, wasm);
+    assert_eq!(
+        config.wasm.file_of(&config.wasm.plugins[0]),
+        Path::new("/x/a.wasm")
+    );
+}
+
+#[test]
+fn every_key_of_services_reaches_its_field() {
+    let service = good(EVERY_KEY).services.remove(0);
+    assert_eq!(
+        (service.name.as_str(), service.base_path.as_str()),
+        ("one", "/one")
+    );
+    assert!(service.strip_base_path && service.preserve_host);
+    let targets: Vec<_> = service
+        .targets
+        .iter()
+        .map(|t| (t.kind.clone(), t.weight))
+        .collect();
+    let (host, port) = ("h".to_owned(), 1);
+    let unix = TargetKind::Unix("/s".into());
+    assert_eq!(targets, [(TargetKind::Http { host, port }, 7), (unix, 1)]);
+    assert_eq!(service.load_balancing, LoadBalancing::RoundRobin);
+    assert_eq!(service.timeout, Duration::from_secs(11));
+    let headers = [("X-A", "b"), ("X-N", "1")].map(|(n, v)| (n.to_owned(), v.to_owned()));
+    assert_eq!(service.headers, headers);
+}
+
+#[test]
+fn connections_divide_over_workers() {
+    let limits = |text: &str| {
+        good(&format!("server: {{limits: {{{text}}}}}"))
+            .server
+            .limits
+    };
+    assert_eq!(limits("connectionsMax: 10").connections_per_worker(4), 3);
+    assert_eq!(limits("connectionsMax: 1").connections_per_worker(4), 1);
+    assert_eq!(
+        limits("").connections_per_worker(4),
+        limits::CONNECTIONS_MAX
+    );
+}
+
+#[test]
+fn a_small_head_limit_takes_the_target_limit_with_it() {
+    let config = good("server: {limits: {headBytesMax: 4KiB}}");
+    assert_eq!(config.server.limits.uri_bytes_max, 2048);
+    let error = bad("server: {limits: {headBytesMax: 4KiB, uriBytesMax: 4KiB}}");
+    assert!(error.contains("server.limits.uriBytesMax: got"), "{error}");
+    assert!(error.contains("from 64 to 4095 bytes"), "{error}");
+}
+
+#[test]
+fn a_secret_is_never_printed() {
+    let config = good("admin: {token: hunter2}");
+    assert!(!format!("{config:?}").contains("hunter2"));
+    let error = bad("admin: {token: hunter2 x}");
+    assert!(!error.contains("hunter2"), "{error}");
+}
+
+#[test]
+fn an_admin_address_that_others_can_reach_needs_a_token() {
+    let error = bad("admin: {listen: 0.0.0.0:8081}");
+    assert!(
+        error.starts_with("odin.yaml:1:17: admin.listen: 0.0.0.0:8081 can be"),
+        "{error}"
+    );
+    let empty = |_: &str| Some(String::new());
+    let text = "admin: {listen: '[::]:8081', token: '${T}'}";
+    assert!(parse(text, "odin.yaml", &empty).is_err());
+    good("admin: {listen: 0.0.0.0:8081, token: x}");
+    good("admin: {listen: unix:/run/admin.sock}");
+    assert_eq!(good("admin: {listen: off}").admin.listen, None);
+    // One error, not two, for a token that is there but wrong.
+    assert_eq!(
+        bad("admin: {listen: 0.0.0.0:8081, token: 'a b'}")
+            .lines()
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn the_admin_api_has_an_address_of_its_own() {
+    let error = bad("server: {listen: 127.0.0.1:8081}");
+    assert!(
+        error.contains("admin.listen: 127.0.0.1:8081 is one of server.listen"),
+        "{error}"
+    );
+    good("server: {listen: 127.0.0.1:0}\nadmin: {listen: 127.0.0.1:0}");
+}
+
+// --- variables ---
+
+#[test]
+fn variables_fill_values_and_never_change_their_shape() {
+    let env = |name: &str| match name {
+        "N" => Some("7".to_owned()),
+        "ON" => Some("false".to_owned()),
+        "EVIL" => Some("x\nadmin: {listen: off} # [".to_owned()),
+        _ => None,
+    };
+    let text = "
+server: {workers: ${N}, pinCores: '${ON}'}
+wasm:
+  maxInstances: ${N}
+  timeout: ${N}s
+  plugins:
+    - name: p${N}
+      path: ${DIR:-/opt}/p.wasm
+      config: {number: ${N}, typed: !!int '${N}', evil: \"${EVIL}\", '${KEY}': $${N}, plain: 7}
+";
+    let config = parse(text, "odin.yaml", &env).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.server.workers, Workers::Count(7));
+    assert!(!config.server.pin_cores);
+    assert_eq!(config.wasm.max_instances, 7);
+    assert_eq!(config.wasm.timeout, Duration::from_secs(7));
+    let plugin = &config.wasm.plugins[0];
+    assert_eq!(plugin.name, "p7");
+    assert_eq!(plugin.path, Path::new("/opt/p.wasm"));
+    assert_eq!(
+        plugin.config,
+        serde_json::json!({
+            "number": "7",
+            "typed": 7,
+            "evil": "x\nadmin: {listen: off} # [",
+            "${KEY}": "${N}",
+            "plain": 7,
+        })
+    );
+    assert!(config.admin.listen.is_some());
+}
+
+#[test]
+fn an_unset_variable_is_one_error_with_its_place() {
+    let error = bad("wasm:\n  maxInstances: ${MANY}\n  pluginDir: ${DIR\n");
+    let want = "\
+odin.yaml:2:17: environment variable MANY is not set; set it, or give a default: ${MANY:-default}
+odin.yaml:3:14: \"${\" is never closed by \"}\"; write \"$${\" for the text \"${\"";
+    assert_eq!(error, want);
+}
+
+// --- files ---
+
+#[test]
+fn files_that_can_not_be_read_say_why() {
+    let error = load(Path::new("/nonexistent/odin.yaml"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with("/nonexistent/odin.yaml: can't be read: No such file"),
+        "{error}"
+    );
+    let error = load(Path::new("/")).unwrap_err().to_string();
+    assert!(error.contains("Is a directory"), "{error}");
+}
+
+#[test]
+fn a_file_that_is_not_utf8_is_refused_at_its_first_bad_byte() {
+    let path = file_with("latin1.yaml", b"# ok\n# caf\xc3\xa9 caf\xe9\n");
+    let error = load(&path).unwrap_err();
+    assert_eq!(
+        error.errors()[0].place,
+        Some(Place {
+            line: 2,
+            column: 11
+        })
+    );
+    assert!(
+        error
+            .to_string()
+            .contains("got the byte 0xe9, which is not UTF-8"),
+        "{error}"
+    );
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn a_file_knows_its_name_and_folder() {
+    let path = file_with("named.yaml", b"services: []\n");
+    let config = load(&path).unwrap();
+    assert_eq!(config.file, path.display().to_string());
+    assert_eq!(config.dir, std::env::temp_dir());
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn the_configuration_is_looked_for_in_order() {
+    let nowhere = |_: &Path| false;
+    let everywhere = |_: &Path| true;
+    let etc = |path: &Path| path.starts_with("/etc");
+    let env =
+        |value: &'static str| move |name: &str| (name == "ODIN_CONFIG").then(|| value.to_owned());
+    let file = |path: &str| Located::File(path.into());
+    let named = Some(Path::new("named.yaml"));
+    assert_eq!(
+        locate_with(named, &env("env.yaml"), &everywhere),
+        file("named.yaml")
+    );
+    assert_eq!(
+        locate_with(None, &env("env.yaml"), &everywhere),
+        file("env.yaml")
+    );
+    assert_eq!(
+        locate_with(None, &env("env.yaml"), &nowhere),
+        file("env.yaml")
+    );
+    assert_eq!(
+        locate_with(None, &env(""), &everywhere),
+        file("./config/odin.yaml")
+    );
+    assert_eq!(
+        locate_with(None, &no_env, &etc),
+        file("/etc/odin/config.yaml")
+    );
+    assert_eq!(locate_with(None, &no_env, &nowhere), Located::Embedded);
+}
