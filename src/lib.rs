@@ -40,5 +40,7 @@ pub mod stream;
 pub mod deadline;
 // bytes to messages and back
 pub mod http1;
+// the plugins' shared state, in memory or in Redis
+pub mod kv;
 // -- control plane: its own thread; may block, allocate, log
 pub mod control;

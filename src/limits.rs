@@ -199,6 +199,53 @@ pub const UPSTREAM_IDLE_CEILING: usize = 16 * 1024;
 /// Largest value of `maxMemoryPages`: the 4 GiB of a 32-bit memory.
 pub const PLUGIN_MEMORY_PAGES_CEILING: u32 = 65_536;
 
+// --- the plugins' shared state ---
+
+/// Longest key. An address, a token's hash and a path all fit; a plugin with longer ones hashes
+/// them.
+pub const KV_KEY_BYTES_MAX: usize = 1024;
+/// Largest value: a body that a plugin may hold (`PLUGIN_BODY_BYTES_MAX`) and as much again for
+/// its JSON escapes and its head.
+pub const KV_VALUE_BYTES_MAX: usize = 2 * PLUGIN_BODY_BYTES_MAX;
+/// Largest expected value of a compare-and-set: a limiter's state, not a body. In memory it is
+/// compared while the shard is locked; 64 KiB take about 2 us.
+pub const KV_EXPECTED_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of the whole memory store, overhead counted. `kv.memory.bytesMax`.
+pub const KV_MEMORY_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes of one namespace: half, so that one plugin alone never fills the store.
+/// `kv.memory.namespaceBytesMax`.
+pub const KV_NAMESPACE_BYTES_MAX: usize = KV_MEMORY_BYTES_MAX / 2;
+/// What an entry costs beside its key and value: its slot (80 bytes), its share of the hash table
+/// and of the expiry heap, two allocation headers and the slack of their size classes.
+pub const KV_ENTRY_OVERHEAD_BYTES: usize = 128;
+/// Share of a namespace's bytes that one shard stands for. At the smallest size of an entry it
+/// holds some 2,000 of them, which keeps the longest time under a lock (a table that doubles) at
+/// about 20 us.
+pub const KV_SHARD_BYTES: usize = 256 * 1024;
+/// Entries that one eviction looks at while it holds a shard's lock: about 1 us.
+pub const KV_EVICTION_STEPS: usize = 16;
+/// Shards that one write looks at to make room, so at most 8,192 entries or a millisecond; then
+/// the write fails with `the store is full`.
+pub const KV_EVICTION_ROUNDS: usize = 512;
+/// Longest time to live. More is cut to it; it only keeps the arithmetic from overflowing.
+pub const KV_TTL_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// For one answer of Redis, the wait for its connection included. `kv.redis.timeout`. A limiter's
+/// call takes a millisecond; who waits longer is better served by the plugin's failure mode.
+pub const KV_REDIS_TIMEOUT: Duration = Duration::from_secs(1);
+/// Calls of one worker that wait for one Redis. More fail at once: at 1 ms per round trip a
+/// pipelined connection empties this queue in far less than the timeout.
+pub const KV_REDIS_WAITING_MAX: usize = 4096;
+/// Bytes of commands that a worker holds for one Redis that doesn't take them.
+pub const KV_REDIS_UNSENT_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Longest status, error or number of a reply. Redis cuts its own error texts far below.
+pub const KV_REDIS_LINE_BYTES_MAX: usize = 4 * 1024;
+/// First pause after a connection to Redis failed; it doubles up to `KV_REDIS_BACKOFF_MAX`.
+pub const KV_REDIS_BACKOFF_MIN: Duration = Duration::from_millis(50);
+/// Longest pause between two attempts to connect: one SYN per worker and 2 s burden nobody, and a
+/// Redis that came back is found soon.
+pub const KV_REDIS_BACKOFF_MAX: Duration = Duration::from_secs(2);
+
 const _: () = assert!(URI_BYTES_MAX < HEAD_BYTES_MAX);
 const _: () = assert!(HEAD_BYTES_MAX <= HEAD_BYTES_CEILING && HEAD_BYTES_MAX >= HEAD_BYTES_FLOOR);
 const _: () = assert!(HEAD_FIELDS_MAX <= HEAD_FIELDS_CEILING);
@@ -209,3 +256,7 @@ const _: () = assert!(PLUGIN_STACK_BYTES + 256 * 1024 <= PLUGIN_FIBER_STACK_BYTE
 const _: () = assert!(PLUGIN_OUTPUT_BYTES_MAX >= 6 * PLUGIN_BODY_BYTES_MAX);
 const _: () = assert!(PLUGIN_MEMORY_PAGES_MAX <= PLUGIN_MEMORY_PAGES_CEILING);
 const _: () = assert!(PLUGIN_INSTANCES_MAX <= PLUGIN_INSTANCES_PROCESS_MAX);
+
+const _: () = assert!(KV_KEY_BYTES_MAX + KV_VALUE_BYTES_MAX < KV_NAMESPACE_BYTES_MAX);
+const _: () = assert!(KV_VALUE_BYTES_MAX < KV_REDIS_UNSENT_BYTES_MAX);
+const _: () = assert!(KV_EXPECTED_BYTES_MAX < KV_VALUE_BYTES_MAX);

@@ -1,0 +1,192 @@
+//! What a plugin's `config` may say, and the words for what it may not.
+
+use serde_json::json;
+
+use super::*;
+
+fn gateway(kv: Value) -> Config {
+    serde_json::from_value(kv).unwrap()
+}
+
+fn select(config: Value, kv: Value) -> Result<Selection, String> {
+    Selection::from_plugin_config(&config, &gateway(kv))
+}
+
+fn redis(selected: Result<Selection, String>) -> RedisConfig {
+    match selected.unwrap().backend {
+        Backend::Redis(redis) => redis,
+        Backend::Memory => panic!("memory was selected"),
+    }
+}
+
+#[test]
+fn plugin_that_says_nothing_gets_the_gateways_backend() {
+    let memory = Selection {
+        backend: Backend::Memory,
+        namespace: None,
+    };
+    assert_eq!(select(json!({}), json!({})), Ok(memory.clone()));
+    assert_eq!(select(Value::Null, json!({})), Ok(memory.clone()));
+    let kv = json!({"backend": "redis", "redis": {"host": "shared"}});
+    assert_eq!(redis(select(json!({}), kv.clone())).name(), "shared:6379");
+    assert_eq!(select(json!({"backend": "memory"}), kv), Ok(memory));
+}
+
+#[test]
+fn extensions_page_blocks_select_redis() {
+    let kv = json!({"redis": {"host": "shared:7000", "db": 2}});
+    let cache = redis(select(json!({"ttl": 300, "backend": "redis"}), kv));
+    assert_eq!((cache.name().as_str(), cache.db), ("shared:7000", 2));
+
+    let limiter = json!({
+        "algorithm": "sliding-window",
+        "redis": {"host": "redis:6379"},
+        "limits": {"anonymous": 10, "authenticated": 100, "premium": 1000}
+    });
+    let limiter = redis(select(limiter, json!({})));
+    assert_eq!(
+        (limiter.host.as_str(), limiter.port, limiter.db),
+        ("redis", 6379, 0)
+    );
+    assert_eq!(
+        (limiter.timeout, limiter.prefix.as_str()),
+        (limits::KV_REDIS_TIMEOUT, "odin:")
+    );
+}
+
+#[test]
+fn all_redis_keys_are_taken() {
+    let config = json!({"kvNamespace": "shared-limits", "redis": {
+        "host": "[::1]:7001", "db": 3, "username": "odin", "password": "p:w@d",
+        "timeout": "250ms", "prefix": "gw1:",
+    }});
+    let selected = select(config, json!({})).unwrap();
+    assert_eq!(selected.namespace.as_deref(), Some("shared-limits"));
+    let redis = redis(Ok(selected));
+    assert_eq!(redis.name(), "[::1]:7001");
+    assert_eq!((redis.db, redis.timeout), (3, Duration::from_millis(250)));
+    assert_eq!(redis.password.as_deref(), Some("p:w@d"));
+    assert!(
+        !format!("{redis:?}").contains("p:w@d"),
+        "the password is in the debug text"
+    );
+}
+
+#[test]
+fn own_host_takes_no_credentials_from_the_gateway() {
+    let kv = json!({"redis": {"host": "shared", "password": "secret", "db": 4, "prefix": "x:"}});
+    let own = redis(select(json!({"redis": {"host": "elsewhere"}}), kv.clone()));
+    assert_eq!(
+        (own.password, own.db, own.prefix.as_str()),
+        (None, 0, "odin:")
+    );
+    let other_db = redis(select(json!({"redis": {"db": 7}}), kv));
+    assert_eq!(other_db.name(), "shared:6379");
+    assert_eq!(
+        (other_db.password.as_deref(), other_db.db),
+        (Some("secret"), 7)
+    );
+    assert_eq!(other_db.prefix, "x:");
+}
+
+#[test]
+fn mistakes_are_said_with_their_key_and_a_way_out() {
+    let shared = json!({"redis": {"host": "shared"}});
+    let none = json!({});
+    let cases = [
+        (
+            json!({"backend": "reddis"}),
+            &none,
+            "config.backend is \"reddis\", expected memory or",
+        ),
+        (
+            json!({"backend": 7}),
+            &none,
+            "config.backend is 7, expected memory or redis",
+        ),
+        (
+            json!({"backend": "redis"}),
+            &none,
+            "neither config.redis.host nor kv.redis.host is set",
+        ),
+        (
+            json!({"redis": "redis:6379"}),
+            &none,
+            "config.redis is a string, expected an object",
+        ),
+        (json!({"redis": {}}), &none, "config.redis.host is missing"),
+        (
+            json!({"redis": {"hots": "x"}}),
+            &none,
+            "config.redis: unknown field `hots`",
+        ),
+        (
+            json!({"redis": {"host": "x", "tls": true}}),
+            &none,
+            "config.redis: unknown field `tls`",
+        ),
+        (
+            json!({"redis": {"host": "redis://x"}}),
+            &none,
+            "config.redis.host is \"redis://x\"",
+        ),
+        (
+            json!({"redis": {"host": "x:0"}}),
+            &none,
+            "config.redis.host is \"x:0\", expected NAME",
+        ),
+        (
+            json!({"redis": {"host": "x:99999"}}),
+            &none,
+            "expected NAME or NAME:PORT",
+        ),
+        (
+            json!({"redis": {"host": ""}}),
+            &none,
+            "config.redis.host is \"\"",
+        ),
+        (
+            json!({"redis": {"host": "x", "db": -1}}),
+            &none,
+            "config.redis: invalid value",
+        ),
+        (
+            json!({"redis": {"host": "x", "timeout": "1h"}}),
+            &none,
+            "timeout is \"1h\", expected 1ms",
+        ),
+        (
+            json!({"redis": {"host": "x", "timeout": "0s"}}),
+            &none,
+            "timeout is \"0s\"",
+        ),
+        (
+            json!({"redis": {"host": "x", "username": "u"}}),
+            &none,
+            "username stands without",
+        ),
+        (json!({"redis": {"password": "p"}}), &shared, "but no host"),
+        (
+            json!({"kvNamespace": ""}),
+            &none,
+            "config.kvNamespace is \"\"",
+        ),
+    ];
+    for (config, kv, words) in cases {
+        let got = select(config.clone(), kv.clone()).unwrap_err();
+        assert!(
+            got.contains(words),
+            "{config}: got {got:?}, expected {words:?}"
+        );
+    }
+}
+
+#[test]
+fn section_that_cannot_work_is_refused() {
+    assert!(gateway(json!({})).mistakes().is_empty());
+    let mistakes = gateway(json!({"backend": "redis", "memory": {"bytesMax": 1000}})).mistakes();
+    assert_eq!(mistakes.len(), 2, "{mistakes:?}");
+    assert!(serde_json::from_value::<Config>(json!({"memory": {"size": 1}})).is_err());
+    let no_host = serde_json::from_value::<Config>(json!({"redis": {"db": 1}})).unwrap_err();
+    assert!(no_host.to_string().contains("host is missing"), "{no_host}");
+}

@@ -1,0 +1,542 @@
+//! A worker's connection to one Redis: made, used by many tasks at once, made again.
+//!
+//! Calls are written in the order in which they are made and answered in that order, so a queue of
+//! promises is all the matching there is. Two tasks move the bytes: the reader, which is also the
+//! one that connects and reconnects, and a writer per connection. No task but these waits on I/O:
+//! callers wait for their promise, with a timer. Dropping a call therefore drops no I/O; its promise
+//! stays in the queue and its reply is thrown away when it comes. The reader and the writer are
+//! ended by cancelling their operations, whose results they then see.
+//!
+//! A connection ends when the server closes it, when bytes are no replies, or when a call has timed
+//! out and nothing at all was received for as long (a stopped server, a dead path). All calls that
+//! wait then fail. From there until the next connection has shaken hands, calls fail at once.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use monoio::io::{
+    AsyncReadRent, AsyncWriteRentExt, CancelHandle, CancelableAsyncReadRent,
+    CancelableAsyncWriteRent, Canceller, OwnedReadHalf, OwnedWriteHalf, Splitable,
+};
+use monoio::net::TcpStream;
+use monoio::time::timeout;
+
+use super::Error;
+use super::redis::{Loaded, Script, Status, Target};
+use super::resp::{Command, Replies, Reply};
+use super::wait::{Promise, Signal, Wait, promise};
+use crate::limits;
+
+/// What a call waits for.
+type Answer = Result<Reply, Error>;
+
+#[derive(Debug)]
+enum Phase {
+    /// The first attempt to connect is under way; who waits for its end.
+    Starting(Vec<Promise<()>>),
+    Up(Connection),
+    /// Between two connections, and why.
+    Down(Arc<str>),
+}
+
+/// A connection that has shaken hands.
+#[derive(Debug)]
+struct Connection {
+    /// Commands that the writer has not taken yet.
+    unsent: Vec<u8>,
+    /// Calls whose reply has not come, the oldest first.
+    waiting: VecDeque<Promise<Answer>>,
+    /// Raised when there is something in `unsent`, or the connection has ended.
+    writer: Rc<Signal>,
+    /// Never read: it does its work when the connection is dropped.
+    _canceller: CancelOnDrop,
+    loaded: Loaded,
+    /// When bytes last came, or the queue last became non-empty.
+    progress: Instant,
+}
+
+/// Ends the reader's and the writer's operation with the connection, whoever ends it.
+#[derive(Default)]
+struct CancelOnDrop(Canceller);
+
+impl std::fmt::Debug for CancelOnDrop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Canceller")
+    }
+}
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        std::mem::take(&mut self.0).cancel();
+    }
+}
+
+/// A fresh connection, before it serves calls.
+struct Shaken {
+    stream: TcpStream,
+    loaded: Loaded,
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub(super) struct Link {
+    target: Arc<Target>,
+    phase: RefCell<Phase>,
+    closed: Cell<bool>,
+    connects: Cell<u64>,
+}
+
+impl Link {
+    pub(super) fn new(target: Arc<Target>) -> Link {
+        Link {
+            target,
+            phase: RefCell::new(Phase::Starting(Vec::new())),
+            closed: Cell::new(false),
+            connects: Cell::new(0),
+        }
+    }
+
+    pub(super) fn target(&self) -> &Target {
+        &self.target
+    }
+
+    pub(super) fn status(&self) -> Status {
+        let config = self.target.config();
+        let (connected, reason, waiting) = match &*self.phase.borrow() {
+            Phase::Starting(_) => (false, Some("the first attempt is under way".to_owned()), 0),
+            Phase::Up(connection) => (true, None, connection.waiting.len()),
+            Phase::Down(reason) => (false, Some(reason.to_string()), 0),
+        };
+        Status {
+            redis: config.name(),
+            db: config.db,
+            connected,
+            reason,
+            waiting,
+            connects: self.connects.get(),
+        }
+    }
+
+    /// Ends the connection and the task for good.
+    pub(super) fn close(&self) {
+        self.closed.set(true);
+        self.end("the gateway closed it".into());
+    }
+
+    // -- calls
+
+    /// Sends what `encode` writes, which must be one command, and waits for its reply.
+    pub(super) async fn call(&self, encode: impl FnOnce(&mut Vec<u8>, &Loaded)) -> Answer {
+        let limit = self.target.config().timeout;
+        match timeout(limit, self.exchange(encode)).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                self.end_if_stalled(limit);
+                Err(Error::Timeout(limit.as_millis() as u64))
+            }
+        }
+    }
+
+    async fn exchange(&self, encode: impl FnOnce(&mut Vec<u8>, &Loaded)) -> Answer {
+        let starting = self.wait_for_first_attempt()?;
+        if let Some(wait) = starting {
+            wait.await;
+        }
+        self.enqueue(encode)?.await
+    }
+
+    fn wait_for_first_attempt(&self) -> Result<Option<Wait<()>>, Error> {
+        match &mut *self.phase.borrow_mut() {
+            Phase::Starting(callers) if callers.len() >= limits::KV_REDIS_WAITING_MAX => {
+                Err(Error::Busy)
+            }
+            Phase::Starting(callers) => {
+                let (promise, wait) = promise();
+                callers.push(promise);
+                Ok(Some(wait))
+            }
+            Phase::Up(_) | Phase::Down(_) => Ok(None),
+        }
+    }
+
+    fn enqueue(&self, encode: impl FnOnce(&mut Vec<u8>, &Loaded)) -> Result<Wait<Answer>, Error> {
+        match &mut *self.phase.borrow_mut() {
+            Phase::Up(connection) => connection.enqueue(encode),
+            Phase::Down(reason) => Err(Error::Unavailable(Arc::clone(reason))),
+            Phase::Starting(_) => unreachable!("callers are let go after the first attempt"),
+        }
+    }
+
+    /// A timed-out call alone may be one slow command behind many; silence is a dead connection.
+    fn end_if_stalled(&self, limit: Duration) {
+        // the call's timer began a little before it was enqueued, hence nine tenths
+        let silence = limit - limit / 10;
+        let stalled = match &*self.phase.borrow() {
+            Phase::Up(connection) => connection.progress.elapsed() >= silence,
+            Phase::Starting(_) | Phase::Down(_) => false,
+        };
+        if stalled {
+            self.end(format!("no answer for {} ms", limit.as_millis()).into());
+        }
+    }
+
+    // -- the life of a connection
+
+    /// Connects, serves, and connects again until [`Link::close`].
+    pub(super) async fn run(self: Rc<Self>) {
+        let mut backoff = Backoff::new(ahash::RandomState::new().hash_one(0));
+        while !self.closed.get() {
+            let reason = match self.connect().await {
+                Ok(_) if self.closed.get() => return,
+                Ok(shaken) => {
+                    let begun = Instant::now();
+                    let reason = self.serve(shaken).await;
+                    // one that broke at once is no recovery: the pauses go on growing
+                    if begun.elapsed() >= limits::KV_REDIS_BACKOFF_MAX {
+                        backoff.reset();
+                    }
+                    reason
+                }
+                Err(reason) => reason,
+            };
+            self.end(reason);
+            if !self.closed.get() {
+                monoio::time::sleep(backoff.next()).await;
+            }
+        }
+    }
+
+    /// Leaves the connection: whoever comes first, the reader, a caller or `close`, gives the
+    /// reason; for the later ones there is nothing left to end.
+    fn end(&self, reason: Arc<str>) {
+        let before = match &mut *self.phase.borrow_mut() {
+            Phase::Down(old) => {
+                *old = reason;
+                return;
+            }
+            up => std::mem::replace(up, Phase::Down(Arc::clone(&reason))),
+        };
+        if !self.closed.get() {
+            let redis = self.target.config().name();
+            tracing::warn!(redis, %reason, "no connection to redis");
+        }
+        match before {
+            Phase::Starting(callers) => callers.into_iter().for_each(|caller| caller.keep(())),
+            Phase::Up(connection) => {
+                connection.writer.raise();
+                for call in connection.waiting {
+                    call.keep(Err(Error::Broken(Arc::clone(&reason))));
+                }
+            }
+            Phase::Down(_) => {}
+        }
+    }
+
+    async fn connect(&self) -> Result<Shaken, Arc<str>> {
+        let name = self.target.config().name();
+        let mut reason: Arc<str> = Arc::from(format!("{name} has no address"));
+        for address in self.target.endpoint().addresses()? {
+            let attempt = timeout(self.target.config().timeout, self.connect_to(address));
+            reason = match attempt.await {
+                Ok(Ok(shaken)) => return Ok(shaken),
+                Ok(Err(why)) => format!("{name} ({address}): {why}").into(),
+                Err(_) => format!("{name} ({address}): no answer to connect, AUTH or PING").into(),
+            };
+        }
+        Err(reason)
+    }
+
+    async fn connect_to(&self, address: std::net::SocketAddr) -> Result<Shaken, String> {
+        let mut stream = TcpStream::connect_addr(address)
+            .await
+            .map_err(|why| why.to_string())?;
+        // commands are small and each batch is one write
+        stream.set_nodelay(true).map_err(|why| why.to_string())?;
+        let loaded = shake_hands(&mut stream, &self.target).await?;
+        Ok(Shaken { stream, loaded })
+    }
+
+    /// Serves calls until the connection ends; gives the reason.
+    async fn serve(self: &Rc<Self>, shaken: Shaken) -> Arc<str> {
+        let canceller = CancelOnDrop::default();
+        let (read_handle, write_handle) = (canceller.0.handle(), canceller.0.handle());
+        let (reader, writer) = shaken.stream.into_split();
+        let signal = Rc::new(Signal::default());
+        self.connects.set(self.connects.get() + 1);
+        let before = self.phase.replace(Phase::Up(Connection {
+            unsent: Vec::new(),
+            waiting: VecDeque::new(),
+            writer: Rc::clone(&signal),
+            _canceller: canceller,
+            loaded: shaken.loaded,
+            progress: Instant::now(),
+        }));
+        match before {
+            Phase::Starting(callers) => callers.into_iter().for_each(|caller| caller.keep(())),
+            Phase::Up(_) | Phase::Down(_) => {
+                tracing::info!(
+                    redis = self.target.config().name(),
+                    "connected to redis again"
+                );
+            }
+        }
+        let write = Rc::clone(self).write(writer, signal, write_handle);
+        let writing = monoio::spawn(write);
+        let reason = self.read(reader, read_handle).await;
+        self.end(Arc::clone(&reason));
+        // the writer's half holds the socket; the next connection waits until it is closed
+        writing.await;
+        reason
+    }
+
+    async fn read(&self, mut stream: OwnedReadHalf<TcpStream>, handle: CancelHandle) -> Arc<str> {
+        let mut replies = Replies::default();
+        let mut buffer = Vec::with_capacity(limits::BUFFER_BYTES);
+        loop {
+            let (read, filled) = stream.cancelable_read(buffer, handle.clone()).await;
+            match read {
+                Ok(0) => return "the server closed the connection".into(),
+                Ok(read) => replies.push(&filled[..read]),
+                Err(error) => return self.reason_or(&error),
+            }
+            buffer = filled;
+            loop {
+                match replies.next_reply() {
+                    Ok(None) => break,
+                    Ok(Some(reply)) => {
+                        if let Err(reason) = self.deliver(reply) {
+                            return reason;
+                        }
+                    }
+                    Err(error) => return error.to_string().into(),
+                }
+            }
+        }
+    }
+
+    /// A cancelled read says nothing; who cancelled it left the reason.
+    fn reason_or(&self, error: &io::Error) -> Arc<str> {
+        match &*self.phase.borrow() {
+            Phase::Down(reason) => Arc::clone(reason),
+            Phase::Up(_) | Phase::Starting(_) => error.to_string().into(),
+        }
+    }
+
+    fn deliver(&self, reply: Reply) -> Result<(), Arc<str>> {
+        let call = match &mut *self.phase.borrow_mut() {
+            Phase::Up(connection) => {
+                connection.progress = Instant::now();
+                connection.waiting.pop_front()
+            }
+            Phase::Down(reason) => return Err(Arc::clone(reason)),
+            Phase::Starting(_) => None,
+        };
+        let call = call.ok_or("the server sent a reply that nobody waits for")?;
+        // what was the master has become a replica: its name may have moved on
+        let demoted = match &reply {
+            Reply::Error(words) if words.starts_with("READONLY") => Some(Arc::from(words.as_str())),
+            _ => None,
+        };
+        call.keep(Ok(reply));
+        demoted.map_or(Ok(()), Err)
+    }
+
+    /// Writes what is enqueued, everything that has gathered at once, until the connection ends.
+    async fn write(
+        self: Rc<Self>,
+        mut stream: OwnedWriteHalf<TcpStream>,
+        signal: Rc<Signal>,
+        handle: CancelHandle,
+    ) {
+        let mut batch = Vec::new();
+        loop {
+            signal.raised().await;
+            match &mut *self.phase.borrow_mut() {
+                Phase::Up(connection) => std::mem::swap(&mut batch, &mut connection.unsent),
+                Phase::Down(_) | Phase::Starting(_) => return,
+            }
+            let (written, mut buffer) = write_all(&mut stream, batch, &handle).await;
+            if let Err(error) = written {
+                self.end(self.reason_or(&error));
+                return;
+            }
+            buffer.clear();
+            buffer.shrink_to(limits::BUFFER_BYTES);
+            batch = buffer;
+        }
+    }
+}
+
+impl Connection {
+    fn enqueue(
+        &mut self,
+        encode: impl FnOnce(&mut Vec<u8>, &Loaded),
+    ) -> Result<Wait<Answer>, Error> {
+        if self.waiting.len() >= limits::KV_REDIS_WAITING_MAX
+            || self.unsent.len() >= limits::KV_REDIS_UNSENT_BYTES_MAX
+        {
+            return Err(Error::Busy);
+        }
+        if self.waiting.is_empty() {
+            self.progress = Instant::now();
+        }
+        encode(&mut self.unsent, &self.loaded);
+        let (promise, wait) = promise();
+        self.waiting.push_back(promise);
+        self.writer.raise();
+        Ok(wait)
+    }
+}
+
+async fn write_all(
+    stream: &mut OwnedWriteHalf<TcpStream>,
+    mut bytes: Vec<u8>,
+    handle: &CancelHandle,
+) -> (io::Result<()>, Vec<u8>) {
+    use monoio::buf::IoBuf;
+    let mut sent = 0;
+    while sent < bytes.len() {
+        let rest = bytes.slice(sent..);
+        let (written, rest) = stream.cancelable_write(rest, handle.clone()).await;
+        bytes = rest.into_inner();
+        match written {
+            Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), bytes),
+            Ok(written) => sent += written,
+            Err(error) => return (Err(error), bytes),
+        }
+    }
+    (Ok(()), bytes)
+}
+
+/// Authenticates, selects the database, sees that the server answers, and loads the scripts, in one
+/// round trip. The caller bounds its time; a stream on which it was given up is dropped.
+async fn shake_hands(stream: &mut TcpStream, target: &Target) -> Result<Loaded, String> {
+    let config = target.config();
+    let mut out = Vec::new();
+    let mut steps = Vec::new();
+    if let Some(password) = &config.password {
+        let mut command = Command::new(&mut out, 2 + usize::from(config.username.is_some()));
+        command.arg(b"AUTH");
+        if let Some(username) = &config.username {
+            command.arg(username.as_bytes());
+        }
+        command.arg(password.as_bytes());
+        steps.push("AUTH");
+    }
+    if config.db != 0 {
+        Command::new(&mut out, 2)
+            .arg(b"SELECT")
+            .number(i64::from(config.db));
+        steps.push("SELECT");
+    }
+    Command::new(&mut out, 1).arg(b"PING");
+    steps.push("PING");
+    for script in Script::ALL {
+        Command::new(&mut out, 3)
+            .arg(b"SCRIPT")
+            .arg(b"LOAD")
+            .arg(script.text().as_bytes());
+    }
+    stream
+        .write_all(out)
+        .await
+        .0
+        .map_err(|error| error.to_string())?;
+
+    let replies = read_replies(stream, steps.len() + Script::ALL.len()).await?;
+    let (answers, hashes) = replies.split_at(steps.len());
+    for (step, answer) in steps.iter().zip(answers) {
+        if let Reply::Error(words) = answer {
+            return Err(format!("{step} was refused: {words}"));
+        }
+    }
+    let mut loaded = Loaded::default();
+    for (place, hash) in loaded.0.iter_mut().zip(hashes) {
+        if let Reply::Bulk(hash) = hash {
+            *place = Some(hash.clone());
+        }
+    }
+    Ok(loaded)
+}
+
+/// Exactly `count` replies.
+async fn read_replies(stream: &mut TcpStream, count: usize) -> Result<Vec<Reply>, String> {
+    let mut replies = Replies::default();
+    let mut got = Vec::with_capacity(count);
+    let mut buffer = Vec::with_capacity(1024);
+    while got.len() < count {
+        let (read, filled) = stream.read(buffer).await;
+        match read {
+            Ok(0) => return Err("the server closed the connection".to_owned()),
+            Ok(read) => replies.push(&filled[..read]),
+            Err(error) => return Err(error.to_string()),
+        }
+        buffer = filled;
+        while let Some(reply) = replies.next_reply().map_err(|error| error.to_string())? {
+            got.push(reply);
+        }
+    }
+    if got.len() > count || !replies.is_empty() {
+        return Err("the server sent more replies than it was asked for".to_owned());
+    }
+    Ok(got)
+}
+
+/// The pauses between attempts to connect: doubled each time, and spread over half to all of it, so
+/// that the workers and gateways that lost a server together don't come back together.
+#[derive(Debug)]
+struct Backoff {
+    pause: Duration,
+    random: u64,
+}
+
+impl Backoff {
+    fn new(seed: u64) -> Backoff {
+        Backoff {
+            pause: limits::KV_REDIS_BACKOFF_MIN,
+            random: seed | 1,
+        }
+    }
+
+    fn reset(&mut self) {
+        self.pause = limits::KV_REDIS_BACKOFF_MIN;
+    }
+
+    fn next(&mut self) -> Duration {
+        // xorshift64: any spread will do
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        let half = self.pause / 2;
+        let pause = half + half.mul_f64((self.random >> 11) as f64 / (1u64 << 53) as f64);
+        self.pause = (self.pause * 2).min(limits::KV_REDIS_BACKOFF_MAX);
+        pause
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backoff_doubles_to_its_limit_and_spreads_over_half_of_it() {
+        for seed in 0..100 {
+            let mut backoff = Backoff::new(seed);
+            let mut expected = limits::KV_REDIS_BACKOFF_MIN;
+            for _ in 0..12 {
+                let pause = backoff.next();
+                assert!(
+                    pause >= expected / 2 && pause <= expected,
+                    "seed {seed}: {pause:?}"
+                );
+                expected = (expected * 2).min(limits::KV_REDIS_BACKOFF_MAX);
+            }
+            backoff.reset();
+            assert!(backoff.next() <= limits::KV_REDIS_BACKOFF_MIN);
+        }
+    }
+}

@@ -1,0 +1,547 @@
+//! The memory backend: one store per process, shared by all workers.
+//!
+//! A namespace is split into shards by the hash of the key, each behind its own lock. This is the
+//! one place of the data plane with locks, so what bounds the wait for another worker stands here:
+//! - Under a lock there is one table look-up, one change and at most `KV_EVICTION_STEPS` steps of
+//!   eviction. Values are made before and freed after; a `get` takes a reference, not a copy.
+//! - `parking_lot` spins for some microseconds, which covers these sections, and only then sleeps.
+//!   A pure spin lock would burn a core for a whole time slice whenever the kernel takes the
+//!   holder off its core; a sharded map such as dashmap hides the same lock, but leaves no say in
+//!   what runs under it, and knows no bytes. Eviction skips shards that are locked.
+//! - What is counted over all shards (bytes) are atomics, touched when an entry changes its size,
+//!   never by an increment of a counter that exists.
+//!
+//! Bytes never exceed the caps: room is reserved before an entry is written. When a namespace is
+//! at its own cap it evicts from itself; when the store is, the namespace that holds most pays, so
+//! a greedy plugin can't push out the counters of a modest one.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+
+use super::shard::{Entry, Millis, NEVER, Shard, Value, entry_size};
+use super::{Cas, Error, check_expected, check_key, check_value};
+use crate::limits;
+
+#[expect(
+    clippy::disallowed_types,
+    reason = "the shards' locks; the module's text bounds them"
+)]
+type ShardLock = parking_lot::Mutex<Shard>;
+
+/// Attempts of one write to get its room. A second one is needed when other workers took the room
+/// that this one made; after the last the store counts as full.
+const ATTEMPTS: usize = 4;
+
+/// Two cache lines, which the processor fetches together: neighbours don't share them.
+#[repr(align(128))]
+#[derive(Debug, Default)]
+struct Padded(ShardLock);
+
+/// Bytes in use against a cap.
+#[derive(Debug)]
+struct Account {
+    bytes: AtomicUsize,
+    bytes_max: usize,
+}
+
+impl Account {
+    fn new(bytes_max: usize) -> Account {
+        Account {
+            bytes: AtomicUsize::new(0),
+            bytes_max,
+        }
+    }
+
+    fn has_room(&self, more: usize) -> bool {
+        self.bytes.load(Relaxed) + more <= self.bytes_max
+    }
+
+    fn reserve(&self, more: usize) -> bool {
+        let fits = |bytes: usize| Some(bytes + more).filter(|&sum| sum <= self.bytes_max);
+        self.bytes.fetch_update(Relaxed, Relaxed, fits).is_ok()
+    }
+
+    fn release(&self, less: usize) {
+        self.bytes.fetch_sub(less, Relaxed);
+    }
+}
+
+/// Which cap a write ran into.
+enum Short {
+    Namespace,
+    Store,
+}
+
+/// One namespace's entries.
+#[derive(Debug)]
+struct Space {
+    name: Box<str>,
+    shards: Box<[Padded]>,
+    account: Account,
+    total: Arc<Account>,
+    /// Shard at which the next eviction starts.
+    cursor: AtomicUsize,
+    evictions: AtomicU64,
+}
+
+impl Drop for Space {
+    fn drop(&mut self) {
+        self.total.release(self.account.bytes.load(Relaxed));
+    }
+}
+
+impl Space {
+    fn new(name: &str, bytes_max: usize, total: Arc<Account>) -> Space {
+        let shards = (bytes_max / limits::KV_SHARD_BYTES)
+            .next_power_of_two()
+            .clamp(16, 1024);
+        Space {
+            name: name.into(),
+            shards: std::iter::repeat_with(Padded::default)
+                .take(shards)
+                .collect(),
+            account: Account::new(bytes_max),
+            total,
+            cursor: AtomicUsize::new(0),
+            evictions: AtomicU64::new(0),
+        }
+    }
+
+    fn shard(&self, hash: u64) -> &ShardLock {
+        // the table uses the low and the top bits; these are neither
+        &self.shards[(hash >> 32) as usize & (self.shards.len() - 1)].0
+    }
+
+    fn reserve(&self, more: usize) -> Result<(), Short> {
+        if !self.account.reserve(more) {
+            return Err(Short::Namespace);
+        }
+        if !self.total.reserve(more) {
+            self.account.release(more);
+            return Err(Short::Store);
+        }
+        Ok(())
+    }
+
+    fn release(&self, less: usize) {
+        self.account.release(less);
+        self.total.release(less);
+    }
+
+    /// Takes an entry out of its shard and off the accounts; the caller frees it after unlocking.
+    fn remove(&self, shard: &mut Shard, at: usize) -> Entry {
+        let entry = shard.remove(at);
+        self.release(entry.size());
+        entry
+    }
+
+    /// Bytes that a put needs beyond those that its key has.
+    fn growth(&self, shard: &Shard, found: Option<usize>, key: &[u8], value: &Value) -> usize {
+        let old = found.map_or(0, |at| shard.entry(at).size());
+        entry_size(key.len(), value).saturating_sub(old)
+    }
+
+    /// Writes an entry whose growth is reserved; gives back what a smaller value leaves over.
+    fn put(
+        &self,
+        shard: &mut Shard,
+        hash: u64,
+        key: &[u8],
+        found: Option<usize>,
+        value: Value,
+        expires_at: Millis,
+    ) -> Option<Value> {
+        let Some(at) = found else {
+            shard.insert(hash, key, value, expires_at);
+            return None;
+        };
+        let size = value.size();
+        let old = shard.replace(at, value, expires_at);
+        self.release(old.size().saturating_sub(size));
+        Some(old)
+    }
+
+    /// One shard's worth of eviction; passes over a shard that another worker holds.
+    fn evict(&self, now: Millis, want: usize) {
+        let next = self.cursor.fetch_add(1, Relaxed) % self.shards.len();
+        let mut out = Vec::with_capacity(limits::KV_EVICTION_STEPS);
+        if let Some(mut shard) = self.shards[next].0.try_lock() {
+            shard.evict(now, want, &mut out);
+        }
+        self.evictions.fetch_add(out.len() as u64, Relaxed);
+        self.release(out.iter().map(Entry::size).sum());
+    }
+
+    /// Frees what has expired, a few entries per lock.
+    fn sweep(&self, now: Millis) {
+        let mut out = Vec::with_capacity(limits::KV_EVICTION_STEPS);
+        for shard in &self.shards {
+            loop {
+                shard
+                    .0
+                    .lock()
+                    .expire(now, limits::KV_EVICTION_STEPS, &mut out);
+                self.release(out.iter().map(Entry::size).sum());
+                if out.drain(..).len() < limits::KV_EVICTION_STEPS {
+                    break;
+                }
+            }
+            shard.0.lock().shrink();
+        }
+    }
+}
+
+/// A namespace in the store's list. It is in use while a [`Namespace`] of it lives.
+#[derive(Clone, Debug)]
+struct Listed {
+    space: Arc<Space>,
+    users: Weak<User>,
+}
+
+/// What the clones of a [`Namespace`] share: its end is the end of the namespace.
+#[derive(Debug)]
+struct User {
+    space: Arc<Space>,
+    store: Arc<MemoryStore>,
+}
+
+/// What a namespace holds, for the admin API and the metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// The namespace's name: a plugin's, or its `config.kvNamespace`.
+    pub namespace: String,
+    /// Live entries and those that expired but were not freed yet.
+    pub entries: usize,
+    /// Keys, values and overhead.
+    pub bytes: usize,
+    /// The namespace's cap.
+    pub bytes_max: usize,
+    /// Entries that went to make room, since the namespace began.
+    pub evictions: u64,
+}
+
+/// The process's store. Made once; plugins reach it through their [`Namespace`].
+#[derive(Debug)]
+pub struct MemoryStore {
+    /// Where the time scale of `expires_at` begins.
+    origin: Instant,
+    hasher: ahash::RandomState,
+    total: Arc<Account>,
+    namespace_bytes_max: usize,
+    spaces: ArcSwap<Vec<Listed>>,
+}
+
+impl MemoryStore {
+    /// An empty store of at most `bytes_max` bytes, and `namespace_bytes_max` per namespace.
+    /// `origin` is the earliest instant that will be passed to it.
+    pub fn new(bytes_max: usize, namespace_bytes_max: usize, origin: Instant) -> Arc<MemoryStore> {
+        Arc::new(MemoryStore {
+            origin,
+            hasher: ahash::RandomState::new(),
+            total: Arc::new(Account::new(bytes_max)),
+            namespace_bytes_max: namespace_bytes_max.min(bytes_max),
+            spaces: ArcSwap::from_pointee(Vec::new()),
+        })
+    }
+
+    /// The namespace of this name: the one in use, so that state outlives a reload, else an empty
+    /// one. For the control thread.
+    pub fn namespace(self: &Arc<Self>, name: &str) -> Namespace {
+        let space = Space::new(name, self.namespace_bytes_max, Arc::clone(&self.total));
+        let fresh = Arc::new(User {
+            space: Arc::new(space),
+            store: Arc::clone(self),
+        });
+        let mut user = Arc::clone(&fresh);
+        self.spaces.rcu(|list| {
+            let in_use = list.iter().find(|listed| *listed.space.name == *name);
+            match in_use.and_then(|listed| listed.users.upgrade()) {
+                Some(found) => {
+                    user = found;
+                    Vec::clone(list)
+                }
+                None => {
+                    user = Arc::clone(&fresh);
+                    let others = list.iter().filter(|listed| *listed.space.name != *name);
+                    let new = Listed {
+                        space: Arc::clone(&fresh.space),
+                        users: Arc::downgrade(&fresh),
+                    };
+                    others.cloned().chain([new]).collect()
+                }
+            }
+        });
+        Namespace { user }
+    }
+
+    /// Forgets a namespace whoever uses it: its users go on with entries that nobody else sees,
+    /// and the next [`MemoryStore::namespace`] starts empty. A namespace without users needs no
+    /// such call, [`MemoryStore::sweep`] frees it. False: there is none of this name.
+    pub fn drop_namespace(&self, name: &str) -> bool {
+        let before = self.spaces.rcu(|list| {
+            let others = list.iter().filter(|listed| *listed.space.name != *name);
+            others.cloned().collect::<Vec<_>>()
+        });
+        before.iter().any(|listed| *listed.space.name == *name)
+    }
+
+    /// Frees what has expired, and the namespaces whose last user is gone. The control thread calls
+    /// it every second or so; without it they stay until their room is needed.
+    pub fn sweep(&self, now: Instant) {
+        // taken out before they are freed: the retired list holds the last reference
+        let retired = self.spaces.rcu(|list| {
+            let used = list.iter().filter(|listed| listed.users.strong_count() > 0);
+            used.cloned().collect::<Vec<_>>()
+        });
+        drop(retired);
+        let now = self.millis(now);
+        for listed in self.spaces.load().iter() {
+            listed.space.sweep(now);
+        }
+    }
+
+    /// Bytes of all namespaces together.
+    pub fn bytes(&self) -> usize {
+        self.total.bytes.load(Relaxed)
+    }
+
+    /// What each namespace holds. For the control thread.
+    pub fn usage(&self) -> Vec<Usage> {
+        let usage = |listed: &Listed| Usage {
+            namespace: listed.space.name.to_string(),
+            entries: listed
+                .space
+                .shards
+                .iter()
+                .map(|shard| shard.0.lock().len())
+                .sum(),
+            bytes: listed.space.account.bytes.load(Relaxed),
+            bytes_max: listed.space.account.bytes_max,
+            evictions: listed.space.evictions.load(Relaxed),
+        };
+        self.spaces.load().iter().map(usage).collect()
+    }
+
+    /// The namespace that holds most bytes: it pays when the store is full.
+    fn largest(&self, own: &Arc<Space>) -> Arc<Space> {
+        let list = self.spaces.load();
+        let largest = list
+            .iter()
+            .max_by_key(|listed| listed.space.account.bytes.load(Relaxed));
+        let listed = largest.map(|listed| &listed.space);
+        // a dropped namespace is in no list, but holds bytes as long as it has users
+        let own_bytes = own.account.bytes.load(Relaxed);
+        let other = listed.filter(|space| space.account.bytes.load(Relaxed) > own_bytes);
+        Arc::clone(other.unwrap_or(own))
+    }
+
+    fn millis(&self, now: Instant) -> Millis {
+        now.saturating_duration_since(self.origin).as_millis() as Millis
+    }
+
+    fn expires_at(&self, ttl: Option<Duration>, now: Millis) -> Millis {
+        // a ttl below a millisecond is one: 0 would be gone before it is read
+        ttl.map_or(NEVER, |ttl| {
+            now + (ttl.min(limits::KV_TTL_MAX).as_millis() as Millis).max(1)
+        })
+    }
+}
+
+/// What a write put out of its shard.
+#[derive(Default)]
+struct Freed {
+    entry: Option<Entry>,
+    value: Option<Value>,
+}
+
+/// What a write decided on, seeing the entry as it is.
+enum Change<R> {
+    Keep(R),
+    Put(Value, Millis, R),
+    Remove(R),
+}
+
+/// A plugin's part of the [`MemoryStore`]. Clones are the same namespace; with the last one its
+/// entries are freed at the next [`MemoryStore::sweep`].
+#[derive(Clone, Debug)]
+pub struct Namespace {
+    user: Arc<User>,
+}
+
+impl Namespace {
+    /// The value of a key, `None` when it isn't there or has expired.
+    pub fn get(&self, key: &[u8], now: Instant) -> Result<Option<Arc<[u8]>>, Error> {
+        check_key(key)?;
+        let store = &self.user.store;
+        let (hash, now) = (store.hasher.hash_one(key), store.millis(now));
+        let value = {
+            let mut shard = self.user.space.shard(hash).lock();
+            match shard.find(hash, key) {
+                Some(at) if shard.entry(at).expires_at > now => {
+                    shard.touch(at);
+                    Some(shard.entry(at).value.clone())
+                }
+                _ => None,
+            }
+        };
+        Ok(value.map(Value::into_bytes))
+    }
+
+    /// Sets a key, for `ttl` or for good; a `ttl` it had is replaced.
+    pub fn set(
+        &self,
+        key: &[u8],
+        value: &[u8],
+        ttl: Option<Duration>,
+        now: Instant,
+    ) -> Result<(), Error> {
+        check_value(value)?;
+        let value = Value::Bytes(Arc::from(value));
+        let expires_at = self.expires_at(ttl, now);
+        self.update(key, now, |_| Ok(Change::Put(value.clone(), expires_at, ())))
+    }
+
+    /// Adds to a counter and gives the sum; a key that isn't there counts as 0. Only the increment
+    /// that makes the key sets its `ttl`: the window of a limiter begins with its first request.
+    pub fn incr(
+        &self,
+        key: &[u8],
+        by: i64,
+        ttl: Option<Duration>,
+        now: Instant,
+    ) -> Result<i64, Error> {
+        let fresh_expiry = self.expires_at(ttl, now);
+        self.update(key, now, |entry| {
+            let (old, expires_at) = match entry {
+                Some(entry) => (entry.value.as_integer(), entry.expires_at),
+                None => (Some(0), fresh_expiry),
+            };
+            let sum = old
+                .ok_or(Error::NotAnInteger)?
+                .checked_add(by)
+                .ok_or(Error::Overflow)?;
+            Ok(Change::Put(Value::Integer(sum), expires_at, sum))
+        })
+    }
+
+    /// Sets a key if its value is `expected` (`None`: if it isn't there); else tells what it is.
+    pub fn compare_and_set(
+        &self,
+        key: &[u8],
+        expected: Option<&[u8]>,
+        value: &[u8],
+        ttl: Option<Duration>,
+        now: Instant,
+    ) -> Result<Cas, Error> {
+        check_expected(expected)?;
+        check_value(value)?;
+        let value = Value::Bytes(Arc::from(value));
+        let expires_at = self.expires_at(ttl, now);
+        let conflict = self.update(key, now, |entry| {
+            let same = match (entry, expected) {
+                (None, None) => true,
+                (Some(entry), Some(expected)) => entry.value.is(expected),
+                (None, Some(_)) | (Some(_), None) => false,
+            };
+            Ok(if same {
+                Change::Put(value.clone(), expires_at, None)
+            } else {
+                Change::Keep(Some(entry.map(|entry| entry.value.clone())))
+            })
+        })?;
+        Ok(match conflict {
+            None => Cas::Swapped,
+            Some(current) => Cas::Conflict(current.map(Value::into_bytes)),
+        })
+    }
+
+    /// Removes a key; tells whether it was there.
+    pub fn delete(&self, key: &[u8], now: Instant) -> Result<bool, Error> {
+        self.update(key, now, |entry| Ok(Change::Remove(entry.is_some())))
+    }
+
+    fn expires_at(&self, ttl: Option<Duration>, now: Instant) -> Millis {
+        self.user.store.expires_at(ttl, self.user.store.millis(now))
+    }
+
+    /// One atomic change of one key: `decide` sees the live entry under the shard's lock. It is
+    /// asked again when room had to be made, which happens outside the lock.
+    fn update<R>(
+        &self,
+        key: &[u8],
+        now: Instant,
+        mut decide: impl FnMut(Option<&Entry>) -> Result<Change<R>, Error>,
+    ) -> Result<R, Error> {
+        check_key(key)?;
+        let store = &self.user.store;
+        let space = &self.user.space;
+        let (hash, now) = (store.hasher.hash_one(key), store.millis(now));
+        for _ in 0..ATTEMPTS {
+            // declared before the lock is taken, so freed after it is given back
+            let mut freed = Freed::default();
+            let mut shard = space.shard(hash).lock();
+            let found = match shard.find(hash, key) {
+                Some(at) if shard.entry(at).expires_at <= now => {
+                    freed.entry = Some(space.remove(&mut shard, at));
+                    None
+                }
+                found => found,
+            };
+            match decide(found.map(|at| shard.entry(at)))? {
+                Change::Keep(result) => return Ok(result),
+                Change::Remove(result) => {
+                    freed.entry = found.map(|at| space.remove(&mut shard, at)).or(freed.entry);
+                    return Ok(result);
+                }
+                Change::Put(value, expires_at, result) => {
+                    let more = space.growth(&shard, found, key, &value);
+                    match space.reserve(more) {
+                        Ok(()) => {
+                            freed.value =
+                                space.put(&mut shard, hash, key, found, value, expires_at);
+                            return Ok(result);
+                        }
+                        Err(short) => {
+                            drop(shard);
+                            self.make_room(&short, more, now)?;
+                        }
+                    }
+                }
+            }
+        }
+        Err(Error::Full)
+    }
+
+    /// Evicts until `more` bytes fit, or gives up after a bounded number of steps.
+    fn make_room(&self, short: &Short, more: usize, now: Millis) -> Result<(), Error> {
+        let space = &self.user.space;
+        let (account, store) = match short {
+            Short::Namespace => (&space.account, None),
+            Short::Store => (&*space.total, Some(&self.user.store)),
+        };
+        if more > account.bytes_max {
+            // no eviction can make this room, so none is begun
+            return Err(Error::Full);
+        }
+        for _ in 0..limits::KV_EVICTION_ROUNDS {
+            if account.has_room(more) {
+                return Ok(());
+            }
+            match store {
+                None => space.evict(now, more),
+                Some(store) => store.largest(space).evict(now, more),
+            }
+        }
+        if account.has_room(more) {
+            Ok(())
+        } else {
+            Err(Error::Full)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
