@@ -1,0 +1,75 @@
+//! Where one message ends and the next begins: every case that RFC 9112 calls ambiguous is refused
+//! and the connection closed, and what is forwarded has exactly one reading.
+
+mod chunks;
+mod early;
+mod forwarded;
+mod refused;
+mod responses;
+
+use crate::support::client::Response;
+use crate::support::wire::WireError;
+use crate::support::{Client, Gateway, Origin};
+
+/// A request that must not get through.
+struct Refused {
+    name: &'static str,
+    /// The section that makes it refusable: RFC 9112 unless it says otherwise.
+    rfc: &'static str,
+    /// The statuses that are right.
+    status: &'static [u16],
+    request: Vec<u8>,
+}
+
+/// Shorthand for a row of a table.
+fn refused(
+    name: &'static str,
+    rfc: &'static str,
+    status: &'static [u16],
+    request: impl Into<Vec<u8>>,
+) -> Refused {
+    Refused { name, rfc, status, request: request.into() }
+}
+
+/// Sends every case on a connection of its own; each must be answered with its status and a
+/// reason, and the connection closed. Returns what went wrong, a line per case.
+fn failures_of(gateway: &Gateway, cases: &[Refused]) -> Vec<String> {
+    let check = |case: &Refused| {
+        let mut client = Client::connect(gateway.addr);
+        client.send(&case.request);
+        let response = client.try_response().map_err(|error| format!("{error:?}"))?;
+        judge(&response, case.status)?;
+        match client.try_response() {
+            Err(WireError::Closed) => Ok(()),
+            other => Err(format!("after the {}: {other:?}", response.status)),
+        }
+    };
+    let failed = |case: &Refused| {
+        let wrong = check(case).err()?;
+        Some(format!("{} (section {}): {wrong}", case.name, case.rfc))
+    };
+    cases.iter().filter_map(failed).collect()
+}
+
+fn judge(response: &Response, expected: &[u16]) -> Result<(), String> {
+    if !expected.contains(&response.status) {
+        return Err(format!("got {}, expected {expected:?}", response.status));
+    }
+    if !response.closes() {
+        return Err(format!("{} without Connection: close", response.status));
+    }
+    let body: Result<serde_json::Value, _> = serde_json::from_slice(&response.body);
+    match body.ok().and_then(|body| Some(body["error"].as_str()?.len())) {
+        Some(1..) => Ok(()),
+        _ => Err(format!("{} without a reason: {:?}", response.status, response.text())),
+    }
+}
+
+/// Fails with all that went wrong, or if anything but the sentinel that this sends at the end has
+/// reached the origin.
+fn assert_none_got_through(gateway: &Gateway, origin: &Origin, failures: &[String]) {
+    assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
+    let sentinel = crate::support::get(gateway.addr, "/sentinel");
+    assert_eq!(sentinel.status, 200);
+    assert_eq!(origin.only_request().target, "/sentinel");
+}
