@@ -10,5 +10,18 @@
     reason = "a test fails by panicking, and its threads may wait for one another"
 )]
 
+mod bodies;
+mod config_cli;
+mod connections;
+mod drain;
+mod echo;
+mod errors;
 mod framing;
+mod headers;
+mod keepalive;
+mod limits;
+mod pipelining;
+mod pooling;
+mod routing;
 mod support;
+mod timeouts;

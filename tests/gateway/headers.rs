@@ -1,0 +1,130 @@
+//! The fields that the gateway adds, and those it takes from nobody.
+
+use crate::support::origin::Received;
+use crate::support::{Client, Origin, Setup, get_with};
+use std::collections::HashSet;
+
+fn seen_with(setup: impl FnOnce(Setup) -> Setup, fields: &str) -> Received {
+    let origin = Origin::ok();
+    let gateway = setup(Setup::to(&origin)).start();
+    assert_eq!(get_with(gateway.addr, "/", fields).status, 200);
+    origin.only_request()
+}
+
+fn seen(fields: &str) -> Received {
+    seen_with(|setup| setup, fields)
+}
+
+#[test]
+fn the_origin_learns_who_asked_and_how() {
+    let received = seen("");
+    assert_eq!(received.head.get("x-forwarded-for").unwrap(), "127.0.0.1");
+    assert_eq!(received.head.get("x-forwarded-proto").unwrap(), "http");
+    assert_eq!(received.head.get("x-forwarded-host").unwrap(), "a.test");
+}
+
+const CLAIMS: &str = "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\n\
+                      X-Forwarded-Host: evil.test\r\n";
+
+#[test]
+fn a_clients_own_claims_are_not_believed() {
+    let received = seen(CLAIMS);
+    assert_eq!(received.head.get("x-forwarded-for").unwrap(), "127.0.0.1");
+    assert_eq!(received.head.get("x-forwarded-proto").unwrap(), "http");
+    assert_eq!(received.head.get("x-forwarded-host").unwrap(), "a.test");
+}
+
+#[test]
+fn a_trusted_proxys_claims_are_kept_and_added_to() {
+    let received = seen_with(|setup| setup.server("trustForwarded: true"), CLAIMS);
+    let forwarded = received.head.all("x-forwarded-for").join(", ");
+    assert_eq!(forwarded, "6.6.6.6, 127.0.0.1");
+    assert_eq!(received.head.get("x-forwarded-proto").unwrap(), "https");
+    assert_eq!(received.head.get("x-forwarded-host").unwrap(), "evil.test");
+}
+
+#[test]
+fn every_request_has_an_id_of_its_own() {
+    let origin = Origin::ok();
+    let gateway = Setup::to(&origin).start();
+    let mut client = Client::connect(gateway.addr);
+    for _ in 0..100 {
+        assert_eq!(client.get("/").status, 200);
+    }
+    let ids: HashSet<String> = origin
+        .requests()
+        .iter()
+        .map(|request| request.head.get("x-request-id").expect("an id"))
+        .collect();
+    assert_eq!(ids.len(), 100);
+}
+
+#[test]
+fn a_clients_request_id_is_kept() {
+    let received = seen("X-Request-Id: from-the-client-42\r\n");
+    assert_eq!(received.head.get("x-request-id").unwrap(), "from-the-client-42");
+}
+
+#[test]
+fn a_services_headers_are_set_on_the_way_to_its_origin() {
+    let origin = Origin::ok();
+    let gateway = Setup::new()
+        .service(&format!(
+            "name: a, basePath: /, headers: {{X-Api-Key: secret, X-Team: 'a b'}}, targets: ['{}']",
+            origin.url()
+        ))
+        .start();
+    let response = get_with(gateway.addr, "/", "x-api-key: forged\r\n");
+    let received = origin.only_request();
+    assert_eq!(received.head.get("x-api-key").unwrap(), "secret", "set, not added");
+    assert_eq!(received.head.get("x-team").unwrap(), "a b");
+    assert!(!response.head.has("x-api-key"));
+}
+
+#[test]
+fn several_fields_of_one_name_stay_several() {
+    let origin = Origin::raw(
+        "HTTP/1.1 200 OK\r\nSet-Cookie: a=1; Expires=Wed, 09 Jun 2027 10:18:14 GMT\r\n\
+         Set-Cookie: b=2\r\nContent-Length: 0\r\n\r\n",
+    );
+    let gateway = Setup::to(&origin).start();
+    let response = get_with(gateway.addr, "/", "X-A: 1\r\nX-A: 2\r\n");
+    assert_eq!(origin.only_request().head.all("x-a"), ["1", "2"]);
+    assert_eq!(
+        response.head.all("set-cookie"),
+        ["a=1; Expires=Wed, 09 Jun 2027 10:18:14 GMT", "b=2"]
+    );
+}
+
+#[test]
+fn the_gateway_adds_nothing_of_its_own_to_a_relayed_response_body_or_type() {
+    let origin = Origin::raw(
+        "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nServer: mine\r\n\
+         Content-Type: text/x-mine\r\nETag: \"1\"\r\nContent-Length: 2\r\n\r\nok",
+    );
+    let gateway = Setup::to(&origin).start();
+    let response = Client::connect(gateway.addr).get("/");
+    for (name, value) in [
+        ("date", "Sun, 06 Nov 1994 08:49:37 GMT"),
+        ("server", "mine"),
+        ("content-type", "text/x-mine"),
+        ("etag", "\"1\""),
+    ] {
+        assert_eq!(response.head.get(name).unwrap(), value);
+    }
+}
+
+#[test]
+fn the_host_of_the_target_is_sent_where_the_clients_is_not_wanted() {
+    let origin = Origin::ok();
+    let gateway = Setup::new()
+        .service(&format!(
+            "name: a, basePath: /, preserveHost: false, targets: ['{}']",
+            origin.url()
+        ))
+        .start();
+    get_with(gateway.addr, "/", "");
+    let received = origin.only_request();
+    assert_eq!(received.head.get("host").unwrap(), origin.addr().to_string());
+    assert_eq!(received.head.get("x-forwarded-host").unwrap(), "a.test");
+}

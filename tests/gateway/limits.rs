@@ -1,0 +1,126 @@
+//! Every limit of sizes, at it and one past it.
+
+use crate::support::{Client, Origin, Setup, ask, get};
+
+/// A GET whose head is exactly `size` bytes.
+fn head_of(size: usize) -> String {
+    let frame = "GET / HTTP/1.1\r\nHost: a\r\nX-Pad: \r\n\r\n";
+    frame.replace("Pad: ", &format!("Pad: {}", "x".repeat(size - frame.len())))
+}
+
+#[test]
+fn a_head_over_its_limit_gets_431() {
+    let origin = Origin::ok();
+    let gateway = Setup::to(&origin).limits("headBytesMax: 2048, uriBytesMax: 1024").start();
+    assert_eq!(ask(gateway.addr, head_of(2048)).status, 200);
+    for size in [2049, 4096, 100_000] {
+        let mut client = Client::connect(gateway.addr);
+        let response = client.ask(head_of(size));
+        assert_eq!(response.status, 431, "{size} bytes");
+        assert!(response.reason().contains("headBytesMax"), "{}", response.text());
+        client.assert_closed();
+    }
+    assert_eq!(origin.requests().len(), 1);
+}
+
+#[test]
+fn the_default_head_limit_lets_the_cookies_of_browsers_through() {
+    let origin = Origin::ok();
+    let gateway = Setup::to(&origin).start();
+    assert_eq!(ask(gateway.addr, head_of(30 * 1024)).status, 200);
+    assert_eq!(ask(gateway.addr, head_of(40 * 1024)).status, 431);
+}
+
+#[test]
+fn a_head_without_an_end_is_not_collected() {
+    let origin = Origin::ok();
+    let gateway = Setup::to(&origin).start();
+    let mut client = Client::connect(gateway.addr);
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nX-Endless: ");
+    let piece = vec![b'x'; 1 << 16];
+    for _ in 0..64 {
+        if !client.try_send(&piece) {
+            break;
+        }
+    }
+    assert_eq!(client.response().status, 431);
+}
+
+#[test]
+fn too_many_fields_get_431() {
+    let origin = Origin::ok();
+    let gateway = Setup::to(&origin).limits("headFieldsMax: 20").start();
+    let request = |fields: usize| {
+        format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X-A: b\r\n".repeat(fields - 1))
+    };
+    assert_eq!(ask(gateway.addr, request(20)).status, 200);
+    let response = ask(gateway.addr, request(21));
+    assert_eq!(response.status, 431);
+    assert!(response.reason().contains("headFieldsMax"), "{}", response.text());
+}
+
+#[test]
+fn a_target_over_its_limit_gets_414() {
+    let origin = Origin::ok();
+    let gateway = Setup::to(&origin).limits("uriBytesMax: 100").start();
+    for separator in ["", "?"] {
+        let target = |size: usize| {
+            let rest = size - 1 - separator.len();
+            format!("/{separator}{}", "x".repeat(rest))
+        };
+        assert_eq!(get(gateway.addr, &target(100)).status, 200);
+        let response = get(gateway.addr, &target(101));
+        assert_eq!(response.status, 414);
+        assert!(response.reason().contains("uriBytesMax"), "{}", response.text());
+    }
+    // RFC 9110 section 4.1 asks for 8000 at least by default.
+    let gateway = Setup::to(&origin).start();
+    assert_eq!(get(gateway.addr, &format!("/{}", "x".repeat(7999))).status, 200);
+    assert_eq!(get(gateway.addr, &format!("/{}", "x".repeat(9000))).status, 414);
+    // Even where the request line does not end within the limit of the head.
+    assert_eq!(get(gateway.addr, &format!("/{}", "x".repeat(100_000))).status, 414);
+}
+
+#[test]
+fn a_body_over_its_limit_gets_413() {
+    let origin = Origin::ok();
+    let gateway = Setup::to(&origin).limits("bodyBytesMax: 1000").start();
+    let by_length = |size: usize| {
+        let body = "x".repeat(size);
+        ask(gateway.addr, format!("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n{body}"))
+    };
+    assert_eq!(by_length(1000).status, 200);
+    let response = by_length(1001);
+    assert_eq!(response.status, 413);
+    assert!(response.reason().contains("bodyBytesMax"), "{}", response.text());
+    assert!(response.closes());
+
+    let by_chunks = |count: usize| {
+        let chunks = format!("64\r\n{}\r\n", "x".repeat(100)).repeat(count);
+        ask(
+            gateway.addr,
+            format!("PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n"),
+        )
+    };
+    assert_eq!(by_chunks(10).status, 200);
+    assert_eq!(by_chunks(11).status, 413);
+    let whole = origin.requests().into_iter().filter(|request| request.method == "PUT").count();
+    assert_eq!(whole, 2, "no body over the limit reaches the origin whole");
+}
+
+#[test]
+fn a_length_over_the_limit_is_refused_before_the_body_comes() {
+    let origin = Origin::ok();
+    let gateway = Setup::to(&origin).limits("bodyBytesMax: 1000").start();
+    let mut client = Client::connect(gateway.addr);
+    client.send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000000\r\n\r\n");
+    assert_eq!(client.response().status, 413);
+    assert_eq!(origin.requests().len(), 0);
+}
+
+#[test]
+fn responses_may_be_larger_than_request_bodies() {
+    let origin = Origin::raw("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+    let gateway = Setup::to(&origin).limits("bodyBytesMax: 4").start();
+    assert_eq!(get(gateway.addr, "/").text(), "hello");
+}

@@ -1,0 +1,96 @@
+//! Requests that come before the response to the one before.
+
+use crate::support::{Client, Gate, Origin, Setup};
+use std::fmt::Write as _;
+
+#[test]
+fn pipelined_requests_are_answered_in_their_order() {
+    let origin = Origin::naming_targets();
+    let gateway = Setup::to(&origin).start();
+    let mut client = Client::connect(gateway.addr);
+    let mut requests = String::new();
+    for number in 0..200 {
+        write!(requests, "GET /{number} HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    }
+    client.send(requests);
+    for number in 0..200 {
+        assert_eq!(client.response().text(), format!("/{number}"));
+    }
+}
+
+#[test]
+fn a_fast_response_waits_for_the_slow_one_before_it() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let origin = Origin::scripted(move |connection, _| {
+        while let Some(request) = connection.request() {
+            if request.target == "/slow" {
+                held.wait();
+            }
+            connection.answer(&request.target);
+        }
+    });
+    let gateway = Setup::to(&origin).start();
+    let mut client = Client::connect(gateway.addr);
+    client.send(
+        "GET /slow HTTP/1.1\r\nHost: a\r\n\r\nGET /fast HTTP/1.1\r\nHost: a\r\n\r\n",
+    );
+    origin.wait_requests(1);
+    gate.open();
+    assert_eq!(client.response().text(), "/slow");
+    assert_eq!(client.response().text(), "/fast");
+}
+
+#[test]
+fn bodies_between_pipelined_requests_end_where_they_say() {
+    let origin = Origin::scripted(|connection, _| {
+        while let Some(request) = connection.request() {
+            connection.answer(&format!("{} {}", request.target, request.text()));
+        }
+    });
+    let gateway = Setup::to(&origin).start();
+    let mut client = Client::connect(gateway.addr);
+    client.send(
+        "POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello\
+         POST /2 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n\
+         GET /3 HTTP/1.1\r\nHost: a\r\n\r\n\
+         POST /4 HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n\
+         GET /5 HTTP/1.1\r\nHost: a\r\n\r\n",
+    );
+    for expected in ["/1 hello", "/2 abc", "/3 ", "/4 ", "/5 "] {
+        assert_eq!(client.response().text(), expected);
+    }
+}
+
+#[test]
+fn head_and_get_are_told_apart_when_pipelined() {
+    let origin = Origin::scripted(|connection, _| {
+        while let Some(request) = connection.request() {
+            let body = if request.method == "HEAD" { "" } else { "hello" };
+            connection.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{body}"));
+        }
+    });
+    let gateway = Setup::to(&origin).start();
+    let mut client = Client::connect(gateway.addr);
+    client.send("HEAD / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(3));
+    for _ in 0..3 {
+        assert_eq!(client.response_to("HEAD").body.len(), 0);
+        assert_eq!(client.response().text(), "hello");
+    }
+}
+
+#[test]
+fn responses_before_a_refused_request_are_delivered() {
+    let origin = Origin::naming_targets();
+    let gateway = Setup::to(&origin).start();
+    let mut client = Client::connect(gateway.addr);
+    client.send(
+        "GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n\
+         GET /3 HTTP/1.1\r\nHost : a\r\n\r\nGET /4 HTTP/1.1\r\nHost: a\r\n\r\n",
+    );
+    assert_eq!(client.response().text(), "/1");
+    assert_eq!(client.response().text(), "/2");
+    assert_eq!(client.response().status, 400);
+    client.assert_closed();
+    assert_eq!(origin.requests().len(), 2);
+}

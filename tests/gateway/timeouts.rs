@@ -1,0 +1,169 @@
+//! Nobody waits for ever: each wait has its own bound and its own answer.
+
+use crate::support::{Client, Gate, Origin, PATIENCE, Setup, get};
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+/// Times `wait`; fails if it took less than `least` or so long that something else ended it.
+fn assert_takes(least: Duration, wait: impl FnOnce()) {
+    let start = Instant::now();
+    wait();
+    let took = start.elapsed();
+    // Timers tick in milliseconds.
+    assert!(took + Duration::from_millis(5) >= least, "ended after {took:?}, expected {least:?}");
+    assert!(took < PATIENCE, "ended after {took:?}");
+}
+
+const BOUND: Duration = Duration::from_millis(300);
+
+#[test]
+fn a_head_that_does_not_arrive_gets_408() {
+    let origin = Origin::ok();
+    let gateway = Setup::to(&origin).server("timeouts: {head: 300ms}").start();
+    for sent in ["G", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: a\r\n"] {
+        let mut client = Client::connect(gateway.addr);
+        assert_takes(BOUND, || {
+            client.send(sent);
+            let response = client.response();
+            assert_eq!(response.status, 408, "{sent:?}");
+            assert!(!response.reason().is_empty());
+            client.assert_closed();
+        });
+    }
+    assert_eq!(origin.requests().len(), 0);
+}
+
+#[test]
+fn a_head_that_drips_does_not_move_its_deadline() {
+    // Slowloris: every byte is progress, but the head is one unit of waiting.
+    let origin = Origin::ok();
+    let gateway = Setup::to(&origin).server("timeouts: {head: 300ms}").start();
+    let mut client = Client::connect(gateway.addr);
+    client.send("GET / HTTP/1.1\r\nX-Drip: ");
+    let start = Instant::now();
+    client.set_patience(Duration::from_millis(20));
+    let status = loop {
+        client.send("x");
+        match client.try_head() {
+            Ok(head) => break head.status().unwrap(),
+            Err(error) => assert!(start.elapsed() < PATIENCE, "{error:?}"),
+        }
+    };
+    assert_eq!(status, 408);
+}
+
+#[test]
+fn an_idle_connection_is_closed_without_a_word() {
+    let origin = Origin::ok();
+    let gateway = Setup::to(&origin).server("timeouts: {idle: 300ms}").start();
+    let mut fresh = Client::connect(gateway.addr);
+    let mut used = Client::connect(gateway.addr);
+    assert_eq!(used.get("/").status, 200);
+    assert_takes(BOUND, || used.assert_closed());
+    fresh.assert_closed();
+}
+
+#[test]
+fn a_request_body_that_stalls_gets_408() {
+    let origin = Origin::ok();
+    let gateway = Setup::to(&origin).server("timeouts: {body: 300ms}").start();
+    let mut client = Client::connect(gateway.addr);
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello");
+    assert_takes(BOUND, || {
+        let response = client.response();
+        assert_eq!(response.status, 408);
+        assert!(!response.reason().is_empty());
+    });
+    client.assert_closed();
+    origin.wait_all_closed();
+    assert!(origin.requests().iter().all(|request| request.method == "MALFORMED"));
+}
+
+#[test]
+fn a_slow_body_that_moves_is_not_a_stalled_one() {
+    let origin = Origin::scripted(|connection, _| {
+        while let Some(request) = connection.request() {
+            connection.answer(&request.text());
+        }
+    });
+    let gateway = Setup::to(&origin).server("timeouts: {body: 1s}").start();
+    let mut client = Client::connect(gateway.addr);
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\n");
+    for _ in 0..8 {
+        std::thread::sleep(Duration::from_millis(200));
+        client.send("x");
+    }
+    assert_eq!(client.response().text(), "xxxxxxxx");
+}
+
+#[test]
+fn an_origin_that_does_not_answer_gets_504() {
+    for setting in ["firstByte", "service"] {
+        let done = Gate::default();
+        let held = done.clone();
+        let origin = Origin::scripted(move |connection, _| {
+            connection.request();
+            held.wait();
+        });
+        let setup = match setting {
+            "firstByte" => Setup::to(&origin).server("timeouts: {firstByte: 300ms}"),
+            _ => Setup::new().service(&format!(
+                "name: a, basePath: /, timeout: 300ms, targets: ['{}']",
+                origin.url()
+            )),
+        };
+        let gateway = setup.start();
+        let mut client = Client::connect(gateway.addr);
+        assert_takes(BOUND, || {
+            let response = client.get("/");
+            assert_eq!(response.status, 504, "{setting}");
+            assert!(!response.reason().is_empty());
+        });
+        done.open();
+    }
+}
+
+#[test]
+fn a_response_that_is_not_whole_within_the_services_time_is_cut() {
+    // The status is already out, so all that is left is to close: the client sees a short body.
+    let done = Gate::default();
+    let held = done.clone();
+    let origin = Origin::scripted(move |connection, _| {
+        connection.request();
+        connection.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello");
+        held.wait();
+    });
+    let gateway = Setup::new()
+        .service(&format!("name: a, basePath: /, timeout: 300ms, targets: ['{}']", origin.url()))
+        .start();
+    let mut client = Client::connect(gateway.addr);
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.head().status().unwrap(), 200);
+    assert_takes(Duration::ZERO, || assert_eq!(client.rest(), b"hello"));
+    done.open();
+}
+
+#[test]
+fn a_connect_that_hangs_gets_504_within_its_bound() {
+    // A listener whose accept queue is full: the kernel drops further SYNs.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = socket2::SockRef::from(&listener);
+    socket.listen(0).unwrap();
+    let addr = listener.local_addr().unwrap();
+    let mut fill = Vec::new();
+    while let Ok(stream) =
+        std::net::TcpStream::connect_timeout(&addr, Duration::from_millis(200))
+    {
+        fill.push(stream);
+        assert!(fill.len() < 100, "the accept queue never fills");
+    }
+    let gateway = Setup::new()
+        .server("timeouts: {connect: 300ms}")
+        .service(&format!("name: a, basePath: /, targets: ['http://{addr}']"))
+        .start();
+    assert_takes(BOUND, || {
+        let response = get(gateway.addr, "/");
+        assert_eq!(response.status, 504);
+        assert!(!response.reason().is_empty());
+    });
+}
