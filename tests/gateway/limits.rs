@@ -11,13 +11,19 @@ fn head_of(size: usize) -> String {
 #[test]
 fn a_head_over_its_limit_gets_431() {
     let origin = Origin::ok();
-    let gateway = Setup::to(&origin).limits("headBytesMax: 2048, uriBytesMax: 1024").start();
+    let gateway = Setup::to(&origin)
+        .limits("headBytesMax: 2048, uriBytesMax: 1024")
+        .start();
     assert_eq!(ask(gateway.addr, head_of(2048)).status, 200);
     for size in [2049, 4096, 100_000] {
         let mut client = Client::connect(gateway.addr);
         let response = client.ask(head_of(size));
         assert_eq!(response.status, 431, "{size} bytes");
-        assert!(response.reason().contains("headBytesMax"), "{}", response.text());
+        assert!(
+            response.reason().contains("headBytesMax"),
+            "{}",
+            response.text()
+        );
         client.assert_closed();
     }
     assert_eq!(origin.requests().len(), 1);
@@ -51,12 +57,19 @@ fn too_many_fields_get_431() {
     let origin = Origin::ok();
     let gateway = Setup::to(&origin).limits("headFieldsMax: 20").start();
     let request = |fields: usize| {
-        format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X-A: b\r\n".repeat(fields - 1))
+        format!(
+            "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n",
+            "X-A: b\r\n".repeat(fields - 1)
+        )
     };
     assert_eq!(ask(gateway.addr, request(20)).status, 200);
     let response = ask(gateway.addr, request(21));
     assert_eq!(response.status, 431);
-    assert!(response.reason().contains("headFieldsMax"), "{}", response.text());
+    assert!(
+        response.reason().contains("headFieldsMax"),
+        "{}",
+        response.text()
+    );
 }
 
 #[test]
@@ -71,14 +84,27 @@ fn a_target_over_its_limit_gets_414() {
         assert_eq!(get(gateway.addr, &target(100)).status, 200);
         let response = get(gateway.addr, &target(101));
         assert_eq!(response.status, 414);
-        assert!(response.reason().contains("uriBytesMax"), "{}", response.text());
+        assert!(
+            response.reason().contains("uriBytesMax"),
+            "{}",
+            response.text()
+        );
     }
     // RFC 9110 section 4.1 asks for 8000 at least by default.
     let gateway = Setup::to(&origin).start();
-    assert_eq!(get(gateway.addr, &format!("/{}", "x".repeat(7999))).status, 200);
-    assert_eq!(get(gateway.addr, &format!("/{}", "x".repeat(9000))).status, 414);
+    assert_eq!(
+        get(gateway.addr, &format!("/{}", "x".repeat(7999))).status,
+        200
+    );
+    assert_eq!(
+        get(gateway.addr, &format!("/{}", "x".repeat(9000))).status,
+        414
+    );
     // Even where the request line does not end within the limit of the head.
-    assert_eq!(get(gateway.addr, &format!("/{}", "x".repeat(100_000))).status, 414);
+    assert_eq!(
+        get(gateway.addr, &format!("/{}", "x".repeat(100_000))).status,
+        414
+    );
 }
 
 #[test]
@@ -87,24 +113,37 @@ fn a_body_over_its_limit_gets_413() {
     let gateway = Setup::to(&origin).limits("bodyBytesMax: 1000").start();
     let by_length = |size: usize| {
         let body = "x".repeat(size);
-        ask(gateway.addr, format!("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n{body}"))
+        ask(
+            gateway.addr,
+            format!("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n{body}"),
+        )
     };
     assert_eq!(by_length(1000).status, 200);
     let response = by_length(1001);
     assert_eq!(response.status, 413);
-    assert!(response.reason().contains("bodyBytesMax"), "{}", response.text());
+    assert!(
+        response.reason().contains("bodyBytesMax"),
+        "{}",
+        response.text()
+    );
     assert!(response.closes());
 
     let by_chunks = |count: usize| {
         let chunks = format!("64\r\n{}\r\n", "x".repeat(100)).repeat(count);
         ask(
             gateway.addr,
-            format!("PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n"),
+            format!(
+                "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n"
+            ),
         )
     };
     assert_eq!(by_chunks(10).status, 200);
     assert_eq!(by_chunks(11).status, 413);
-    let whole = origin.requests().into_iter().filter(|request| request.method == "PUT").count();
+    let whole = origin
+        .requests()
+        .into_iter()
+        .filter(|request| request.method == "PUT")
+        .count();
     assert_eq!(whole, 2, "no body over the limit reaches the origin whole");
 }
 

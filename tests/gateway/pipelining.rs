@@ -32,9 +32,7 @@ fn a_fast_response_waits_for_the_slow_one_before_it() {
     });
     let gateway = Setup::to(&origin).start();
     let mut client = Client::connect(gateway.addr);
-    client.send(
-        "GET /slow HTTP/1.1\r\nHost: a\r\n\r\nGET /fast HTTP/1.1\r\nHost: a\r\n\r\n",
-    );
+    client.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\nGET /fast HTTP/1.1\r\nHost: a\r\n\r\n");
     origin.wait_requests(1);
     gate.open();
     assert_eq!(client.response().text(), "/slow");
@@ -66,8 +64,14 @@ fn bodies_between_pipelined_requests_end_where_they_say() {
 fn head_and_get_are_told_apart_when_pipelined() {
     let origin = Origin::scripted(|connection, _| {
         while let Some(request) = connection.request() {
-            let body = if request.method == "HEAD" { "" } else { "hello" };
-            connection.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{body}"));
+            let body = if request.method == "HEAD" {
+                ""
+            } else {
+                "hello"
+            };
+            connection.send(format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{body}"
+            ));
         }
     });
     let gateway = Setup::to(&origin).start();

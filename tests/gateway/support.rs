@@ -3,6 +3,7 @@
 pub mod client;
 pub mod gateway;
 pub mod origin;
+mod selftest;
 pub mod wasm;
 pub mod wire;
 
@@ -41,12 +42,12 @@ impl Gate {
     /// Waits until the gate is open; fails after [`PATIENCE`].
     pub fn wait(&self) {
         let guard = self.0.0.lock().unwrap();
-        let (guard, _) = self.0.1.wait_timeout_while(guard, PATIENCE, |open| !*open).unwrap();
+        let (guard, _) = self
+            .0
+            .1
+            .wait_timeout_while(guard, PATIENCE, |open| !*open)
+            .unwrap();
         assert!(*guard, "the gate was not opened in time");
-    }
-
-    pub fn is_open(&self) -> bool {
-        *self.0.0.lock().unwrap()
     }
 }
 

@@ -1,7 +1,7 @@
 //! A client that writes exactly the bytes it is told to.
 
-use super::wire::{Framing, Head, Wire, WireError};
 use super::PATIENCE;
+use super::wire::{Framing, Head, Wire, WireError};
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
@@ -22,8 +22,9 @@ impl Response {
     }
 
     pub fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|error| panic!("{error} in the body {:?} of {}", self.text(), self.head))
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| {
+            panic!("{error} in the body {:?} of {}", self.text(), self.head)
+        })
     }
 
     /// The reason that a response made by the gateway carries.
@@ -35,7 +36,10 @@ impl Response {
     }
 
     pub fn closes(&self) -> bool {
-        self.head.all("connection").iter().any(|value| value.eq_ignore_ascii_case("close"))
+        self.head
+            .all("connection")
+            .iter()
+            .any(|value| value.eq_ignore_ascii_case("close"))
     }
 }
 
@@ -54,7 +58,9 @@ impl Client {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self { wire: Wire::new(stream) })
+        Ok(Self {
+            wire: Wire::new(stream),
+        })
     }
 
     /// Sends these bytes. A peer that has already closed is no error here: the answer tells.
@@ -90,7 +96,8 @@ impl Client {
     }
 
     pub fn response_to(&mut self, method: &str) -> Response {
-        self.try_response_to(method).unwrap_or_else(|error| panic!("no response: {error:?}"))
+        self.try_response_to(method)
+            .unwrap_or_else(|error| panic!("no response: {error:?}"))
     }
 
     pub fn try_response(&mut self) -> Result<Response, WireError> {
@@ -107,14 +114,24 @@ impl Client {
             }
             let framing = head.response_framing(method)?;
             let mut body = Vec::new();
-            let trailers = self.wire.body(framing, |piece| body.extend_from_slice(piece))?;
-            return Ok(Response { status, head, framing, body, trailers });
+            let trailers = self
+                .wire
+                .body(framing, |piece| body.extend_from_slice(piece))?;
+            return Ok(Response {
+                status,
+                head,
+                framing,
+                body,
+                trailers,
+            });
         }
     }
 
     /// Reads one head, interim or final, and nothing of a body.
     pub fn head(&mut self) -> Head {
-        self.wire.head().unwrap_or_else(|error| panic!("no head: {error:?}"))
+        self.wire
+            .head()
+            .unwrap_or_else(|error| panic!("no head: {error:?}"))
     }
 
     /// Reads one head where there may be none.
@@ -131,26 +148,31 @@ impl Client {
         self.wire.body(framing, sink)
     }
 
-    /// Reads at least a byte.
-    pub fn some(&mut self) -> Result<Vec<u8>, WireError> {
-        self.wire.some()
-    }
-
     /// Reads until the gateway closes.
     pub fn rest(&mut self) -> Vec<u8> {
-        self.wire.rest().unwrap_or_else(|error| panic!("not closed: {error:?}"))
+        self.wire
+            .rest()
+            .unwrap_or_else(|error| panic!("not closed: {error:?}"))
     }
 
     /// Fails unless the gateway closes the connection and sends nothing more.
     pub fn assert_closed(&mut self) {
         let rest = self.rest();
-        assert!(rest.is_empty(), "unexpected {:?}", String::from_utf8_lossy(&rest));
+        assert!(
+            rest.is_empty(),
+            "unexpected {:?}",
+            String::from_utf8_lossy(&rest)
+        );
     }
 
     /// Asks once and keeps the connection.
     pub fn ask(&mut self, request: impl AsRef<[u8]>) -> Response {
         let request = request.as_ref();
-        let method = request.split(|&byte| byte == b' ').next().unwrap_or_default().to_vec();
+        let method = request
+            .split(|&byte| byte == b' ')
+            .next()
+            .unwrap_or_default()
+            .to_vec();
         self.send(request);
         self.response_to(std::str::from_utf8(&method).unwrap_or("GET"))
     }
@@ -173,7 +195,10 @@ pub fn get(addr: SocketAddr, path: &str) -> Response {
 
 /// `GET path` with these field lines (each ended by CRLF) on a connection of its own.
 pub fn get_with(addr: SocketAddr, path: &str, fields: &str) -> Response {
-    ask(addr, format!("GET {path} HTTP/1.1\r\nHost: a.test\r\n{fields}\r\n"))
+    ask(
+        addr,
+        format!("GET {path} HTTP/1.1\r\nHost: a.test\r\n{fields}\r\n"),
+    )
 }
 
 /// `POST path` with this body on a connection of its own.

@@ -21,8 +21,6 @@ pub struct Received {
     pub framing: Framing,
     pub body: Vec<u8>,
     pub trailers: Vec<(String, Vec<u8>)>,
-    /// The number of the connection it came on, from 0.
-    pub connection: usize,
 }
 
 impl Received {
@@ -54,9 +52,7 @@ type Script = dyn Fn(&mut OriginConnection, usize) + Send + Sync;
 
 impl Origin {
     /// Runs `script` for every connection.
-    pub fn scripted(
-        script: impl Fn(&mut OriginConnection, usize) + Send + Sync + 'static,
-    ) -> Self {
+    pub fn scripted(script: impl Fn(&mut OriginConnection, usize) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let place = Place::Tcp(listener.local_addr().unwrap());
         let shared = Arc::new(Shared::default());
@@ -94,7 +90,10 @@ impl Origin {
                 run(Box::new(stream), &script, &state);
             }
         });
-        Self { place: Place::Unix(path.to_owned()), shared }
+        Self {
+            place: Place::Unix(path.to_owned()),
+            shared,
+        }
     }
 
     /// Answers every request with these bytes and keeps the connection.
@@ -167,10 +166,10 @@ impl Origin {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
-    /// Waits until no connection is open.
+    /// Waits until there was a connection and none is open any more.
     pub fn wait_all_closed(&self) {
         wait_until("the origin's connections are closed", || {
-            self.shared.open.load(Ordering::SeqCst) == 0
+            self.connections() > 0 && self.shared.open.load(Ordering::SeqCst) == 0
         });
     }
 
@@ -197,8 +196,10 @@ fn run(stream: Box<dyn Stream>, script: &Arc<Script>, shared: &Arc<Shared>) {
     shared.open.fetch_add(1, Ordering::SeqCst);
     let (script, shared) = (script.clone(), shared.clone());
     std::thread::spawn(move || {
-        let mut connection =
-            OriginConnection { wire: Wire::new(stream), number, shared: shared.clone() };
+        let mut connection = OriginConnection {
+            wire: Wire::new(stream),
+            shared: shared.clone(),
+        };
         script(&mut connection, number);
         drop(connection);
         shared.open.fetch_sub(1, Ordering::SeqCst);
@@ -236,7 +237,6 @@ impl Stream for UnixStream {
 /// One connection from the gateway.
 pub struct OriginConnection {
     wire: Wire<Box<dyn Stream>>,
-    number: usize,
     shared: Arc<Shared>,
 }
 
@@ -246,9 +246,15 @@ impl OriginConnection {
     pub fn request(&mut self) -> Option<Received> {
         let received = self.head_only()?;
         let mut body = Vec::new();
-        let end = self.wire.body(received.framing, |piece| body.extend_from_slice(piece));
+        let end = self
+            .wire
+            .body(received.framing, |piece| body.extend_from_slice(piece));
         let received = match end {
-            Ok(trailers) => Received { body, trailers, ..received },
+            Ok(trailers) => Received {
+                body,
+                trailers,
+                ..received
+            },
             Err(error) => Received {
                 method: "MALFORMED".into(),
                 target: format!("body: {error:?}"),
@@ -274,7 +280,11 @@ impl OriginConnection {
             Ok(head) => head,
             Err(Closed | TimedOut) => return None,
             Err(error @ (Malformed(_) | Truncated)) => {
-                let head = Head { raw: Vec::new(), start: String::new(), fields: Vec::new() };
+                let head = Head {
+                    raw: Vec::new(),
+                    start: String::new(),
+                    fields: Vec::new(),
+                };
                 self.record_malformed(head, &error);
                 return None;
             }
@@ -299,7 +309,6 @@ impl OriginConnection {
             framing,
             body: Vec::new(),
             trailers: Vec::new(),
-            connection: self.number,
         })
     }
 
@@ -311,7 +320,6 @@ impl OriginConnection {
             framing: Framing::None,
             body: Vec::new(),
             trailers: Vec::new(),
-            connection: self.number,
         });
     }
 
@@ -332,7 +340,10 @@ impl OriginConnection {
 
     /// Answers 200 with this body.
     pub fn answer(&mut self, body: &str) -> bool {
-        self.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
+        self.send(format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ))
     }
 
     pub fn end_sending(&mut self) {

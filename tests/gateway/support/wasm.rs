@@ -94,7 +94,10 @@ pub fn showing_input() -> Vec<u8> {
 
 /// A guest that replaces the body of a message by its own input.
 pub fn replacing_body_by_input() -> Vec<u8> {
-    quoting(r#"{"modified":true,"continue":true,"response":{"body":""#, r#""}}"#)
+    quoting(
+        r#"{"modified":true,"continue":true,"response":{"body":""#,
+        r#""}}"#,
+    )
 }
 
 /// What [`obeying`] does when its input holds the word.
@@ -105,8 +108,14 @@ pub const DEEDS: &str = "do-trap do-spin do-hog do-garbage do-error do-pointer d
 pub fn obeying() -> Vec<u8> {
     let answers = [
         ("do-garbage", "this is not JSON"),
-        ("do-error", r#"{"modified":false,"error":"the guest gave up"}"#),
-        ("do-refuse", r#"{"modified":false,"continue":false,"error":"the guest refuses"}"#),
+        (
+            "do-error",
+            r#"{"modified":false,"error":"the guest gave up"}"#,
+        ),
+        (
+            "do-refuse",
+            r#"{"modified":false,"continue":false,"error":"the guest refuses"}"#,
+        ),
     ];
     let mut branches = String::new();
     let mut data = String::new();
@@ -115,7 +124,10 @@ pub fn obeying() -> Vec<u8> {
         writeln!(data, r#"(data (i32.const {at}) "{}")"#, literal(answer)).unwrap();
         branches.push_str(&branch(
             word,
-            &format!("(return (call $pack (i32.const {at}) (i32.const {})))", answer.len()),
+            &format!(
+                "(return (call $pack (i32.const {at}) (i32.const {})))",
+                answer.len()
+            ),
         ));
     }
     branches.push_str(&branch("do-trap", "unreachable"));
@@ -195,22 +207,9 @@ pub fn trapping() -> Vec<u8> {
     )
 }
 
-/// A guest that grows its memory until it is refused, then traps, as an allocator does.
-pub fn hogging() -> Vec<u8> {
-    module(
-        r#"(module
-            (memory (export "memory") 1)
-            (func (export "execute") (param i32 i32) (result i64)
-              (loop $grow
-                (br_if $grow (i32.ne (memory.grow (i32.const 16)) (i32.const -1))))
-              unreachable))"#,
-    )
-}
-
 /// A guest that sets `X-Calls` to how often its instance was called, 1 to 9.
 pub fn counting() -> Vec<u8> {
-    let output =
-        r#"{"modified":true,"continue":true,"response":{"headers":{"X-Calls":["0"]}}}"#;
+    let output = r#"{"modified":true,"continue":true,"response":{"headers":{"X-Calls":["0"]}}}"#;
     let digit = 1024 + output.find("\"0\"").expect("the digit") + 1;
     module(&format!(
         r#"(module

@@ -1,0 +1,331 @@
+//! The house rules, as a test: what a reviewer would otherwise have to say again and again.
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and reads files"
+)]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Longest line of a source file, in characters.
+const COLUMNS_MAX: usize = 100;
+/// Longest source file without its tests, in lines.
+const LINES_MAX: usize = 500;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The files that git tracks or would track, relative to the root.
+fn files() -> Vec<String> {
+    let output = Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard"])
+        .current_dir(root())
+        .output()
+        .expect("git is installed");
+    assert!(
+        output.status.success(),
+        "git ls-files failed: is this a clone?"
+    );
+    let listing = String::from_utf8(output.stdout).unwrap();
+    let files = listing.lines().filter(|file| root().join(file).is_file());
+    files.map(str::to_owned).collect()
+}
+
+fn read(file: &str) -> String {
+    std::fs::read_to_string(root().join(file)).unwrap_or_default()
+}
+
+/// Rust files of the gateway and its tests.
+fn rust_files() -> Vec<String> {
+    let ours = |file: &String| {
+        file.ends_with(".rs") && (file.starts_with("src/") || file.starts_with("tests/"))
+    };
+    files().into_iter().filter(ours).collect()
+}
+
+fn source_files() -> Vec<String> {
+    rust_files()
+        .into_iter()
+        .filter(|file| file.starts_with("src/"))
+        .collect()
+}
+
+fn has_extension(file: &str, extension: &str) -> bool {
+    Path::new(file)
+        .extension()
+        .is_some_and(|have| have == extension)
+}
+
+/// A source without its `mod tests { … }` at the end.
+fn without_tests(text: &str) -> &str {
+    text.split("#[cfg(test)]\nmod ").next().unwrap_or(text)
+}
+
+fn is_test_file(file: &str) -> bool {
+    file.starts_with("tests/") || file.ends_with("/tests.rs") || file.contains("/tests/")
+}
+
+/// The lines of a source that are code: without comments and strings' insides being looked at
+/// closely, which is enough to find a path that is named.
+fn code_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines()
+        .enumerate()
+        .map(|(number, line)| (number + 1, line))
+        .filter(|(_, line)| !line.trim_start().starts_with("//"))
+}
+
+fn assert_none(rule: &str, found: &[String]) {
+    assert!(found.is_empty(), "{rule}:\n{}", found.join("\n"));
+}
+
+#[test]
+fn lines_have_at_most_100_columns() {
+    let mut found = Vec::new();
+    for file in rust_files() {
+        for (number, line) in read(&file).lines().enumerate() {
+            if line.chars().count() > COLUMNS_MAX {
+                found.push(format!("{file}:{}", number + 1));
+            }
+        }
+    }
+    assert_none("longer than 100 columns", &found);
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    let lacks = |file: &String| !read(file).starts_with("//!");
+    let found: Vec<String> = rust_files().into_iter().filter(lacks).collect();
+    assert_none("no `//!` at the top", &found);
+}
+
+#[test]
+fn files_are_short() {
+    let mut found = Vec::new();
+    for file in source_files() {
+        let lines = without_tests(&read(&file)).lines().count();
+        if !is_test_file(&file) && lines > LINES_MAX {
+            found.push(format!("{file}: {lines} lines, limit is {LINES_MAX}"));
+        }
+    }
+    assert_none("too long without their tests", &found);
+}
+
+#[test]
+fn nothing_but_main_and_control_knows_the_control_plane() {
+    let may = ["src/main.rs", "src/control.rs", "src/lib.rs", "src/cli.rs"];
+    let mut found = Vec::new();
+    for file in source_files() {
+        if may.contains(&file.as_str()) || file.starts_with("src/control/") {
+            continue;
+        }
+        for (number, line) in code_lines(&read(&file)) {
+            if line.contains("crate::control") || line.contains("odin::control") {
+                found.push(format!("{file}:{number}: {}", line.trim()));
+            }
+        }
+    }
+    assert_none("the data plane imports the control plane", &found);
+}
+
+#[test]
+fn only_plugin_names_wasmtime() {
+    let mut found = Vec::new();
+    for file in source_files() {
+        if file == "src/plugin.rs" || file.starts_with("src/plugin/") {
+            continue;
+        }
+        for (number, line) in code_lines(&read(&file)) {
+            if line.contains("wasmtime::") || line.contains("use wasmtime") {
+                found.push(format!("{file}:{number}: {}", line.trim()));
+            }
+        }
+    }
+    assert_none("wasmtime is named outside src/plugin", &found);
+}
+
+#[test]
+fn only_the_control_plane_names_tokio() {
+    let mut found = Vec::new();
+    for file in source_files() {
+        let may = file.starts_with("src/control") || file == "src/main.rs" || file == "src/cli.rs";
+        for (number, line) in code_lines(&read(&file)) {
+            if !may && (line.contains("tokio::") || line.contains("axum::")) {
+                found.push(format!("{file}:{number}: {}", line.trim()));
+            }
+        }
+    }
+    assert_none("a second runtime reaches into the data plane", &found);
+}
+
+#[test]
+fn every_module_is_declared() {
+    // A file that no `mod` names is not compiled, and nobody notices.
+    let mut found = Vec::new();
+    for file in rust_files() {
+        let path = Path::new(&file);
+        let stem = path.file_stem().unwrap().to_str().unwrap();
+        let folder = path.parent().unwrap();
+        let is_root = ["src/main.rs", "src/lib.rs", "src/cli.rs"].contains(&file.as_str())
+            || stem == "main"
+            || folder == Path::new("tests")
+            || file.starts_with("src/bin/");
+        if is_root {
+            continue;
+        }
+        // `a/b.rs` is declared by `a.rs`; files of a crate's root folder by the root.
+        let parents = [
+            folder.with_extension("rs"),
+            folder.join("main.rs"),
+            folder.join("lib.rs"),
+            folder.join("cli.rs"),
+        ];
+        let declares = |parent: &PathBuf| {
+            let text = read(parent.to_str().unwrap());
+            let declaration = format!("mod {stem};");
+            text.lines()
+                .any(|line| line.trim_end().ends_with(&declaration))
+                || text.contains(&format!("{stem}.rs\"]"))
+        };
+        if !parents.iter().any(declares) {
+            found.push(file);
+        }
+    }
+    assert_none("no `mod` declares", &found);
+}
+
+#[test]
+fn no_file_is_named_mod_rs() {
+    let found: Vec<String> = rust_files()
+        .into_iter()
+        .filter(|file| file.ends_with("/mod.rs"))
+        .collect();
+    assert_none("`foo.rs` beside `foo/` is the layout", &found);
+}
+
+#[test]
+fn every_document_has_one_title() {
+    let mut found = Vec::new();
+    for file in files().iter().filter(|file| has_extension(file, "md")) {
+        let text = read(file);
+        let mut titles = 0;
+        let mut in_code = false;
+        for line in text.lines() {
+            if line.trim_start().starts_with("```") {
+                in_code = !in_code;
+            } else if !in_code && line.starts_with("# ") {
+                titles += 1;
+            }
+        }
+        if titles != 1 {
+            found.push(format!("{file}: {titles} titles"));
+        }
+    }
+    assert_none("a document has exactly one `# ` line", &found);
+}
+
+#[test]
+fn every_config_file_is_mentioned() {
+    let files = files();
+    let is_text = |file: &&String| {
+        ["md", "rs", "toml", "yaml", "yml", "sh"]
+            .iter()
+            .any(|end| has_extension(file, end))
+            || file.ends_with("Makefile")
+            || file.ends_with(".ci/run")
+            || file.ends_with("Dockerfile")
+    };
+    let texts: Vec<(&String, String)> = files
+        .iter()
+        .filter(is_text)
+        .map(|file| (file, read(file)))
+        .collect();
+    let mut found = Vec::new();
+    for file in files.iter().filter(|file| file.starts_with("config/")) {
+        let name = Path::new(file).file_name().unwrap().to_str().unwrap();
+        let is_mentioned = texts
+            .iter()
+            .any(|(other, text)| *other != file && text.contains(name));
+        if !is_mentioned {
+            found.push(file.clone());
+        }
+    }
+    assert_none("nobody mentions", &found);
+}
+
+#[test]
+fn no_file_names_a_machine_or_a_registry() {
+    // Built from pieces, so that this file does not name them either.
+    let forbidden = [
+        ["/wo", "rk/"].concat(),
+        ["/ro", "ot/"].concat(),
+        ["/ho", "me/"].concat(),
+        ["arti", "factory"].concat(),
+        ["index.crates", ".io"].concat(),
+        ["registry.", "npmjs.org"].concat(),
+        ["resol", "ved\":"].concat(),
+    ];
+    let mut found = Vec::new();
+    for file in files() {
+        let text = read(&file);
+        for (number, line) in text.lines().enumerate() {
+            // The lock file of Cargo names the public registry, as every one does.
+            if file.ends_with("Cargo.lock") && line.starts_with("source = ") {
+                continue;
+            }
+            if let Some(word) = forbidden.iter().find(|word| line.contains(word.as_str())) {
+                found.push(format!("{file}:{}: {word}", number + 1));
+            }
+        }
+    }
+    assert_none("names a place that only one machine has", &found);
+}
+
+#[test]
+fn comments_leave_nothing_for_later() {
+    let words = [
+        ["TO", "DO"].concat(),
+        ["FIX", "ME"].concat(),
+        ["XX", "X:"].concat(),
+    ];
+    let mut found = Vec::new();
+    for file in rust_files() {
+        for (number, line) in read(&file).lines().enumerate() {
+            if words.iter().any(|word| line.contains(word.as_str())) {
+                found.push(format!("{file}:{}: {}", number + 1, line.trim()));
+            }
+        }
+    }
+    assert_none("work that was put off", &found);
+}
+
+#[test]
+fn every_limit_has_a_reason() {
+    let mut found = Vec::new();
+    let text = read("src/limits.rs");
+    let lines: Vec<&str> = text.lines().collect();
+    for (number, line) in lines.iter().enumerate() {
+        let is_limit = line.starts_with("pub const ");
+        if is_limit && !lines[number.saturating_sub(1)].starts_with("///") {
+            found.push(format!("src/limits.rs:{}", number + 1));
+        }
+    }
+    assert_none("a bound without its reason", &found);
+    let names: BTreeSet<&str> = lines
+        .iter()
+        .filter_map(|line| line.strip_prefix("pub const ")?.split(':').next())
+        .collect();
+    let sources: Vec<(String, String)> = source_files()
+        .into_iter()
+        .filter(|file| file != "src/limits.rs")
+        .map(|file| (file.clone(), read(&file)))
+        .collect();
+    let unused: Vec<String> = names
+        .into_iter()
+        .filter(|name| !sources.iter().any(|(_, text)| text.contains(name)))
+        .map(str::to_owned)
+        .collect();
+    assert_none("a bound that bounds nothing", &unused);
+}
