@@ -23,6 +23,8 @@ mod keepalive;
 mod limits;
 mod peers;
 mod pipelining;
+mod plugin_examples;
+mod plugin_host;
 mod plugin_limits;
 mod plugin_output;
 mod plugin_types;

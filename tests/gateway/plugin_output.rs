@@ -99,7 +99,8 @@ fn forbidden_headers_of_a_refusal_never_reach_the_client() {
     for (name, headers) in FORBIDDEN {
         let origin = Origin::ok();
         let output = format!(
-            r#"{{"continue":false,"response":{{"statusCode":401,"headers":{{{headers}}},"body":"no"}}}}"#
+            r#"{{"continue":false,
+                "response":{{"statusCode":401,"headers":{{{headers}}},"body":"no"}}}}"#
         );
         let gateway = Setup::to(&origin)
             .plugin("it", wasm::answering(&output), "type: auth")

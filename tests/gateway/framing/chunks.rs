@@ -22,60 +22,62 @@ fn check(gateway: &Gateway, body: &[u8]) -> Result<(), String> {
     }
 }
 
+/// Name, body. RFC 9112 section 7.1 for all but the extensions (7.1.1) and trailers (7.1.2).
+const MALFORMED: &[(&str, &[u8])] = &[
+    ("size of 2^64", b"10000000000000000\r\nhello\r\n0\r\n\r\n"),
+    (
+        "size that overflows to 5",
+        b"10000000000000005\r\nhello\r\n0\r\n\r\n",
+    ),
+    (
+        "size of 2^64 - 1",
+        b"FFFFFFFFFFFFFFFF\r\nhello\r\n0\r\n\r\n",
+    ),
+    ("0x prefix", b"0x5\r\nhello\r\n0\r\n\r\n"),
+    ("plus sign", b"+5\r\nhello\r\n0\r\n\r\n"),
+    ("minus sign", b"-5\r\nhello\r\n0\r\n\r\n"),
+    ("space before the size", b" 5\r\nhello\r\n0\r\n\r\n"),
+    ("not a digit", b"g\r\nhello\r\n0\r\n\r\n"),
+    ("underscore", b"0_5\r\nhello\r\n0\r\n\r\n"),
+    ("empty size", b"\r\nhello\r\n0\r\n\r\n"),
+    ("extension without a size", b";a=b\r\nhello\r\n0\r\n\r\n"),
+    ("bare LF after the size", b"5\nhello\r\n0\r\n\r\n"),
+    ("bare CR after the size", b"5\rhello\r\n0\r\n\r\n"),
+    ("bare LF after the data", b"5\r\nhello\n0\r\n\r\n"),
+    ("no line end after the data", b"5\r\nhello0\r\n\r\n"),
+    ("data longer than its size", b"5\r\nhello!\r\n0\r\n\r\n"),
+    ("data shorter than its size", b"5\r\nhell\r\n0\r\n\r\n"),
+    ("bare LF in an extension", b"5;a=\nb\r\nhello\r\n0\r\n\r\n"),
+    ("bare CR in an extension", b"5;a=\rb\r\nhello\r\n0\r\n\r\n"),
+    ("NUL in an extension", b"5;a=\0b\r\nhello\r\n0\r\n\r\n"),
+    (
+        "bytes after the terminator's size",
+        b"5\r\nhello\r\n0 GET\r\n\r\n",
+    ),
+    (
+        "bytes for the last empty line",
+        b"5\r\nhello\r\n0\r\nGET /s HTTP/1.1\r\n\r\n",
+    ),
+    ("bare LF as the last empty line", b"5\r\nhello\r\n0\r\n\n"),
+    ("bare LF after the terminator", b"5\r\nhello\r\n0\n\r\n"),
+    ("trailer without a colon", b"5\r\nhello\r\n0\r\nX-A\r\n\r\n"),
+    (
+        "trailer with a space before the colon",
+        b"5\r\nhello\r\n0\r\nX-A : b\r\n\r\n",
+    ),
+    ("folded trailer", b"5\r\nhello\r\n0\r\nX-A: b\r\n c\r\n\r\n"),
+    ("NUL in a trailer", b"5\r\nhello\r\n0\r\nX-A: b\0\r\n\r\n"),
+];
+
 #[test]
 fn malformed_chunks_never_become_a_complete_request() {
     let long_extension = [b"5;".as_slice(), &[b'x'; 4096], b"\r\nhello\r\n0\r\n\r\n"].concat();
     let long_size = [&[b'0'; 4096], b"5\r\nhello\r\n0\r\n\r\n".as_slice()].concat();
     let many_trailers = [b"0\r\n".as_slice(), &b"X-A: b\r\n".repeat(4000), b"\r\n"].concat();
-    // RFC 9112 section 7.1 for all but the trailers (7.1.2) and extensions (7.1.1).
-    let cases: &[(&str, &[u8])] = &[
-        ("size of 2^64", b"10000000000000000\r\nhello\r\n0\r\n\r\n"),
-        (
-            "size that overflows to 5",
-            b"10000000000000005\r\nhello\r\n0\r\n\r\n",
-        ),
-        (
-            "size of 2^64 - 1",
-            b"FFFFFFFFFFFFFFFF\r\nhello\r\n0\r\n\r\n",
-        ),
-        ("0x prefix", b"0x5\r\nhello\r\n0\r\n\r\n"),
-        ("plus sign", b"+5\r\nhello\r\n0\r\n\r\n"),
-        ("minus sign", b"-5\r\nhello\r\n0\r\n\r\n"),
-        ("space before the size", b" 5\r\nhello\r\n0\r\n\r\n"),
-        ("not a digit", b"g\r\nhello\r\n0\r\n\r\n"),
-        ("underscore", b"0_5\r\nhello\r\n0\r\n\r\n"),
-        ("empty size", b"\r\nhello\r\n0\r\n\r\n"),
-        ("extension without a size", b";a=b\r\nhello\r\n0\r\n\r\n"),
-        ("bare LF after the size", b"5\nhello\r\n0\r\n\r\n"),
-        ("bare CR after the size", b"5\rhello\r\n0\r\n\r\n"),
-        ("bare LF after the data", b"5\r\nhello\n0\r\n\r\n"),
-        ("no line end after the data", b"5\r\nhello0\r\n\r\n"),
-        ("data longer than its size", b"5\r\nhello!\r\n0\r\n\r\n"),
-        ("data shorter than its size", b"5\r\nhell\r\n0\r\n\r\n"),
-        ("bare LF in an extension", b"5;a=\nb\r\nhello\r\n0\r\n\r\n"),
-        ("bare CR in an extension", b"5;a=\rb\r\nhello\r\n0\r\n\r\n"),
-        ("NUL in an extension", b"5;a=\0b\r\nhello\r\n0\r\n\r\n"),
-        ("extension over its limit", &long_extension),
-        ("size line over its limit", &long_size),
-        (
-            "bytes after the terminator's size",
-            b"5\r\nhello\r\n0 GET\r\n\r\n",
-        ),
-        (
-            "bytes for the last empty line",
-            b"5\r\nhello\r\n0\r\nGET /s HTTP/1.1\r\n\r\n",
-        ),
-        ("bare LF as the last empty line", b"5\r\nhello\r\n0\r\n\n"),
-        ("bare LF after the terminator", b"5\r\nhello\r\n0\n\r\n"),
-        ("trailer without a colon", b"5\r\nhello\r\n0\r\nX-A\r\n\r\n"),
-        (
-            "trailer with a space before the colon",
-            b"5\r\nhello\r\n0\r\nX-A : b\r\n\r\n",
-        ),
-        ("folded trailer", b"5\r\nhello\r\n0\r\nX-A: b\r\n c\r\n\r\n"),
-        ("NUL in a trailer", b"5\r\nhello\r\n0\r\nX-A: b\0\r\n\r\n"),
-        ("trailers over their limit", &many_trailers),
-    ];
+    let mut cases = MALFORMED.to_vec();
+    cases.push(("extension over its limit", &long_extension));
+    cases.push(("size line over its limit", &long_size));
+    cases.push(("trailers over their limit", &many_trailers));
     let origin = Origin::ok();
     let gateway = Setup::to(&origin).start();
     let failures: Vec<String> = cases

@@ -134,7 +134,8 @@ pub fn obeying() -> Vec<u8> {
     branches.push_str(&branch("do-spin", "(loop $spin (br $spin))"));
     branches.push_str(&branch(
         "do-hog",
-        "(loop $grow (br_if $grow (i32.ne (memory.grow (i32.const 1)) (i32.const -1)))) unreachable",
+        "(loop $grow (br_if $grow (i32.ne (memory.grow (i32.const 1)) (i32.const -1))))
+           unreachable",
     ));
     branches.push_str(&branch(
         "do-pointer",
