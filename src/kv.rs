@@ -17,12 +17,15 @@
 //! Left out: the guest's side of it (pointers, host functions) is `plugin`'s; Redis over TLS, Redis
 //! Cluster and Sentinel.
 
+mod backoff;
 pub mod config;
+mod handshake;
 mod link;
 pub mod memory;
 pub mod redis;
 pub mod resp;
 mod shard;
+mod space;
 mod wait;
 
 use std::collections::HashMap;

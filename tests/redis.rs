@@ -4,6 +4,11 @@
 //! without persistence, and stops them. Signals stand for what happens to servers: SIGKILL for a
 //! crash, SIGSTOP for a host that hangs without closing its connections.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that can't reach its server has failed"
+)]
+
 use std::future::Future;
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};

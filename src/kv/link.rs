@@ -19,15 +19,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use monoio::io::{
-    AsyncReadRent, AsyncWriteRentExt, CancelHandle, CancelableAsyncReadRent,
-    CancelableAsyncWriteRent, Canceller, OwnedReadHalf, OwnedWriteHalf, Splitable,
+    CancelHandle, CancelableAsyncReadRent, CancelableAsyncWriteRent, Canceller, OwnedReadHalf,
+    OwnedWriteHalf, Splitable,
 };
 use monoio::net::TcpStream;
 use monoio::time::timeout;
 
 use super::Error;
-use super::redis::{Loaded, Script, Status, Target};
-use super::resp::{Command, Replies, Reply};
+use super::backoff::Backoff;
+use super::handshake::shake_hands;
+use super::redis::{Loaded, Status, Target};
+use super::resp::{Replies, Reply};
 use super::wait::{Promise, Signal, Wait, promise};
 use crate::limits;
 
@@ -410,133 +412,4 @@ async fn write_all(
         }
     }
     (Ok(()), bytes)
-}
-
-/// Authenticates, selects the database, sees that the server answers, and loads the scripts, in one
-/// round trip. The caller bounds its time; a stream on which it was given up is dropped.
-async fn shake_hands(stream: &mut TcpStream, target: &Target) -> Result<Loaded, String> {
-    let config = target.config();
-    let mut out = Vec::new();
-    let mut steps = Vec::new();
-    if let Some(password) = &config.password {
-        let mut command = Command::new(&mut out, 2 + usize::from(config.username.is_some()));
-        command.arg(b"AUTH");
-        if let Some(username) = &config.username {
-            command.arg(username.as_bytes());
-        }
-        command.arg(password.as_bytes());
-        steps.push("AUTH");
-    }
-    if config.db != 0 {
-        Command::new(&mut out, 2)
-            .arg(b"SELECT")
-            .number(i64::from(config.db));
-        steps.push("SELECT");
-    }
-    Command::new(&mut out, 1).arg(b"PING");
-    steps.push("PING");
-    for script in Script::ALL {
-        Command::new(&mut out, 3)
-            .arg(b"SCRIPT")
-            .arg(b"LOAD")
-            .arg(script.text().as_bytes());
-    }
-    stream
-        .write_all(out)
-        .await
-        .0
-        .map_err(|error| error.to_string())?;
-
-    let replies = read_replies(stream, steps.len() + Script::ALL.len()).await?;
-    let (answers, hashes) = replies.split_at(steps.len());
-    for (step, answer) in steps.iter().zip(answers) {
-        if let Reply::Error(words) = answer {
-            return Err(format!("{step} was refused: {words}"));
-        }
-    }
-    let mut loaded = Loaded::default();
-    for (place, hash) in loaded.0.iter_mut().zip(hashes) {
-        if let Reply::Bulk(hash) = hash {
-            *place = Some(hash.clone());
-        }
-    }
-    Ok(loaded)
-}
-
-/// Exactly `count` replies.
-async fn read_replies(stream: &mut TcpStream, count: usize) -> Result<Vec<Reply>, String> {
-    let mut replies = Replies::default();
-    let mut got = Vec::with_capacity(count);
-    let mut buffer = Vec::with_capacity(1024);
-    while got.len() < count {
-        let (read, filled) = stream.read(buffer).await;
-        match read {
-            Ok(0) => return Err("the server closed the connection".to_owned()),
-            Ok(read) => replies.push(&filled[..read]),
-            Err(error) => return Err(error.to_string()),
-        }
-        buffer = filled;
-        while let Some(reply) = replies.next_reply().map_err(|error| error.to_string())? {
-            got.push(reply);
-        }
-    }
-    if got.len() > count || !replies.is_empty() {
-        return Err("the server sent more replies than it was asked for".to_owned());
-    }
-    Ok(got)
-}
-
-/// The pauses between attempts to connect: doubled each time, and spread over half to all of it, so
-/// that the workers and gateways that lost a server together don't come back together.
-#[derive(Debug)]
-struct Backoff {
-    pause: Duration,
-    random: u64,
-}
-
-impl Backoff {
-    fn new(seed: u64) -> Backoff {
-        Backoff {
-            pause: limits::KV_REDIS_BACKOFF_MIN,
-            random: seed | 1,
-        }
-    }
-
-    fn reset(&mut self) {
-        self.pause = limits::KV_REDIS_BACKOFF_MIN;
-    }
-
-    fn next(&mut self) -> Duration {
-        // xorshift64: any spread will do
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        let half = self.pause / 2;
-        let pause = half + half.mul_f64((self.random >> 11) as f64 / (1u64 << 53) as f64);
-        self.pause = (self.pause * 2).min(limits::KV_REDIS_BACKOFF_MAX);
-        pause
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn backoff_doubles_to_its_limit_and_spreads_over_half_of_it() {
-        for seed in 0..100 {
-            let mut backoff = Backoff::new(seed);
-            let mut expected = limits::KV_REDIS_BACKOFF_MIN;
-            for _ in 0..12 {
-                let pause = backoff.next();
-                assert!(
-                    pause >= expected / 2 && pause <= expected,
-                    "seed {seed}: {pause:?}"
-                );
-                expected = (expected * 2).min(limits::KV_REDIS_BACKOFF_MAX);
-            }
-            backoff.reset();
-            assert!(backoff.next() <= limits::KV_REDIS_BACKOFF_MIN);
-        }
-    }
 }

@@ -15,184 +15,20 @@
 //! at its own cap it evicts from itself; when the store is, the namespace that holds most pays, so
 //! a greedy plugin can't push out the counters of a modest one.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
-use super::shard::{Entry, Millis, NEVER, Shard, Value, entry_size};
+use super::shard::{Entry, Millis, NEVER, Value};
+use super::space::{Account, Short, Space};
 use super::{Cas, Error, check_expected, check_key, check_value};
 use crate::limits;
-
-#[expect(
-    clippy::disallowed_types,
-    reason = "the shards' locks; the module's text bounds them"
-)]
-type ShardLock = parking_lot::Mutex<Shard>;
 
 /// Attempts of one write to get its room. A second one is needed when other workers took the room
 /// that this one made; after the last the store counts as full.
 const ATTEMPTS: usize = 4;
-
-/// Two cache lines, which the processor fetches together: neighbours don't share them.
-#[repr(align(128))]
-#[derive(Debug, Default)]
-struct Padded(ShardLock);
-
-/// Bytes in use against a cap.
-#[derive(Debug)]
-struct Account {
-    bytes: AtomicUsize,
-    bytes_max: usize,
-}
-
-impl Account {
-    fn new(bytes_max: usize) -> Account {
-        Account {
-            bytes: AtomicUsize::new(0),
-            bytes_max,
-        }
-    }
-
-    fn has_room(&self, more: usize) -> bool {
-        self.bytes.load(Relaxed) + more <= self.bytes_max
-    }
-
-    fn reserve(&self, more: usize) -> bool {
-        let fits = |bytes: usize| Some(bytes + more).filter(|&sum| sum <= self.bytes_max);
-        self.bytes.fetch_update(Relaxed, Relaxed, fits).is_ok()
-    }
-
-    fn release(&self, less: usize) {
-        self.bytes.fetch_sub(less, Relaxed);
-    }
-}
-
-/// Which cap a write ran into.
-enum Short {
-    Namespace,
-    Store,
-}
-
-/// One namespace's entries.
-#[derive(Debug)]
-struct Space {
-    name: Box<str>,
-    shards: Box<[Padded]>,
-    account: Account,
-    total: Arc<Account>,
-    /// Shard at which the next eviction starts.
-    cursor: AtomicUsize,
-    evictions: AtomicU64,
-}
-
-impl Drop for Space {
-    fn drop(&mut self) {
-        self.total.release(self.account.bytes.load(Relaxed));
-    }
-}
-
-impl Space {
-    fn new(name: &str, bytes_max: usize, total: Arc<Account>) -> Space {
-        let shards = (bytes_max / limits::KV_SHARD_BYTES)
-            .next_power_of_two()
-            .clamp(16, 1024);
-        Space {
-            name: name.into(),
-            shards: std::iter::repeat_with(Padded::default)
-                .take(shards)
-                .collect(),
-            account: Account::new(bytes_max),
-            total,
-            cursor: AtomicUsize::new(0),
-            evictions: AtomicU64::new(0),
-        }
-    }
-
-    fn shard(&self, hash: u64) -> &ShardLock {
-        // the table uses the low and the top bits; these are neither
-        &self.shards[(hash >> 32) as usize & (self.shards.len() - 1)].0
-    }
-
-    fn reserve(&self, more: usize) -> Result<(), Short> {
-        if !self.account.reserve(more) {
-            return Err(Short::Namespace);
-        }
-        if !self.total.reserve(more) {
-            self.account.release(more);
-            return Err(Short::Store);
-        }
-        Ok(())
-    }
-
-    fn release(&self, less: usize) {
-        self.account.release(less);
-        self.total.release(less);
-    }
-
-    /// Takes an entry out of its shard and off the accounts; the caller frees it after unlocking.
-    fn remove(&self, shard: &mut Shard, at: usize) -> Entry {
-        let entry = shard.remove(at);
-        self.release(entry.size());
-        entry
-    }
-
-    /// Bytes that a put needs beyond those that its key has.
-    fn growth(&self, shard: &Shard, found: Option<usize>, key: &[u8], value: &Value) -> usize {
-        let old = found.map_or(0, |at| shard.entry(at).size());
-        entry_size(key.len(), value).saturating_sub(old)
-    }
-
-    /// Writes an entry whose growth is reserved; gives back what a smaller value leaves over.
-    fn put(
-        &self,
-        shard: &mut Shard,
-        hash: u64,
-        key: &[u8],
-        found: Option<usize>,
-        value: Value,
-        expires_at: Millis,
-    ) -> Option<Value> {
-        let Some(at) = found else {
-            shard.insert(hash, key, value, expires_at);
-            return None;
-        };
-        let size = value.size();
-        let old = shard.replace(at, value, expires_at);
-        self.release(old.size().saturating_sub(size));
-        Some(old)
-    }
-
-    /// One shard's worth of eviction; passes over a shard that another worker holds.
-    fn evict(&self, now: Millis, want: usize) {
-        let next = self.cursor.fetch_add(1, Relaxed) % self.shards.len();
-        let mut out = Vec::with_capacity(limits::KV_EVICTION_STEPS);
-        if let Some(mut shard) = self.shards[next].0.try_lock() {
-            shard.evict(now, want, &mut out);
-        }
-        self.evictions.fetch_add(out.len() as u64, Relaxed);
-        self.release(out.iter().map(Entry::size).sum());
-    }
-
-    /// Frees what has expired, a few entries per lock.
-    fn sweep(&self, now: Millis) {
-        let mut out = Vec::with_capacity(limits::KV_EVICTION_STEPS);
-        for shard in &self.shards {
-            loop {
-                shard
-                    .0
-                    .lock()
-                    .expire(now, limits::KV_EVICTION_STEPS, &mut out);
-                self.release(out.iter().map(Entry::size).sum());
-                if out.drain(..).len() < limits::KV_EVICTION_STEPS {
-                    break;
-                }
-            }
-            shard.0.lock().shrink();
-        }
-    }
-}
 
 /// A namespace in the store's list. It is in use while a [`Namespace`] of it lives.
 #[derive(Clone, Debug)]
@@ -526,14 +362,13 @@ impl Namespace {
             // no eviction can make this room, so none is begun
             return Err(Error::Full);
         }
-        for _ in 0..limits::KV_EVICTION_ROUNDS {
-            if account.has_room(more) {
-                return Ok(());
-            }
-            match store {
+        let mut budget = limits::KV_EVICTION_STEPS_MAX;
+        while budget > 0 && !account.has_room(more) {
+            let looked = match store {
                 None => space.evict(now, more),
                 Some(store) => store.largest(space).evict(now, more),
-            }
+            };
+            budget = budget.saturating_sub(1 + looked);
         }
         if account.has_room(more) {
             Ok(())

@@ -98,6 +98,15 @@ pub(super) fn entry_size(key_bytes: usize, value: &Value) -> usize {
     key_bytes + value.size() + limits::KV_ENTRY_OVERHEAD_BYTES
 }
 
+/// What one eviction did, beside the entries that it took out.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Round {
+    /// Entries that it looked at.
+    pub(super) looked: usize,
+    /// The hand has come to the shard's end.
+    pub(super) at_end: bool,
+}
+
 /// See the module's text. Indices are `u32`: a shard of 4 billion entries would be 500 GiB.
 #[derive(Debug, Default)]
 pub(super) struct Shard {
@@ -184,40 +193,54 @@ impl Shard {
     /// Takes out entries that have expired, at most `steps`.
     pub(super) fn expire(&mut self, now: Millis, steps: usize, out: &mut Vec<Entry>) {
         for _ in 0..steps {
-            match self.heap.first() {
-                Some(&at) if self.entries[at as usize].expires_at <= now => {
-                    out.push(self.remove(at as usize));
-                }
-                _ => return,
-            }
+            let Some(at) = self.next_to_expire(now) else {
+                return;
+            };
+            out.push(self.remove(at));
         }
     }
 
-    /// Takes out entries until they make up `want` bytes, or enough were looked at: those that have
-    /// expired first, then those that nobody used since the hand came by.
-    pub(super) fn evict(&mut self, now: Millis, want: usize, out: &mut Vec<Entry>) {
+    /// Takes out entries until they make up `want` bytes, enough were looked at, or the hand came
+    /// to the end: those that have expired first, then those that nobody used since the hand came
+    /// by. The caller goes on with the next shard only at the end, so that an entry's time between
+    /// two visits does not depend on how full its shard is.
+    pub(super) fn evict(&mut self, now: Millis, want: usize, out: &mut Vec<Entry>) -> Round {
         let mut freed = 0;
-        for _ in 0..limits::KV_EVICTION_STEPS {
-            if freed >= want || self.entries.is_empty() {
-                return;
-            }
-            let expired = self.heap.first().map(|&at| at as usize);
-            let at = match expired.filter(|&at| self.entries[at].expires_at <= now) {
+        for looked in 0..limits::KV_EVICTION_STEPS {
+            let at = match self.next_to_expire(now) {
                 Some(at) => at,
-                None => {
-                    self.hand %= self.entries.len();
-                    let entry = &mut self.entries[self.hand];
-                    if std::mem::take(&mut entry.referenced) {
-                        self.hand += 1;
-                        continue;
-                    }
-                    self.hand
+                None if self.hand >= self.entries.len() => {
+                    self.hand = 0;
+                    return Round {
+                        looked,
+                        at_end: true,
+                    };
                 }
+                None if std::mem::take(&mut self.entries[self.hand].referenced) => {
+                    self.hand += 1;
+                    continue;
+                }
+                None => self.hand,
             };
             let entry = self.remove(at);
             freed += entry.size();
             out.push(entry);
+            if freed >= want {
+                return Round {
+                    looked: looked + 1,
+                    at_end: false,
+                };
+            }
         }
+        Round {
+            looked: limits::KV_EVICTION_STEPS,
+            at_end: false,
+        }
+    }
+
+    fn next_to_expire(&self, now: Millis) -> Option<usize> {
+        let at = *self.heap.first()? as usize;
+        (self.entries[at].expires_at <= now).then_some(at)
     }
 
     /// Returns memory that a larger past left behind. For the control thread: it moves every entry.

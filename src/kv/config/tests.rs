@@ -89,96 +89,57 @@ fn own_host_takes_no_credentials_from_the_gateway() {
     assert_eq!(other_db.prefix, "x:");
 }
 
-#[test]
-fn mistakes_are_said_with_their_key_and_a_way_out() {
-    let shared = json!({"redis": {"host": "shared"}});
-    let none = json!({});
-    let cases = [
-        (
-            json!({"backend": "reddis"}),
-            &none,
-            "config.backend is \"reddis\", expected memory or",
-        ),
-        (
-            json!({"backend": 7}),
-            &none,
-            "config.backend is 7, expected memory or redis",
-        ),
-        (
-            json!({"backend": "redis"}),
-            &none,
-            "neither config.redis.host nor kv.redis.host is set",
-        ),
-        (
-            json!({"redis": "redis:6379"}),
-            &none,
-            "config.redis is a string, expected an object",
-        ),
-        (json!({"redis": {}}), &none, "config.redis.host is missing"),
-        (
-            json!({"redis": {"hots": "x"}}),
-            &none,
-            "config.redis: unknown field `hots`",
-        ),
-        (
-            json!({"redis": {"host": "x", "tls": true}}),
-            &none,
-            "config.redis: unknown field `tls`",
-        ),
-        (
-            json!({"redis": {"host": "redis://x"}}),
-            &none,
-            "config.redis.host is \"redis://x\"",
-        ),
-        (
-            json!({"redis": {"host": "x:0"}}),
-            &none,
-            "config.redis.host is \"x:0\", expected NAME",
-        ),
-        (
-            json!({"redis": {"host": "x:99999"}}),
-            &none,
-            "expected NAME or NAME:PORT",
-        ),
-        (
-            json!({"redis": {"host": ""}}),
-            &none,
-            "config.redis.host is \"\"",
-        ),
-        (
-            json!({"redis": {"host": "x", "db": -1}}),
-            &none,
-            "config.redis: invalid value",
-        ),
-        (
-            json!({"redis": {"host": "x", "timeout": "1h"}}),
-            &none,
-            "timeout is \"1h\", expected 1ms",
-        ),
-        (
-            json!({"redis": {"host": "x", "timeout": "0s"}}),
-            &none,
-            "timeout is \"0s\"",
-        ),
-        (
-            json!({"redis": {"host": "x", "username": "u"}}),
-            &none,
-            "username stands without",
-        ),
-        (json!({"redis": {"password": "p"}}), &shared, "but no host"),
-        (
-            json!({"kvNamespace": ""}),
-            &none,
-            "config.kvNamespace is \"\"",
-        ),
-    ];
-    for (config, kv, words) in cases {
+fn assert_mistakes(kv: &Value, cases: Vec<(Value, &str)>) {
+    for (config, words) in cases {
         let got = select(config.clone(), kv.clone()).unwrap_err();
         assert!(
             got.contains(words),
             "{config}: got {got:?}, expected {words:?}"
         );
     }
+}
+
+#[test]
+fn mistaken_selection_is_told_with_its_key_and_a_way_out() {
+    let words = "config.backend is \"reddis\", expected memory or redis";
+    let no_host = "neither config.redis.host nor kv.redis.host is set";
+    let no_object = "config.redis is a string, expected an object";
+    let cases = vec![
+        (json!({"backend": "reddis"}), words),
+        (json!({"backend": 7}), "config.backend is 7, expected"),
+        (json!({"backend": "redis"}), no_host),
+        (json!({"redis": "redis:6379"}), no_object),
+        (json!({"redis": {}}), "config.redis.host is missing"),
+        (json!({"kvNamespace": ""}), "config.kvNamespace is \"\""),
+    ];
+    assert_mistakes(&json!({}), cases);
+    let shared = json!({"redis": {"host": "shared"}});
+    let cases = vec![(json!({"redis": {"password": "p"}}), "but no host")];
+    assert_mistakes(&shared, cases);
+}
+
+#[test]
+fn mistaken_redis_key_is_told() {
+    let cases = [
+        (json!({"hots": "x"}), "config.redis: unknown field `hots`"),
+        (json!({"host": "x", "tls": true}), "unknown field `tls`"),
+        (json!({"host": "redis://x"}), "host is \"redis://x\""),
+        (json!({"host": "x:0"}), "host is \"x:0\", expected NAME"),
+        (json!({"host": "x:99999"}), "expected NAME or NAME:PORT"),
+        (json!({"host": ""}), "config.redis.host is \"\""),
+        (
+            json!({"host": "x", "db": -1}),
+            "config.redis: invalid value",
+        ),
+        (json!({"host": "x", "timeout": "1h"}), "expected 1ms to 10m"),
+        (json!({"host": "x", "timeout": "0s"}), "timeout is \"0s\""),
+        (
+            json!({"host": "x", "username": "u"}),
+            "username stands without",
+        ),
+    ];
+    let cases = cases.map(|(redis, words)| (json!({"redis": redis}), words));
+    assert_mistakes(&json!({}), cases.to_vec());
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! The memory store against a plain model, with a clock and a seed of its own.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
 
 use super::*;
+use crate::kv::shard::Shard;
 
 /// xorshift64: the tests print the seed, so any failure repeats.
 struct Random(u64);

@@ -64,93 +64,59 @@ fn incomplete_reply_is_neither_a_reply_nor_an_error() {
     }
 }
 
-#[test]
-fn what_is_no_reply_is_an_error() {
-    let long = limits::KV_REDIS_LINE_BYTES_MAX;
-    let cases: Vec<(&str, Vec<u8>, ProtocolError)> = vec![
-        (
-            "http",
-            b"HTTP/1.1 400 Bad Request\r\n".to_vec(),
-            ProtocolError::Kind(b'H'),
-        ),
-        ("array", b"*1\r\n:1\r\n".to_vec(), ProtocolError::Kind(b'*')),
-        (
-            "deep array",
-            b"*1\r\n".repeat(100_000),
-            ProtocolError::Kind(b'*'),
-        ),
-        ("resp3 null", b"_\r\n".to_vec(), ProtocolError::Kind(b'_')),
-        (
-            "bare line end",
-            b"\r\n".to_vec(),
-            ProtocolError::Kind(b'\r'),
-        ),
-        ("number", b":12a\r\n".to_vec(), ProtocolError::Malformed),
-        ("empty number", b":\r\n".to_vec(), ProtocolError::Malformed),
-        (
-            "wide number",
-            b":9223372036854775808\r\n".to_vec(),
-            ProtocolError::Malformed,
-        ),
-        ("endless number", b":1".repeat(30), ProtocolError::Line),
-        ("no length", b"$\r\n".to_vec(), ProtocolError::Malformed),
-        (
-            "negative length",
-            b"$-2\r\n".to_vec(),
-            ProtocolError::Malformed,
-        ),
-        (
-            "length in hex",
-            b"$0x10\r\n".to_vec(),
-            ProtocolError::Malformed,
-        ),
-        (
-            "length not utf-8",
-            b"$\xff\r\n".to_vec(),
-            ProtocolError::Malformed,
-        ),
-        (
-            "endless length",
-            [&b"$"[..], &[b'1'; 64]].concat(),
-            ProtocolError::Line,
-        ),
-        (
-            "huge",
-            b"$99999999999\r\n".to_vec(),
-            ProtocolError::Length(99_999_999_999),
-        ),
-        (
-            "largest",
-            format!("${}\r\n", u64::MAX).into_bytes(),
-            ProtocolError::Length(u64::MAX),
-        ),
-        (
-            "beyond",
-            b"$18446744073709551616\r\n".to_vec(),
-            ProtocolError::Malformed,
-        ),
-        (
-            "value goes on",
-            b"$2\r\nabc\r\n".to_vec(),
-            ProtocolError::Malformed,
-        ),
-        (
-            "value ends early",
-            b"$4\r\nab\r\n:1\r\n".to_vec(),
-            ProtocolError::Malformed,
-        ),
-        ("endless status", vec![b'+'; long], ProtocolError::Line),
-        ("endless error", vec![b'-'; long], ProtocolError::Line),
-    ];
+type Case = (&'static str, Vec<u8>, ProtocolError);
+
+fn assert_errors(cases: Vec<Case>) {
     for (name, bytes, error) in cases {
         for piece in [1, 3, bytes.len()] {
-            assert_eq!(
-                read(&bytes, &[piece]),
-                Err(error),
-                "{name} in pieces of {piece}"
-            );
+            let got = read(&bytes, &[piece]);
+            assert_eq!(got, Err(error), "{name} in pieces of {piece}");
         }
     }
+}
+
+#[test]
+fn kind_that_no_command_of_ours_is_answered_with_is_an_error() {
+    let case = |name, bytes: &[u8]| (name, bytes.to_vec(), ProtocolError::Kind(bytes[0]));
+    assert_errors(vec![
+        case("http", b"HTTP/1.1 400 Bad Request\r\n"),
+        case("array", b"*1\r\n:1\r\n"),
+        case("deep array", &b"*1\r\n".repeat(100_000)),
+        case("resp3 null", b"_\r\n"),
+        case("bare line end", b"\r\n"),
+    ]);
+}
+
+#[test]
+fn malformed_numbers_and_values_are_errors() {
+    let case = |name, bytes: &[u8]| (name, bytes.to_vec(), ProtocolError::Malformed);
+    assert_errors(vec![
+        case("number", b":12a\r\n"),
+        case("empty number", b":\r\n"),
+        case("wide number", b":9223372036854775808\r\n"),
+        case("no length", b"$\r\n"),
+        case("negative length", b"$-2\r\n"),
+        case("length in hex", b"$0x10\r\n"),
+        case("length not utf-8", b"$\xff\r\n"),
+        case("length of 65 bits", b"$18446744073709551616\r\n"),
+        case("value goes on", b"$2\r\nabc\r\n"),
+        case("value ends early", b"$4\r\nab\r\n:1\r\n"),
+    ]);
+}
+
+#[test]
+fn what_would_take_memory_without_end_is_an_error() {
+    let line = limits::KV_REDIS_LINE_BYTES_MAX;
+    let huge = |length| format!("${length}\r\n").into_bytes();
+    let over = limits::KV_VALUE_BYTES_MAX as u64 + 1;
+    assert_errors(vec![
+        ("endless status", vec![b'+'; line], ProtocolError::Line),
+        ("endless error", vec![b'-'; line], ProtocolError::Line),
+        ("endless number", b":1".repeat(30), ProtocolError::Line),
+        ("endless length", b"$1".repeat(30), ProtocolError::Line),
+        ("one over", huge(over), ProtocolError::Length(over)),
+        ("largest", huge(u64::MAX), ProtocolError::Length(u64::MAX)),
+    ]);
 }
 
 #[test]
