@@ -18,10 +18,7 @@ pub struct BufferPool {
 impl BufferPool {
     /// An empty buffer of [`BUFFER_BYTES`] capacity.
     pub fn take(&self) -> Vec<u8> {
-        self.free
-            .borrow_mut()
-            .pop()
-            .unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES))
+        self.free.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES))
     }
 
     /// Takes a buffer back. One that has grown, or that is one too many, is freed.
@@ -148,10 +145,7 @@ mod tests {
     #[test]
     fn a_chunk_moves_the_buffer_when_nothing_follows_and_copies_when_something_does() {
         let pool = BufferPool::default();
-        let mut read = ReadBuffer {
-            bytes: b"abcdef".to_vec(),
-            start: 1,
-        };
+        let mut read = ReadBuffer { bytes: b"abcdef".to_vec(), start: 1 };
         let chunk = read.take_chunk(2, 3, &pool);
         assert_eq!(chunk.bytes(), b"bc");
         assert_eq!(read.unread(), b"ef");

@@ -29,11 +29,8 @@ pub async fn serve<S: Stream>(stream: S, peer: Peer, worker: Rc<Worker>) {
     let pool = worker.shared_buffers().clone();
     let receiver = Receiver::new(read, worker.deadlines().register(fd), pool.clone());
     let sender = Sender::new(write, worker.deadlines().register(fd), body_timeout, pool);
-    let mut body = RequestBody {
-        receiver,
-        body_timeout,
-    };
-    let mut reply = HttpReply::new(sender);
+    let mut body = RequestBody { receiver, body_timeout };
+    let mut reply = HttpReply::new(sender, worker.clone());
 
     while !worker.is_draining() || body.receiver.has_unread() {
         match serve_one(&mut body, &mut reply, peer, &worker).await {
@@ -66,21 +63,20 @@ async fn serve_one<S: Stream>(
     worker: &Rc<Worker>,
 ) -> Next {
     let timeouts = worker.snapshot().timeouts;
-    body.receiver
-        .deadline
-        .arm_idle(timeouts.idle, Direction::Read);
+    body.receiver.deadline.arm_idle(timeouts.idle, Direction::Read);
     if !body.receiver.wait().await {
         return Next::Close;
     }
     body.receiver.deadline.arm(timeouts.head, Direction::Read);
     let mut scratch = worker.take_scratch();
     let outcome = match read_request(body, reply, &mut scratch, worker).await {
-        Ok(()) => exchange::run(worker, peer, &mut scratch, body, reply).await,
+        // Boxed: a connection that waits for a request must not hold the room of an exchange.
+        Ok(()) => Box::pin(exchange::run(worker, peer, &mut scratch, body, reply)).await,
         Err(None) => {
             worker.give_scratch(scratch);
             return Next::Close;
         }
-        Err(Some(error)) => exchange::refuse(worker, error, reply).await,
+        Err(Some(error)) => Box::pin(exchange::refuse(worker, error, reply)).await,
     };
     worker.account(&outcome);
     worker.give_scratch(scratch);
@@ -89,11 +85,7 @@ async fn serve_one<S: Stream>(
     }
     if !reply.keeps_alive || !body.discard().await {
         let is_spent = body.is_done() && !body.receiver.has_unread();
-        return if is_spent && outcome.error.is_none() {
-            Next::Close
-        } else {
-            Next::Linger
-        };
+        return if is_spent && outcome.error.is_none() { Next::Close } else { Next::Linger };
     }
     Next::Request
 }
@@ -123,16 +115,13 @@ async fn read_request<S: Stream>(
     let facts = head::parse_request(
         body.receiver.head_bytes(length),
         limits.uri_bytes_max,
+        limits.head_fields_max,
         request,
     )
     .map_err(Some)?;
-    if request.fields.len() > limits.head_fields_max {
-        return Err(Some(Error::HeadTooLarge));
-    }
     let is_chunked = facts.is_chunked;
-    body.receiver
-        .begin_body(length, request.body, is_chunked, limits.body_bytes_max);
-    reply.begin(facts, facts.is_keep_alive && !worker.is_draining());
+    body.receiver.begin_body(length, request.body, is_chunked, limits.body_bytes_max);
+    reply.begin(facts, facts.is_keep_alive);
     Ok(())
 }
 
@@ -176,9 +165,7 @@ impl<S: Stream> BodySource for RequestBody<S> {
     async fn next(&mut self) -> Result<Option<Chunk>, Error> {
         let must_wait = !self.receiver.is_ready();
         if must_wait {
-            self.receiver
-                .deadline
-                .arm(self.body_timeout, Direction::Read);
+            self.receiver.deadline.arm(self.body_timeout, Direction::Read);
         }
         let outcome = self.receiver.next_chunk().await;
         if must_wait {
@@ -208,16 +195,12 @@ struct HttpReply<S: Stream> {
     /// Whether another request may follow: the client's wish, until `head` has decided.
     keeps_alive: bool,
     has_started: bool,
+    worker: Rc<Worker>,
 }
 
 impl<S: Stream> HttpReply<S> {
-    fn new(sender: Sender<S>) -> Self {
-        Self {
-            sender,
-            facts: HeadFacts::default(),
-            keeps_alive: false,
-            has_started: false,
-        }
+    fn new(sender: Sender<S>, worker: Rc<Worker>) -> Self {
+        Self { sender, facts: HeadFacts::default(), keeps_alive: false, has_started: false, worker }
     }
 
     fn begin(&mut self, facts: HeadFacts, keeps_alive: bool) {
@@ -233,14 +216,9 @@ impl<S: Stream> Reply for HttpReply<S> {
         self.has_started = true;
         let is_http10 = self.facts.is_http10;
         let must_close = encode::must_close(head, is_http10, has_body);
-        self.keeps_alive &= keep_alive && !must_close;
-        let form = ResponseForm {
-            is_http10,
-            keep_alive: self.keeps_alive,
-            has_body,
-        };
-        self.sender
-            .head(|out| encode::response_head(head, form, out));
+        self.keeps_alive &= keep_alive && !must_close && !self.worker.is_draining();
+        let form = ResponseForm { is_http10, keep_alive: self.keeps_alive, has_body };
+        self.sender.head(|out| encode::response_head(head, form, out));
     }
 
     async fn interim(&mut self, head: &ResponseHead) -> Result<(), Error> {
@@ -259,11 +237,7 @@ impl<S: Stream> Reply for HttpReply<S> {
         if !std::mem::take(&mut self.facts.expects_continue) {
             return Ok(());
         }
-        self.interim(&ResponseHead {
-            status: 100,
-            ..ResponseHead::default()
-        })
-        .await
+        self.interim(&ResponseHead { status: 100, ..ResponseHead::default() }).await
     }
 
     fn awaits_invitation(&self) -> bool {
@@ -277,10 +251,7 @@ impl<S: Stream> Reply for HttpReply<S> {
 
 impl<S: Stream> BodySink for HttpReply<S> {
     async fn write(&mut self, chunk: Chunk) -> Result<(), Error> {
-        self.sender
-            .body(chunk)
-            .await
-            .map_err(|_| Error::DownstreamGone)
+        self.sender.body(chunk).await.map_err(|_| Error::DownstreamGone)
     }
 
     async fn flush(&mut self) -> Result<(), Error> {
@@ -288,9 +259,6 @@ impl<S: Stream> BodySink for HttpReply<S> {
     }
 
     async fn finish(&mut self, trailers: &Fields) -> Result<(), Error> {
-        self.sender
-            .finish(trailers)
-            .await
-            .map_err(|_| Error::DownstreamGone)
+        self.sender.finish(trailers).await.map_err(|_| Error::DownstreamGone)
     }
 }

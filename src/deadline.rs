@@ -70,20 +70,13 @@ impl Deadlines {
                 slots.len() - 1
             }
         };
-        Deadline {
-            table: self.table.clone(),
-            index,
-        }
+        Deadline { table: self.table.clone(), index }
     }
 
     /// Sweeps for as long as it is polled: one task per worker.
     pub async fn run(&self) {
         loop {
-            let tick = if self.sweep(now_ms()) {
-                TICK
-            } else {
-                TICK_IDLE
-            };
+            let tick = if self.sweep(now_ms()) { TICK } else { TICK_IDLE };
             monoio::time::sleep(tick).await;
         }
     }

@@ -1,6 +1,7 @@
 //! `builtin:echo`: a target that needs no origin. It answers with the request as an origin would
 //! have seen it, as JSON, so that a newcomer sees at once what the plugins did.
 
+use base64::prelude::{BASE64_STANDARD, Engine};
 use serde_json::{Map, Value, json};
 
 use crate::message::{Fields, LocalResponse, RequestHead};
@@ -17,21 +18,24 @@ pub fn answer(head: &RequestHead, authority: &str, path: &str, body: &[u8]) -> L
             _ => drop(headers.insert(name, Value::Array(vec![value]))),
         }
     }
-    let echo = json!({
+    let mut echo = json!({
         "method": head.method.as_str(),
         "url": format!("http://{authority}{path}{}", head.query),
         "headers": headers,
-        "body": String::from_utf8_lossy(body),
     });
+    match std::str::from_utf8(body) {
+        Ok(text) => echo["body"] = text.into(),
+        // As plugins get it: docs/plugin-abi.md.
+        Err(_) => {
+            echo["body"] = BASE64_STANDARD.encode(body).into();
+            echo["bodyEncoding"] = "base64".into();
+        }
+    }
     let mut fields = Fields::new();
     fields.push(b"Content-Type", b"application/json");
     let mut body = serde_json::to_vec_pretty(&echo).expect("a JSON value has a text");
     body.push(b'\n');
-    LocalResponse {
-        status: 200,
-        fields,
-        body,
-    }
+    LocalResponse { status: 200, fields, body }
 }
 
 #[cfg(test)]
@@ -41,10 +45,7 @@ mod tests {
 
     #[test]
     fn the_echo_says_what_an_origin_would_see() {
-        let mut head = RequestHead {
-            method: Method::Post,
-            ..RequestHead::default()
-        };
+        let mut head = RequestHead { method: Method::Post, ..RequestHead::default() };
         head.query.push_str("?a=1");
         head.fields.push(b"X-Two", b"1");
         head.fields.push(b"X-Two", b"caf\xe9");

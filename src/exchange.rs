@@ -13,11 +13,11 @@ use std::time::SystemTime;
 
 use crate::buffer::Chunk;
 use crate::deadline::now_ms;
-use crate::error::Error;
+use crate::error::{Error, Side};
 use crate::limits::DISCARD_BYTES_MAX;
 use crate::message::{BodyLength, Fields, LocalResponse, RequestHead, ResponseHead};
 use crate::plugin::{self, BodySlot, Carried, Facts, Selected, Verdict};
-use crate::relay::{self, BodySink, BodySource, Replay};
+use crate::relay::{self, BodySink, BodySource, Collected, Replay};
 use crate::snapshot::{Service, Snapshot};
 use crate::stream::Peer;
 use crate::worker::Worker;
@@ -67,6 +67,9 @@ enum Payload {
     Stream,
     /// In memory, whole.
     Memory(Vec<u8>),
+    /// Too large to collect for the plugins, which let it pass: its first part, the rest still with
+    /// the client.
+    Prefix(Vec<u8>),
 }
 
 /// The messages of one exchange, once the request is final.
@@ -100,51 +103,25 @@ pub async fn run(
     let snapshot = worker.snapshot();
     let error = match serve(worker, &snapshot, peer, scratch, body, reply).await {
         Ok(status) => {
-            return Outcome {
-                status,
-                error: None,
-                is_complete: true,
-            };
+            return Outcome { status, error: None, is_complete: true };
         }
         Err(error) => error,
     };
     if reply.has_started() || error == Error::DownstreamGone {
-        let status = if reply.has_started() {
-            scratch.response.status
-        } else {
-            0
-        };
-        return Outcome {
-            status,
-            error: Some(error),
-            is_complete: false,
-        };
+        let status = if reply.has_started() { scratch.response.status } else { 0 };
+        return Outcome { status, error: Some(error), is_complete: false };
     }
-    let keep_alive = may_keep_alive(&scratch.request, body, reply);
-    let sent = send_local(
-        worker,
-        &scratch.request,
-        respond::error(error),
-        keep_alive,
-        reply,
-    )
-    .await;
-    Outcome {
-        status: error.status(),
-        error: Some(error),
-        is_complete: sent.is_ok(),
-    }
+    let is_body_readable = error.side() != Side::Downstream;
+    let keep_alive = is_body_readable && may_keep_alive(&scratch.request, body, reply);
+    let sent = send_local(worker, &scratch.request, respond::error(error), keep_alive, reply).await;
+    Outcome { status: error.status(), error: Some(error), is_complete: sent.is_ok() }
 }
 
 /// Answers a request that never became an exchange: its head could not be read.
 pub async fn refuse(worker: &Worker, error: Error, reply: &mut impl Reply) -> Outcome {
     let request = RequestHead::default();
     let sent = send_local(worker, &request, respond::error(error), false, reply).await;
-    Outcome {
-        status: error.status(),
-        error: Some(error),
-        is_complete: sent.is_ok(),
-    }
+    Outcome { status: error.status(), error: Some(error), is_complete: sent.is_ok() }
 }
 
 async fn serve(
@@ -155,14 +132,12 @@ async fn serve(
     body: &mut impl BodySource,
     reply: &mut impl Reply,
 ) -> Result<u16, Error> {
-    let Scratch {
-        request,
-        response,
-        path,
-        request_id,
-        selected,
-        carried,
-    } = scratch;
+    let Scratch { request, response, path, request_id, selected, carried } = scratch;
+    if request.path == "*" {
+        // OPTIONS *: asks the server as a whole (RFC 9110 section 9.3.7), and that is the gateway.
+        let local = LocalResponse { status: 204, ..LocalResponse::default() };
+        return send_local(worker, request, local, body.is_done(), reply).await;
+    }
     let service = find_service(snapshot, request, path)?;
     if matches!(request.body, BodyLength::Known(n) if n > snapshot.limits.body_bytes_max) {
         return Err(Error::BodyTooLarge);
@@ -181,10 +156,7 @@ async fn serve(
         expires_ms: now_ms().saturating_add(service.timeout.as_millis() as u64),
         selected,
     };
-    let payload = match exchange
-        .request_phase(request, path, carried, body, reply)
-        .await?
-    {
+    let payload = match exchange.request_phase(request, path, carried, body, reply).await? {
         Ok(payload) => payload,
         Err(verdict) => {
             let keep_alive = may_keep_alive(request, body, reply);
@@ -195,11 +167,7 @@ async fn serve(
     for (name, value) in &service.fields {
         request.fields.set(name.as_bytes(), value.as_bytes());
     }
-    let messages = Messages {
-        request,
-        response,
-        carried,
-    };
+    let messages = Messages { request, response, carried };
     exchange.forward(messages, payload, body, reply).await
 }
 
@@ -208,17 +176,17 @@ fn find_service<'a>(
     request: &mut RequestHead,
     path: &mut String,
 ) -> Result<&'a Service, Error> {
-    if request.path == "*" {
-        // OPTIONS *: of the server as a whole (RFC 9110 section 9.3.7); no service has it.
-        return Err(Error::NoRoute);
-    }
-    normalise(request, path)?;
+    normalise(snapshot, request, path)?;
     let index = snapshot.routes.find(&request.path).ok_or(Error::NoRoute)?;
     snapshot.services.get(index).ok_or(Error::NoRoute)
 }
 
-fn normalise(request: &mut RequestHead, path: &mut String) -> Result<(), Error> {
-    route::path::normalise(&request.path, path)?;
+fn normalise(
+    snapshot: &Snapshot,
+    request: &mut RequestHead,
+    path: &mut String,
+) -> Result<(), Error> {
+    route::path::normalise(&request.path, snapshot.keeps_encoded_slashes, path)?;
     std::mem::swap(&mut request.path, path);
     Ok(())
 }
@@ -238,17 +206,9 @@ async fn send_local(
     keep_alive: bool,
     reply: &mut impl Reply,
 ) -> Result<u16, Error> {
-    let LocalResponse {
-        status,
-        fields,
-        body,
-    } = local;
+    let LocalResponse { status, fields, body } = local;
     let length = BodyLength::Known(body.len() as u64);
-    let mut head = ResponseHead {
-        status,
-        fields,
-        body: length,
-    };
+    let mut head = ResponseHead { status, fields, body: length };
     if !head.fields.contains("date") {
         worker.with_date(|date| head.fields.push(b"Date", date));
     }
@@ -276,53 +236,61 @@ impl Exchange<'_> {
             return Ok(Ok(Payload::Stream));
         }
         let mut slot = BodySlot::default();
+        let mut prefix = Vec::new();
         if self.selected.needs_request_body() && request.body != BodyLength::Empty {
-            slot.given = Some(self.collect_request(request, body, reply).await?);
+            match self.collect_request(request, body, reply).await? {
+                Collected { bytes, is_whole: true } => slot.given = Some(bytes),
+                Collected { bytes, is_whole: false } => prefix = bytes,
+            }
         }
         let (chain, pools) = (&self.service.chain, self.worker.plugins());
         let facts = self.facts();
-        let verdict = plugin::run_request(
-            chain,
-            self.selected,
-            pools,
-            &facts,
-            request,
-            &mut slot,
-            carried,
-        )
-        .await;
+        let run =
+            plugin::run_request(chain, self.selected, pools, &facts, request, &mut slot, carried);
+        // Boxed, as in the response phase: an exchange without plugins stays small.
+        let verdict = Box::pin(run).await;
         if let Verdict::Respond(local) = verdict {
             return Ok(Err(local));
         }
         if carried.target_changed() {
-            normalise(request, path)?;
+            normalise(self.snapshot, request, path)?;
         }
         Ok(Ok(match slot.given {
             Some(bytes) => {
                 request.body = BodyLength::Known(bytes.len() as u64);
                 Payload::Memory(bytes)
             }
-            None => Payload::Stream,
+            None if prefix.is_empty() => Payload::Stream,
+            None => Payload::Prefix(prefix),
         }))
     }
 
+    /// Reads the request's body for the plugins: whole, or as far as is read before a body that may
+    /// pass them turns out too large.
     async fn collect_request(
         &self,
         request: &RequestHead,
         body: &mut impl BodySource,
         reply: &mut impl Reply,
-    ) -> Result<Vec<u8>, Error> {
-        let bytes_max = self.snapshot.limits.plugin_body_bytes_max;
-        if matches!(request.body, BodyLength::Known(n) if n > bytes_max as u64) {
-            return Err(Error::BodyTooLarge);
-        }
+    ) -> Result<Collected, Error> {
         reply.invite_body().await?;
-        let collected = relay::collect(body, bytes_max, self.worker.buffers()).await?;
-        if collected.is_whole {
-            Ok(collected.bytes)
-        } else {
-            Err(Error::BodyTooLarge)
+        self.collect(request.body, body, Error::BodyTooLarge).await
+    }
+
+    async fn collect(
+        &self,
+        length: BodyLength,
+        source: &mut impl BodySource,
+        too_large: Error,
+    ) -> Result<Collected, Error> {
+        let bytes_max = self.snapshot.limits.plugin_body_bytes_max;
+        let is_rejected = self.selected.rejects_large_bodies();
+        if matches!(length, BodyLength::Known(n) if n > bytes_max as u64) {
+            let nothing = Collected { bytes: Vec::new(), is_whole: false };
+            return if is_rejected { Err(too_large) } else { Ok(nothing) };
         }
+        let collected = relay::collect(source, bytes_max, self.worker.buffers()).await?;
+        if is_rejected && !collected.is_whole { Err(too_large) } else { Ok(collected) }
     }
 
     /// Runs the response phase of the chain over a response that is whole in memory or still with
@@ -335,23 +303,20 @@ impl Exchange<'_> {
         reply: &mut impl Reply,
         keep_alive: impl Fn() -> bool,
     ) -> Result<u16, Error> {
-        let Messages {
-            request,
-            response,
-            carried,
-        } = messages;
+        let Messages { request, response, carried } = messages;
         let has_body = response.has_body(&request.method);
-        let mut slot = BodySlot {
-            given: memory,
-            replaced: false,
-        };
+        let mut slot = BodySlot { given: memory, replaced: false };
+        let mut prefix = Vec::new();
         if self.selected.has_response_phase() {
             if has_body && slot.given.is_none() && self.selected.needs_response_body() {
-                slot.given = Some(self.collect_response(response, source).await?);
+                match self.collect(response.body, source, Error::ResponseTooLarge).await? {
+                    Collected { bytes, is_whole: true } => slot.given = Some(bytes),
+                    Collected { bytes, is_whole: false } => prefix = bytes,
+                }
             }
             let facts = self.facts();
             let (chain, pools) = (&self.service.chain, self.worker.plugins());
-            let verdict = plugin::run_response(
+            let run = plugin::run_response(
                 chain,
                 self.selected,
                 pools,
@@ -360,8 +325,8 @@ impl Exchange<'_> {
                 response,
                 &mut slot,
                 carried,
-            )
-            .await;
+            );
+            let verdict = Box::pin(run).await;
             if let Verdict::Respond(local) = verdict {
                 response.status = local.status;
                 return send_local(self.worker, request, local, keep_alive(), reply).await;
@@ -379,29 +344,35 @@ impl Exchange<'_> {
                 let mut replay = Replay::<NoSource>::new(bytes, None, self.worker.buffers());
                 relay::pump(&mut replay, reply).await
             }
-            None => relay::pump(source, reply).await,
+            None if prefix.is_empty() => relay::pump(source, reply).await,
+            None => {
+                let mut whole = Replay::new(&prefix, Some(source), self.worker.buffers());
+                relay::pump(&mut whole, reply).await
+            }
         };
-        relayed
-            .map(|()| response.status)
-            .map_err(|failure| match failure {
-                relay::PumpFailure::Source(error) | relay::PumpFailure::Sink(error) => error,
-            })
+        relayed.map(|()| response.status).map_err(|failure| match failure {
+            relay::PumpFailure::Source(error) | relay::PumpFailure::Sink(error) => error,
+        })
     }
 
-    async fn collect_response(
+    /// The body that the echo shows: collected whatever plugins read, under the same limit.
+    async fn echo_body(
         &self,
-        response: &ResponseHead,
-        source: &mut impl BodySource,
+        request: &RequestHead,
+        payload: Payload,
+        body: &mut impl BodySource,
+        reply: &mut impl Reply,
     ) -> Result<Vec<u8>, Error> {
-        let bytes_max = self.snapshot.limits.plugin_body_bytes_max;
-        if matches!(response.body, BodyLength::Known(n) if n > bytes_max as u64) {
-            return Err(Error::ResponseTooLarge);
-        }
-        let collected = relay::collect(source, bytes_max, self.worker.buffers()).await?;
-        if collected.is_whole {
-            Ok(collected.bytes)
-        } else {
-            Err(Error::ResponseTooLarge)
+        match payload {
+            Payload::Memory(bytes) => Ok(bytes),
+            Payload::Stream if request.body == BodyLength::Empty => Ok(Vec::new()),
+            Payload::Prefix(_) => Err(Error::BodyTooLarge),
+            Payload::Stream => {
+                reply.invite_body().await?;
+                let bytes_max = self.snapshot.limits.plugin_body_bytes_max;
+                let collected = relay::collect(body, bytes_max, self.worker.buffers()).await?;
+                if collected.is_whole { Ok(collected.bytes) } else { Err(Error::BodyTooLarge) }
+            }
         }
     }
 
@@ -434,32 +405,22 @@ impl Exchange<'_> {
     ) -> Result<u16, Error> {
         match &self.service.cluster {
             crate::upstream::cluster::Cluster::Endpoints(endpoints) => {
-                let call = forward::Call {
-                    exchange: self,
-                    endpoints,
-                    request: messages.request,
-                    payload,
-                };
+                let call =
+                    forward::Call { exchange: self, endpoints, request: messages.request, payload };
                 call.run(&mut messages, body, reply).await
             }
             crate::upstream::cluster::Cluster::Echo => {
                 let request = messages.request;
-                let bytes = match payload {
-                    Payload::Memory(bytes) => bytes,
-                    Payload::Stream if request.body == BodyLength::Empty => Vec::new(),
-                    Payload::Stream => self.collect_request(request, body, reply).await?,
-                };
+                let bytes = self.echo_body(request, payload, body, reply).await?;
                 let path = self.origin_path(request);
                 let local = echo::answer(request, &request.authority, path, &bytes);
                 let response = &mut *messages.response;
                 response.status = local.status;
                 response.fields = local.fields;
                 response.body = BodyLength::Known(local.body.len() as u64);
-                self.worker
-                    .with_date(|date| response.fields.push(b"Date", date));
+                self.worker.with_date(|date| response.fields.push(b"Date", date));
                 let memory = Some(local.body);
-                self.respond(&mut messages, memory, &mut NoSource, reply, || true)
-                    .await
+                self.respond(&mut messages, memory, &mut NoSource, reply, || true).await
             }
         }
     }

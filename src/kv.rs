@@ -88,18 +88,10 @@ impl fmt::Display for Error {
         match self {
             Error::KeySize(0) => write!(f, "the key is empty"),
             Error::KeySize(got) => {
-                write!(
-                    f,
-                    "the key is {got} bytes, limit is {}; hash it",
-                    limits::KV_KEY_BYTES_MAX
-                )
+                write!(f, "the key is {got} bytes, limit is {}; hash it", limits::KV_KEY_BYTES_MAX)
             }
             Error::ValueSize(got) => {
-                write!(
-                    f,
-                    "the value is {got} bytes, limit is {}",
-                    limits::KV_VALUE_BYTES_MAX
-                )
+                write!(f, "the value is {got} bytes, limit is {}", limits::KV_VALUE_BYTES_MAX)
             }
             Error::ExpectedSize(got) => {
                 let limit = limits::KV_EXPECTED_BYTES_MAX;
@@ -115,10 +107,7 @@ impl fmt::Display for Error {
             Error::Unavailable(reason) => write!(f, "redis is unavailable: {reason}"),
             Error::Broken(reason) => write!(f, "redis may or may not have done it: {reason}"),
             Error::Timeout(ms) => {
-                write!(
-                    f,
-                    "redis may or may not have done it: no answer in {ms} ms (redis.timeout)"
-                )
+                write!(f, "redis may or may not have done it: no answer in {ms} ms (redis.timeout)")
             }
             Error::Busy => write!(
                 f,
@@ -143,20 +132,12 @@ pub enum Cas {
 
 fn check_key(key: &[u8]) -> Result<(), Error> {
     let fits = !key.is_empty() && key.len() <= limits::KV_KEY_BYTES_MAX;
-    if fits {
-        Ok(())
-    } else {
-        Err(Error::KeySize(key.len()))
-    }
+    if fits { Ok(()) } else { Err(Error::KeySize(key.len())) }
 }
 
 fn check_value(value: &[u8]) -> Result<(), Error> {
     let fits = value.len() <= limits::KV_VALUE_BYTES_MAX;
-    if fits {
-        Ok(())
-    } else {
-        Err(Error::ValueSize(value.len()))
-    }
+    if fits { Ok(()) } else { Err(Error::ValueSize(value.len())) }
 }
 
 fn check_expected(expected: Option<&[u8]>) -> Result<(), Error> {
@@ -285,10 +266,7 @@ impl Backends {
             Backend::Memory => Binding::Memory(self.memory.namespace(namespace)),
             Backend::Redis(redis) => {
                 let endpoint = self.endpoint(redis);
-                Binding::Redis(
-                    Arc::new(Target::new(endpoint, redis.clone())),
-                    namespace.into(),
-                )
+                Binding::Redis(Arc::new(Target::new(endpoint, redis.clone())), namespace.into())
             }
         }
     }
@@ -306,8 +284,7 @@ impl Backends {
     /// The Redis endpoints in use. Call [`Endpoint::resolve`] on each, on a thread that may block:
     /// before a snapshot with a new one is published, and every ten seconds or so.
     pub fn endpoints(&mut self) -> Vec<Arc<Endpoint>> {
-        self.endpoints
-            .retain(|_, endpoint| endpoint.strong_count() > 0);
+        self.endpoints.retain(|_, endpoint| endpoint.strong_count() > 0);
         self.endpoints.values().filter_map(Weak::upgrade).collect()
     }
 }
@@ -331,11 +308,7 @@ impl Stores {
             Binding::Memory(namespace) => Store::Memory(namespace.clone()),
             Binding::Redis(target, namespace) => {
                 let prefix = &target.config().prefix;
-                Store::Redis(redis::Namespace::new(
-                    self.client(target),
-                    prefix,
-                    namespace,
-                ))
+                Store::Redis(redis::Namespace::new(self.client(target), prefix, namespace))
             }
         }
     }
@@ -344,10 +317,7 @@ impl Stores {
         let mut clients = self.clients.borrow_mut();
         clients.retain(|client| client.strong_count() > 0);
         let open = clients.iter().filter_map(LocalWeak::upgrade);
-        if let Some(client) = open
-            .into_iter()
-            .find(|client| client.target().same_server(target))
-        {
+        if let Some(client) = open.into_iter().find(|client| client.target().same_server(target)) {
             return client;
         }
         let client = Rc::new(Client::start(Arc::clone(target)));
@@ -358,10 +328,6 @@ impl Stores {
     /// How each connection of this worker is, for the admin API and the metrics.
     pub fn status(&self) -> Vec<redis::Status> {
         let clients = self.clients.borrow();
-        clients
-            .iter()
-            .filter_map(LocalWeak::upgrade)
-            .map(|client| client.status())
-            .collect()
+        clients.iter().filter_map(LocalWeak::upgrade).map(|client| client.status()).collect()
     }
 }

@@ -58,6 +58,8 @@ pub const BACKLOG: i32 = 4096;
 /// Tries of one request: a cluster whose first endpoints refuse is given up after so many, so that
 /// one request cannot probe a whole cluster that is down.
 pub const TRIES_MAX: usize = 3;
+/// Interim (1xx) responses of one exchange; an origin that sends more never means to answer.
+pub const INTERIM_MAX: usize = 16;
 /// Longest `X-Request-Id` of a client that is kept.
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
 /// Scratch memory of finished exchanges that a worker keeps: as many as run at once in a busy one.

@@ -125,9 +125,7 @@ async fn accept_tcp(listener: TcpListener, worker: Rc<Worker>, cancel: CancelHan
 }
 
 async fn accept_unix(listener: UnixListener, worker: Rc<Worker>, cancel: CancelHandle) {
-    let peer = Peer {
-        ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
-    };
+    let peer = Peer { ip: IpAddr::V4(Ipv4Addr::LOCALHOST) };
     loop {
         match listener.cancelable_accept(cancel.clone()).await {
             Ok((stream, _)) => start(stream, peer, &worker),
@@ -174,10 +172,7 @@ fn start(stream: impl ServedStream, peer: Peer, worker: &Rc<Worker>) {
         return;
     };
     stream.prepare();
-    monoio::spawn(guarded(
-        connection::serve(stream, peer, worker.clone()),
-        admission,
-    ));
+    monoio::spawn(guarded(connection::serve(stream, peer, worker.clone()), admission));
 }
 
 /// A stream that a listener hands out.

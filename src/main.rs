@@ -1,10 +1,6 @@
 //! The gateway: arguments, configuration, then everything else in `control::process`.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a command speaks to its terminal"
-)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to its terminal")]
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -53,11 +49,7 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => {
             let _ = error.print();
-            return if error.use_stderr() {
-                ExitCode::from(USAGE)
-            } else {
-                ExitCode::SUCCESS
-            };
+            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
         }
     };
     match arguments.command {

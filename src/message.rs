@@ -97,9 +97,7 @@ pub fn is_field_value(bytes: &[u8]) -> bool {
     let edge = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
     !edge(bytes.first())
         && !edge(bytes.last())
-        && bytes
-            .iter()
-            .all(|&byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f))
+        && bytes.iter().all(|&byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f))
 }
 
 /// Where one field's name and value stand in the bytes of its [`Fields`].
@@ -124,10 +122,7 @@ pub struct Fields {
 impl Fields {
     /// No fields.
     pub const fn new() -> Self {
-        Self {
-            bytes: Vec::new(),
-            places: Vec::new(),
-        }
+        Self { bytes: Vec::new(), places: Vec::new() }
     }
 
     /// Forgets all fields, keeps the memory.
@@ -162,9 +157,7 @@ impl Fields {
 
     /// All fields, as `(name, value)`.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.places
-            .iter()
-            .map(|place| (self.name_of(*place), self.value_of(*place)))
+        self.places.iter().map(|place| (self.name_of(*place), self.value_of(*place)))
     }
 
     /// The first value of the field `name` (any letter case).
@@ -306,10 +299,7 @@ mod tests {
         fields.push(b"X-One", b"1");
         fields.push(b"Set-Cookie", b"a");
         fields.push(b"set-cookie", b"b");
-        assert_eq!(
-            fields.get_all("SET-COOKIE").collect::<Vec<_>>(),
-            [b"a", b"b"]
-        );
+        assert_eq!(fields.get_all("SET-COOKIE").collect::<Vec<_>>(), [b"a", b"b"]);
         assert_eq!(fields.iter().next(), Some((&b"X-One"[..], &b"1"[..])));
         fields.set(b"set-cookie", b"c");
         assert_eq!(fields.len(), 2);
@@ -331,10 +321,7 @@ mod tests {
     #[test]
     fn methods_are_tokens() {
         assert_eq!(Method::from_bytes(b"GET"), Some(Method::Get));
-        assert_eq!(
-            Method::from_bytes(b"PURGE"),
-            Some(Method::Other("PURGE".into()))
-        );
+        assert_eq!(Method::from_bytes(b"PURGE"), Some(Method::Other("PURGE".into())));
         assert_eq!(Method::from_bytes(b"GE T"), None);
         assert_eq!(Method::from_bytes(b""), None);
     }

@@ -55,10 +55,7 @@ pub async fn pump(
         match source.next().await.map_err(PumpFailure::Source)? {
             Some(chunk) => sink.write(chunk).await.map_err(PumpFailure::Sink)?,
             None => {
-                return sink
-                    .finish(source.trailers())
-                    .await
-                    .map_err(PumpFailure::Sink);
+                return sink.finish(source.trailers()).await.map_err(PumpFailure::Sink);
             }
         }
     }
@@ -76,10 +73,7 @@ pub struct Alongside<'a, P> {
 impl<'a, P: Future<Output = Result<(), PumpFailure>>> Alongside<'a, P> {
     /// Nothing runs before [`Self::run`].
     pub fn new(pump: Pin<&'a mut P>) -> Self {
-        Self {
-            pump,
-            outcome: None,
-        }
+        Self { pump, outcome: None }
     }
 
     /// Runs `main` to its end, and the pump as far as it gets meanwhile.
@@ -128,16 +122,10 @@ pub async fn collect(
         bytes.extend_from_slice(chunk.bytes());
         pool.give(chunk.into_parts().0);
         if bytes.len() > bytes_max {
-            return Ok(Collected {
-                bytes,
-                is_whole: false,
-            });
+            return Ok(Collected { bytes, is_whole: false });
         }
     }
-    Ok(Collected {
-        bytes,
-        is_whole: true,
-    })
+    Ok(Collected { bytes, is_whole: true })
 }
 
 /// A body from memory, followed by what its source still has.
@@ -151,12 +139,7 @@ pub struct Replay<'a, B> {
 impl<'a, B: BodySource> Replay<'a, B> {
     /// `bytes`, then `rest` if there is one.
     pub fn new(bytes: &'a [u8], rest: Option<&'a mut B>, pool: &'a BufferPool) -> Self {
-        Self {
-            bytes,
-            rest,
-            pool,
-            no_trailers: Fields::new(),
-        }
+        Self { bytes, rest, pool, no_trailers: Fields::new() }
     }
 }
 
@@ -184,8 +167,6 @@ impl<B: BodySource> BodySource for Replay<'_, B> {
     }
 
     fn trailers(&self) -> &Fields {
-        self.rest
-            .as_ref()
-            .map_or(&self.no_trailers, |rest| rest.trailers())
+        self.rest.as_ref().map_or(&self.no_trailers, |rest| rest.trailers())
     }
 }

@@ -12,14 +12,8 @@ pub fn error(error: Error) -> LocalResponse {
 pub fn json_error(status: u16, message: &str) -> LocalResponse {
     let mut fields = Fields::new();
     fields.push(b"Content-Type", b"application/json");
-    let body = serde_json::json!({ "error": message })
-        .to_string()
-        .into_bytes();
-    LocalResponse {
-        status,
-        fields,
-        body,
-    }
+    let body = serde_json::json!({ "error": message }).to_string().into_bytes();
+    LocalResponse { status, fields, body }
 }
 
 #[cfg(test)]

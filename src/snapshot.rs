@@ -21,6 +21,8 @@ pub struct Snapshot {
     pub timeouts: Timeouts,
     /// Whether a client's `X-Forwarded-For` is appended to instead of replaced.
     pub trust_forwarded: bool,
+    /// Whether a path may have an encoded slash.
+    pub keeps_encoded_slashes: bool,
     /// Base paths to indices of `services`.
     pub routes: Table,
     /// The services.

@@ -51,10 +51,7 @@ impl<S: Stream> ReadHalf<S> {
         use monoio::buf::IoBufMut;
         let (start, end) = (buffer.len(), buffer.capacity());
         debug_assert!(start < end, "make_room was called");
-        let (outcome, slice) = self
-            .half
-            .read(IoBufMut::slice_mut(buffer, start..end))
-            .await;
+        let (outcome, slice) = self.half.read(IoBufMut::slice_mut(buffer, start..end)).await;
         (outcome, slice.into_inner())
     }
 
@@ -144,16 +141,11 @@ pub fn accept_now(listener: RawFd) -> Option<std::net::TcpStream> {
     let flags = rustix::net::SocketFlags::NONBLOCK | rustix::net::SocketFlags::CLOEXEC;
     // A listener that blocks would wait here for a connection that never comes.
     let waiting = rustix::event::PollFd::new(&listener, rustix::event::PollFlags::IN);
-    let now = rustix::time::Timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
     if rustix::event::poll(&mut [waiting], Some(&now)) != Ok(1) {
         return None;
     }
-    rustix::net::accept_with(listener, flags)
-        .ok()
-        .map(Into::into)
+    rustix::net::accept_with(listener, flags).ok().map(Into::into)
 }
 
 /// Who is at the other end of a downstream connection.

@@ -191,9 +191,7 @@ impl Worker {
         }
         self.connections.set(open + 1);
         self.count(|counters| counters.connections += 1);
-        Some(Admission {
-            worker: self.clone(),
-        })
+        Some(Admission { worker: self.clone() })
     }
 
     /// Counts an exchange that has ended.
@@ -218,9 +216,7 @@ pub struct Admission {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        self.worker
-            .connections
-            .set(self.worker.connections.get() - 1);
+        self.worker.connections.set(self.worker.connections.get() - 1);
     }
 }
 
@@ -235,8 +231,8 @@ pub async fn run(worker: Rc<Worker>, sockets: Vec<Socket>, inbox: Inbox, ready: 
     let listeners = listener::spawn_all(&worker, sockets);
     ready();
     read_mail(&worker, inbox).await;
-    listeners.close().await;
     worker.is_draining.set(true);
+    listeners.close().await;
     worker.deadlines.expire_idle();
     drain(&worker).await;
 }

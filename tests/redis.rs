@@ -4,10 +4,7 @@
 //! without persistence, and stops them. Signals stand for what happens to servers: SIGKILL for a
 //! crash, SIGSTOP for a host that hangs without closing its connections.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that can't reach its server has failed"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that can't reach its server has failed")]
 
 use std::future::Future;
 use std::net::TcpListener;
@@ -33,18 +30,10 @@ impl Server {
     fn start(args: &[&str]) -> Server {
         // a port that was free a moment ago may be taken by another test: then try another one
         for _ in 0..20 {
-            let port = TcpListener::bind("127.0.0.1:0")
-                .unwrap()
-                .local_addr()
-                .unwrap()
-                .port();
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             let args: Vec<_> = args.iter().map(|arg| (*arg).to_owned()).collect();
             if let Some(process) = launch(port, &args) {
-                return Server {
-                    process,
-                    port,
-                    args,
-                };
+                return Server { process, port, args };
             }
         }
         panic!("redis-server does not start; is it installed?");
@@ -61,33 +50,20 @@ impl Server {
 
     fn signal(&self, name: &str) {
         let pid = self.process.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args([name, &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
     }
 
     /// Runs redis-cli and gives its output.
     fn cli(&self, args: &[&str]) -> String {
         let port = self.port.to_string();
-        let out = Command::new("redis-cli")
-            .args(["-p", &port])
-            .args(args)
-            .output()
-            .unwrap();
+        let out = Command::new("redis-cli").args(["-p", &port]).args(args).output().unwrap();
         String::from_utf8(out.stdout).unwrap().trim().to_owned()
     }
 
     /// A plugin's `config` that selects this server.
     fn config(&self, more: Value) -> Value {
         let mut redis = json!({"host": format!("127.0.0.1:{}", self.port)});
-        redis
-            .as_object_mut()
-            .unwrap()
-            .extend(more.as_object().unwrap().clone());
+        redis.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         json!({"redis": redis})
     }
 
@@ -107,16 +83,7 @@ impl Drop for Server {
 fn launch(port: u16, args: &[String]) -> Option<Child> {
     let port = port.to_string();
     let mut process = Command::new("redis-server")
-        .args([
-            "--port",
-            &port,
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-        ])
+        .args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
         .args(args)
         .current_dir(std::env::temp_dir())
         .stdout(Stdio::null())
@@ -128,9 +95,7 @@ fn launch(port: u16, args: &[String]) -> Option<Child> {
         if process.try_wait().unwrap().is_some() {
             return None;
         }
-        let info = Command::new("redis-cli")
-            .args(["-p", &port, "INFO", "server"])
-            .output();
+        let info = Command::new("redis-cli").args(["-p", &port, "INFO", "server"]).output();
         // another test's server may have got the port: this one then ends
         if String::from_utf8_lossy(&info.unwrap().stdout).contains(&own) {
             return Some(process);
@@ -156,11 +121,7 @@ fn on_both_drivers<F: Future<Output = ()>>(test: impl Fn(Stores) -> F) {
 
 fn on_io_uring<T>(future: impl Future<Output = T>) -> T {
     let builder = monoio::RuntimeBuilder::<monoio::IoUringDriver>::new();
-    builder
-        .enable_timer()
-        .build()
-        .expect("io_uring is allowed here")
-        .block_on(future)
+    builder.enable_timer().build().expect("io_uring is allowed here").block_on(future)
 }
 
 fn on_epoll<T>(future: impl Future<Output = T>) -> T {
@@ -176,10 +137,7 @@ fn now() -> Instant {
 async fn until_answered(store: &Store) {
     let begun = Instant::now();
     while let Err(error) = store.get(b"probe", now()).await {
-        assert!(
-            begun.elapsed() < Duration::from_secs(10),
-            "still failing: {error}"
-        );
+        assert!(begun.elapsed() < Duration::from_secs(10), "still failing: {error}");
         sleep(Duration::from_millis(5)).await;
     }
 }
@@ -205,38 +163,22 @@ async fn every_operation(store: &Store) {
     assert_eq!(store.delete(b"k", now()).await, Ok(false));
     let bytes = b"\r\n\x00\xff$-1\r\n";
     assert_eq!(store.set(b"k", bytes, None, now()).await, Ok(()));
-    assert_eq!(
-        store.get(b"k", now()).await,
-        Ok(Some(Arc::from(&bytes[..])))
-    );
+    assert_eq!(store.get(b"k", now()).await, Ok(Some(Arc::from(&bytes[..]))));
     assert_eq!(store.set(b"k", b"", second, now()).await, Ok(()));
     assert_eq!(store.get(b"k", now()).await, Ok(Some(Arc::from(&b""[..]))));
-    assert_eq!(
-        store.incr(b"k", 1, None, now()).await,
-        Err(Error::NotAnInteger)
-    );
+    assert_eq!(store.incr(b"k", 1, None, now()).await, Err(Error::NotAnInteger));
     assert_eq!(store.delete(b"k", now()).await, Ok(true));
 
     assert_eq!(store.incr(b"n", 1, second, now()).await, Ok(1));
     assert_eq!(store.incr(b"n", -5, second, now()).await, Ok(-4));
-    assert_eq!(
-        store.get(b"n", now()).await,
-        Ok(Some(Arc::from(&b"-4"[..])))
-    );
+    assert_eq!(store.get(b"n", now()).await, Ok(Some(Arc::from(&b"-4"[..]))));
     // beyond the 53 bits of a number in Lua
     let large = (1_i64 << 62) + 5;
     assert_eq!(store.incr(b"n", large, None, now()).await, Ok(large - 4));
-    assert_eq!(
-        store.incr(b"n", large, None, now()).await,
-        Err(Error::Overflow)
-    );
+    assert_eq!(store.incr(b"n", large, None, now()).await, Err(Error::Overflow));
     for text in ["01", "+1", " 1", "x", "-0"] {
         store.set(b"n", text.as_bytes(), None, now()).await.unwrap();
-        assert_eq!(
-            store.incr(b"n", 1, None, now()).await,
-            Err(Error::NotAnInteger),
-            "{text:?}"
-        );
+        assert_eq!(store.incr(b"n", 1, None, now()).await, Err(Error::NotAnInteger), "{text:?}");
     }
 
     let conflict = |value: &[u8]| Ok(Cas::Conflict(Some(Arc::from(value))));
@@ -250,16 +192,10 @@ async fn every_operation(store: &Store) {
     assert_eq!(cas(Some(b""), b"b").await, Ok(Cas::Swapped));
 
     let long = vec![b'k'; limits::KV_KEY_BYTES_MAX + 1];
-    assert_eq!(
-        store.get(&long, now()).await,
-        Err(Error::KeySize(long.len()))
-    );
+    assert_eq!(store.get(&long, now()).await, Err(Error::KeySize(long.len())));
     let value = vec![7; limits::KV_VALUE_BYTES_MAX];
     assert_eq!(store.set(&long[1..], &value, None, now()).await, Ok(()));
-    assert_eq!(
-        store.get(&long[1..], now()).await,
-        Ok(Some(Arc::from(value)))
-    );
+    assert_eq!(store.get(&long[1..], now()).await, Ok(Some(Arc::from(value))));
     let value = vec![7; limits::KV_VALUE_BYTES_MAX + 1];
     let refused = Err(Error::ValueSize(value.len()));
     assert_eq!(store.set(b"k", &value, None, now()).await, refused);
@@ -277,34 +213,17 @@ fn keys_and_times_to_live_are_laid_out_as_documented() {
         let server = &server;
         async move {
             let minute = Some(Duration::from_secs(60));
-            plain
-                .set(b"ip:10.0.0.1", b"v", minute, now())
-                .await
-                .unwrap();
+            plain.set(b"ip:10.0.0.1", b"v", minute, now()).await.unwrap();
             plain.incr(b"n", 1, minute, now()).await.unwrap();
             named.set(b"k", b"v", None, now()).await.unwrap();
-            let mut keys: Vec<_> = server
-                .cli(&["KEYS", "*"])
-                .lines()
-                .map(str::to_owned)
-                .collect();
+            let mut keys: Vec<_> = server.cli(&["KEYS", "*"]).lines().map(str::to_owned).collect();
             keys.sort();
-            assert_eq!(
-                keys,
-                [
-                    "gw:a%3Ab%25:k",
-                    "odin:limiter:ip:10.0.0.1",
-                    "odin:limiter:n"
-                ]
-            );
+            assert_eq!(keys, ["gw:a%3Ab%25:k", "odin:limiter:ip:10.0.0.1", "odin:limiter:n"]);
             let ttl = |key: &str| server.cli(&["PTTL", key]).parse::<i64>().unwrap();
             assert!((50_000..=60_000).contains(&ttl("odin:limiter:ip:10.0.0.1")));
             assert_eq!(ttl("gw:a%3Ab%25:k"), -1);
             // a later increment leaves the window's end where it is
-            plain
-                .incr(b"n", 1, Some(Duration::from_secs(6000)), now())
-                .await
-                .unwrap();
+            plain.incr(b"n", 1, Some(Duration::from_secs(6000)), now()).await.unwrap();
             assert!((50_000..=60_000).contains(&ttl("odin:limiter:n")));
             // an expired window begins anew, with a new end
             server.cli(&["PEXPIRE", "odin:limiter:n", "1"]);
@@ -339,11 +258,7 @@ fn two_gateways_count_exactly() {
         [one.join().unwrap(), other.join().unwrap()].concat()
     });
     sums.sort();
-    assert_eq!(
-        sums,
-        (1..=2 * EACH).collect::<Vec<_>>(),
-        "each sum was given once"
-    );
+    assert_eq!(sums, (1..=2 * EACH).collect::<Vec<_>>(), "each sum was given once");
 }
 
 #[test]
@@ -355,15 +270,10 @@ fn compare_and_set_of_two_gateways_loses_no_update() {
         let mut seen: Option<Arc<[u8]>> = None;
         for _ in 0..EACH {
             loop {
-                let old = seen
-                    .as_deref()
-                    .map_or("0", |old| std::str::from_utf8(old).unwrap());
+                let old = seen.as_deref().map_or("0", |old| std::str::from_utf8(old).unwrap());
                 let new = (old.parse::<u64>().unwrap() + 1).to_string();
                 let new = new.as_bytes();
-                match store
-                    .compare_and_set(b"s", seen.as_deref(), new, None, now())
-                    .await
-                {
+                match store.compare_and_set(b"s", seen.as_deref(), new, None, now()).await {
                     Ok(Cas::Swapped) => {
                         seen = Some(Arc::from(new));
                         break;
@@ -378,10 +288,7 @@ fn compare_and_set_of_two_gateways_loses_no_update() {
         scope.spawn(|| on_io_uring(work(server.binding(json!({})))));
         scope.spawn(|| on_epoll(work(server.binding(json!({})))));
     });
-    assert_eq!(
-        server.cli(&["GET", "odin:limiter:s"]),
-        (2 * EACH).to_string()
-    );
+    assert_eq!(server.cli(&["GET", "odin:limiter:s"]), (2 * EACH).to_string());
 }
 
 #[test]
@@ -454,10 +361,7 @@ fn given_up_calls_do_not_shift_the_replies_of_others() {
                 });
                 assert!(polled.await, "the reply can't be there yet");
                 drop(call);
-                assert_eq!(
-                    store.get(b"k", now()).await,
-                    Ok(Some(Arc::from(&b"right"[..])))
-                );
+                assert_eq!(store.get(b"k", now()).await, Ok(Some(Arc::from(&b"right"[..]))));
             }
         }
     });
@@ -466,9 +370,7 @@ fn given_up_calls_do_not_shift_the_replies_of_others() {
 #[test]
 fn password_and_user_are_sent_and_refusals_are_told() {
     let server = Server::start(&[]);
-    server.cli(&[
-        "ACL", "SETUSER", "odin", "on", ">its-own", "~odin:*", "+@all",
-    ]);
+    server.cli(&["ACL", "SETUSER", "odin", "on", ">its-own", "~odin:*", "+@all"]);
     server.cli(&["CONFIG", "SET", "requirepass", "default secret"]);
     on_both_drivers(|stores| {
         let open = |more| stores.open(&server.binding(more));
@@ -534,10 +436,7 @@ fn killed_server_fails_fast_and_is_found_again() {
                 assert!(matches!(error, Error::Unavailable(_)), "{error}");
             }
             let took = begun.elapsed();
-            assert!(
-                took < limits::KV_REDIS_TIMEOUT,
-                "1,000 calls without a server: {took:?}"
-            );
+            assert!(took < limits::KV_REDIS_TIMEOUT, "1,000 calls without a server: {took:?}");
             assert!(stores.status()[0].reason.is_some());
 
             server.borrow_mut().restart();
@@ -601,21 +500,12 @@ fn stopped_server_times_out_then_fails_fast_and_recovers() {
             for call in calls {
                 // the first timer that fires ends the connection and with it the other calls
                 let error = call.await.unwrap_err();
-                assert!(
-                    matches!(error, Error::Timeout(200) | Error::Broken(_)),
-                    "{error}"
-                );
+                assert!(matches!(error, Error::Timeout(200) | Error::Broken(_)), "{error}");
             }
             let took = begun.elapsed();
-            assert!(
-                took >= Duration::from_millis(199),
-                "timed out early, after {took:?}"
-            );
+            assert!(took >= Duration::from_millis(199), "timed out early, after {took:?}");
             let error = store.get(b"k", now()).await.unwrap_err();
-            assert!(
-                matches!(error, Error::Unavailable(_)),
-                "no second wait: {error}"
-            );
+            assert!(matches!(error, Error::Unavailable(_)), "no second wait: {error}");
             server.signal("-CONT");
             until_answered(&store).await;
         }
@@ -659,9 +549,7 @@ fn forgotten_scripts_are_sent_again() {
             assert_eq!(store.incr(b"n", 1, None, now()).await, Ok(1));
             server.cli(&["SCRIPT", "FLUSH"]);
             assert_eq!(store.incr(b"n", 1, None, now()).await, Ok(2));
-            let swapped = store
-                .compare_and_set(b"n", Some(b"2"), b"9", None, now())
-                .await;
+            let swapped = store.compare_and_set(b"n", Some(b"2"), b"9", None, now()).await;
             assert_eq!(swapped, Ok(Cas::Swapped));
         }
     });

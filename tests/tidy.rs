@@ -25,10 +25,7 @@ fn files() -> Vec<String> {
         .current_dir(root())
         .output()
         .expect("git is installed");
-    assert!(
-        output.status.success(),
-        "git ls-files failed: is this a clone?"
-    );
+    assert!(output.status.success(), "git ls-files failed: is this a clone?");
     let listing = String::from_utf8(output.stdout).unwrap();
     let files = listing.lines().filter(|file| root().join(file).is_file());
     files.map(str::to_owned).collect()
@@ -47,16 +44,11 @@ fn rust_files() -> Vec<String> {
 }
 
 fn source_files() -> Vec<String> {
-    rust_files()
-        .into_iter()
-        .filter(|file| file.starts_with("src/"))
-        .collect()
+    rust_files().into_iter().filter(|file| file.starts_with("src/")).collect()
 }
 
 fn has_extension(file: &str, extension: &str) -> bool {
-    Path::new(file)
-        .extension()
-        .is_some_and(|have| have == extension)
+    Path::new(file).extension().is_some_and(|have| have == extension)
 }
 
 /// A source without its `mod tests { … }` at the end.
@@ -185,8 +177,7 @@ fn every_module_is_declared() {
         let declares = |parent: &PathBuf| {
             let text = read(parent.to_str().unwrap());
             let declaration = format!("mod {stem};");
-            text.lines()
-                .any(|line| line.trim_end().ends_with(&declaration))
+            text.lines().any(|line| line.trim_end().ends_with(&declaration))
                 || text.contains(&format!("{stem}.rs\"]"))
         };
         if !parents.iter().any(declares) {
@@ -198,10 +189,8 @@ fn every_module_is_declared() {
 
 #[test]
 fn no_file_is_named_mod_rs() {
-    let found: Vec<String> = rust_files()
-        .into_iter()
-        .filter(|file| file.ends_with("/mod.rs"))
-        .collect();
+    let found: Vec<String> =
+        rust_files().into_iter().filter(|file| file.ends_with("/mod.rs")).collect();
     assert_none("`foo.rs` beside `foo/` is the layout", &found);
 }
 
@@ -230,24 +219,17 @@ fn every_document_has_one_title() {
 fn every_config_file_is_mentioned() {
     let files = files();
     let is_text = |file: &&String| {
-        ["md", "rs", "toml", "yaml", "yml", "sh"]
-            .iter()
-            .any(|end| has_extension(file, end))
+        ["md", "rs", "toml", "yaml", "yml", "sh"].iter().any(|end| has_extension(file, end))
             || file.ends_with("Makefile")
             || file.ends_with(".ci/run")
             || file.ends_with("Dockerfile")
     };
-    let texts: Vec<(&String, String)> = files
-        .iter()
-        .filter(is_text)
-        .map(|file| (file, read(file)))
-        .collect();
+    let texts: Vec<(&String, String)> =
+        files.iter().filter(is_text).map(|file| (file, read(file))).collect();
     let mut found = Vec::new();
     for file in files.iter().filter(|file| file.starts_with("config/")) {
         let name = Path::new(file).file_name().unwrap().to_str().unwrap();
-        let is_mentioned = texts
-            .iter()
-            .any(|(other, text)| *other != file && text.contains(name));
+        let is_mentioned = texts.iter().any(|(other, text)| *other != file && text.contains(name));
         if !is_mentioned {
             found.push(file.clone());
         }
@@ -285,11 +267,7 @@ fn no_file_names_a_machine_or_a_registry() {
 
 #[test]
 fn comments_leave_nothing_for_later() {
-    let words = [
-        ["TO", "DO"].concat(),
-        ["FIX", "ME"].concat(),
-        ["XX", "X:"].concat(),
-    ];
+    let words = [["TO", "DO"].concat(), ["FIX", "ME"].concat(), ["XX", "X:"].concat()];
     let mut found = Vec::new();
     for file in rust_files() {
         for (number, line) in read(&file).lines().enumerate() {

@@ -38,12 +38,7 @@ pub struct Compiled {
 impl Compiler {
     /// A compiler for a process with so many workers.
     pub fn new(runtime: Arc<Runtime>, workers: usize) -> Self {
-        Self {
-            runtime,
-            workers,
-            generation: 0,
-            endpoint_ids: HashMap::new(),
-        }
+        Self { runtime, workers, generation: 0, endpoint_ids: HashMap::new() }
     }
 
     /// Makes the next snapshot. Takes as long as compiling the plugins does: up to seconds.
@@ -56,17 +51,15 @@ impl Compiler {
             .enumerate()
             .map(|(index, service)| self.service(index, service, config, &plugins, &mut warnings))
             .collect();
-        let routes = Table::new(
-            services
-                .iter()
-                .map(|service| (service.base_path.as_str(), service.index)),
-        );
+        let routes =
+            Table::new(services.iter().map(|service| (service.base_path.as_str(), service.index)));
         self.generation += 1;
         let snapshot = Snapshot {
             generation: self.generation,
             limits: limits(&config.server, self.workers),
             timeouts: timeouts(&config.server.timeouts),
             trust_forwarded: config.server.trust_forwarded,
+            keeps_encoded_slashes: config.server.keeps_encoded_slashes,
             routes,
             services,
             plugins: plugins.into_iter().flatten().collect(),
@@ -90,19 +83,11 @@ impl Compiler {
                     FailureMode::Open => "its requests go on without it",
                     FailureMode::Closed => "its requests are refused",
                 };
-                warnings.push(format!(
-                    "plugin {name} ({}): {reason}; {effect}",
-                    path.display()
-                ));
+                warnings.push(format!("plugin {name} ({}): {reason}; {effect}", path.display()));
             }
             Arc::new(loaded)
         };
-        config
-            .wasm
-            .plugins
-            .iter()
-            .map(|plugin| is_enabled(plugin).then(|| load(plugin)))
-            .collect()
+        config.wasm.plugins.iter().map(|plugin| is_enabled(plugin).then(|| load(plugin))).collect()
     }
 
     fn spec(&self, plugin: &config::Plugin, config: &Config) -> PluginSpec {
@@ -120,6 +105,7 @@ impl Compiler {
         spec.max_memory_pages = plugin.max_memory_pages.unwrap_or(wasm.max_memory_pages);
         spec.instances_max = plugin.max_instances.unwrap_or(wasm.max_instances);
         spec.workers = self.workers as u32;
+        spec.passes_large_bodies = plugin.on_body_too_large == config::OnBodyTooLarge::Pass;
         spec.premade = plugin.instances.unwrap_or(spec.premade);
         spec.isolation = match plugin.isolation {
             config::Isolation::Shared => Isolation::Shared,
@@ -182,14 +168,7 @@ impl Compiler {
             };
             let next = self.endpoint_ids.len();
             let id = *self.endpoint_ids.entry(address.clone()).or_insert(next);
-            endpoints.push((
-                Endpoint {
-                    id,
-                    address,
-                    authority,
-                },
-                target.weight,
-            ));
+            endpoints.push((Endpoint { id, address, authority }, target.weight));
         }
         Cluster::Endpoints(Endpoints::new(endpoints))
     }
@@ -243,13 +222,9 @@ fn read_module(path: &Path, sha256: Option<&[u8; 32]>) -> Result<Vec<u8>, String
     }
     match sha256 {
         Some(expected) if Sha256::digest(&wasm)[..] != expected[..] => {
-            let got: String = Sha256::digest(&wasm)
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
-            Err(format!(
-                "has sha256 {got}, which is not the one in the configuration"
-            ))
+            let got: String =
+                Sha256::digest(&wasm).iter().map(|byte| format!("{byte:02x}")).collect();
+            Err(format!("has sha256 {got}, which is not the one in the configuration"))
         }
         _ => Ok(wasm),
     }
@@ -259,27 +234,13 @@ fn read_module(path: &Path, sha256: Option<&[u8; 32]>) -> Result<Vec<u8>, String
 fn resolve(host: &str, port: u16) -> Result<Vec<std::net::SocketAddr>, String> {
     let unresolved =
         |reason: String| format!("cannot resolve {host}: {reason}; requests to it get 502");
-    let addresses: Vec<_> = (host, port)
-        .to_socket_addrs()
-        .map_err(|error| unresolved(error.to_string()))?
-        .collect();
-    if addresses.is_empty() {
-        Err(unresolved("no address".to_owned()))
-    } else {
-        Ok(addresses)
-    }
+    let addresses: Vec<_> =
+        (host, port).to_socket_addrs().map_err(|error| unresolved(error.to_string()))?.collect();
+    if addresses.is_empty() { Err(unresolved("no address".to_owned())) } else { Ok(addresses) }
 }
 
 /// The `Host` that names a target.
 fn authority(host: &str, port: u16) -> String {
-    let host = if host.contains(':') {
-        format!("[{host}]")
-    } else {
-        host.to_owned()
-    };
-    if port == 80 {
-        host
-    } else {
-        format!("{host}:{port}")
-    }
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    if port == 80 { host } else { format!("{host}:{port}") }
 }

@@ -77,9 +77,7 @@ pub const FILES: [&str; 2] = ["./config/odin.yaml", "/etc/odin/config.yaml"];
 /// is named is taken whether it exists or not; loading it says so.
 pub fn locate(explicit: Option<&Path>) -> Located {
     // What can't be looked at (no right to, say) counts as there, so that loading complains of it.
-    locate_with(explicit, &environment, &|path| {
-        path.try_exists().unwrap_or(true)
-    })
+    locate_with(explicit, &environment, &|path| path.try_exists().unwrap_or(true))
 }
 
 fn locate_with(
@@ -89,11 +87,7 @@ fn locate_with(
 ) -> Located {
     let named = explicit.map(Path::to_owned);
     named
-        .or_else(|| {
-            env("ODIN_CONFIG")
-                .filter(|path| !path.is_empty())
-                .map(PathBuf::from)
-        })
+        .or_else(|| env("ODIN_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from))
         .or_else(|| FILES.iter().map(PathBuf::from).find(|path| exists(path)))
         .map_or(Located::Embedded, Located::File)
 }
@@ -185,9 +179,8 @@ fn decode_root(root: Option<&Node>, file_name: &str, errors: &mut Errors) -> Con
         config.logging = logging;
     }
     let services = map.read("services", errors, service::services);
-    let wasm = map.read("wasm", errors, |item, errors| {
-        wasm::wasm(item, services.as_deref(), errors)
-    });
+    let wasm =
+        map.read("wasm", errors, |item, errors| wasm::wasm(item, services.as_deref(), errors));
     if let Some(wasm) = wasm {
         config.wasm = wasm;
     }

@@ -38,9 +38,7 @@ pub struct Order {
 /// The cores that this process may use (its affinity mask: taskset, cgroup cpusets).
 pub fn usable_cores() -> Vec<usize> {
     match sched_getaffinity(None) {
-        Ok(set) => (0..CpuSet::MAX_CPU)
-            .filter(|&core| set.is_set(core))
-            .collect(),
+        Ok(set) => (0..CpuSet::MAX_CPU).filter(|&core| set.is_set(core)).collect(),
         Err(_) => vec![0],
     }
 }
@@ -84,38 +82,25 @@ impl Fleet {
     /// Starts the workers and waits until all of them serve.
     pub async fn start(order: Order) -> io::Result<Self> {
         let cores = usable_cores();
-        let mut fleet = Self {
-            outboxes: Vec::new(),
-            ended: Vec::new(),
-        };
+        let mut fleet = Self { outboxes: Vec::new(), ended: Vec::new() };
         let mut ready = Vec::new();
         for (id, sockets) in order.sockets.into_iter().enumerate() {
             let (outbox, letterbox) = mailbox()?;
             let (say_ready, is_ready) = oneshot::channel();
             let (say_ended, has_ended) = oneshot::channel();
             let core = order.pin_cores.then(|| cores[id % cores.len()]);
-            let start = Start {
-                id,
-                core,
-                sockets,
-                letterbox,
-                published: order.published.clone(),
-            };
+            let start = Start { id, core, sockets, letterbox, published: order.published.clone() };
             let (driver, may_fall_back) = (order.driver, order.may_fall_back);
-            std::thread::Builder::new()
-                .name(format!("worker-{id}"))
-                .spawn(move || {
-                    start.run(driver, may_fall_back, say_ready);
-                    drop(say_ended);
-                })?;
+            std::thread::Builder::new().name(format!("worker-{id}")).spawn(move || {
+                start.run(driver, may_fall_back, say_ready);
+                drop(say_ended);
+            })?;
             fleet.outboxes.push(outbox);
             fleet.ended.push(has_ended);
             ready.push(is_ready);
         }
         for is_ready in ready {
-            is_ready
-                .await
-                .map_err(|_| io::Error::other("a worker could not start; see above"))?;
+            is_ready.await.map_err(|_| io::Error::other("a worker could not start; see above"))?;
         }
         Ok(fleet)
     }
@@ -126,10 +111,7 @@ impl Fleet {
         let mut replies = Vec::new();
         for outbox in &self.outboxes {
             let (ready, reply) = oneshot::channel();
-            outbox.send(Mail::Prepare {
-                snapshot: snapshot.clone(),
-                ready,
-            });
+            outbox.send(Mail::Prepare { snapshot: snapshot.clone(), ready });
             replies.push(reply);
         }
         for reply in replies {

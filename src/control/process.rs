@@ -133,19 +133,14 @@ fn runtime_options(config: &Config) -> RuntimeOptions {
         (true, Some(dir)) => Some(dir.clone()),
         (true, None) => default_cache_dir(),
     };
-    RuntimeOptions {
-        cache_dir,
-        ..RuntimeOptions::default()
-    }
+    RuntimeOptions { cache_dir, ..RuntimeOptions::default() }
 }
 
 /// A folder of the user that the process runs as: the cache holds machine code, so nobody else may
 /// write to it.
 fn default_cache_dir() -> Option<std::path::PathBuf> {
     let absolute = |name: &str| {
-        std::env::var_os(name)
-            .map(std::path::PathBuf::from)
-            .filter(|path| path.is_absolute())
+        std::env::var_os(name).map(std::path::PathBuf::from).filter(|path| path.is_absolute())
     };
     absolute("CACHE_DIRECTORY")
         .or_else(|| absolute("XDG_CACHE_HOME").map(|dir| dir.join("odin")))

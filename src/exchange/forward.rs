@@ -8,12 +8,12 @@ use std::cell::Cell;
 
 use super::{Exchange, Messages, Payload, Reply};
 use crate::error::Error;
-use crate::limits::TRIES_MAX;
+use crate::limits::{INTERIM_MAX, TRIES_MAX};
 use crate::message::{BodyLength, Fields, RequestHead};
 use crate::relay::{self, Alongside, BodySink, BodySource, Replay};
 use crate::upstream::cluster::{Endpoint, Endpoints};
 use crate::upstream::connect::connect;
-use crate::upstream::connection::{Connection, RequestSink, ResponseSource};
+use crate::upstream::connection::{Connection, ResponseSource};
 
 /// A request on its way to a cluster.
 pub(super) struct Call<'a> {
@@ -37,10 +37,7 @@ impl Call<'_> {
             tries += 1;
             let endpoint = self.next_endpoint().ok_or(Error::NoEndpoint)?;
             let outcome = match self.connection(endpoint, is_fresh).await {
-                Ok(connection) => {
-                    self.attempt(endpoint, connection, messages, body, reply)
-                        .await
-                }
+                Ok(connection) => self.attempt(endpoint, connection, messages, body, reply).await,
                 Err(error) => Err(error),
             };
             match outcome {
@@ -64,6 +61,7 @@ impl Call<'_> {
     fn is_repeatable(&self) -> bool {
         let is_whole = match self.payload {
             Payload::Memory(_) => true,
+            Payload::Prefix(_) => false,
             Payload::Stream => self.request.body == BodyLength::Empty,
         };
         is_whole && self.request.method.is_idempotent()
@@ -71,30 +69,21 @@ impl Call<'_> {
 
     fn next_endpoint(&self) -> Option<&Endpoint> {
         let exchange = self.exchange;
-        exchange
-            .worker
-            .turn(exchange.snapshot, exchange.service, |at| {
-                self.endpoints.next(at)
-            })
+        exchange.worker.turn(exchange.snapshot, exchange.service, |at| self.endpoints.next(at))
     }
 
     async fn connection(&self, endpoint: &Endpoint, is_fresh: bool) -> Result<Connection, Error> {
         let worker = self.exchange.worker;
         while !is_fresh && let Some(idle) = worker.pool().take(endpoint.id) {
-            // What cannot be repeated goes only to a connection seen open just now. For the rest
-            // the retry is cheaper than a system call per request.
-            if self.is_repeatable() || idle.is_quiet() {
+            // One that the origin has closed would cost a retry, or the request if that may not be
+            // repeated; one that has received something unasked would answer with it.
+            if idle.is_quiet() {
                 return Ok(idle);
             }
         }
         let timeouts = &self.exchange.snapshot.timeouts;
         let stream = connect(&endpoint.address, timeouts.connect).await?;
-        Ok(Connection::new(
-            stream,
-            worker.deadlines(),
-            timeouts.body,
-            worker.shared_buffers(),
-        ))
+        Ok(Connection::new(stream, worker.deadlines(), timeouts.body, worker.shared_buffers()))
     }
 
     async fn attempt(
@@ -112,14 +101,8 @@ impl Call<'_> {
         } else {
             &endpoint.authority
         };
-        connection
-            .request
-            .head(self.request, authority, exchange.origin_path(self.request));
-        let Connection {
-            request: sink,
-            response: source,
-            ..
-        } = &mut connection;
+        connection.request.head(self.request, authority, exchange.origin_path(self.request));
+        let Connection { request: sink, response: source, .. } = &mut connection;
         let (outcome, is_sent) = match &self.payload {
             Payload::Stream if self.request.body == BodyLength::Empty => {
                 // A failed write shows as a failed read too, unless the origin has answered early.
@@ -130,49 +113,30 @@ impl Call<'_> {
             Payload::Stream => {
                 reply.invite_body().await?;
                 let is_read = Cell::new(false);
-                self.duplex(body, &is_read, sink, source, messages, reply)
-                    .await
+                let pump = tracked(relay::pump(body, sink), &is_read);
+                duplex(pump, self.answer(source, messages, reply, &is_read)).await
+            }
+            Payload::Prefix(bytes) => {
+                let is_read = Cell::new(false);
+                let mut whole = Replay::new(bytes, Some(body), exchange.worker.buffers());
+                let pump = tracked(relay::pump(&mut whole, sink), &is_read);
+                duplex(pump, self.answer(source, messages, reply, &is_read)).await
             }
             Payload::Memory(bytes) => {
+                // A plugin may have made this body while the client's is still unread.
+                let is_read = Cell::new(body.is_done());
                 let buffers = exchange.worker.buffers();
                 let mut replay = Replay::<super::NoSource>::new(bytes, None, buffers);
-                let is_read = Cell::new(true);
-                self.duplex(&mut replay, &is_read, sink, source, messages, reply)
-                    .await
+                let pump = relay::pump(&mut replay, sink);
+                duplex(pump, self.answer(source, messages, reply, &is_read)).await
             }
         };
         if is_sent && outcome.is_ok() && connection.is_reusable() {
             connection.rest();
             let idle_max = exchange.snapshot.limits.upstream_idle_max;
-            exchange
-                .worker
-                .pool()
-                .give(endpoint.id, connection, idle_max);
+            exchange.worker.pool().give(endpoint.id, connection, idle_max);
         }
         outcome
-    }
-
-    /// Sends the request's body while the response is awaited and relayed. Whether it was sent
-    /// whole comes with the outcome.
-    async fn duplex(
-        &self,
-        body: &mut impl BodySource,
-        is_read: &Cell<bool>,
-        sink: &mut RequestSink,
-        source: &mut ResponseSource,
-        messages: &mut Messages<'_>,
-        reply: &mut impl Reply,
-    ) -> (Result<u16, Error>, bool) {
-        let pump = std::pin::pin!(async {
-            let outcome = relay::pump(body, sink).await;
-            is_read.set(is_read.get() || outcome.is_ok());
-            outcome
-        });
-        let mut alongside = Alongside::new(pump);
-        let answer = self.answer(source, messages, reply, is_read);
-        let outcome = alongside.run(answer).await;
-        let is_sent = alongside.is_complete();
-        (outcome, is_sent)
     }
 
     /// Reads the response's head, interim ones before it, and hands it on. `is_body_read` says
@@ -187,15 +151,11 @@ impl Call<'_> {
         let exchange = self.exchange;
         let wait = exchange.snapshot.timeouts.first_byte;
         let head_bytes_max = exchange.snapshot.limits.head_bytes_max;
-        loop {
-            source
-                .read_head(
-                    &self.request.method,
-                    wait,
-                    head_bytes_max,
-                    messages.response,
-                )
-                .await?;
+        for interim in 0.. {
+            if interim > INTERIM_MAX {
+                return Err(Error::BadResponse("upstream sent too many interim responses"));
+            }
+            source.read_head(&self.request.method, wait, head_bytes_max, messages.response).await?;
             match messages.response.status {
                 // The gateway has sent its own, when the client asked for it.
                 100 => {}
@@ -205,8 +165,27 @@ impl Call<'_> {
             }
         }
         let keep_alive = || is_body_read.get();
-        exchange
-            .respond(messages, None, source, reply, keep_alive)
-            .await
+        exchange.respond(messages, None, source, reply, keep_alive).await
     }
+}
+
+type Pumped = Result<(), relay::PumpFailure>;
+
+/// A pump that notes in `is_read` that it has read its source to the end.
+async fn tracked(pump: impl Future<Output = Pumped>, is_read: &Cell<bool>) -> Pumped {
+    let outcome = pump.await;
+    is_read.set(outcome.is_ok());
+    outcome
+}
+
+/// Sends the request's body while the response is awaited and relayed. Whether the body was sent
+/// whole comes with the outcome.
+async fn duplex(
+    pump: impl Future<Output = Pumped>,
+    answer: impl Future<Output = Result<u16, Error>>,
+) -> (Result<u16, Error>, bool) {
+    let pump = std::pin::pin!(pump);
+    let mut alongside = Alongside::new(pump);
+    let outcome = alongside.run(answer).await;
+    (outcome, alongside.is_complete())
 }

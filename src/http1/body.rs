@@ -90,10 +90,7 @@ impl BodyDecoder {
 
     /// Takes what it can from `input`, moving payload to its front.
     pub fn decode(&mut self, input: &mut [u8]) -> Result<Decoded, Malformed> {
-        let mut decoded = Decoded {
-            data: 0,
-            consumed: 0,
-        };
+        let mut decoded = Decoded { data: 0, consumed: 0 };
         while decoded.consumed < input.len() && self.state != State::Done {
             self.step(input, &mut decoded)?;
         }
@@ -161,8 +158,8 @@ impl BodyDecoder {
         if bytes == b"\r\n" || bytes.ends_with(b"\r\n\r\n") {
             let outcome = parse_trailers(bytes, &mut self.trailers);
             bytes.clear();
+            outcome?;
             self.state = State::Done;
-            return outcome;
         }
         Ok(())
     }
@@ -203,9 +200,7 @@ impl SizeLine {
     }
 
     fn push_digit(&mut self, byte: u8) -> Result<(), Malformed> {
-        let digit = (byte as char)
-            .to_digit(16)
-            .ok_or("chunk size is not a hexadecimal number")?;
+        let digit = (byte as char).to_digit(16).ok_or("chunk size is not a hexadecimal number")?;
         self.digits += 1;
         // 15 digits: far over any body limit, far under the overflow of u64.
         if self.digits > 15 {
@@ -265,9 +260,7 @@ fn may_be_trailer(name: &str) -> bool {
         "x-request-id",
     ];
     !super::head::is_hop_by_hop(name.as_bytes())
-        && !FORBIDDEN
-            .iter()
-            .any(|forbidden| name.eq_ignore_ascii_case(forbidden))
+        && !FORBIDDEN.iter().any(|forbidden| name.eq_ignore_ascii_case(forbidden))
 }
 
 #[cfg(test)]

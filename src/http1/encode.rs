@@ -234,80 +234,32 @@ mod tests {
     }
 
     fn response(status: u16, body: BodyLength, form: ResponseForm) -> String {
-        let head = ResponseHead {
-            status,
-            body,
-            ..ResponseHead::default()
-        };
+        let head = ResponseHead { status, body, ..ResponseHead::default() };
         let mut out = Vec::new();
         let _ = response_head(&head, form, &mut out);
         String::from_utf8(out).unwrap()
     }
 
-    const KEEP: ResponseForm = ResponseForm {
-        is_http10: false,
-        keep_alive: true,
-        has_body: true,
-    };
+    const KEEP: ResponseForm = ResponseForm { is_http10: false, keep_alive: true, has_body: true };
 
     #[test]
     fn framing_fields_follow_the_body_and_the_connection() {
-        let bodyless = ResponseForm {
-            has_body: false,
-            ..KEEP
-        };
-        let old = ResponseForm {
-            is_http10: true,
-            keep_alive: false,
-            has_body: true,
-        };
-        let old_kept = ResponseForm {
-            is_http10: true,
-            ..KEEP
-        };
+        let bodyless = ResponseForm { has_body: false, ..KEEP };
+        let old = ResponseForm { is_http10: true, keep_alive: false, has_body: true };
+        let old_kept = ResponseForm { is_http10: true, ..KEEP };
         for (status, body, form, expected) in [
-            (
-                200,
-                BodyLength::Known(12),
-                KEEP,
-                "HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n",
-            ),
-            (
-                200,
-                BodyLength::Empty,
-                KEEP,
-                "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
-            ),
-            (
-                204,
-                BodyLength::Known(3),
-                bodyless,
-                "HTTP/1.1 204 No Content\r\n\r\n",
-            ),
-            (
-                304,
-                BodyLength::Empty,
-                bodyless,
-                "HTTP/1.1 304 Not Modified\r\n\r\n",
-            ),
-            (
-                200,
-                BodyLength::Known(7),
-                bodyless,
-                "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n",
-            ),
+            (200, BodyLength::Known(12), KEEP, "HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n"),
+            (200, BodyLength::Empty, KEEP, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+            (204, BodyLength::Known(3), bodyless, "HTTP/1.1 204 No Content\r\n\r\n"),
+            (304, BodyLength::Empty, bodyless, "HTTP/1.1 304 Not Modified\r\n\r\n"),
+            (200, BodyLength::Known(7), bodyless, "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n"),
             (
                 200,
                 BodyLength::Unknown,
                 KEEP,
                 "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
             ),
-            (
-                200,
-                BodyLength::Unknown,
-                old,
-                "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n",
-            ),
+            (200, BodyLength::Unknown, old, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"),
             (
                 299,
                 BodyLength::Known(0),
@@ -329,10 +281,7 @@ mod tests {
     #[test]
     fn an_empty_chunk_is_not_the_last_one() {
         assert_eq!(written(|out| chunk(b"", out)), "");
-        assert_eq!(
-            written(|out| chunk(b"hello world, 17 b", out)),
-            "11\r\nhello world, 17 b\r\n"
-        );
+        assert_eq!(written(|out| chunk(b"hello world, 17 b", out)), "11\r\nhello world, 17 b\r\n");
         assert_eq!(written(|out| last_chunk(&Fields::new(), out)), "0\r\n\r\n");
     }
 }

@@ -37,6 +37,7 @@ pub struct HeadFacts {
 pub fn parse_request(
     bytes: &[u8],
     uri_bytes_max: usize,
+    fields_max: usize,
     head: &mut RequestHead,
 ) -> Result<HeadFacts, Error> {
     head.clear();
@@ -48,13 +49,16 @@ pub fn parse_request(
         Ok(Status::Complete(length)) if length == bytes.len() => {}
         // The scanner found the empty line, so anything else is a head that ends elsewhere.
         Ok(_) => return Err(Error::BadRequest("request head is malformed")),
-        Err(error) => return Err(refusal(error)),
+        Err(error) => return Err(refusal(error, bytes)),
     }
     let (Some(method), Some(target), Some(version)) =
         (request.method, request.path, request.version)
     else {
         return Err(Error::BadRequest("request line is incomplete"));
     };
+    if request.headers.len() > fields_max {
+        return Err(Error::HeadTooLarge);
+    }
     if target.len() > uri_bytes_max {
         return Err(Error::UriTooLong);
     }
@@ -74,10 +78,7 @@ pub fn parse_request(
     {
         head.fields.push(field.name.as_bytes(), field.value);
     }
-    Ok(HeadFacts {
-        expects_continue: rules.expects_continue()?,
-        ..rules.facts()
-    })
+    Ok(HeadFacts { expects_continue: rules.expects_continue()?, ..rules.facts() })
 }
 
 /// Parses a response head: `bytes` ends with its empty line. `request_method` decides whether a
@@ -92,15 +93,11 @@ pub fn parse_response(bytes: &[u8], head: &mut ResponseHead) -> Result<HeadFacts
     match response.parse(bytes) {
         Ok(Status::Complete(length)) if length == bytes.len() => {}
         _ => {
-            return Err(Error::BadResponse(
-                "upstream sent a malformed response head",
-            ));
+            return Err(Error::BadResponse("upstream sent a malformed response head"));
         }
     }
     let (Some(status @ 100..=599), Some(version)) = (response.code, response.version) else {
-        return Err(Error::BadResponse(
-            "upstream sent a status outside 100 to 599",
-        ));
+        return Err(Error::BadResponse("upstream sent a status outside 100 to 599"));
     };
     head.status = status;
     let rules = FieldRules::read(response.headers, version == 0)
@@ -112,10 +109,10 @@ pub fn parse_response(bytes: &[u8], head: &mut ResponseHead) -> Result<HeadFacts
     Ok(rules.facts())
 }
 
-fn refusal(error: httparse::Error) -> Error {
+fn refusal(error: httparse::Error, bytes: &[u8]) -> Error {
     match error {
         httparse::Error::TooManyHeaders => Error::HeadTooLarge,
-        httparse::Error::Version => Error::UnsupportedVersion,
+        httparse::Error::Version if names_version(bytes) => Error::UnsupportedVersion,
         httparse::Error::HeaderName => {
             Error::BadRequest("field name has a byte that is not allowed")
         }
@@ -123,8 +120,18 @@ fn refusal(error: httparse::Error) -> Error {
             Error::BadRequest("field value has a byte that is not allowed")
         }
         httparse::Error::NewLine => Error::BadRequest("line does not end in CR LF"),
-        httparse::Error::Status | httparse::Error::Token => {
+        httparse::Error::Version | httparse::Error::Status | httparse::Error::Token => {
             Error::BadRequest("request line is malformed")
         }
     }
+}
+
+/// Whether the request line is well-formed and names an HTTP version, if not one of ours.
+fn names_version(bytes: &[u8]) -> bool {
+    let line = bytes.split(|&byte| byte == b'\r').next().unwrap_or_default();
+    let mut words = line.split(|&byte| byte == b' ');
+    let version = words.nth(2).unwrap_or_default();
+    words.next().is_none()
+        && matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+            if major.is_ascii_digit() && minor.is_ascii_digit())
 }

@@ -66,14 +66,7 @@ impl<S: Stream> Receiver<S> {
     /// A receiver over one half of a stream.
     pub fn new(half: ReadHalf<S>, deadline: Deadline, pool: Rc<BufferPool>) -> Self {
         let (buffer, decoder) = (ReadBuffer::default(), BodyDecoder::default());
-        Self {
-            half,
-            buffer,
-            decoder,
-            allowance: u64::MAX,
-            deadline,
-            pool,
-        }
+        Self { half, buffer, decoder, allowance: u64::MAX, deadline, pool }
     }
 
     /// Waits, without a buffer, until a read would not: bytes of the next message, the peer's close
@@ -181,10 +174,8 @@ impl<S: Stream> Receiver<S> {
                 .decoder
                 .decode(&mut self.buffer.bytes[start..])
                 .map_err(BodyFailure::Malformed)?;
-            self.allowance = self
-                .allowance
-                .checked_sub(decoded.data as u64)
-                .ok_or(BodyFailure::TooLarge)?;
+            self.allowance =
+                self.allowance.checked_sub(decoded.data as u64).ok_or(BodyFailure::TooLarge)?;
             if decoded.data > 0 {
                 return Ok(Some(self.buffer.take_chunk(
                     decoded.data,
@@ -221,9 +212,5 @@ impl<S: Stream> Receiver<S> {
 }
 
 fn too_large(scanner: &HeadScanner) -> HeadFailure {
-    if scanner.has_start_line() {
-        HeadFailure::TooLarge
-    } else {
-        HeadFailure::StartLineTooLong
-    }
+    if scanner.has_start_line() { HeadFailure::TooLarge } else { HeadFailure::StartLineTooLong }
 }

@@ -63,12 +63,7 @@ mod tests {
 
     #[test]
     fn a_bare_line_feed_is_refused_wherever_it_stands() {
-        for bad in [
-            "\n",
-            "GET / HTTP/1.1\n",
-            "GET / HTTP/1.1\r\nA: b\n\r\n",
-            "A\r\n\n",
-        ] {
+        for bad in ["\n", "GET / HTTP/1.1\n", "GET / HTTP/1.1\r\nA: b\n\r\n", "A\r\n\n"] {
             let outcome = HeadScanner::default().find_end(bad.as_bytes());
             assert_eq!(outcome, Err(BareLineFeed), "{bad:?}");
         }

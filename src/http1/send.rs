@@ -43,14 +43,7 @@ impl<S: Stream> Sender<S> {
         pool: Rc<BufferPool>,
     ) -> Self {
         let (pending, framing) = (Vec::new(), Framing::Plain);
-        Self {
-            half,
-            pending,
-            framing,
-            deadline,
-            write_timeout,
-            pool,
-        }
+        Self { half, pending, framing, deadline, write_timeout, pool }
     }
 
     /// Has `encode` append a head; what it returns is the framing of the body that follows.
@@ -79,11 +72,7 @@ impl<S: Stream> Sender<S> {
             encode::chunk(chunk.bytes(), &mut self.pending);
         }
         self.pool.give(chunk.into_parts().0);
-        if self.pending.len() >= BUFFER_BYTES {
-            self.flush().await
-        } else {
-            Ok(())
-        }
+        if self.pending.len() >= BUFFER_BYTES { self.flush().await } else { Ok(()) }
     }
 
     /// Ends the body and writes all that is pending.

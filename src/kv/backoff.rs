@@ -14,10 +14,7 @@ pub(super) struct Backoff {
 
 impl Backoff {
     pub(super) fn new(seed: u64) -> Backoff {
-        Backoff {
-            pause: limits::KV_REDIS_BACKOFF_MIN,
-            random: seed | 1,
-        }
+        Backoff { pause: limits::KV_REDIS_BACKOFF_MIN, random: seed | 1 }
     }
 
     pub(super) fn reset(&mut self) {
@@ -47,10 +44,7 @@ mod tests {
             let mut expected = limits::KV_REDIS_BACKOFF_MIN;
             for _ in 0..12 {
                 let pause = backoff.next();
-                assert!(
-                    pause >= expected / 2 && pause <= expected,
-                    "seed {seed}: {pause:?}"
-                );
+                assert!(pause >= expected / 2 && pause <= expected, "seed {seed}: {pause:?}");
                 expected = (expected * 2).min(limits::KV_REDIS_BACKOFF_MAX);
             }
             backoff.reset();

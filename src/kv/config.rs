@@ -64,14 +64,8 @@ impl Config {
         let mut mistakes = Vec::new();
         let least = limits::KV_KEY_BYTES_MAX + limits::KV_VALUE_BYTES_MAX;
         let least = least + limits::KV_ENTRY_OVERHEAD_BYTES;
-        let MemoryConfig {
-            bytes_max,
-            namespace_bytes_max,
-        } = self.memory;
-        for (key, got) in [
-            ("bytesMax", bytes_max),
-            ("namespaceBytesMax", namespace_bytes_max),
-        ] {
+        let MemoryConfig { bytes_max, namespace_bytes_max } = self.memory;
+        for (key, got) in [("bytesMax", bytes_max), ("namespaceBytesMax", namespace_bytes_max)] {
             if got < least {
                 mistakes.push(format!(
                     "kv.memory.{key} is {got}, at least {least}: the largest value must fit"
@@ -147,10 +141,7 @@ impl TryFrom<RedisKeys> for RedisConfig {
     type Error = String;
 
     fn try_from(keys: RedisKeys) -> Result<RedisConfig, String> {
-        let host = keys
-            .host
-            .as_deref()
-            .ok_or("host is missing, as in host: redis:6379")?;
+        let host = keys.host.as_deref().ok_or("host is missing, as in host: redis:6379")?;
         let (host, port) = host_and_port(host)?;
         if keys.username.is_some() && keys.password.is_none() {
             return Err("username stands without a password".to_owned());
@@ -185,11 +176,7 @@ fn host_and_port(written: &str) -> Result<(String, u16), String> {
         },
     };
     let port = match port {
-        Some(port) => port
-            .parse()
-            .ok()
-            .filter(|&port| port > 0)
-            .ok_or_else(wrong)?,
+        Some(port) => port.parse().ok().filter(|&port| port > 0).ok_or_else(wrong)?,
         None => REDIS_PORT,
     };
     let is_address = host.parse::<std::net::Ipv6Addr>().is_ok();
@@ -204,9 +191,7 @@ fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::E
     let Some(written) = Option::<String>::deserialize(from)? else {
         return Ok(None);
     };
-    parse_duration(&written)
-        .map(Some)
-        .map_err(serde::de::Error::custom)
+    parse_duration(&written).map(Some).map_err(serde::de::Error::custom)
 }
 
 fn parse_duration(written: &str) -> Result<Duration, String> {
@@ -218,15 +203,10 @@ fn parse_duration(written: &str) -> Result<Duration, String> {
         "m" => 60_000,
         _ => 0,
     };
-    let ms = number
-        .parse::<u64>()
-        .ok()
-        .and_then(|number| number.checked_mul(ms));
+    let ms = number.parse::<u64>().ok().and_then(|number| number.checked_mul(ms));
     match ms {
         Some(ms @ 1..=600_000) => Ok(Duration::from_millis(ms)),
-        _ => Err(format!(
-            "timeout is {written:?}, expected 1ms to 10m, as in 500ms or 1s"
-        )),
+        _ => Err(format!("timeout is {written:?}, expected 1ms to 10m, as in 500ms or 1s")),
     }
 }
 
@@ -264,9 +244,7 @@ impl Selection {
             Some(Value::String(name)) if name == "memory" => Some(BackendName::Memory),
             Some(Value::String(name)) if name == "redis" => Some(BackendName::Redis),
             Some(other) => {
-                return Err(format!(
-                    "config.backend is {other}, expected memory or redis"
-                ));
+                return Err(format!("config.backend is {other}, expected memory or redis"));
             }
         };
         let own = match config.get("redis") {
@@ -284,10 +262,7 @@ impl Selection {
             BackendName::Memory => Backend::Memory,
             BackendName::Redis => Backend::Redis(select_redis(own, gateway.redis.as_ref())?),
         };
-        Ok(Selection {
-            backend,
-            namespace: namespace(config)?,
-        })
+        Ok(Selection { backend, namespace: namespace(config)? })
     }
 }
 
@@ -306,11 +281,9 @@ fn select_redis(own: Option<&Value>, gateway: Option<&RedisConfig>) -> Result<Re
         return Err("config.redis.host is missing, and kv.redis.host is not set".to_owned());
     };
     if own.username.is_some() || own.password.is_some() {
-        return Err(
-            "config.redis has a username or password, but no host: it would be tried at \
+        return Err("config.redis has a username or password, but no host: it would be tried at \
                     the gateway's kv.redis; add the host"
-                .to_owned(),
-        );
+            .to_owned());
     }
     Ok(RedisConfig {
         db: own.db.unwrap_or(gateway.db),
@@ -326,9 +299,9 @@ fn namespace(config: &Value) -> Result<Option<String>, String> {
         Some(Value::String(name)) if !name.is_empty() && name.len() <= 128 => {
             Ok(Some(name.clone()))
         }
-        Some(other) => Err(format!(
-            "config.kvNamespace is {other}, expected a name of 1 to 128 bytes"
-        )),
+        Some(other) => {
+            Err(format!("config.kvNamespace is {other}, expected a name of 1 to 128 bytes"))
+        }
     }
 }
 

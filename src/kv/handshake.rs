@@ -27,24 +27,15 @@ pub(super) async fn shake_hands(stream: &mut TcpStream, target: &Target) -> Resu
         steps.push("AUTH");
     }
     if config.db != 0 {
-        Command::new(&mut out, 2)
-            .arg(b"SELECT")
-            .number(i64::from(config.db));
+        Command::new(&mut out, 2).arg(b"SELECT").number(i64::from(config.db));
         steps.push("SELECT");
     }
     Command::new(&mut out, 1).arg(b"PING");
     steps.push("PING");
     for script in Script::ALL {
-        Command::new(&mut out, 3)
-            .arg(b"SCRIPT")
-            .arg(b"LOAD")
-            .arg(script.text().as_bytes());
+        Command::new(&mut out, 3).arg(b"SCRIPT").arg(b"LOAD").arg(script.text().as_bytes());
     }
-    stream
-        .write_all(out)
-        .await
-        .0
-        .map_err(|error| error.to_string())?;
+    stream.write_all(out).await.0.map_err(|error| error.to_string())?;
 
     let replies = read_replies(stream, steps.len() + Script::ALL.len()).await?;
     let (answers, hashes) = replies.split_at(steps.len());

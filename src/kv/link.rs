@@ -253,9 +253,7 @@ impl Link {
     }
 
     async fn connect_to(&self, address: std::net::SocketAddr) -> Result<Shaken, String> {
-        let mut stream = TcpStream::connect_addr(address)
-            .await
-            .map_err(|why| why.to_string())?;
+        let mut stream = TcpStream::connect_addr(address).await.map_err(|why| why.to_string())?;
         // commands are small and each batch is one write
         stream.set_nodelay(true).map_err(|why| why.to_string())?;
         let loaded = shake_hands(&mut stream, &self.target).await?;
@@ -280,10 +278,7 @@ impl Link {
         match before {
             Phase::Starting(callers) => callers.into_iter().for_each(|caller| caller.keep(())),
             Phase::Up(_) | Phase::Down(_) => {
-                tracing::info!(
-                    redis = self.target.config().name(),
-                    "connected to redis again"
-                );
+                tracing::info!(redis = self.target.config().name(), "connected to redis again");
             }
         }
         let write = Rc::clone(self).write(writer, signal, write_handle);

@@ -87,10 +87,7 @@ impl MemoryStore {
     /// one. For the control thread.
     pub fn namespace(self: &Arc<Self>, name: &str) -> Namespace {
         let space = Space::new(name, self.namespace_bytes_max, Arc::clone(&self.total));
-        let fresh = Arc::new(User {
-            space: Arc::new(space),
-            store: Arc::clone(self),
-        });
+        let fresh = Arc::new(User { space: Arc::new(space), store: Arc::clone(self) });
         let mut user = Arc::clone(&fresh);
         self.spaces.rcu(|list| {
             let in_use = list.iter().find(|listed| *listed.space.name == *name);
@@ -102,10 +99,8 @@ impl MemoryStore {
                 None => {
                     user = Arc::clone(&fresh);
                     let others = list.iter().filter(|listed| *listed.space.name != *name);
-                    let new = Listed {
-                        space: Arc::clone(&fresh.space),
-                        users: Arc::downgrade(&fresh),
-                    };
+                    let new =
+                        Listed { space: Arc::clone(&fresh.space), users: Arc::downgrade(&fresh) };
                     others.cloned().chain([new]).collect()
                 }
             }
@@ -148,12 +143,7 @@ impl MemoryStore {
     pub fn usage(&self) -> Vec<Usage> {
         let usage = |listed: &Listed| Usage {
             namespace: listed.space.name.to_string(),
-            entries: listed
-                .space
-                .shards
-                .iter()
-                .map(|shard| shard.0.lock().len())
-                .sum(),
+            entries: listed.space.shards.iter().map(|shard| shard.0.lock().len()).sum(),
             bytes: listed.space.account.bytes.load(Relaxed),
             bytes_max: listed.space.account.bytes_max,
             evictions: listed.space.evictions.load(Relaxed),
@@ -164,9 +154,7 @@ impl MemoryStore {
     /// The namespace that holds most bytes: it pays when the store is full.
     fn largest(&self, own: &Arc<Space>) -> Arc<Space> {
         let list = self.spaces.load();
-        let largest = list
-            .iter()
-            .max_by_key(|listed| listed.space.account.bytes.load(Relaxed));
+        let largest = list.iter().max_by_key(|listed| listed.space.account.bytes.load(Relaxed));
         let listed = largest.map(|listed| &listed.space);
         // a dropped namespace is in no list, but holds bytes as long as it has users
         let own_bytes = own.account.bytes.load(Relaxed);
@@ -180,9 +168,7 @@ impl MemoryStore {
 
     fn expires_at(&self, ttl: Option<Duration>, now: Millis) -> Millis {
         // a ttl below a millisecond is one: 0 would be gone before it is read
-        ttl.map_or(NEVER, |ttl| {
-            now + (ttl.min(limits::KV_TTL_MAX).as_millis() as Millis).max(1)
-        })
+        ttl.map_or(NEVER, |ttl| now + (ttl.min(limits::KV_TTL_MAX).as_millis() as Millis).max(1))
     }
 }
 
@@ -255,10 +241,7 @@ impl Namespace {
                 Some(entry) => (entry.value.as_integer(), entry.expires_at),
                 None => (Some(0), fresh_expiry),
             };
-            let sum = old
-                .ok_or(Error::NotAnInteger)?
-                .checked_add(by)
-                .ok_or(Error::Overflow)?;
+            let sum = old.ok_or(Error::NotAnInteger)?.checked_add(by).ok_or(Error::Overflow)?;
             Ok(Change::Put(Value::Integer(sum), expires_at, sum))
         })
     }
@@ -370,11 +353,7 @@ impl Namespace {
             };
             budget = budget.saturating_sub(1 + looked);
         }
-        if account.has_room(more) {
-            Ok(())
-        } else {
-            Err(Error::Full)
-        }
+        if account.has_room(more) { Ok(()) } else { Err(Error::Full) }
     }
 }
 

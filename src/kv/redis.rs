@@ -82,11 +82,7 @@ impl Endpoint {
             Ok(address) => Ok(vec![SocketAddr::new(address, port)]),
             Err(_) => Err(Arc::from(format!("{host} is not resolved yet"))),
         };
-        Endpoint {
-            host: host.to_owned(),
-            port,
-            addresses: ArcSwap::from_pointee(addresses),
-        }
+        Endpoint { host: host.to_owned(), port, addresses: ArcSwap::from_pointee(addresses) }
     }
 
     /// Asks the system for the addresses of the name. Blocks, so never on a worker. When the name
@@ -109,8 +105,7 @@ impl Endpoint {
     fn unresolved(&self, why: &str) -> String {
         let reason = format!("{} does not resolve: {why}", self.host);
         if self.addresses.load().is_err() {
-            self.addresses
-                .store(Arc::new(Err(Arc::from(reason.as_str()))));
+            self.addresses.store(Arc::new(Err(Arc::from(reason.as_str()))));
         }
         reason
     }
@@ -252,10 +247,7 @@ impl Namespace {
     pub fn new(client: Rc<Client>, prefix: &str, namespace: &str) -> Namespace {
         let name = namespace.replace('%', "%25").replace(':', "%3A");
         let prefix = format!("{prefix}{name}:");
-        Namespace {
-            client,
-            prefix: Rc::from(prefix.into_bytes()),
-        }
+        Namespace { client, prefix: Rc::from(prefix.into_bytes()) }
     }
 
     /// The value of a key; `None`: it isn't there.
@@ -293,10 +285,7 @@ impl Namespace {
         check_key(key)?;
         let (by, ttl) = (by.to_string(), millis(ttl).to_string());
         let args = [by.as_bytes(), ttl.as_bytes()];
-        let reply = self
-            .client
-            .script(Script::Incr, (&self.prefix, key), &args)
-            .await?;
+        let reply = self.client.script(Script::Incr, (&self.prefix, key), &args).await?;
         match reply {
             Reply::Bulk(sum) => std::str::from_utf8(&sum)
                 .ok()
@@ -331,16 +320,8 @@ impl Namespace {
         check_value(value)?;
         let ttl = millis(ttl).to_string();
         let is_expected: &[u8] = if expected.is_some() { b"1" } else { b"0" };
-        let args = [
-            is_expected,
-            expected.unwrap_or_default(),
-            value,
-            ttl.as_bytes(),
-        ];
-        let reply = self
-            .client
-            .script(Script::Cas, (&self.prefix, key), &args)
-            .await?;
+        let args = [is_expected, expected.unwrap_or_default(), value, ttl.as_bytes()];
+        let reply = self.client.script(Script::Cas, (&self.prefix, key), &args).await?;
         match reply {
             Reply::Integer(_) => Ok(Cas::Swapped),
             Reply::Bulk(current) => Ok(Cas::Conflict(Some(Arc::from(current)))),
@@ -352,9 +333,7 @@ impl Namespace {
 
 /// A time to live as `PX` takes it; 0: none.
 fn millis(ttl: Option<Duration>) -> i64 {
-    ttl.map_or(0, |ttl| {
-        (ttl.min(limits::KV_TTL_MAX).as_millis() as i64).max(1)
-    })
+    ttl.map_or(0, |ttl| (ttl.min(limits::KV_TTL_MAX).as_millis() as i64).max(1))
 }
 
 /// The error that a reply of an unexpected kind is.
@@ -364,8 +343,8 @@ fn refused(reply: Reply) -> Error {
         Reply::Error(words) if words.contains("would overflow") => Error::Overflow,
         Reply::Error(words) if words.starts_with("OOM") => Error::Full,
         Reply::Error(words) => Error::Refused(Arc::from(words)),
-        Reply::Status(_) | Reply::Integer(_) | Reply::Bulk(_) | Reply::Nil => Error::Refused(
-            Arc::from("it gave a reply that is not one of the command's"),
-        ),
+        Reply::Status(_) | Reply::Integer(_) | Reply::Bulk(_) | Reply::Nil => {
+            Error::Refused(Arc::from("it gave a reply that is not one of the command's"))
+        }
     }
 }

@@ -49,10 +49,7 @@ impl fmt::Display for ProtocolError {
         match self {
             ProtocolError::Kind(byte) => {
                 let byte = byte.escape_ascii();
-                write!(
-                    f,
-                    "the reply begins with '{byte}', expected one of + - : $; is it redis?"
-                )
+                write!(f, "the reply begins with '{byte}', expected one of + - : $; is it redis?")
             }
             ProtocolError::Line => write!(
                 f,
@@ -121,11 +118,7 @@ fn reply_length(bytes: &[u8]) -> Result<Option<usize>, ProtocolError> {
     let line = &bytes[..bytes.len().min(line_max)];
     let Some(line_end) = memchr::memmem::find(line, b"\r\n") else {
         let whole = line.len() == line_max;
-        return if whole {
-            Err(ProtocolError::Line)
-        } else {
-            Ok(None)
-        };
+        return if whole { Err(ProtocolError::Line) } else { Ok(None) };
     };
     if bytes[0] != b'$' || bytes[1..line_end] == *b"-1" {
         return Ok(Some(line_end + 2));
@@ -199,10 +192,7 @@ impl<'a> Command<'a> {
 
 impl Drop for Command<'_> {
     fn drop(&mut self) {
-        debug_assert_eq!(
-            self.missing, 0,
-            "a command has the number of words that it announced"
-        );
+        debug_assert_eq!(self.missing, 0, "a command has the number of words that it announced");
     }
 }
 

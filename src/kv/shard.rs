@@ -121,9 +121,7 @@ pub(super) struct Shard {
 impl Shard {
     /// The place of a key, expired or not.
     pub(super) fn find(&self, hash: u64, key: &[u8]) -> Option<usize> {
-        let at = self
-            .table
-            .find(hash, |&at| *self.entries[at as usize].key == *key)?;
+        let at = self.table.find(hash, |&at| *self.entries[at as usize].key == *key)?;
         Some(*at as usize)
     }
 
@@ -153,8 +151,7 @@ impl Shard {
             referenced: false,
         });
         let entries = &self.entries;
-        self.table
-            .insert_unique(hash, at, |&at| entries[at as usize].hash);
+        self.table.insert_unique(hash, at, |&at| entries[at as usize].hash);
         self.set_expiry(at as usize, expires_at);
     }
 
@@ -211,10 +208,7 @@ impl Shard {
                 Some(at) => at,
                 None if self.hand >= self.entries.len() => {
                     self.hand = 0;
-                    return Round {
-                        looked,
-                        at_end: true,
-                    };
+                    return Round { looked, at_end: true };
                 }
                 None if std::mem::take(&mut self.entries[self.hand].referenced) => {
                     self.hand += 1;
@@ -226,16 +220,10 @@ impl Shard {
             freed += entry.size();
             out.push(entry);
             if freed >= want {
-                return Round {
-                    looked: looked + 1,
-                    at_end: false,
-                };
+                return Round { looked: looked + 1, at_end: false };
             }
         }
-        Round {
-            looked: limits::KV_EVICTION_STEPS,
-            at_end: false,
-        }
+        Round { looked: limits::KV_EVICTION_STEPS, at_end: false }
     }
 
     fn next_to_expire(&self, now: Millis) -> Option<usize> {

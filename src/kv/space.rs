@@ -9,10 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use super::shard::{Entry, Millis, Round, Shard, Value, entry_size};
 use crate::limits;
 
-#[expect(
-    clippy::disallowed_types,
-    reason = "the shards' locks; memory's text bounds them"
-)]
+#[expect(clippy::disallowed_types, reason = "the shards' locks; memory's text bounds them")]
 pub(super) type ShardLock = parking_lot::Mutex<Shard>;
 
 /// Two cache lines, which the processor fetches together: neighbours don't share them.
@@ -29,10 +26,7 @@ pub(super) struct Account {
 
 impl Account {
     pub(super) fn new(bytes_max: usize) -> Account {
-        Account {
-            bytes: AtomicUsize::new(0),
-            bytes_max,
-        }
+        Account { bytes: AtomicUsize::new(0), bytes_max }
     }
 
     pub(super) fn has_room(&self, more: usize) -> bool {
@@ -75,14 +69,10 @@ impl Drop for Space {
 
 impl Space {
     pub(super) fn new(name: &str, bytes_max: usize, total: Arc<Account>) -> Space {
-        let shards = (bytes_max / limits::KV_SHARD_BYTES)
-            .next_power_of_two()
-            .clamp(16, 1024);
+        let shards = (bytes_max / limits::KV_SHARD_BYTES).next_power_of_two().clamp(16, 1024);
         Space {
             name: name.into(),
-            shards: std::iter::repeat_with(Padded::default)
-                .take(shards)
-                .collect(),
+            shards: std::iter::repeat_with(Padded::default).take(shards).collect(),
             account: Account::new(bytes_max),
             total,
             cursor: AtomicUsize::new(0),
@@ -157,16 +147,11 @@ impl Space {
         let mut out = Vec::with_capacity(limits::KV_EVICTION_STEPS);
         let round = match self.shards[at % self.shards.len()].0.try_lock() {
             Some(mut shard) => shard.evict(now, want, &mut out),
-            None => Round {
-                looked: 0,
-                at_end: true,
-            },
+            None => Round { looked: 0, at_end: true },
         };
         if round.at_end {
             // lost against another worker that moved it on: as good
-            let _ = self
-                .cursor
-                .compare_exchange(at, at.wrapping_add(1), Relaxed, Relaxed);
+            let _ = self.cursor.compare_exchange(at, at.wrapping_add(1), Relaxed, Relaxed);
         }
         self.evictions.fetch_add(out.len() as u64, Relaxed);
         self.release(out.iter().map(Entry::size).sum());
@@ -178,10 +163,7 @@ impl Space {
         let mut out = Vec::with_capacity(limits::KV_EVICTION_STEPS);
         for shard in &self.shards {
             loop {
-                shard
-                    .0
-                    .lock()
-                    .expire(now, limits::KV_EVICTION_STEPS, &mut out);
+                shard.0.lock().expire(now, limits::KV_EVICTION_STEPS, &mut out);
                 self.release(out.iter().map(Entry::size).sum());
                 if out.drain(..).len() < limits::KV_EVICTION_STEPS {
                     break;

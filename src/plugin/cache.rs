@@ -44,10 +44,7 @@ impl Cache {
         }
         let mut hasher = std::hash::DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
-        Ok(Self {
-            dir: dir.to_owned(),
-            settings: hasher.finish(),
-        })
+        Ok(Self { dir: dir.to_owned(), settings: hasher.finish() })
     }
 
     /// The compiled form of `wasm`, if it is there and can be trusted.
@@ -79,8 +76,7 @@ impl Cache {
         for byte in Sha256::digest(wasm) {
             name.push_str(&format!("{byte:02x}"));
         }
-        self.dir
-            .join(format!("{name}-{:016x}.cwasm", self.settings))
+        self.dir.join(format!("{name}-{:016x}.cwasm", self.settings))
     }
 }
 

@@ -61,6 +61,7 @@ pub struct Selected {
     response_phase: bool,
     request_body: bool,
     response_body: bool,
+    rejects_large: bool,
 }
 
 impl Selected {
@@ -72,6 +73,7 @@ impl Selected {
             response_phase: false,
             request_body: false,
             response_body: false,
+            rejects_large: false,
         }
     }
 
@@ -82,6 +84,7 @@ impl Selected {
         self.response_phase = false;
         self.request_body = false;
         self.response_body = false;
+        self.rejects_large = false;
     }
 
     /// Whether [`run_request`] has anything to do.
@@ -92,6 +95,12 @@ impl Selected {
     /// Whether [`run_response`] has anything to do.
     pub fn has_response_phase(&self) -> bool {
         self.response_phase
+    }
+
+    /// Whether a body that is too large to collect ends the exchange: one of the plugins does not
+    /// let it pass.
+    pub fn rejects_large_bodies(&self) -> bool {
+        self.rejects_large
     }
 
     /// Whether a plugin asks for the request's body: it has to be collected.
@@ -110,6 +119,7 @@ impl Selected {
         self.response_phase |= plugin.runs_in(Phase::Response);
         self.request_body |= plugin.takes_body_in(Phase::Request);
         self.response_body |= plugin.takes_body_in(Phase::Response);
+        self.rejects_large |= plugin.spec.wants_body && !plugin.spec.passes_large_bodies;
     }
 }
 
@@ -241,10 +251,7 @@ pub async fn run_request(
 }
 
 /// Runs the response phase: like [`run_request`], over the response.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the two messages and what the exchange knows"
-)]
+#[expect(clippy::too_many_arguments, reason = "the two messages and what the exchange knows")]
 pub async fn run_response(
     chain: &Chain,
     selected: &Selected,
@@ -255,10 +262,7 @@ pub async fn run_response(
     body: &mut BodySlot,
     carried: &mut Carried,
 ) -> Verdict {
-    let mut subject = Subject::Response {
-        request,
-        head: response,
-    };
+    let mut subject = Subject::Response { request, head: response };
     run(chain, selected, pools, facts, &mut subject, body, carried).await
 }
 
@@ -275,10 +279,7 @@ async fn run(
         Subject::Request { .. } => Phase::Request,
         Subject::Response { .. } => Phase::Response,
     };
-    let plugins = selected
-        .indexes
-        .iter()
-        .filter_map(|&index| chain.plugins.get(index));
+    let plugins = selected.indexes.iter().filter_map(|&index| chain.plugins.get(index));
     for plugin in plugins.filter(|plugin| plugin.runs_in(phase)) {
         let verdict = json_abi::call(pools, plugin, facts, subject, body, carried)
             .await

@@ -15,10 +15,7 @@ pub(super) struct CallError {
 
 impl CallError {
     pub(super) fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
-        Self {
-            kind,
-            text: text.into(),
-        }
+        Self { kind, text: text.into() }
     }
 
     pub(super) fn bad_output(text: impl Into<String>) -> Self {
@@ -81,10 +78,7 @@ pub(super) struct TimedOut {
 impl fmt::Display for TimedOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let timeout = self.timeout;
-        write!(
-            f,
-            "plugin execution timeout: not done within {timeout:?} (timeout)"
-        )
+        write!(f, "plugin execution timeout: not done within {timeout:?} (timeout)")
     }
 }
 
@@ -101,11 +95,7 @@ pub(super) struct MemoryExceeded {
 
 impl fmt::Display for MemoryExceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            wanted_pages,
-            limit_pages,
-            limit,
-        } = self;
+        let Self { wanted_pages, limit_pages, limit } = self;
         write!(
             f,
             "failed to allocate memory: asked for {wanted_pages} pages of 64 KiB, \

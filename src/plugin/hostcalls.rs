@@ -34,9 +34,7 @@ pub(super) fn link(linker: &mut Linker<HostState>, module: &Module) -> Result<()
     for import in module.imports() {
         let (from, name) = (import.module(), import.name());
         let ExternType::Func(ty) = import.ty() else {
-            refused.push(format!(
-                "{from}.{name} (not a function; a plugin has its own memory)"
-            ));
+            refused.push(format!("{from}.{name} (not a function; a plugin has its own memory)"));
             continue;
         };
         let types = signature(&ty);

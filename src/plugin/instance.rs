@@ -82,9 +82,7 @@ impl Instance {
         Ok(Self {
             execute: entry(&instance, &mut store, "execute", shape.execute)?,
             on_request,
-            cleanup: instance
-                .get_func(&mut store, "cleanup")
-                .filter(|_| shape.has_cleanup),
+            cleanup: instance.get_func(&mut store, "cleanup").filter(|_| shape.has_cleanup),
             memory,
             store,
             input: Region::default(),
@@ -124,10 +122,7 @@ impl Instance {
         };
         let (address, length) = match function {
             Some(EntryFunction::Packed(function)) => {
-                let packed = function
-                    .call_async(&mut self.store, place)
-                    .await?
-                    .cast_unsigned();
+                let packed = function.call_async(&mut self.store, place).await?.cast_unsigned();
                 // The halves of a u64.
                 (packed as u32, (packed >> 32) as u32)
             }
@@ -154,9 +149,7 @@ impl Instance {
             )));
         }
         if length == 0 {
-            return Err(CallError::bad_output(
-                "output is empty, it must be a JSON object",
-            ));
+            return Err(CallError::bad_output("output is empty, it must be a JSON object"));
         }
         let data = self.memory.data(&self.store);
         let bytes = memory::slice(data, address, length).ok_or_else(|| {
@@ -195,10 +188,7 @@ impl Instance {
 ///
 /// By a timer, never by waking ourselves: in this runtime a task that wakes itself starves every
 /// timer and every other task of its worker.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "the type that wasmtime gives to its callback"
-)]
+#[expect(clippy::needless_pass_by_value, reason = "the type that wasmtime gives to its callback")]
 fn yield_or_end(store: StoreContextMut<'_, HostState>) -> wasmtime::Result<UpdateDeadline> {
     store.data().check_deadline()?;
     let pause = SendWrapper::new(monoio::time::sleep(limits::PLUGIN_YIELD));
@@ -220,19 +210,14 @@ async fn start(
         match function.call_async(&mut *store, &[], &mut []).await {
             Ok(()) => {}
             // A command says so when it is done; it stays loaded for `execute`.
-            Err(error)
-                if error
-                    .downcast_ref::<Exited>()
-                    .is_some_and(|exit| exit.code == 0) => {}
+            Err(error) if error.downcast_ref::<Exited>().is_some_and(|exit| exit.code == 0) => {}
             Err(error) => return Err(CallError::from(error).during(name)),
         }
     }
     if loaded.shape.has_init
         && let Some(init) = instance.get_func(&mut *store, "init")
     {
-        call_plain(init, store)
-            .await
-            .map_err(|error| error.during("init"))?;
+        call_plain(init, store).await.map_err(|error| error.during("init"))?;
     }
     hostcalls::end_of_call(store.data_mut());
     Ok(())
@@ -282,9 +267,7 @@ fn allocator(
 /// The function that belongs to the allocator called `name`.
 fn free(instance: &wasmtime::Instance, store: &mut Store<HostState>, name: &str) -> Free {
     if name == "malloc" {
-        return instance
-            .get_typed_func(store, "free")
-            .map_or(Free::Never, Free::Address);
+        return instance.get_typed_func(store, "free").map_or(Free::Never, Free::Address);
     }
     ["dealloc", "deallocate"]
         .into_iter()

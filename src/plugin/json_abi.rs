@@ -26,13 +26,8 @@ use crate::message::{RequestHead, ResponseHead};
 
 /// The messages that one phase may change.
 pub(super) enum Subject<'a> {
-    Request {
-        head: &'a mut RequestHead,
-    },
-    Response {
-        request: &'a RequestHead,
-        head: &'a mut ResponseHead,
-    },
+    Request { head: &'a mut RequestHead },
+    Response { request: &'a RequestHead, head: &'a mut ResponseHead },
 }
 
 /// Calls one plugin and does what it says. An error has changed nothing.
@@ -45,9 +40,7 @@ pub(super) async fn call(
     carried: &mut Carried,
 ) -> Result<Verdict, CallError> {
     let Some(pool) = pools.pool(plugin) else {
-        return Err(CallError::refused(
-            plugin.load_error().unwrap_or("not loaded"),
-        ));
+        return Err(CallError::refused(plugin.load_error().unwrap_or("not loaded")));
     };
     let started = Instant::now();
     let result = call_pooled(pools, &pool, plugin, facts, subject, body, carried, started).await;
@@ -71,16 +64,9 @@ async fn call_pooled(
     let mut input = pools.take_scratch();
     let (phase, messages) = messages(plugin, subject, body);
     input::write(&mut input, plugin, facts, messages, carried.metadata_json());
-    let entry = if plugin.spec.kind.runs_in(phase) {
-        Entry::Execute
-    } else {
-        Entry::OnRequest
-    };
+    let entry = if plugin.spec.kind.runs_in(phase) { Entry::Execute } else { Entry::OnRequest };
     let mut output = pools.take_scratch();
-    lease
-        .instance()
-        .call(entry, &input, facts.request_id, deadline, &mut output)
-        .await?;
+    lease.instance().call(entry, &input, facts.request_id, deadline, &mut output).await?;
     lease.give_back();
     pools.give_scratch(input);
     let verdict = pools.with_json_buffers(|buffers| {
@@ -100,18 +86,8 @@ fn messages<'s>(
         Subject::Request { head } => (Phase::Request, &**head, None),
         Subject::Response { request, head } => (Phase::Response, *request, Some(&**head)),
     };
-    let body = body
-        .given
-        .as_deref()
-        .filter(|_| plugin.takes_body_in(phase));
-    (
-        phase,
-        Messages {
-            request,
-            response,
-            body,
-        },
-    )
+    let body = body.given.as_deref().filter(|_| plugin.takes_body_in(phase));
+    (phase, Messages { request, response, body })
 }
 
 fn act(

@@ -80,12 +80,7 @@ impl LogSink for QueuedSink {
 
 fn forward(lines: &Receiver<OwnedLine>, dropped: &AtomicU64) {
     while let Ok(line) = lines.recv() {
-        let OwnedLine {
-            plugin,
-            request_id,
-            level,
-            text,
-        } = &line;
+        let OwnedLine { plugin, request_id, level, text } = &line;
         match level {
             LogLevel::Trace => tracing::trace!(target: "plugin", plugin, request_id, "{text}"),
             LogLevel::Debug => tracing::debug!(target: "plugin", plugin, request_id, "{text}"),
@@ -131,12 +126,7 @@ impl PluginLog {
 
     /// What the gateway has to say of the plugin.
     pub(super) fn gateway(&self, level: LogLevel, request_id: &str, text: &str) {
-        self.emit(
-            &self.gateway,
-            level,
-            request_id,
-            &printable(text.as_bytes()),
-        );
+        self.emit(&self.gateway, level, request_id, &printable(text.as_bytes()));
     }
 
     fn emit(&self, budget: &Budget, level: LogLevel, request_id: &str, text: &str) {
@@ -152,12 +142,7 @@ impl PluginLog {
     }
 
     fn send(&self, level: LogLevel, request_id: &str, text: &str) {
-        self.sink.plugin_line(&PluginLine {
-            plugin: &self.plugin,
-            request_id,
-            level,
-            text,
-        });
+        self.sink.plugin_line(&PluginLine { plugin: &self.plugin, request_id, level, text });
     }
 }
 
@@ -171,11 +156,7 @@ struct Budget {
 
 impl Budget {
     fn new() -> Self {
-        Self {
-            since: Cell::new(None),
-            used: Cell::new(0),
-            dropped: Cell::new(0),
-        }
+        Self { since: Cell::new(None), used: Cell::new(0), dropped: Cell::new(0) }
     }
 
     /// Whether a line may be written now, and how many were dropped in the second before.
@@ -227,10 +208,7 @@ mod tests {
     fn a_line_of_a_log_cannot_be_forged() {
         assert_eq!(printable(b"a\nINFO b\x1b[2J"), "a\\nINFO b\\u{1b}[2J");
         assert_eq!(printable(b"caf\xe9"), "caf\u{fffd}");
-        assert_eq!(
-            printable(&[b'x'; 100_000]).len(),
-            limits::PLUGIN_LOG_LINE_BYTES_MAX
-        );
+        assert_eq!(printable(&[b'x'; 100_000]).len(), limits::PLUGIN_LOG_LINE_BYTES_MAX);
     }
 
     #[test]

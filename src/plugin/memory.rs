@@ -25,10 +25,7 @@ pub(super) struct Region {
 #[derive(Clone)]
 pub(super) enum Allocator {
     /// `alloc(size)`, `allocate(size)` or `malloc(size)`.
-    Sized {
-        allocate: TypedFunc<i32, i32>,
-        free: Free,
-    },
+    Sized { allocate: TypedFunc<i32, i32>, free: Free },
     /// The component model's `cabi_realloc(old, old size, alignment, size)`.
     Realloc(TypedFunc<(i32, i32, i32, i32), i32>),
     /// AssemblyScript's `__new(size, id)`; `__pin` keeps it from the collector.
@@ -99,10 +96,7 @@ pub(super) async fn reserve(
     }
     release(&mut store, &allocator, region).await?;
     let address = allocate(&mut store, memory, &allocator, region, wanted).await?;
-    Ok(Region {
-        address,
-        bytes: wanted,
-    })
+    Ok(Region { address, bytes: wanted })
 }
 
 /// Puts `bytes` and a NUL behind them into guest memory, for good: the values that host functions
@@ -120,10 +114,8 @@ pub(super) async fn place(
         if left.bytes < length {
             left = grow(&mut store, memory, Region::default(), length)?;
         }
-        store.as_context_mut().data_mut().replies = Region {
-            address: left.address + length,
-            bytes: left.bytes - length,
-        };
+        store.as_context_mut().data_mut().replies =
+            Region { address: left.address + length, bytes: left.bytes - length };
         left.address
     } else {
         allocate(&mut store, memory, &allocator, Region::default(), length).await?
@@ -150,9 +142,7 @@ async fn allocate(
         Allocator::Sized { allocate, .. } => allocate.call_async(&mut store, size).await?,
         Allocator::Realloc(realloc) => {
             let old = (old.address.cast_signed(), old.bytes.cast_signed());
-            realloc
-                .call_async(&mut store, (old.0, old.1, 8, size))
-                .await?
+            realloc.call_async(&mut store, (old.0, old.1, 8, size)).await?
         }
         Allocator::Collected { new, pin, .. } => {
             let object = new.call_async(&mut store, (size, ARRAY_BUFFER_ID)).await?;
@@ -170,12 +160,7 @@ async fn allocate(
     }
     let size = memory.data_size(&store);
     if address as usize + bytes as usize > size {
-        return Err(out_of_bounds(
-            "the plugin's allocator",
-            address,
-            bytes,
-            size,
-        ));
+        return Err(out_of_bounds("the plugin's allocator", address, bytes, size));
     }
     Ok(address)
 }
@@ -196,9 +181,9 @@ async fn release(
             Free::Sized(free) => free.call_async(&mut store, (address, size)).await?,
             Free::Never => {}
         },
-        Allocator::Collected {
-            unpin: Some(unpin), ..
-        } => unpin.call_async(&mut store, address).await?,
+        Allocator::Collected { unpin: Some(unpin), .. } => {
+            unpin.call_async(&mut store, address).await?
+        }
         Allocator::Collected { unpin: None, .. }
         | Allocator::Realloc(_)
         | Allocator::HostRegion => {}
@@ -215,11 +200,8 @@ fn grow(
 ) -> Result<Region, CallError> {
     let end = memory.data_size(&store) as u64;
     let at_the_end = region.bytes > 0 && u64::from(region.address) + u64::from(region.bytes) == end;
-    let (start, have) = if at_the_end {
-        (u64::from(region.address), u64::from(region.bytes))
-    } else {
-        (end, 0)
-    };
+    let (start, have) =
+        if at_the_end { (u64::from(region.address), u64::from(region.bytes)) } else { (end, 0) };
     let pages = (u64::from(wanted) - have).div_ceil(PAGE_BYTES);
     memory.grow(&mut store, pages)?;
     let bytes = have + pages * PAGE_BYTES;

@@ -63,10 +63,7 @@ impl Plugin {
 
     fn answers_requests(&self) -> bool {
         self.spec.kind == PluginType::Response
-            && self
-                .loaded
-                .as_ref()
-                .is_ok_and(|loaded| loaded.shape.on_request.is_some())
+            && self.loaded.as_ref().is_ok_and(|loaded| loaded.shape.on_request.is_some())
     }
 }
 
@@ -88,14 +85,8 @@ impl Loaded {
         let shape = inspect(&module, wasm, spec)?;
         let mut linker = Linker::new(engine);
         hostcalls::link(&mut linker, &module)?;
-        let pre = linker
-            .instantiate_pre(&module)
-            .map_err(|error| format!("{error:#}"))?;
-        Ok(Self {
-            pre,
-            shape,
-            log_sink,
-        })
+        let pre = linker.instantiate_pre(&module).map_err(|error| format!("{error:#}"))?;
+        Ok(Self { pre, shape, log_sink })
     }
 }
 
@@ -145,27 +136,17 @@ pub(super) struct Shape {
 
 fn inspect(module: &Module, wasm: &[u8], spec: &PluginSpec) -> Result<Shape, String> {
     check_memory(module, spec)?;
-    if let Some(export) = module
-        .exports()
-        .find(|e| e.name().starts_with("proxy_abi_version_"))
-    {
+    if let Some(export) = module.exports().find(|e| e.name().starts_with("proxy_abi_version_")) {
         let name = export.name();
         return Err(format!(
             "the module is a proxy-wasm filter (it exports {name}), which this version does not run"
         ));
     }
     let execute = result_form(module, "execute")?.ok_or_else(|| {
-        let exports: Vec<_> = module
-            .exports()
-            .map(|export| export.name().to_owned())
-            .collect();
+        let exports: Vec<_> = module.exports().map(|export| export.name().to_owned()).collect();
         format!(
             "the module exports no function execute(ptr: i32, len: i32) -> i64; it exports {}",
-            if exports.is_empty() {
-                "nothing".to_owned()
-            } else {
-                exports.join(", ")
-            }
+            if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") }
         )
     })?;
     let allocator = allocator_of(module);

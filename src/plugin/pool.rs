@@ -39,9 +39,7 @@ struct Inner {
 impl fmt::Debug for Pools {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let pools = self.inner.pools.borrow();
-        f.debug_list()
-            .entries(pools.values().map(|pool| &pool.plugin.spec.name))
-            .finish()
+        f.debug_list().entries(pools.values().map(|pool| &pool.plugin.spec.name)).finish()
     }
 }
 
@@ -194,9 +192,7 @@ impl Backoff {
     }
 
     fn left(self, now: Instant) -> Option<std::time::Duration> {
-        self.until?
-            .checked_duration_since(now)
-            .filter(|left| !left.is_zero())
+        self.until?.checked_duration_since(now).filter(|left| !left.is_zero())
     }
 }
 
@@ -305,8 +301,7 @@ impl Pool {
     fn failed_to_start(&self, error: &CallError) {
         // A full process says nothing about the plugin.
         if error.kind != ErrorKind::Refused {
-            self.backoff
-                .set(self.backoff.get().after_failure(Instant::now()));
+            self.backoff.set(self.backoff.get().after_failure(Instant::now()));
         }
         let text = format!("no instance: {error}");
         self.log.gateway(LogLevel::Error, "", &text);
@@ -340,11 +335,7 @@ impl Pool {
         if self.closed.get() {
             return;
         }
-        let premade = if self.retired.get() {
-            0
-        } else {
-            self.premade()
-        };
+        let premade = if self.retired.get() { 0 } else { self.premade() };
         if !self.waiting.is_empty() || self.live.get() < premade {
             let pool = Rc::clone(self);
             monoio::spawn(async move {
@@ -378,10 +369,7 @@ impl Pool {
         PluginStats {
             instances,
             instances_active: instances.saturating_sub(idle.len() as u32),
-            memory_bytes: idle
-                .iter()
-                .map(|instance| instance.memory_bytes() as u64)
-                .sum(),
+            memory_bytes: idle.iter().map(|instance| instance.memory_bytes() as u64).sum(),
             ..*self.stats.borrow()
         }
     }
@@ -432,18 +420,12 @@ pub(super) struct Lease {
 
 impl Lease {
     fn new(pool: &Rc<Pool>, instance: Box<Instance>) -> Self {
-        Self {
-            pool: Rc::clone(pool),
-            instance: Some(instance),
-            fit: false,
-        }
+        Self { pool: Rc::clone(pool), instance: Some(instance), fit: false }
     }
 
     /// The instance.
     pub(super) fn instance(&mut self) -> &mut Instance {
-        self.instance
-            .as_mut()
-            .expect("a lease holds its instance until it is dropped")
+        self.instance.as_mut().expect("a lease holds its instance until it is dropped")
     }
 
     /// The call ended well: the instance goes back.

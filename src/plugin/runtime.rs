@@ -90,30 +90,16 @@ impl Runtime {
                 RuntimeError(format!("no thread for the plugins' log: {error}"))
             })?),
         };
-        Ok(Arc::new(Self {
-            engine,
-            cache,
-            log_sink,
-            ticker: OnceLock::new(),
-        }))
+        Ok(Arc::new(Self { engine, cache, log_sink, ticker: OnceLock::new() }))
     }
 
     /// Compiles a plugin (or takes it from the cache). Control thread: takes up to seconds. A
     /// module that cannot be loaded makes a plugin that says so ([`Plugin::load_error`]).
     pub fn load(&self, spec: PluginSpec, wasm: &[u8]) -> Plugin {
         let ticks = self.ticker.get_or_init(|| self.start_ticker());
-        let loaded = ticks
-            .clone()
-            .and_then(|()| self.compile(wasm))
-            .and_then(|module| {
-                Loaded::new(
-                    &self.engine,
-                    module,
-                    wasm,
-                    &spec,
-                    Arc::clone(&self.log_sink),
-                )
-            });
+        let loaded = ticks.clone().and_then(|()| self.compile(wasm)).and_then(|module| {
+            Loaded::new(&self.engine, module, wasm, &spec, Arc::clone(&self.log_sink))
+        });
         Plugin::new(spec, loaded)
     }
 
@@ -126,11 +112,9 @@ impl Runtime {
         match wasm.get(..8) {
             Some(b"\0asm\x01\0\0\0") => {}
             Some([0, b'a', b's', b'm', _, _, 1, _]) => {
-                return Err(
-                    "failed to compile plugin: this is a WebAssembly component; build a \
+                return Err("failed to compile plugin: this is a WebAssembly component; build a \
                             core module (Rust: wasm32-unknown-unknown or wasm32-wasip1)"
-                        .to_owned(),
-                );
+                    .to_owned());
             }
             _ => {
                 return Err("failed to compile plugin: not a WebAssembly module: \
@@ -138,11 +122,7 @@ impl Runtime {
                     .to_owned());
             }
         }
-        if let Some(module) = self
-            .cache
-            .as_ref()
-            .and_then(|cache| cache.load(&self.engine, wasm))
-        {
+        if let Some(module) = self.cache.as_ref().and_then(|cache| cache.load(&self.engine, wasm)) {
             return Ok(module);
         }
         let module = Module::from_binary(&self.engine, wasm)
@@ -204,15 +184,6 @@ fn keep_resident() -> usize {
     #[expect(clippy::disallowed_methods, reason = "at start, on the control thread")]
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let mut parts = release.split(|c: char| !c.is_ascii_digit());
-    let mut number = || {
-        parts
-            .next()
-            .and_then(|part| part.parse::<u32>().ok())
-            .unwrap_or(0)
-    };
-    if (number(), number()) >= (6, 7) {
-        1024 * 1024
-    } else {
-        64 * 1024
-    }
+    let mut number = || parts.next().and_then(|part| part.parse::<u32>().ok()).unwrap_or(0);
+    if (number(), number()) >= (6, 7) { 1024 * 1024 } else { 64 * 1024 }
 }

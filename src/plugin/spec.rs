@@ -217,6 +217,8 @@ pub struct PluginSpec {
     pub failure_mode: FailureMode,
     /// Whether it is given bodies.
     pub wants_body: bool,
+    /// Whether a body that is too large to collect streams past it instead of being refused.
+    pub passes_large_bodies: bool,
     /// Most memory of one instance, in pages of 64 KiB.
     pub max_memory_pages: u32,
     /// Most instances over all workers; each worker may have its share, at least one.
@@ -245,6 +247,7 @@ impl PluginSpec {
             timeout: limits::PLUGIN_TIMEOUT,
             failure_mode: kind.default_failure_mode(),
             wants_body: kind.wants_body(),
+            passes_large_bodies: false,
             max_memory_pages: limits::PLUGIN_MEMORY_PAGES_MAX,
             instances_max: limits::PLUGIN_INSTANCES_MAX,
             workers: 1,
@@ -283,8 +286,6 @@ impl PluginSpec {
 
     /// Whether it applies to `path` (normalised, without query).
     pub fn applies_to(&self, path: &str) -> bool {
-        self.allowed_urls
-            .as_ref()
-            .is_none_or(|patterns| patterns.is_match(path))
+        self.allowed_urls.as_ref().is_none_or(|patterns| patterns.is_match(path))
     }
 }

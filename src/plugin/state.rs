@@ -65,9 +65,7 @@ impl HostState {
     pub(super) fn check_deadline(&self) -> Result<std::time::Duration, TimedOut> {
         match self.deadline.checked_duration_since(Instant::now()) {
             Some(left) if !left.is_zero() => Ok(left),
-            _ => Err(TimedOut {
-                timeout: self.plugin.spec.timeout,
-            }),
+            _ => Err(TimedOut { timeout: self.plugin.spec.timeout }),
         }
     }
 }

@@ -19,13 +19,8 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// All kinds, in the order of [`PluginStats::errors`].
-    pub const ALL: [Self; 5] = [
-        Self::Trap,
-        Self::Timeout,
-        Self::Memory,
-        Self::BadOutput,
-        Self::Refused,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::Trap, Self::Timeout, Self::Memory, Self::BadOutput, Self::Refused];
 
     /// The label.
     pub fn as_str(self) -> &'static str {

@@ -38,24 +38,17 @@ pub(super) struct Queue<T> {
 
 impl<T> Queue<T> {
     pub(super) fn new() -> Self {
-        Self {
-            places: RefCell::new(VecDeque::new()),
-        }
+        Self { places: RefCell::new(VecDeque::new()) }
     }
 
     /// Waits for a grant; `None` when `deadline` has come first.
     ///
     /// If the future is dropped its place is given up.
     pub(super) async fn wait(&self, deadline: Instant) -> Option<Grant<T>> {
-        let place = Rc::new(Place {
-            grant: RefCell::new(None),
-            waker: RefCell::new(None),
-        });
+        let place = Rc::new(Place { grant: RefCell::new(None), waker: RefCell::new(None) });
         self.places.borrow_mut().push_back(Rc::clone(&place));
         let waiting = Waiting { queue: self, place };
-        monoio::time::timeout_at(monoio::time::Instant::from_std(deadline), waiting)
-            .await
-            .ok()
+        monoio::time::timeout_at(monoio::time::Instant::from_std(deadline), waiting).await.ok()
     }
 
     /// Gives `instance` to the first that waits; hands it back if nobody does.

@@ -7,10 +7,10 @@
 use crate::error::Error;
 
 /// Writes the normal form of `path` (which begins with `/`) to `out`, or refuses it:
-/// an escape that is not two hexadecimal digits; NUL; `..` above the root; an encoded `/` or `\`,
-/// which many origins decode and then split; a dot segment with a parameter (`..;x`), which some
+/// an escape that is not two hexadecimal digits; a control character; `..` above the root; an encoded
+/// `/` or `\`, which many origins decode and then split, unless `keeps_slashes`; a dot segment with a parameter (`..;x`), which some
 /// origins take for `..`.
-pub fn normalise(path: &str, out: &mut String) -> Result<(), Error> {
+pub fn normalise(path: &str, keeps_slashes: bool, out: &mut String) -> Result<(), Error> {
     out.clear();
     if !path.starts_with('/') {
         return Err(Error::BadRequest("path does not begin with /"));
@@ -19,9 +19,9 @@ pub fn normalise(path: &str, out: &mut String) -> Result<(), Error> {
     while let Some(byte) = bytes.next() {
         match byte {
             b'/' => end_segment(out, false)?,
-            b'%' => push_escaped(escape(&mut bytes)?, out)?,
+            b'%' => push_escaped(escape(&mut bytes)?, keeps_slashes, out)?,
             byte if is_path_byte(byte) => out.push(char::from(byte)),
-            byte => push_escaped(byte, out)?,
+            byte => push_escaped(byte, false, out)?,
         }
     }
     end_segment(out, true)
@@ -42,9 +42,8 @@ fn end_segment(out: &mut String, is_last: bool) -> Result<(), Error> {
         }
         "." => out.truncate(slash + 1),
         ".." => {
-            let parent = out[..slash]
-                .rfind('/')
-                .ok_or(Error::BadRequest("path leads above the root"))?;
+            let parent =
+                out[..slash].rfind('/').ok_or(Error::BadRequest("path leads above the root"))?;
             out.truncate(parent + 1);
         }
         "" if !has_parameter => {}
@@ -63,10 +62,12 @@ fn escape(bytes: &mut impl Iterator<Item = u8>) -> Result<u8, Error> {
     }
 }
 
-fn push_escaped(byte: u8, out: &mut String) -> Result<(), Error> {
+fn push_escaped(byte: u8, keeps_slashes: bool, out: &mut String) -> Result<(), Error> {
     match byte {
-        0 => return Err(Error::BadRequest("path has a NUL")),
-        b'/' | b'\\' => return Err(Error::BadRequest("path has an encoded or backward slash")),
+        0..0x20 | 0x7f => return Err(Error::BadRequest("path has a control character")),
+        b'/' | b'\\' if !keeps_slashes => {
+            return Err(Error::BadRequest("path has an encoded or backward slash"));
+        }
         byte if is_unreserved(byte) => out.push(char::from(byte)),
         byte => {
             const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
@@ -108,7 +109,7 @@ mod tests {
 
     fn normal(path: &str) -> Result<String, Error> {
         let mut out = String::new();
-        normalise(path, &mut out).map(|()| out)
+        normalise(path, false, &mut out).map(|()| out)
     }
 
     #[test]
@@ -137,6 +138,14 @@ mod tests {
     }
 
     #[test]
+    fn encoded_slashes_stay_encoded_where_they_are_kept() {
+        let mut out = String::new();
+        assert_eq!(normalise("/a%2fb/..%5c", true, &mut out), Ok(()));
+        assert_eq!(out, "/a%2Fb/..%5C");
+        assert!(normalise("/a\\b", true, &mut out).is_err());
+    }
+
+    #[test]
     fn what_origins_could_read_differently_is_refused() {
         for path in [
             "/..",
@@ -149,6 +158,8 @@ mod tests {
             "/a%",
             "/a%g0",
             "/a%2",
+            "/a%0ab",
+            "/a%7f",
             "/a/..;/b",
             "/a/.;x/b",
             "/%2e%2e;/b",

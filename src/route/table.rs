@@ -20,10 +20,7 @@ impl Table {
     /// unless they are `/`.
     pub fn new<'a>(base_paths: impl Iterator<Item = (&'a str, usize)>) -> Self {
         let mut routes: Vec<Route> = base_paths
-            .map(|(base_path, service)| Route {
-                base_path: base_path.into(),
-                service,
-            })
+            .map(|(base_path, service)| Route { base_path: base_path.into(), service })
             .collect();
         routes.sort_by_key(|route| std::cmp::Reverse(route.base_path.len()));
         Self { routes }
@@ -31,10 +28,7 @@ impl Table {
 
     /// The service for a normalised path.
     pub fn find(&self, path: &str) -> Option<usize> {
-        self.routes
-            .iter()
-            .find(|route| is_under(path, &route.base_path))
-            .map(|route| route.service)
+        self.routes.iter().find(|route| is_under(path, &route.base_path)).map(|route| route.service)
     }
 }
 

@@ -46,10 +46,7 @@ impl Endpoints {
     pub fn new(weighted: Vec<(Endpoint, u32)>) -> Self {
         let weights: Vec<u32> = weighted.iter().map(|(_, weight)| *weight).collect();
         let endpoints = weighted.into_iter().map(|(endpoint, _)| endpoint).collect();
-        Self {
-            endpoints,
-            turns: turns(&weights),
-        }
+        Self { endpoints, turns: turns(&weights) }
     }
 
     /// The endpoint whose turn it is; `cursor` is the worker's place in the round.
@@ -73,14 +70,8 @@ impl Endpoints {
 /// One round of smooth weighted round-robin (nginx's order: in each step every endpoint gains its
 /// weight, the richest is taken and pays the sum).
 fn turns(weights: &[u32]) -> Vec<u16> {
-    let common = weights
-        .iter()
-        .fold(0, |sum, &weight| greatest_common_divisor(sum, weight))
-        .max(1);
-    let weights: Vec<i64> = weights
-        .iter()
-        .map(|&weight| i64::from(weight / common))
-        .collect();
+    let common = weights.iter().fold(0, |sum, &weight| greatest_common_divisor(sum, weight)).max(1);
+    let weights: Vec<i64> = weights.iter().map(|&weight| i64::from(weight / common)).collect();
     let sum: i64 = weights.iter().sum();
     let mut credit = vec![0; weights.len()];
     (0..sum)
@@ -89,10 +80,7 @@ fn turns(weights: &[u32]) -> Vec<u16> {
                 *credit += weight;
             }
             // The first of the richest: max_by_key returns the last, so the order is turned round.
-            let richest = (0..credit.len())
-                .rev()
-                .max_by_key(|&at| credit[at])
-                .unwrap_or(0);
+            let richest = (0..credit.len()).rev().max_by_key(|&at| credit[at]).unwrap_or(0);
             credit[richest] -= sum;
             richest as u16
         })
@@ -100,11 +88,7 @@ fn turns(weights: &[u32]) -> Vec<u16> {
 }
 
 fn greatest_common_divisor(a: u32, b: u32) -> u32 {
-    if b == 0 {
-        a
-    } else {
-        greatest_common_divisor(b, a % b)
-    }
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
 #[cfg(test)]

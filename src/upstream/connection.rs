@@ -99,8 +99,7 @@ impl Connection {
 impl RequestSink {
     /// Encodes a request head, to be written with what follows.
     pub fn head(&mut self, head: &RequestHead, authority: &str, path: &str) {
-        self.sender
-            .head(|out| encode::request_head(head, authority, path, out));
+        self.sender.head(|out| encode::request_head(head, authority, path, out));
     }
 }
 
@@ -114,20 +113,12 @@ impl ResponseSource {
         into: &mut ResponseHead,
     ) -> Result<(), Error> {
         self.arm(wait);
-        let length = self
-            .receiver
-            .read_head(bytes_max)
-            .await
-            .map_err(|failure| self.head_error(failure))?;
+        let length =
+            self.receiver.read_head(bytes_max).await.map_err(|failure| self.head_error(failure))?;
         let facts = head::parse_response(self.receiver.head_bytes(length), into)?;
         let has_body = into.has_body(method);
-        let body = if has_body {
-            into.body
-        } else {
-            BodyLength::Empty
-        };
-        self.receiver
-            .begin_body(length, body, facts.is_chunked, u64::MAX);
+        let body = if has_body { into.body } else { BodyLength::Empty };
+        self.receiver.begin_body(length, body, facts.is_chunked, u64::MAX);
         let ends_by_closing = has_body && body == BodyLength::Unknown && !facts.is_chunked;
         self.is_keep_alive = facts.is_keep_alive && !ends_by_closing;
         Ok(())
@@ -150,9 +141,7 @@ impl ResponseSource {
     }
 
     fn arm(&mut self, wait: Duration) {
-        let at = now_ms()
-            .saturating_add(wait.as_millis() as u64)
-            .min(self.expires_ms);
+        let at = now_ms().saturating_add(wait.as_millis() as u64).min(self.expires_ms);
         self.receiver.deadline.arm_at(at, Direction::Both);
     }
 }
@@ -166,14 +155,11 @@ impl BodySource for ResponseSource {
         if !self.receiver.is_ready() {
             self.arm(self.body_timeout);
         }
-        self.receiver
-            .next_chunk()
-            .await
-            .map_err(|failure| match failure {
-                BodyFailure::Timeout => Error::UpstreamTimeout,
-                BodyFailure::Closed | BodyFailure::TooLarge => Error::UpstreamGone,
-                BodyFailure::Malformed(reason) => Error::BadResponseBody(reason),
-            })
+        self.receiver.next_chunk().await.map_err(|failure| match failure {
+            BodyFailure::Timeout => Error::UpstreamTimeout,
+            BodyFailure::Closed | BodyFailure::TooLarge => Error::UpstreamGone,
+            BodyFailure::Malformed(reason) => Error::BadResponseBody(reason),
+        })
     }
 
     fn is_done(&self) -> bool {
@@ -187,10 +173,7 @@ impl BodySource for ResponseSource {
 
 impl BodySink for RequestSink {
     async fn write(&mut self, chunk: Chunk) -> Result<(), Error> {
-        self.sender
-            .body(chunk)
-            .await
-            .map_err(|_| Error::UpstreamGone)
+        self.sender.body(chunk).await.map_err(|_| Error::UpstreamGone)
     }
 
     async fn flush(&mut self) -> Result<(), Error> {
@@ -198,9 +181,6 @@ impl BodySink for RequestSink {
     }
 
     async fn finish(&mut self, trailers: &Fields) -> Result<(), Error> {
-        self.sender
-            .finish(trailers)
-            .await
-            .map_err(|_| Error::UpstreamGone)
+        self.sender.finish(trailers).await.map_err(|_| Error::UpstreamGone)
     }
 }

@@ -24,10 +24,7 @@ impl Pool {
     /// An idle connection to the endpoint.
     pub fn take(&self, endpoint: usize) -> Option<Connection> {
         let mut endpoints = self.endpoints.borrow_mut();
-        endpoints
-            .get_mut(endpoint)?
-            .pop()
-            .map(|idle| idle.connection)
+        endpoints.get_mut(endpoint)?.pop().map(|idle| idle.connection)
     }
 
     /// Keeps a connection for reuse, unless there are `idle_max` already.
@@ -38,10 +35,7 @@ impl Pool {
         }
         let idle = &mut endpoints[endpoint];
         if idle.len() < idle_max {
-            idle.push(Idle {
-                connection,
-                since_ms: now_ms(),
-            });
+            idle.push(Idle { connection, since_ms: now_ms() });
         }
     }
 

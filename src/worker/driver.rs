@@ -53,26 +53,17 @@ impl fmt::Display for Driver {
 pub fn choose(wish: Wish) -> Result<Choice, String> {
     if wish == Wish::Epoll {
         let reason = "server.ioDriver is epoll".to_owned();
-        return Ok(Choice {
-            driver: Driver::Epoll,
-            reason,
-        });
+        return Ok(Choice { driver: Driver::Epoll, reason });
     }
     match try_io_uring() {
         Ok(()) => {
             let reason = "the kernel offers it".to_owned();
-            Ok(Choice {
-                driver: Driver::IoUring,
-                reason,
-            })
+            Ok(Choice { driver: Driver::IoUring, reason })
         }
         Err(cause) if wish == Wish::IoUring => Err(format!(
             "server.ioDriver is io_uring, but {cause}; set it to auto or epoll to go on without"
         )),
-        Err(cause) => Ok(Choice {
-            driver: Driver::Epoll,
-            reason: cause,
-        }),
+        Err(cause) => Ok(Choice { driver: Driver::Epoll, reason: cause }),
     }
 }
 
@@ -107,10 +98,7 @@ fn try_io_uring() -> Result<(), String> {
 /// cheaper per request than monoio's default flags.
 fn builder() -> io_uring::Builder {
     let mut builder = io_uring::IoUring::builder();
-    builder
-        .setup_single_issuer()
-        .setup_coop_taskrun()
-        .setup_defer_taskrun();
+    builder.setup_single_issuer().setup_coop_taskrun().setup_defer_taskrun();
     builder
 }
 
@@ -123,9 +111,8 @@ pub fn block_on<T>(driver: Driver, task: impl Future<Output = T>) -> io::Result<
             .enable_timer()
             .build()?
             .block_on(task)),
-        Driver::Epoll => Ok(RuntimeBuilder::<LegacyDriver>::new()
-            .enable_timer()
-            .build()?
-            .block_on(task)),
+        Driver::Epoll => {
+            Ok(RuntimeBuilder::<LegacyDriver>::new().enable_timer().build()?.block_on(task))
+        }
     }
 }

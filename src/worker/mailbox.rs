@@ -69,16 +69,7 @@ pub fn mailbox() -> io::Result<(Outbox, Letterbox)> {
     // A full socket buffer means that the worker has not heard the earlier rings; one is enough.
     ours.set_nonblocking(true)?;
     theirs.set_nonblocking(true)?;
-    Ok((
-        Outbox {
-            mail: sender,
-            bell: ours,
-        },
-        Letterbox {
-            mail: receiver,
-            bell: theirs,
-        },
-    ))
+    Ok((Outbox { mail: sender, bell: ours }, Letterbox { mail: receiver, bell: theirs }))
 }
 
 impl Outbox {
@@ -98,11 +89,7 @@ impl Letterbox {
     /// Opens it on the worker's runtime.
     pub fn open(self) -> io::Result<Inbox> {
         let bell = UnixStream::from_std(self.bell)?;
-        Ok(Inbox {
-            mail: self.mail,
-            bell,
-            heard: Some(Vec::with_capacity(64)),
-        })
+        Ok(Inbox { mail: self.mail, bell, heard: Some(Vec::with_capacity(64)) })
     }
 }
 

@@ -41,20 +41,15 @@ fn numbered(piece: &[u8], number: usize) -> Vec<u8> {
 }
 
 fn hex(hash: Sha256) -> String {
-    hash.finalize()
-        .iter()
-        .fold(String::new(), |mut text, byte| {
-            write!(text, "{byte:02x}").unwrap();
-            text
-        })
+    hash.finalize().iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
 }
 
 fn assert_small(gateway: &Gateway) {
     let peak = gateway.peak_rss_kib();
-    assert!(
-        peak < RSS_MAX_KIB,
-        "the gateway's resident memory reached {peak} KiB"
-    );
+    assert!(peak < RSS_MAX_KIB, "the gateway's resident memory reached {peak} KiB");
 }
 
 /// An origin that answers with the hash of what it is sent.
@@ -147,10 +142,7 @@ fn bodies_of_every_size_around_the_buffers_pass_both_ways() {
     let origin = Origin::scripted(|connection, _| {
         while let Some(request) = connection.request() {
             let body = request.body;
-            connection.send(format!(
-                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n",
-                body.len()
-            ));
+            connection.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()));
             connection.send(body);
         }
     });
@@ -161,9 +153,7 @@ fn bodies_of_every_size_around_the_buffers_pass_both_ways() {
     for around in [1, 100, 4096, buffer, 2 * buffer, 4 * buffer, 1 << 18] {
         for size in around - 1..=around + 2 {
             let body = &bytes[..size];
-            client.send(format!(
-                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n"
-            ));
+            client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n"));
             client.send(body);
             assert!(client.response().body == body, "{size} bytes by length");
             client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
@@ -284,10 +274,7 @@ fn a_client_that_does_not_read_stops_the_origin() {
     let mut client = Client::connect(gateway.addr);
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     let held = settled(&sent);
-    assert!(
-        held < IN_FLIGHT_MAX,
-        "{held} bytes were taken from the origin for nobody"
-    );
+    assert!(held < IN_FLIGHT_MAX, "{held} bytes were taken from the origin for nobody");
     assert_eq!(client.response().body.len(), BIG);
     assert_small(&gateway);
 }
@@ -311,9 +298,7 @@ fn an_origin_that_does_not_read_stops_the_client() {
     let (sender, count) = (client.clone(), sent.clone());
     let upload = std::thread::spawn(move || {
         let mut client = sender.lock().unwrap();
-        client.send(format!(
-            "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: {BIG}\r\n\r\n"
-        ));
+        client.send(format!("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: {BIG}\r\n\r\n"));
         let piece = vec![b'x'; MIB / 4];
         for _ in 0..4 * BIG / MIB {
             assert!(client.try_send(&piece));
@@ -323,10 +308,7 @@ fn an_origin_that_does_not_read_stops_the_client() {
     });
     let taken = settled(&sent);
     gate.open();
-    assert!(
-        taken < IN_FLIGHT_MAX,
-        "{taken} bytes were taken from the client for nobody"
-    );
+    assert!(taken < IN_FLIGHT_MAX, "{taken} bytes were taken from the client for nobody");
     assert_eq!(upload.join().unwrap(), BIG.to_string());
     assert_small(&gateway);
 }
@@ -335,15 +317,9 @@ fn an_origin_that_does_not_read_stops_the_client() {
 fn the_framing_of_a_body_is_kept_where_the_client_can_read_it() {
     let origin = Origin::raw("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
     let gateway = Setup::to(&origin).start();
-    assert_eq!(
-        crate::support::get(gateway.addr, "/").framing,
-        Framing::Length(2)
-    );
+    assert_eq!(crate::support::get(gateway.addr, "/").framing, Framing::Length(2));
     let origin =
         Origin::raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n");
     let gateway = Setup::to(&origin).start();
-    assert_eq!(
-        crate::support::get(gateway.addr, "/").framing,
-        Framing::Chunked
-    );
+    assert_eq!(crate::support::get(gateway.addr, "/").framing, Framing::Chunked);
 }

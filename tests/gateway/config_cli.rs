@@ -43,10 +43,7 @@ fn every_error_of_a_file_is_shown_in_one_run_with_its_place() {
     assert_eq!(code, 64, "{said}");
     // Line and column of each.
     for place in ["2:11", "3:3", "4:17", "7:15", "8:14", "9:11", "11:15"] {
-        assert!(
-            said.contains(&format!("odin.yaml:{place}")),
-            "{place} not in:\n{said}"
-        );
+        assert!(said.contains(&format!("odin.yaml:{place}")), "{place} not in:\n{said}");
     }
     for word in ["worker", "soon", "ftp://x"] {
         assert!(said.contains(word), "{word} not in:\n{said}");
@@ -66,27 +63,15 @@ fn a_bad_file_does_not_start() {
     dir.write("odin.yaml", "server: {listen: nonsense}\n");
     let output = odin(dir.path(), &["--config", "odin.yaml"]);
     assert_eq!(output.status.code(), Some(64), "{}", said(&output));
-    assert!(
-        said(&output).contains("odin.yaml:1:18"),
-        "{}",
-        said(&output)
-    );
+    assert!(said(&output).contains("odin.yaml:1:18"), "{}", said(&output));
 }
 
 #[test]
 fn a_file_that_is_not_there_does_not_start() {
     let dir = TempDir::new();
-    for args in [
-        &["--config", "missing.yaml"][..],
-        &["check", "missing.yaml"],
-    ] {
+    for args in [&["--config", "missing.yaml"][..], &["check", "missing.yaml"]] {
         let output = odin(dir.path(), args);
-        assert_eq!(
-            output.status.code(),
-            Some(64),
-            "{args:?}: {}",
-            said(&output)
-        );
+        assert_eq!(output.status.code(), Some(64), "{args:?}: {}", said(&output));
         assert!(said(&output).contains("missing.yaml"), "{}", said(&output));
     }
 }
@@ -109,11 +94,7 @@ fn a_port_in_use_is_a_runtime_error_that_names_it() {
     );
     let output = odin(dir.path(), &["--config", "odin.yaml"]);
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-    assert!(
-        said(&output).contains(&addr.to_string()),
-        "{}",
-        said(&output)
-    );
+    assert!(said(&output).contains(&addr.to_string()), "{}", said(&output));
 }
 
 #[test]
@@ -125,10 +106,7 @@ fn the_file_is_looked_for_in_its_order() {
     let by_option = dir.write("option.yaml", "from_option: 1\n");
     let run = |args: &[&str], env: bool| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_odin"));
-        command
-            .current_dir(dir.path())
-            .env_remove("ODIN_CONFIG")
-            .args(args);
+        command.current_dir(dir.path()).env_remove("ODIN_CONFIG").args(args);
         if env {
             command.env("ODIN_CONFIG", &by_env);
         }

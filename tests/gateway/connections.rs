@@ -36,10 +36,7 @@ fn connections_over_the_cap_are_turned_away_and_the_others_served() {
     let mut over = Client::connect(gateway.addr);
     over.send("GET /over HTTP/1.1\r\nHost: a\r\n\r\n");
     let answer = String::from_utf8(over.rest()).unwrap();
-    assert!(
-        answer.is_empty() || answer.starts_with("HTTP/1.1 503 "),
-        "{answer}"
-    );
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 503 "), "{answer}");
     for client in &mut clients {
         assert_eq!(client.get("/").status, 200);
     }
@@ -47,9 +44,7 @@ fn connections_over_the_cap_are_turned_away_and_the_others_served() {
     wait_until("there is room again", || {
         let mut client = Client::connect(gateway.addr);
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-        client
-            .try_response()
-            .is_ok_and(|response| response.status == 200)
+        client.try_response().is_ok_and(|response| response.status == 200)
     });
 }
 
@@ -61,23 +56,16 @@ fn running_out_of_descriptors_ends_nothing_but_new_connections() {
     let mut gateway = Setup::to(&origin).open_files(64).start();
     let mut served = Client::connect(gateway.addr);
     assert_eq!(served.get("/").status, 200);
-    let crowd: Vec<Client> = (0..200)
-        .filter_map(|_| Client::try_connect(gateway.addr).ok())
-        .collect();
+    let crowd: Vec<Client> =
+        (0..200).filter_map(|_| Client::try_connect(gateway.addr).ok()).collect();
     let start = Instant::now();
-    assert_eq!(
-        served.get("/").status,
-        200,
-        "its own upstream connection is already there"
-    );
+    assert_eq!(served.get("/").status, 200, "its own upstream connection is already there");
     assert!(start.elapsed() < PATIENCE);
     drop(crowd);
     wait_until("new connections are served again", || {
         let mut client = Client::connect(gateway.addr);
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-        client
-            .try_response()
-            .is_ok_and(|response| response.status == 200)
+        client.try_response().is_ok_and(|response| response.status == 200)
     });
     assert!(gateway.is_running());
     assert_eq!(served.get("/").status, 200);
@@ -98,9 +86,7 @@ fn descriptors_are_given_back() {
     for _ in 0..200 {
         assert_eq!(get(gateway.addr, "/").status, 200);
     }
-    wait_until("the closed connections' descriptors are closed", || {
-        count() <= before + 1
-    });
+    wait_until("the closed connections' descriptors are closed", || count() <= before + 1);
 }
 
 #[test]
@@ -112,12 +98,8 @@ fn unix_sockets_lead_to_origins() {
             connection.answer(&format!("{} {}", request.target, request.text()));
         }
     });
-    let gateway = setup
-        .service(&format!(
-            "name: a, basePath: /, targets: ['{}']",
-            origin.url()
-        ))
-        .start();
+    let gateway =
+        setup.service(&format!("name: a, basePath: /, targets: ['{}']", origin.url())).start();
     let mut client = Client::connect(gateway.addr);
     for _ in 0..5 {
         let response =

@@ -8,9 +8,7 @@ fn original_defect_01_every_call_failed_on_the_documented_result_form() {
     // The page's samples return one packed u64; the original's host wanted two results.
     let origin = Origin::ok();
     let packed = wasm::setting_headers(r#""X-Form":["packed"]"#);
-    let gateway = Setup::to(&origin)
-        .plugin("it", packed, "type: request")
-        .start();
+    let gateway = Setup::to(&origin).plugin("it", packed, "type: request").start();
     assert_eq!(get(gateway.addr, "/").status, 200);
     assert_eq!(origin.only_request().head.get("x-form").unwrap(), "packed");
 
@@ -26,9 +24,7 @@ fn original_defect_01_every_call_failed_on_the_documented_result_form() {
         output.len(),
     ));
     let origin = Origin::ok();
-    let gateway = Setup::to(&origin)
-        .plugin("it", two, "type: request")
-        .start();
+    let gateway = Setup::to(&origin).plugin("it", two, "type: request").start();
     assert_eq!(get(gateway.addr, "/").status, 200);
     assert_eq!(origin.only_request().head.get("x-form").unwrap(), "two");
 }
@@ -38,17 +34,9 @@ fn original_defect_02_plugins_with_allowed_urls_never_ran() {
     let origin = Origin::ok();
     let guard = wasm::answering(r#"{"continue":false}"#);
     let gateway = Setup::to(&origin)
-        .plugin(
-            "guard",
-            guard,
-            "type: auth, allowedUrls: ['/other/.*', '/api/.*']",
-        )
+        .plugin("guard", guard, "type: auth, allowedUrls: ['/other/.*', '/api/.*']")
         .start();
-    assert_eq!(
-        get(gateway.addr, "/api/users").status,
-        401,
-        "an auth bypass otherwise"
-    );
+    assert_eq!(get(gateway.addr, "/api/users").status, 401, "an auth bypass otherwise");
     assert_eq!(get(gateway.addr, "/free").status, 200);
 }
 
@@ -67,11 +55,7 @@ fn original_defect_03_priorities_were_never_sorted() {
     let mut client = Client::connect(gateway.addr);
     for _ in 0..10 {
         let given = client.get("/").json();
-        let ran: Vec<&String> = given["context"]["metadata"]
-            .as_object()
-            .unwrap()
-            .keys()
-            .collect();
+        let ran: Vec<&String> = given["context"]["metadata"].as_object().unwrap().keys().collect();
         assert_eq!(ran, ["a", "b", "c", "d"]);
     }
 }
@@ -79,9 +63,7 @@ fn original_defect_03_priorities_were_never_sorted() {
 #[test]
 fn original_defect_04_a_failing_auth_plugin_let_everybody_in() {
     let origin = Origin::ok();
-    let gateway = Setup::to(&origin)
-        .plugin("auth", wasm::trapping(), "type: auth")
-        .start();
+    let gateway = Setup::to(&origin).plugin("auth", wasm::trapping(), "type: auth").start();
     for _ in 0..5 {
         assert_eq!(get(gateway.addr, "/").status, 503);
     }
@@ -92,9 +74,7 @@ fn original_defect_04_a_failing_auth_plugin_let_everybody_in() {
 fn original_defect_05_ratelimit_plugins_were_never_run() {
     let origin = Origin::ok();
     let guard = wasm::answering(r#"{"continue":false}"#);
-    let gateway = Setup::to(&origin)
-        .plugin("limit", guard, "type: ratelimit")
-        .start();
+    let gateway = Setup::to(&origin).plugin("limit", guard, "type: ratelimit").start();
     assert_eq!(get(gateway.addr, "/").status, 429);
     assert_eq!(origin.requests().len(), 0);
 }
@@ -113,9 +93,7 @@ fn original_defect_06_memory_grew_with_every_call() {
               (i64.or (i64.shl (i64.const 17) (i64.const 32)) (i64.const 100))))"#,
     );
     let origin = Origin::ok();
-    let gateway = Setup::to(&origin)
-        .plugin("it", module, "type: auth")
-        .start();
+    let gateway = Setup::to(&origin).plugin("it", module, "type: auth").start();
     let mut client = Client::connect(gateway.addr);
     for call in 0..2000 {
         assert_eq!(client.get("/").status, 200, "call {call}");
@@ -125,9 +103,8 @@ fn original_defect_06_memory_grew_with_every_call() {
 #[test]
 fn original_defect_07_timeouts_had_no_effect() {
     let origin = Origin::ok();
-    let gateway = Setup::to(&origin)
-        .plugin("it", wasm::spinning(), "type: auth, timeout: 100ms")
-        .start();
+    let gateway =
+        Setup::to(&origin).plugin("it", wasm::spinning(), "type: auth, timeout: 100ms").start();
     let mut client = Client::connect(gateway.addr);
     for _ in 0..3 {
         assert_eq!(client.get("/").status, 503);
@@ -146,11 +123,7 @@ fn original_defect_08_all_requests_waited_for_one_instance() {
     for client in &mut busy {
         client.send("GET / HTTP/1.1\r\nHost: a\r\nX-Do: do-spin\r\n\r\n");
     }
-    assert_eq!(
-        get(gateway.addr, "/").status,
-        200,
-        "the third instance serves it"
-    );
+    assert_eq!(get(gateway.addr, "/").status, 200, "the third instance serves it");
     for client in &mut busy {
         assert_eq!(client.response().status, 503);
     }
@@ -161,21 +134,12 @@ fn original_defect_09_a_changed_module_of_the_same_name_gave_the_old_code() {
     let cache = crate::support::TempDir::new();
     let version = |number: &str| {
         let module = wasm::setting_headers(&format!(r#""X-Version":["{number}"]"#));
-        let gateway = Setup::echo()
-            .cached_in(cache.path())
-            .plugin("it", module, "type: request")
-            .start();
-        get(gateway.addr, "/").json()["headers"]["X-Version"][0]
-            .as_str()
-            .unwrap()
-            .to_owned()
+        let gateway =
+            Setup::echo().cached_in(cache.path()).plugin("it", module, "type: request").start();
+        get(gateway.addr, "/").json()["headers"]["X-Version"][0].as_str().unwrap().to_owned()
     };
     assert_eq!(version("1"), "1");
-    assert_eq!(
-        version("2"),
-        "2",
-        "the cache is keyed by what the module is, not by its name"
-    );
+    assert_eq!(version("2"), "2", "the cache is keyed by what the module is, not by its name");
     assert_eq!(version("1"), "1");
 }
 
@@ -197,11 +161,7 @@ fn original_defect_10_get_config_and_metadata_were_documented_and_absent() {
             "type: request, priority: 1, \
              config: {result: {continue: true, metadata: {from: reader}}}",
         )
-        .plugin(
-            "shower",
-            wasm::showing_input(),
-            "type: request, priority: 2",
-        )
+        .plugin("shower", wasm::showing_input(), "type: request, priority: 2")
         .start();
     let given = get(gateway.addr, "/").json();
     assert_eq!(given["context"]["metadata"]["from"], "reader");
@@ -210,9 +170,7 @@ fn original_defect_10_get_config_and_metadata_were_documented_and_absent() {
 #[test]
 fn original_defect_11_bodies_came_as_base64_though_documented_as_text() {
     let origin = Origin::ok();
-    let gateway = Setup::to(&origin)
-        .plugin("it", wasm::showing_input(), "type: request")
-        .start();
+    let gateway = Setup::to(&origin).plugin("it", wasm::showing_input(), "type: request").start();
     let given = post(gateway.addr, "/", "plain text, \u{fc}\u{20ac}").json();
     assert_eq!(given["input"]["body"], "plain text, \u{fc}\u{20ac}");
 }
@@ -225,9 +183,7 @@ fn original_defect_12_requests_without_a_body_or_responses_without_one_panicked(
         "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
     ] {
         let origin = Origin::raw(answer);
-        let gateway = Setup::to(&origin)
-            .plugin("it", wasm::passing(), "type: middleware")
-            .start();
+        let gateway = Setup::to(&origin).plugin("it", wasm::passing(), "type: middleware").start();
         let mut client = Client::connect(gateway.addr);
         for method in ["GET", "HEAD", "DELETE", "OPTIONS"] {
             let response = client.ask(format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n"));
@@ -256,9 +212,7 @@ fn original_defect_13_every_body_was_collected_whole() {
         connection.send("other");
     });
     let auth = wasm::answering(r#"{"continue":true}"#);
-    let gateway = Setup::to(&origin)
-        .plugin("auth", auth, "type: auth")
-        .start();
+    let gateway = Setup::to(&origin).plugin("auth", auth, "type: auth").start();
     let mut client = Client::connect(gateway.addr);
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nfirst");
     half_up.wait();
@@ -278,13 +232,8 @@ fn original_defect_13_every_body_was_collected_whole() {
 fn original_defect_14_plugins_were_never_wired_into_the_server() {
     let origin = Origin::ok();
     let module = wasm::setting_headers(r#""X-Plugin":["was here"]"#);
-    let gateway = Setup::to(&origin)
-        .plugin("it", module, "type: middleware")
-        .start();
+    let gateway = Setup::to(&origin).plugin("it", module, "type: middleware").start();
     let response = get(gateway.addr, "/");
-    assert_eq!(
-        origin.only_request().head.get("x-plugin").unwrap(),
-        "was here"
-    );
+    assert_eq!(origin.only_request().head.get("x-plugin").unwrap(), "was here");
     assert_eq!(response.head.get("x-plugin").unwrap(), "was here");
 }

@@ -15,9 +15,7 @@ fn held_origin(gate: &Gate) -> Origin {
 }
 
 fn wait_refused(gateway: &Gateway) {
-    wait_until("new connections are refused", || {
-        Client::try_connect(gateway.addr).is_err()
-    });
+    wait_until("new connections are refused", || Client::try_connect(gateway.addr).is_err());
 }
 
 #[test]
@@ -54,10 +52,7 @@ fn idle_connections_are_closed_at_once() {
     used.assert_closed();
     fresh.assert_closed();
     assert_eq!(gateway.wait_exit().code(), Some(0));
-    assert!(
-        start.elapsed() < PATIENCE,
-        "it did not wait for idle connections"
-    );
+    assert!(start.elapsed() < PATIENCE, "it did not wait for idle connections");
     origin.wait_all_closed();
 }
 
@@ -97,9 +92,7 @@ fn a_body_in_flight_is_finished() {
     wait_refused(&gateway);
     gate.open();
     let mut body = Vec::new();
-    client
-        .body(framing, |piece| body.extend_from_slice(piece))
-        .unwrap();
+    client.body(framing, |piece| body.extend_from_slice(piece)).unwrap();
     assert_eq!(body, b"firstsecond");
     assert_eq!(gateway.wait_exit().code(), Some(0));
 }

@@ -11,10 +11,7 @@ fn echo_shows_method_url_headers_and_body() {
          Connection: X-Gone\r\nX-Gone: 1\r\nContent-Length: 7\r\n\r\nhe\"llo\n",
     );
     assert_eq!(response.status, 200);
-    assert_eq!(
-        response.head.get("content-type").unwrap(),
-        "application/json"
-    );
+    assert_eq!(response.head.get("content-type").unwrap(), "application/json");
     let echo = response.json();
     assert_eq!(echo["method"], "POST");
     assert_eq!(echo["url"], "http://a.test/b?c=d");
@@ -29,16 +26,8 @@ fn echo_shows_what_the_gateway_adds() {
     let gateway = Setup::echo().start();
     let echo = get(gateway.addr, "/").json();
     let headers = echo["headers"].as_object().unwrap();
-    let names: Vec<String> = headers
-        .keys()
-        .map(|name| name.to_ascii_lowercase())
-        .collect();
-    for name in [
-        "x-forwarded-for",
-        "x-forwarded-proto",
-        "x-forwarded-host",
-        "x-request-id",
-    ] {
+    let names: Vec<String> = headers.keys().map(|name| name.to_ascii_lowercase()).collect();
+    for name in ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-request-id"] {
         assert!(names.contains(&name.to_owned()), "{name} not in {names:?}");
     }
 }
@@ -62,10 +51,7 @@ fn echo_takes_chunked_bodies_and_bodies_that_are_not_text() {
 #[test]
 fn echo_of_a_header_that_is_not_utf8_is_still_json() {
     let gateway = Setup::echo().start();
-    let response = ask(
-        gateway.addr,
-        b"GET / HTTP/1.1\r\nHost: a\r\nX-A: caf\xe9\r\n\r\n",
-    );
+    let response = ask(gateway.addr, b"GET / HTTP/1.1\r\nHost: a\r\nX-A: caf\xe9\r\n\r\n");
     assert_eq!(response.status, 200);
     assert!(response.json()["headers"]["X-A"][0].is_string());
 }

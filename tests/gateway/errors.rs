@@ -6,37 +6,23 @@ use std::net::TcpListener;
 
 fn assert_local(response: &Response, status: u16) {
     assert_eq!(response.status, status, "{}", response.text());
-    assert_eq!(
-        response.head.get("content-type").unwrap(),
-        "application/json"
-    );
+    assert_eq!(response.head.get("content-type").unwrap(), "application/json");
     let reason = response.reason();
     // The house rule for error texts: lower case (unless a name begins it), no full stop.
     assert!(!reason.ends_with('.'), "{reason}");
-    assert_eq!(
-        response.json().as_object().unwrap().len(),
-        1,
-        "{}",
-        response.text()
-    );
+    assert_eq!(response.json().as_object().unwrap().len(), 1, "{}", response.text());
 }
 
 /// A port on which nobody listens.
 fn dead_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 #[test]
 fn an_origin_that_is_down_gets_502() {
     let port = dead_port();
     let gateway = Setup::new()
-        .service(&format!(
-            "name: a, basePath: /, targets: ['http://127.0.0.1:{port}']"
-        ))
+        .service(&format!("name: a, basePath: /, targets: ['http://127.0.0.1:{port}']"))
         .start();
     let mut client = Client::connect(gateway.addr);
     for _ in 0..3 {
@@ -58,9 +44,7 @@ fn an_origin_that_resets_gets_502() {
 fn an_origin_that_is_back_is_used_again() {
     let port = dead_port();
     let gateway = Setup::new()
-        .service(&format!(
-            "name: a, basePath: /, targets: ['http://127.0.0.1:{port}']"
-        ))
+        .service(&format!("name: a, basePath: /, targets: ['http://127.0.0.1:{port}']"))
         .start();
     assert_eq!(get(gateway.addr, "/").status, 502);
     let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) else {
@@ -80,9 +64,7 @@ fn an_origin_that_is_back_is_used_again() {
 
 #[test]
 fn a_path_without_a_service_gets_404() {
-    let gateway = Setup::new()
-        .service("name: a, basePath: /a, targets: ['builtin:echo']")
-        .start();
+    let gateway = Setup::new().service("name: a, basePath: /a, targets: ['builtin:echo']").start();
     assert_local(&get(gateway.addr, "/b"), 404);
 }
 
@@ -96,17 +78,12 @@ fn without_services_every_path_gets_404() {
 fn refusals_of_malformed_requests_carry_a_reason() {
     let gateway = Setup::echo().start();
     assert_local(&ask(gateway.addr, "GET / HTTP/1.1\r\n\r\n"), 400);
-    assert_local(
-        &ask(gateway.addr, "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n"),
-        400,
-    );
+    assert_local(&ask(gateway.addr, "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n"), 400);
 }
 
 #[test]
 fn a_reason_for_head_has_no_body() {
-    let gateway = Setup::new()
-        .service("name: a, basePath: /a, targets: ['builtin:echo']")
-        .start();
+    let gateway = Setup::new().service("name: a, basePath: /a, targets: ['builtin:echo']").start();
     let mut client = Client::connect(gateway.addr);
     let response = client.ask("HEAD /nowhere HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!((response.status, response.body.len()), (404, 0));
@@ -121,10 +98,7 @@ fn an_origins_own_errors_are_relayed_untouched() {
         ));
         let gateway = Setup::to(&origin).start();
         let response = get(gateway.addr, "/");
-        assert_eq!(
-            (response.status, response.text().as_str()),
-            (status, "mine")
-        );
+        assert_eq!((response.status, response.text().as_str()), (status, "mine"));
         assert_eq!(response.head.get("retry-after").unwrap(), "7");
     }
 }
@@ -133,13 +107,8 @@ fn an_origins_own_errors_are_relayed_untouched() {
 fn errors_name_no_addresses_of_origins() {
     let port = dead_port();
     let gateway = Setup::new()
-        .service(&format!(
-            "name: a, basePath: /, targets: ['http://127.0.0.1:{port}']"
-        ))
+        .service(&format!("name: a, basePath: /, targets: ['http://127.0.0.1:{port}']"))
         .start();
     let text = get(gateway.addr, "/").text();
-    assert!(
-        !text.contains("127.0.0.1") && !text.contains(&port.to_string()),
-        "{text}"
-    );
+    assert!(!text.contains("127.0.0.1") && !text.contains(&port.to_string()), "{text}");
 }

@@ -31,12 +31,7 @@ const fn refused(
     status: &'static [u16],
     request: Parts,
 ) -> Refused {
-    Refused {
-        name,
-        rfc,
-        status,
-        request,
-    }
+    Refused { name, rfc, status, request }
 }
 
 /// Sends every case on a connection of its own; each must be answered with its status and a
@@ -45,9 +40,7 @@ fn failures_of(gateway: &Gateway, cases: &[Refused]) -> Vec<String> {
     let check = |case: &Refused| {
         let mut client = Client::connect(gateway.addr);
         client.send(case.request.concat());
-        let response = client
-            .try_response()
-            .map_err(|error| format!("{error:?}"))?;
+        let response = client.try_response().map_err(|error| format!("{error:?}"))?;
         judge(&response, case.status)?;
         match client.try_response() {
             Err(WireError::Closed) => Ok(()),
@@ -69,28 +62,16 @@ fn judge(response: &Response, expected: &[u16]) -> Result<(), String> {
         return Err(format!("{} without Connection: close", response.status));
     }
     let body: Result<serde_json::Value, _> = serde_json::from_slice(&response.body);
-    match body
-        .ok()
-        .and_then(|body| Some(body["error"].as_str()?.len()))
-    {
+    match body.ok().and_then(|body| Some(body["error"].as_str()?.len())) {
         Some(1..) => Ok(()),
-        _ => Err(format!(
-            "{} without a reason: {:?}",
-            response.status,
-            response.text()
-        )),
+        _ => Err(format!("{} without a reason: {:?}", response.status, response.text())),
     }
 }
 
 /// Fails with all that went wrong, or if anything but the sentinel that this sends at the end has
 /// reached the origin.
 fn assert_none_got_through(gateway: &Gateway, origin: &Origin, failures: &[String]) {
-    assert!(
-        failures.is_empty(),
-        "{} failed:\n{}",
-        failures.len(),
-        failures.join("\n")
-    );
+    assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
     let sentinel = crate::support::get(gateway.addr, "/sentinel");
     assert_eq!(sentinel.status, 200);
     assert_eq!(origin.only_request().target, "/sentinel");

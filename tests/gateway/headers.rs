@@ -62,10 +62,7 @@ fn every_request_has_an_id_of_its_own() {
 #[test]
 fn a_clients_request_id_is_kept() {
     let received = seen("X-Request-Id: from-the-client-42\r\n");
-    assert_eq!(
-        received.head.get("x-request-id").unwrap(),
-        "from-the-client-42"
-    );
+    assert_eq!(received.head.get("x-request-id").unwrap(), "from-the-client-42");
 }
 
 #[test]
@@ -79,11 +76,7 @@ fn a_services_headers_are_set_on_the_way_to_its_origin() {
         .start();
     let response = get_with(gateway.addr, "/", "x-api-key: forged\r\n");
     let received = origin.only_request();
-    assert_eq!(
-        received.head.get("x-api-key").unwrap(),
-        "secret",
-        "set, not added"
-    );
+    assert_eq!(received.head.get("x-api-key").unwrap(), "secret", "set, not added");
     assert_eq!(received.head.get("x-team").unwrap(), "a b");
     assert!(!response.head.has("x-api-key"));
 }
@@ -132,9 +125,6 @@ fn the_host_of_the_target_is_sent_where_the_clients_is_not_wanted() {
         .start();
     get_with(gateway.addr, "/", "");
     let received = origin.only_request();
-    assert_eq!(
-        received.head.get("host").unwrap(),
-        origin.addr().to_string()
-    );
+    assert_eq!(received.head.get("host").unwrap(), origin.addr().to_string());
     assert_eq!(received.head.get("x-forwarded-host").unwrap(), "a.test");
 }

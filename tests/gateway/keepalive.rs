@@ -8,10 +8,7 @@ fn a_connection_serves_many_requests() {
     let gateway = Setup::to(&origin).start();
     let mut client = Client::connect(gateway.addr);
     for number in 0..1000 {
-        assert_eq!(
-            client.get(&format!("/{number}")).text(),
-            format!("/{number}")
-        );
+        assert_eq!(client.get(&format!("/{number}")).text(), format!("/{number}"));
     }
     assert_eq!(origin.connections(), 1);
 }
@@ -57,11 +54,7 @@ fn http10_closes_unless_it_asks_to_keep() {
         assert_eq!(response.text(), "ok");
         // An HTTP/1.0 client can know that it is kept only from this (RFC 9112 section 9.3).
         let connection = response.head.get("connection").unwrap_or_default();
-        assert!(
-            connection.eq_ignore_ascii_case("keep-alive"),
-            "{}",
-            response.head
-        );
+        assert!(connection.eq_ignore_ascii_case("keep-alive"), "{}", response.head);
     }
 }
 
@@ -82,9 +75,7 @@ fn the_clients_connection_outlives_the_origins() {
 
 #[test]
 fn a_refusal_that_leaves_the_framing_clear_keeps_the_connection() {
-    let gateway = Setup::new()
-        .service("name: a, basePath: /a, targets: ['builtin:echo']")
-        .start();
+    let gateway = Setup::new().service("name: a, basePath: /a, targets: ['builtin:echo']").start();
     let mut client = Client::connect(gateway.addr);
     assert_eq!(client.get("/nowhere").status, 404);
     assert_eq!(client.get("/a").status, 200);
@@ -92,9 +83,7 @@ fn a_refusal_that_leaves_the_framing_clear_keeps_the_connection() {
 
 #[test]
 fn a_body_that_nobody_wants_is_not_the_next_request() {
-    let gateway = Setup::new()
-        .service("name: a, basePath: /a, targets: ['builtin:echo']")
-        .start();
+    let gateway = Setup::new().service("name: a, basePath: /a, targets: ['builtin:echo']").start();
     let mut client = Client::connect(gateway.addr);
     let inner = "GET /a/smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
     client.send(format!(
@@ -105,11 +94,7 @@ fn a_body_that_nobody_wants_is_not_the_next_request() {
     assert_eq!(client.response().status, 404);
     // The gateway may read the body to its end and go on, or close; it may not answer the inner.
     if let Ok(next) = client.try_response() {
-        assert!(
-            next.json()["url"].as_str().unwrap().ends_with("/a/next"),
-            "{}",
-            next.text()
-        );
+        assert!(next.json()["url"].as_str().unwrap().ends_with("/a/next"), "{}", next.text());
     }
 }
 
@@ -129,12 +114,7 @@ fn a_client_that_ends_its_sending_still_gets_its_response() {
 fn a_client_that_leaves_without_a_word_harms_nobody() {
     let origin = Origin::ok();
     let gateway = Setup::to(&origin).start();
-    for sent in [
-        "",
-        "GET",
-        "GET / HTTP/1.1\r\nHo",
-        "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
-    ] {
+    for sent in ["", "GET", "GET / HTTP/1.1\r\nHo", "GET / HTTP/1.1\r\nHost: a\r\n\r\n"] {
         for _ in 0..20 {
             let mut client = Client::connect(gateway.addr);
             client.send(sent);

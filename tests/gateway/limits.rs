@@ -11,19 +11,13 @@ fn head_of(size: usize) -> String {
 #[test]
 fn a_head_over_its_limit_gets_431() {
     let origin = Origin::ok();
-    let gateway = Setup::to(&origin)
-        .limits("headBytesMax: 2048, uriBytesMax: 1024")
-        .start();
+    let gateway = Setup::to(&origin).limits("headBytesMax: 2048, uriBytesMax: 1024").start();
     assert_eq!(ask(gateway.addr, head_of(2048)).status, 200);
     for size in [2049, 4096, 100_000] {
         let mut client = Client::connect(gateway.addr);
         let response = client.ask(head_of(size));
         assert_eq!(response.status, 431, "{size} bytes");
-        assert!(
-            response.reason().contains("headBytesMax"),
-            "{}",
-            response.text()
-        );
+        assert!(response.reason().contains("headBytesMax"), "{}", response.text());
         client.assert_closed();
     }
     assert_eq!(origin.requests().len(), 1);
@@ -57,19 +51,12 @@ fn too_many_fields_get_431() {
     let origin = Origin::ok();
     let gateway = Setup::to(&origin).limits("headFieldsMax: 20").start();
     let request = |fields: usize| {
-        format!(
-            "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n",
-            "X-A: b\r\n".repeat(fields - 1)
-        )
+        format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X-A: b\r\n".repeat(fields - 1))
     };
     assert_eq!(ask(gateway.addr, request(20)).status, 200);
     let response = ask(gateway.addr, request(21));
     assert_eq!(response.status, 431);
-    assert!(
-        response.reason().contains("headFieldsMax"),
-        "{}",
-        response.text()
-    );
+    assert!(response.reason().contains("headFieldsMax"), "{}", response.text());
 }
 
 #[test]
@@ -84,27 +71,14 @@ fn a_target_over_its_limit_gets_414() {
         assert_eq!(get(gateway.addr, &target(100)).status, 200);
         let response = get(gateway.addr, &target(101));
         assert_eq!(response.status, 414);
-        assert!(
-            response.reason().contains("uriBytesMax"),
-            "{}",
-            response.text()
-        );
+        assert!(response.reason().contains("uriBytesMax"), "{}", response.text());
     }
     // RFC 9110 section 4.1 asks for 8000 at least by default.
     let gateway = Setup::to(&origin).start();
-    assert_eq!(
-        get(gateway.addr, &format!("/{}", "x".repeat(7999))).status,
-        200
-    );
-    assert_eq!(
-        get(gateway.addr, &format!("/{}", "x".repeat(9000))).status,
-        414
-    );
+    assert_eq!(get(gateway.addr, &format!("/{}", "x".repeat(7999))).status, 200);
+    assert_eq!(get(gateway.addr, &format!("/{}", "x".repeat(9000))).status, 414);
     // Even where the request line does not end within the limit of the head.
-    assert_eq!(
-        get(gateway.addr, &format!("/{}", "x".repeat(100_000))).status,
-        414
-    );
+    assert_eq!(get(gateway.addr, &format!("/{}", "x".repeat(100_000))).status, 414);
 }
 
 #[test]
@@ -121,11 +95,7 @@ fn a_body_over_its_limit_gets_413() {
     assert_eq!(by_length(1000).status, 200);
     let response = by_length(1001);
     assert_eq!(response.status, 413);
-    assert!(
-        response.reason().contains("bodyBytesMax"),
-        "{}",
-        response.text()
-    );
+    assert!(response.reason().contains("bodyBytesMax"), "{}", response.text());
     assert!(response.closes());
 
     let by_chunks = |count: usize| {
@@ -139,11 +109,7 @@ fn a_body_over_its_limit_gets_413() {
     };
     assert_eq!(by_chunks(10).status, 200);
     assert_eq!(by_chunks(11).status, 413);
-    let whole = origin
-        .requests()
-        .into_iter()
-        .filter(|request| request.method == "PUT")
-        .count();
+    let whole = origin.requests().into_iter().filter(|request| request.method == "PUT").count();
     assert_eq!(whole, 2, "no body over the limit reaches the origin whole");
 }
 

@@ -19,10 +19,7 @@ impl Nginx {
         dir.write("html/index.html", "hello from nginx\n");
         // nginx cannot pick a port itself. The one found here is free until somebody else of this
         // machine takes it in the next milliseconds.
-        let addr = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap();
+        let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let conf = format!(
             "daemon off; worker_processes 1; pid nginx.pid; error_log stderr warn;
              events {{ worker_connections 1024; }}
@@ -43,11 +40,7 @@ impl Nginx {
             .stderr(Stdio::null())
             .spawn()
             .expect("nginx is installed (`make test` does it)");
-        let nginx = Self {
-            addr,
-            child,
-            _dir: dir,
-        };
+        let nginx = Self { addr, child, _dir: dir };
         wait_until("nginx listens", || TcpStream::connect(addr).is_ok());
         nginx
     }
@@ -65,10 +58,7 @@ impl Drop for Nginx {
 fn before_nginx(workers: usize) -> (Nginx, Gateway) {
     let nginx = Nginx::start();
     let gateway = Setup::new()
-        .service(&format!(
-            "name: nginx, basePath: /, targets: ['http://{}']",
-            nginx.addr
-        ))
+        .service(&format!("name: nginx, basePath: /, targets: ['http://{}']", nginx.addr))
         .log_level("info")
         .workers(workers)
         .start();
@@ -98,10 +88,7 @@ fn a_hundred_thousand_requests_through_nginx_and_none_fails() {
         assert!(!report.contains("Socket errors"), "{report}");
         assert!(!report.contains("Non-2xx"), "{report}");
         requests += count_before(&report, " requests in ").expect("wrk reports its requests");
-        assert!(
-            start.elapsed() < Duration::from_secs(240),
-            "{requests} requests so far"
-        );
+        assert!(start.elapsed() < Duration::from_secs(240), "{requests} requests so far");
     }
 }
 
@@ -125,27 +112,14 @@ fn nginxs_files_ranges_validators_and_errors_pass_unchanged() {
         let (mut expected, mut got) = (direct.ask(request), through.ask(request));
         assert_eq!(got.status, expected.status, "{request:?}");
         // The boundary between parts is a random number.
-        if expected
-            .head
-            .get("content-type")
-            .is_some_and(|kind| kind.starts_with("multipart"))
-        {
+        if expected.head.get("content-type").is_some_and(|kind| kind.starts_with("multipart")) {
             expected.body.clear();
             got.body.clear();
         }
         assert_eq!(got.body, expected.body, "{request:?}");
-        for name in [
-            "content-length",
-            "content-range",
-            "content-encoding",
-            "etag",
-            "last-modified",
-        ] {
-            assert_eq!(
-                got.head.all(name),
-                expected.head.all(name),
-                "{request:?} {name}"
-            );
+        for name in ["content-length", "content-range", "content-encoding", "etag", "last-modified"]
+        {
+            assert_eq!(got.head.all(name), expected.head.all(name), "{request:?} {name}");
         }
     }
 }

@@ -64,14 +64,8 @@ fn bodies_between_pipelined_requests_end_where_they_say() {
 fn head_and_get_are_told_apart_when_pipelined() {
     let origin = Origin::scripted(|connection, _| {
         while let Some(request) = connection.request() {
-            let body = if request.method == "HEAD" {
-                ""
-            } else {
-                "hello"
-            };
-            connection.send(format!(
-                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{body}"
-            ));
+            let body = if request.method == "HEAD" { "" } else { "hello" };
+            connection.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{body}"));
         }
     });
     let gateway = Setup::to(&origin).start();

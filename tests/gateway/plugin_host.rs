@@ -35,15 +35,9 @@ fn a_guest_logs_through_both_forms_of_log() {
     gateway.wait_log("a grave line from the guest");
     let line = |text: &str| {
         let log = gateway.log();
-        log.lines()
-            .find(|line| line.contains(text))
-            .unwrap()
-            .to_owned()
+        log.lines().find(|line| line.contains(text)).unwrap().to_owned()
     };
-    assert!(
-        line("a plain line").contains("talker"),
-        "a line says whose it is"
-    );
+    assert!(line("a plain line").contains("talker"), "a line says whose it is");
     assert!(line("a grave line").contains("shouter"));
 }
 
@@ -60,9 +54,7 @@ fn a_log_line_cannot_forge_another() {
               (i64.or (i64.shl (i64.const 17) (i64.const 32)) (i64.const 100))))"#,
     );
     let origin = Origin::ok();
-    let gateway = Setup::to(&origin)
-        .plugin("forger", module, "type: auth")
-        .start();
+    let gateway = Setup::to(&origin).plugin("forger", module, "type: auth").start();
     assert_eq!(get(gateway.addr, "/").status, 200);
     gateway.wait_log("forged line");
     let log = gateway.log();
@@ -83,9 +75,7 @@ fn get_time_is_the_time() {
               (i64.or (i64.shl (i64.const 17) (i64.const 32)) (i64.const 100))))"#,
     );
     let origin = Origin::ok();
-    let gateway = Setup::to(&origin)
-        .plugin("clock", module, "type: auth")
-        .start();
+    let gateway = Setup::to(&origin).plugin("clock", module, "type: auth").start();
     assert_eq!(get(gateway.addr, "/").status, 200);
 }
 
@@ -125,19 +115,13 @@ fn get_config_answers_in_both_forms() {
         ] {
             let origin = Origin::ok();
             let gateway = Setup::to(&origin)
-                .plugin(
-                    "it",
-                    &module,
-                    &format!("type: auth, config: {{answer: {{it: {it}}}}}"),
-                )
+                .plugin("it", &module, &format!("type: auth, config: {{answer: {{it: {it}}}}}"))
                 .start();
             assert_eq!(get(gateway.addr, "/").status, 418, "{it}");
         }
         // No such key is 0: an empty output, which is an error.
         let origin = Origin::ok();
-        let gateway = Setup::to(&origin)
-            .plugin("it", &module, "type: auth")
-            .start();
+        let gateway = Setup::to(&origin).plugin("it", &module, "type: auth").start();
         assert_eq!(get(gateway.addr, "/").status, 503);
     }
 }
@@ -166,9 +150,7 @@ fn an_exported_allocator_is_used() {
                   (i64.or (i64.shl (i64.const 17) (i64.const 32)) (i64.const 100))))"#,
         ));
         let origin = Origin::ok();
-        let gateway = Setup::to(&origin)
-            .plugin("it", module, "type: auth")
-            .start();
+        let gateway = Setup::to(&origin).plugin("it", module, "type: auth").start();
         let mut client = Client::connect(gateway.addr);
         for _ in 0..300 {
             assert_eq!(client.get("/").status, 200, "{name}");
@@ -188,15 +170,9 @@ fn an_allocator_that_lies_is_an_error() {
                   (i64.or (i64.shl (i64.const 17) (i64.const 32)) (i64.const 100))))"#,
         ));
         let origin = Origin::ok();
-        let gateway = Setup::to(&origin)
-            .plugin("it", module, "type: auth")
-            .start();
+        let gateway = Setup::to(&origin).plugin("it", module, "type: auth").start();
         let long = format!("X-Long: {}\r\n", "x".repeat(2000));
-        assert_eq!(
-            get_with(gateway.addr, "/", &long).status,
-            503,
-            "alloc returned {at}"
-        );
+        assert_eq!(get_with(gateway.addr, "/", &long).status, 503, "alloc returned {at}");
     }
 }
 
@@ -215,9 +191,7 @@ fn start_functions_run_before_the_first_call() {
     };
     for export in ["_initialize", "_start", "init"] {
         let origin = Origin::ok();
-        let gateway = Setup::to(&origin)
-            .plugin("it", module(export), "type: auth")
-            .start();
+        let gateway = Setup::to(&origin).plugin("it", module(export), "type: auth").start();
         assert_eq!(get(gateway.addr, "/").status, 200, "{export}");
     }
 }
@@ -237,9 +211,7 @@ fn a_command_module_may_exit_with_zero() {
     };
     for (code, status) in [(0, 200), (1, 503)] {
         let origin = Origin::ok();
-        let gateway = Setup::to(&origin)
-            .plugin("it", module(code), "type: auth")
-            .start();
+        let gateway = Setup::to(&origin).plugin("it", module(code), "type: auth").start();
         assert_eq!(get(gateway.addr, "/").status, status, "proc_exit({code})");
     }
 }
@@ -253,9 +225,7 @@ fn an_init_that_traps_is_a_failed_load() {
             (func (export "execute") (param i32 i32) (result i64) (i64.const 0)))"#,
     );
     let origin = Origin::ok();
-    let gateway = Setup::to(&origin)
-        .plugin("badstart", module, "type: auth")
-        .start();
+    let gateway = Setup::to(&origin).plugin("badstart", module, "type: auth").start();
     assert_eq!(get(gateway.addr, "/").status, 503);
     gateway.wait_log("badstart");
 }
@@ -270,15 +240,8 @@ fn an_init_that_never_ends_does_not_keep_the_gateway_from_starting() {
     );
     let origin = Origin::ok();
     let gateway = Setup::to(&origin)
-        .service(&format!(
-            "name: free, basePath: /free, targets: ['{}']",
-            origin.url()
-        ))
-        .plugin(
-            "endless",
-            module,
-            "type: auth, timeout: 200ms, services: [all]",
-        )
+        .service(&format!("name: free, basePath: /free, targets: ['{}']", origin.url()))
+        .plugin("endless", module, "type: auth, timeout: 200ms, services: [all]")
         .start();
     assert_eq!(get(gateway.addr, "/").status, 503);
     assert_eq!(get(gateway.addr, "/free").status, 200);
@@ -304,14 +267,10 @@ fn a_module_that_cannot_be_a_plugin_is_refused_with_words_that_help() {
         ),
     ] {
         let origin = Origin::ok();
-        let gateway = Setup::to(&origin)
-            .plugin("odd", wasm::module(text), "type: auth")
-            .start();
+        let gateway = Setup::to(&origin).plugin("odd", wasm::module(text), "type: auth").start();
         assert_eq!(get(gateway.addr, "/").status, 503, "{words}");
         let log = gateway.log();
-        let line = log
-            .lines()
-            .find(|line| line.contains("odd") && line.contains(words));
+        let line = log.lines().find(|line| line.contains("odd") && line.contains(words));
         assert!(line.is_some(), "no line names {words:?}:\n{log}");
     }
 }
@@ -351,9 +310,7 @@ fn every_wasi_function_links_and_answers() {
               (i64.or (i64.shl (i64.const 17) (i64.const 32)) (i64.const 100))))"#,
     );
     let origin = Origin::ok();
-    let gateway = Setup::to(&origin)
-        .plugin("wasi", module, "type: auth")
-        .start();
+    let gateway = Setup::to(&origin).plugin("wasi", module, "type: auth").start();
     assert_eq!(get(gateway.addr, "/").status, 200);
     gateway.wait_log("a line on stdout");
 }
@@ -373,16 +330,11 @@ fn wild_pointers_in_host_calls_are_traps_and_no_more() {
                   (i64.or (i64.shl (i64.const 17) (i64.const 32)) (i64.const 100))))"#,
         ));
         let origin = Origin::ok();
-        let gateway = Setup::to(&origin)
-            .plugin("wild", module, "type: auth")
-            .start();
+        let gateway = Setup::to(&origin).plugin("wild", module, "type: auth").start();
         let mut client = Client::connect(gateway.addr);
         for _ in 0..3 {
             // A host may also pass over such a call, as long as it reads nothing.
-            assert!(
-                [200, 503].contains(&client.get("/").status),
-                "({at}, {len})"
-            );
+            assert!([200, 503].contains(&client.get("/").status), "({at}, {len})");
         }
     }
 }

@@ -14,11 +14,7 @@ fn others_are_answered_while_a_plugin_spins() {
     let gateway = Setup::new()
         .service("name: spin, basePath: /spin, targets: ['builtin:echo']")
         .service("name: free, basePath: /free, targets: ['builtin:echo']")
-        .plugin(
-            "spinner",
-            wasm::spinning(),
-            "type: auth, timeout: 200ms, services: [spin]",
-        )
+        .plugin("spinner", wasm::spinning(), "type: auth, timeout: 200ms, services: [spin]")
         .start();
     let counts: Vec<AtomicUsize> = (0..50).map(|_| AtomicUsize::new(0)).collect();
     let is_over = AtomicBool::new(false);
@@ -52,15 +48,8 @@ fn a_plugin_that_spins_is_killed_at_its_deadline() {
     let start = std::time::Instant::now();
     let response = get(gateway.addr, "/");
     let took = start.elapsed();
-    assert_eq!(
-        (response.status, response.text().as_str()),
-        (200, "ok"),
-        "it fails open"
-    );
-    assert!(
-        took >= std::time::Duration::from_millis(195),
-        "killed after {took:?}"
-    );
+    assert_eq!((response.status, response.text().as_str()), (200, "ok"), "it fails open");
+    assert!(took >= std::time::Duration::from_millis(195), "killed after {took:?}");
     gateway.wait_log("plugin execution timeout");
 }
 
@@ -106,11 +95,7 @@ fn a_guest_that_grows_without_end_is_stopped_and_the_next_request_served() {
     }
     gateway.wait_log("failed to allocate memory");
     // 100 pages are 6.4 MB; the five hogs' memory is given back.
-    assert!(
-        gateway.peak_rss_kib() < 128 * 1024,
-        "{} KiB",
-        gateway.peak_rss_kib()
-    );
+    assert!(gateway.peak_rss_kib() < 128 * 1024, "{} KiB", gateway.peak_rss_kib());
 }
 
 #[test]
@@ -120,10 +105,8 @@ fn a_module_that_begins_with_more_memory_than_allowed_is_not_loaded() {
         r#"(module (memory (export "memory") 200)
             (func (export "execute") (param i32 i32) (result i64) i64.const 0))"#,
     );
-    let gateway = Setup::to(&origin)
-        .wasm("maxMemoryPages: 100")
-        .plugin("big", module, "type: auth")
-        .start();
+    let gateway =
+        Setup::to(&origin).wasm("maxMemoryPages: 100").plugin("big", module, "type: auth").start();
     assert_eq!(get(gateway.addr, "/").status, 503);
     gateway.wait_log("big");
 }
@@ -131,18 +114,12 @@ fn a_module_that_begins_with_more_memory_than_allowed_is_not_loaded() {
 #[test]
 fn one_request_pays_for_a_trap() {
     let origin = Origin::ok();
-    let gateway = Setup::to(&origin)
-        .plugin("it", wasm::obeying(), "type: auth")
-        .start();
+    let gateway = Setup::to(&origin).plugin("it", wasm::obeying(), "type: auth").start();
     let mut client = Client::connect(gateway.addr);
     for _ in 0..50 {
         let trap = "GET / HTTP/1.1\r\nHost: a\r\nX-Do: do-trap\r\n\r\n";
         assert_eq!(client.ask(trap).status, 503);
-        assert_eq!(
-            client.get("/").status,
-            200,
-            "the next request has a new instance"
-        );
+        assert_eq!(client.get("/").status, 200, "the next request has a new instance");
     }
 }
 
@@ -171,27 +148,18 @@ fn instances_are_reused_and_a_trapped_one_is_not() {
     for _ in 0..12 {
         let response = client.get("/");
         seen.push(match response.status {
-            200 => response.json()["headers"]["X-Calls"][0]
-                .as_str()
-                .unwrap()
-                .to_owned(),
+            200 => response.json()["headers"]["X-Calls"][0].as_str().unwrap().to_owned(),
             status => status.to_string(),
         });
     }
-    let expected = [
-        "1", "2", "3", "4", "503", "1", "2", "3", "4", "503", "1", "2",
-    ];
+    let expected = ["1", "2", "3", "4", "503", "1", "2", "3", "4", "503", "1", "2"];
     assert_eq!(seen, expected);
 }
 
 #[test]
 fn a_fresh_instance_per_request_keeps_no_state() {
     let gateway = Setup::echo()
-        .plugin(
-            "counter",
-            wasm::counting(),
-            "type: request, isolation: request",
-        )
+        .plugin("counter", wasm::counting(), "type: request, isolation: request")
         .start();
     for _ in 0..5 {
         assert_eq!(get(gateway.addr, "/").json()["headers"]["X-Calls"][0], "1");
@@ -208,9 +176,7 @@ fn deep_recursion_is_a_trap() {
               (i64.extend_i32_u (call $deep (i32.const 0)))))"#,
     );
     let origin = Origin::ok();
-    let gateway = Setup::to(&origin)
-        .plugin("deep", module, "type: auth")
-        .start();
+    let gateway = Setup::to(&origin).plugin("deep", module, "type: auth").start();
     for _ in 0..3 {
         assert_eq!(get(gateway.addr, "/").status, 503);
     }
@@ -234,14 +200,8 @@ fn outputs_outside_the_guests_memory_are_errors() {
                   (i64.or (i64.shl (i64.const {size}) (i64.const 32)) (i64.const {at}))))"#,
         ));
         let origin = Origin::ok();
-        let gateway = Setup::to(&origin)
-            .plugin("wild", module, "type: auth")
-            .start();
-        assert_eq!(
-            get(gateway.addr, "/").status,
-            503,
-            "output at {at}, {size} bytes"
-        );
+        let gateway = Setup::to(&origin).plugin("wild", module, "type: auth").start();
+        assert_eq!(get(gateway.addr, "/").status, 503, "output at {at}, {size} bytes");
     }
 }
 
@@ -267,18 +227,13 @@ fn a_body_over_what_plugins_may_be_given_is_refused_or_passed() {
     assert_eq!(ask("", 1000), (200, "1000".into()));
     assert_eq!(ask("", 1001).0, 413);
     assert_eq!(ask(", body: false", 100_000), (200, "100000".into()));
-    assert_eq!(
-        ask(", onBodyTooLarge: pass", 100_000),
-        (200, "100000".into())
-    );
+    assert_eq!(ask(", onBodyTooLarge: pass", 100_000), (200, "100000".into()));
 }
 
 #[test]
 fn a_response_over_what_plugins_may_be_given_is_refused_or_passed() {
     let body = "x".repeat(2000);
-    let origin = Origin::raw(format!(
-        "HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n{body}"
-    ));
+    let origin = Origin::raw(format!("HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n{body}"));
     let ask = |keys: &str| {
         let gateway = Setup::to(&origin)
             .limits("pluginBodyBytesMax: 1000")
@@ -295,9 +250,7 @@ fn a_response_over_what_plugins_may_be_given_is_refused_or_passed() {
 #[test]
 fn a_thousand_requests_through_a_plugin_leave_memory_flat() {
     let origin = Origin::ok();
-    let gateway = Setup::to(&origin)
-        .plugin("it", wasm::obeying(), "type: request")
-        .start();
+    let gateway = Setup::to(&origin).plugin("it", wasm::obeying(), "type: request").start();
     let mut client = Client::connect(gateway.addr);
     let mut run = || {
         for _ in 0..500 {
@@ -313,10 +266,7 @@ fn a_thousand_requests_through_a_plugin_leave_memory_flat() {
     let before = gateway.rss_kib();
     run();
     let after = gateway.rss_kib();
-    assert!(
-        after < before + 4096,
-        "resident memory went from {before} to {after} KiB"
-    );
+    assert!(after < before + 4096, "resident memory went from {before} to {after} KiB");
 }
 
 #[test]

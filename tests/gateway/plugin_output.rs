@@ -20,20 +20,11 @@ const FORBIDDEN: [(&str, &str); 18] = [
     ("NUL in a name", r#""X-Injected\u0000":["b"]"#),
     ("empty name", r#""":["X-Injected"]"#),
     ("name that is not ASCII", r#""X-Injected-é":["b"]"#),
-    (
-        "Content-Length",
-        r#""Content-Length":["99"],"X-Injected":["1"]"#,
-    ),
-    (
-        "Transfer-Encoding",
-        r#""Transfer-Encoding":["chunked"],"X-Injected":["1"]"#,
-    ),
+    ("Content-Length", r#""Content-Length":["99"],"X-Injected":["1"]"#),
+    ("Transfer-Encoding", r#""Transfer-Encoding":["chunked"],"X-Injected":["1"]"#),
     ("Connection", r#""connection":["close"],"X-Injected":["1"]"#),
     ("Upgrade", r#""Upgrade":["h2c"],"X-Injected":["1"]"#),
-    (
-        "Keep-Alive",
-        r#""Keep-Alive":["timeout=5"],"X-Injected":["1"]"#,
-    ),
+    ("Keep-Alive", r#""Keep-Alive":["timeout=5"],"X-Injected":["1"]"#),
     ("TE", r#""TE":["trailers"],"X-Injected":["1"]"#),
     ("value that is no string", r#""X-Injected":[{"a":1}]"#),
 ];
@@ -50,10 +41,7 @@ fn forbidden_headers_never_reach_the_origin() {
         let received = origin.only_request();
         let head = received.head.to_string();
         assert!(!head.to_lowercase().contains("injected"), "{name}: {head}");
-        assert!(
-            !received.head.has("x-a"),
-            "{name}: an invalid output sets nothing: {head}"
-        );
+        assert!(!received.head.has("x-a"), "{name}: an invalid output sets nothing: {head}");
         assert_eq!(received.framing, Framing::None, "{name}");
     }
 }
@@ -64,9 +52,8 @@ fn forbidden_headers_in_a_request_object_never_reach_the_origin() {
         let origin = Origin::ok();
         let output =
             format!(r#"{{"modified":true,"continue":true,"request":{{"headers":{{{headers}}}}}}}"#);
-        let gateway = Setup::to(&origin)
-            .plugin("it", wasm::answering(&output), "type: request")
-            .start();
+        let gateway =
+            Setup::to(&origin).plugin("it", wasm::answering(&output), "type: request").start();
         assert_eq!(get(gateway.addr, "/").status, 200, "{name}");
         let head = origin.only_request().head.to_string();
         assert!(!head.to_lowercase().contains("injected"), "{name}: {head}");
@@ -83,11 +70,7 @@ fn forbidden_headers_never_reach_the_client() {
         let mut client = Client::connect(gateway.addr);
         for _ in 0..2 {
             let response = client.get("/");
-            assert_eq!(
-                (response.status, response.text().as_str()),
-                (200, "ok"),
-                "{name}"
-            );
+            assert_eq!((response.status, response.text().as_str()), (200, "ok"), "{name}");
             let head = response.head.to_string();
             assert!(!head.to_lowercase().contains("injected"), "{name}: {head}");
         }
@@ -102,9 +85,8 @@ fn forbidden_headers_of_a_refusal_never_reach_the_client() {
             r#"{{"continue":false,
                 "response":{{"statusCode":401,"headers":{{{headers}}},"body":"no"}}}}"#
         );
-        let gateway = Setup::to(&origin)
-            .plugin("it", wasm::answering(&output), "type: auth")
-            .start();
+        let gateway =
+            Setup::to(&origin).plugin("it", wasm::answering(&output), "type: auth").start();
         let mut client = Client::connect(gateway.addr);
         for _ in 0..2 {
             let response = client.get("/");
@@ -119,14 +101,11 @@ fn forbidden_headers_of_a_refusal_never_reach_the_client() {
 
 #[test]
 fn statuses_outside_http_are_errors() {
-    for status in [
-        "0", "99", "100", "101", "199", "600", "1000", "-1", "\"200\"", "2.5",
-    ] {
+    for status in ["0", "99", "100", "101", "199", "600", "1000", "-1", "\"200\"", "2.5"] {
         let origin = Origin::ok();
         let output = format!(r#"{{"continue":false,"response":{{"statusCode":{status}}}}}"#);
-        let gateway = Setup::to(&origin)
-            .plugin("it", wasm::answering(&output), "type: ratelimit")
-            .start();
+        let gateway =
+            Setup::to(&origin).plugin("it", wasm::answering(&output), "type: ratelimit").start();
         let got = get(gateway.addr, "/").status;
         // 0 is what Go writes for a status that was not set.
         let expected: &[u16] = if status == "0" { &[429, 503] } else { &[503] };
@@ -138,9 +117,7 @@ fn statuses_outside_http_are_errors() {
 fn a_request_body_that_a_plugin_changes_gets_its_own_length() {
     let origin = Origin::ok();
     let output = r#"{"modified":true,"continue":true,"response":{"body":"a new and longer body"}}"#;
-    let gateway = Setup::to(&origin)
-        .plugin("it", wasm::answering(output), "type: request")
-        .start();
+    let gateway = Setup::to(&origin).plugin("it", wasm::answering(output), "type: request").start();
     let mut client = Client::connect(gateway.addr);
     for request in [
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
@@ -168,9 +145,8 @@ fn a_response_body_that_a_plugin_changes_gets_its_own_length() {
         };
         let origin = Origin::raw(answer);
         let output = r#"{"modified":true,"continue":true,"response":{"body":"ten bytes!"}}"#;
-        let gateway = Setup::to(&origin)
-            .plugin("it", wasm::answering(output), "type: response")
-            .start();
+        let gateway =
+            Setup::to(&origin).plugin("it", wasm::answering(output), "type: response").start();
         let mut client = Client::connect(gateway.addr);
         for _ in 0..3 {
             let response = client.get("/");
@@ -184,9 +160,8 @@ fn a_response_body_that_a_plugin_changes_gets_its_own_length() {
 fn an_emptied_body_is_empty() {
     let output = r#"{"modified":true,"continue":true,"response":{"body":""}}"#;
     let origin = Origin::raw("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
-    let gateway = Setup::to(&origin)
-        .plugin("it", wasm::answering(output), "type: middleware")
-        .start();
+    let gateway =
+        Setup::to(&origin).plugin("it", wasm::answering(output), "type: middleware").start();
     let mut client = Client::connect(gateway.addr);
     let response = client.ask("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello");
     assert_eq!(response.text(), "");
@@ -204,9 +179,8 @@ fn a_plugin_gives_no_body_to_a_response_that_may_not_have_one() {
     ];
     for (method, answer) in cases {
         let origin = Origin::raw(answer);
-        let gateway = Setup::to(&origin)
-            .plugin("it", wasm::answering(output), "type: response")
-            .start();
+        let gateway =
+            Setup::to(&origin).plugin("it", wasm::answering(output), "type: response").start();
         let mut client = Client::connect(gateway.addr);
         for _ in 0..2 {
             let response = client.ask(format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n"));
@@ -220,9 +194,7 @@ fn a_plugin_gives_no_body_to_a_response_that_may_not_have_one() {
 fn a_refusal_of_head_has_no_body_and_keeps_the_connection() {
     let origin = Origin::ok();
     let output = r#"{"continue":false,"response":{"statusCode":401,"body":"no"}}"#;
-    let gateway = Setup::to(&origin)
-        .plugin("it", wasm::answering(output), "type: auth")
-        .start();
+    let gateway = Setup::to(&origin).plugin("it", wasm::answering(output), "type: auth").start();
     let mut client = Client::connect(gateway.addr);
     for _ in 0..3 {
         let response = client.ask("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -239,11 +211,7 @@ fn a_refusal_does_not_let_the_unread_body_become_a_request() {
     let origin = Origin::ok();
     let output = r#"{"continue":false,"response":{"statusCode":401,"body":"no"}}"#;
     let gateway = Setup::to(&origin)
-        .plugin(
-            "it",
-            wasm::answering(output),
-            "type: auth, allowedUrls: ['^/guarded']",
-        )
+        .plugin("it", wasm::answering(output), "type: auth, allowedUrls: ['^/guarded']")
         .start();
     let mut client = Client::connect(gateway.addr);
     let inner = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -256,11 +224,7 @@ fn a_refusal_does_not_let_the_unread_body_become_a_request() {
     if let Ok(next) = client.try_response() {
         assert_eq!(next.text(), "ok");
     }
-    let targets: Vec<String> = origin
-        .requests()
-        .into_iter()
-        .map(|one| one.target)
-        .collect();
+    let targets: Vec<String> = origin.requests().into_iter().map(|one| one.target).collect();
     assert!(targets.is_empty() || targets == ["/next"], "{targets:?}");
 }
 
@@ -269,9 +233,8 @@ fn a_base64_body_is_decoded() {
     let output = r#"{"modified":true,"continue":true,
         "response":{"body":"/wD+","bodyEncoding":"base64"}}"#;
     let origin = Origin::ok();
-    let gateway = Setup::to(&origin)
-        .plugin("it", wasm::answering(output), "type: middleware")
-        .start();
+    let gateway =
+        Setup::to(&origin).plugin("it", wasm::answering(output), "type: middleware").start();
     let response = post(gateway.addr, "/", "hello");
     assert_eq!(origin.only_request().body, b"\xff\x00\xfe");
     assert_eq!(response.body, b"\xff\x00\xfe");
@@ -293,9 +256,8 @@ fn a_target_that_a_plugin_sets_is_checked_and_normalised() {
     ] {
         let origin = Origin::ok();
         let output = format!(r#"{{"modified":true,"continue":true,"request":{{"url":"{url}"}}}}"#);
-        let gateway = Setup::to(&origin)
-            .plugin("it", wasm::answering(&output), "type: request")
-            .start();
+        let gateway =
+            Setup::to(&origin).plugin("it", wasm::answering(&output), "type: request").start();
         let status = get(gateway.addr, "/original").status;
         let received = origin.requests();
         if status == 200 {
@@ -303,29 +265,19 @@ fn a_target_that_a_plugin_sets_is_checked_and_normalised() {
             assert!(!received[0].head.to_string().contains("Injected"), "{url}");
         } else {
             // A target that is found bad only after the chain has run is refused openly.
-            assert_eq!(
-                (target, received.len()),
-                ("/original", 0),
-                "{url}: {status}"
-            );
+            assert_eq!((target, received.len()), ("/original", 0), "{url}: {status}");
         }
     }
 }
 
 #[test]
 fn a_method_that_a_plugin_sets_is_checked() {
-    for (method, seen) in [
-        ("PUT", "PUT"),
-        ("G ET", "GET"),
-        ("", "GET"),
-        ("GET\\r\\nX: y", "GET"),
-    ] {
+    for (method, seen) in [("PUT", "PUT"), ("G ET", "GET"), ("", "GET"), ("GET\\r\\nX: y", "GET")] {
         let origin = Origin::ok();
         let output =
             format!(r#"{{"modified":true,"continue":true,"request":{{"method":"{method}"}}}}"#);
-        let gateway = Setup::to(&origin)
-            .plugin("it", wasm::answering(&output), "type: request")
-            .start();
+        let gateway =
+            Setup::to(&origin).plugin("it", wasm::answering(&output), "type: request").start();
         assert_eq!(get(gateway.addr, "/").status, 200, "{method}");
         assert_eq!(origin.only_request().method, seen, "{method}");
     }

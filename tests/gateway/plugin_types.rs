@@ -64,9 +64,7 @@ const ROWS: [Row; 5] = [
 /// asked.
 fn through(kind: &str, keys: &str, module: &[u8], fields: &str) -> (Response, usize) {
     let origin = Origin::ok();
-    let gateway = Setup::to(&origin)
-        .plugin("it", module, &format!("type: {kind}{keys}"))
-        .start();
+    let gateway = Setup::to(&origin).plugin("it", module, &format!("type: {kind}{keys}")).start();
     let response = get_with(gateway.addr, "/", fields);
     (response, origin.requests().len())
 }
@@ -90,49 +88,21 @@ fn a_refusal_with_a_response_is_that_response() {
                 "headers":{"X-Why":["tea"],"Content-Type":["text/plain"]},"body":"short"}}"#,
         );
         let (response, _) = through(row.name, "", &module, "");
-        assert_eq!(
-            (response.status, response.text().as_str()),
-            (418, "short"),
-            "{}",
-            row.name
-        );
+        assert_eq!((response.status, response.text().as_str()), (418, "short"), "{}", row.name);
         assert_eq!(response.head.get("x-why").unwrap(), "tea", "{}", row.name);
-        assert_eq!(
-            response.head.get("content-type").unwrap(),
-            "text/plain",
-            "{}",
-            row.name
-        );
-        assert_eq!(
-            response.head.get("content-length").unwrap(),
-            "5",
-            "{}",
-            row.name
-        );
+        assert_eq!(response.head.get("content-type").unwrap(), "text/plain", "{}", row.name);
+        assert_eq!(response.head.get("content-length").unwrap(), "5", "{}", row.name);
     }
 }
 
 #[test]
 fn a_failure_is_what_the_types_failure_mode_says() {
     for row in &ROWS {
-        for deed in [
-            "do-trap",
-            "do-error",
-            "do-garbage",
-            "do-pointer",
-            "do-spin",
-            "do-hog",
-        ] {
+        for deed in ["do-trap", "do-error", "do-garbage", "do-pointer", "do-spin", "do-hog"] {
             // The response phase sees the request's headers too, in `input.request`.
             let fields = format!("X-Do: {deed}\r\n");
             let (response, _) = through(row.name, ", timeout: 100ms", &wasm::obeying(), &fields);
-            assert_eq!(
-                response.status,
-                row.failure,
-                "{} {deed}: {}",
-                row.name,
-                response.text()
-            );
+            assert_eq!(response.status, row.failure, "{} {deed}: {}", row.name, response.text());
             if row.failure == 200 {
                 assert_eq!(response.text(), "ok", "{} {deed}", row.name);
             } else {
@@ -169,10 +139,8 @@ fn a_plugin_that_could_not_be_loaded_fails_like_its_type() {
             if let Some(module) = module {
                 setup.dir.write("plugins/broken.wasm", module);
             }
-            setup = setup.plugin_entry(&format!(
-                "name: broken, path: broken.wasm, type: {}",
-                row.name
-            ));
+            setup =
+                setup.plugin_entry(&format!("name: broken, path: broken.wasm, type: {}", row.name));
             let gateway = setup.start();
             let response = get(gateway.addr, "/");
             assert_eq!(response.status, row.failure, "{} {cause}", row.name);
@@ -188,14 +156,8 @@ fn a_plugin_that_could_not_be_loaded_fails_like_its_type() {
 fn only_the_routes_of_a_plugin_that_could_not_be_loaded_are_closed() {
     let origin = Origin::ok();
     let gateway = Setup::new()
-        .service(&format!(
-            "name: guarded, basePath: /guarded, targets: ['{}']",
-            origin.url()
-        ))
-        .service(&format!(
-            "name: free, basePath: /free, targets: ['{}']",
-            origin.url()
-        ))
+        .service(&format!("name: guarded, basePath: /guarded, targets: ['{}']", origin.url()))
+        .service(&format!("name: free, basePath: /free, targets: ['{}']", origin.url()))
         .plugin_entry("name: gone, path: gone.wasm, type: auth, services: [guarded]")
         .start();
     assert_eq!(get(gateway.addr, "/guarded").status, 503);
@@ -208,9 +170,8 @@ fn types_run_in_their_phases() {
     for row in &ROWS {
         let origin = Origin::raw("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\norigin");
         let module = wasm::replacing_body_by_input();
-        let gateway = Setup::to(&origin)
-            .plugin("it", module, &format!("type: {}", row.name))
-            .start();
+        let gateway =
+            Setup::to(&origin).plugin("it", module, &format!("type: {}", row.name)).start();
         let response = post(gateway.addr, "/", "client");
         let at_origin = origin.only_request().text();
         let at_client = response.text();
@@ -228,27 +189,14 @@ fn types_run_in_their_phases() {
 #[test]
 fn bodies_are_given_to_the_types_that_transform_and_to_those_that_ask() {
     for row in &ROWS {
-        for (keys, given) in [
-            ("", row.has_body),
-            (", body: true", true),
-            (", body: false", false),
-        ] {
+        for (keys, given) in [("", row.has_body), (", body: true", true), (", body: false", false)]
+        {
             let origin = Origin::raw("HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nthebody");
             let gateway = Setup::to(&origin)
-                .plugin(
-                    "it",
-                    wasm::showing_input(),
-                    &format!("type: {}{keys}", row.name),
-                )
+                .plugin("it", wasm::showing_input(), &format!("type: {}{keys}", row.name))
                 .start();
             let response = post(gateway.addr, "/", "thebody");
-            assert_eq!(
-                response.status,
-                299,
-                "{}{keys}: {}",
-                row.name,
-                response.text()
-            );
+            assert_eq!(response.status, 299, "{}{keys}: {}", row.name, response.text());
             let body = response.json()["input"]["body"].clone();
             if given {
                 assert_eq!(body, "thebody", "{}{keys}", row.name);
@@ -263,13 +211,7 @@ fn bodies_are_given_to_the_types_that_transform_and_to_those_that_ask() {
 fn guards_must_say_continue_and_others_need_not() {
     for row in &ROWS {
         let (response, _) = through(row.name, "", &wasm::answering(r#"{"modified":false}"#), "");
-        assert_eq!(
-            response.status,
-            row.failure,
-            "{}: {}",
-            row.name,
-            response.text()
-        );
+        assert_eq!(response.status, row.failure, "{}: {}", row.name, response.text());
     }
 }
 
@@ -279,13 +221,7 @@ fn an_error_beside_continue_does_not_open_a_guard() {
     let output = r#"{"modified":false,"continue":true,"error":"could not check"}"#;
     for row in &ROWS {
         let (response, _) = through(row.name, "", &wasm::answering(output), "");
-        assert_eq!(
-            response.status,
-            row.failure,
-            "{}: {}",
-            row.name,
-            response.text()
-        );
+        assert_eq!(response.status, row.failure, "{}: {}", row.name, response.text());
     }
 }
 
@@ -300,9 +236,8 @@ fn a_guard_that_fails_keeps_the_request_from_the_origin() {
 #[test]
 fn the_default_type_is_middleware() {
     let origin = Origin::ok();
-    let gateway = Setup::to(&origin)
-        .plugin("it", wasm::replacing_body_by_input(), "priority: 1")
-        .start();
+    let gateway =
+        Setup::to(&origin).plugin("it", wasm::replacing_body_by_input(), "priority: 1").start();
     let response = post(gateway.addr, "/", "client");
     assert_eq!(response.json()["context"]["phase"], "response");
 }

@@ -60,11 +60,7 @@ fn concurrent_requests_use_no_more_connections_than_they_need() {
     for client in &mut ask_all() {
         assert_eq!(client.response().text(), "ok");
     }
-    assert_eq!(
-        origin.connections(),
-        10,
-        "the second ten found the connections of the first"
-    );
+    assert_eq!(origin.connections(), 10, "the second ten found the connections of the first");
 }
 
 /// An origin whose first connection answers one request and is then closed, or, if `told`, reads
@@ -98,11 +94,7 @@ fn a_connection_that_the_origin_closed_while_idle_is_replaced() {
         let mut client = Client::connect(gateway.addr);
         let request = format!("{method} / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi");
         let response = client.ask(request);
-        assert_eq!(
-            (response.status, response.text().as_str()),
-            (200, "again"),
-            "{method}"
-        );
+        assert_eq!((response.status, response.text().as_str()), (200, "again"), "{method}");
     }
 }
 
@@ -115,10 +107,7 @@ fn ask_into_a_closing_connection(gateway: &Gateway, request: &str) -> (u16, Stri
 
 #[test]
 fn an_idempotent_request_on_a_stale_connection_is_sent_again() {
-    for request in [
-        "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
-        "DELETE / HTTP/1.1\r\nHost: a\r\n\r\n",
-    ] {
+    for request in ["GET / HTTP/1.1\r\nHost: a\r\n\r\n", "DELETE / HTTP/1.1\r\nHost: a\r\n\r\n"] {
         let origin = closing_origin(true, Gate::default());
         let gateway = Setup::to(&origin).start();
         let (status, text) = ask_into_a_closing_connection(&gateway, request);
@@ -134,11 +123,7 @@ fn a_request_that_is_not_idempotent_is_never_sent_twice() {
     let request = "POST /once HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
     let (status, _) = ask_into_a_closing_connection(&gateway, request);
     assert_eq!(status, 502);
-    let count = origin
-        .requests()
-        .iter()
-        .filter(|request| request.target == "/once")
-        .count();
+    let count = origin.requests().iter().filter(|request| request.target == "/once").count();
     assert_eq!(count, 1);
 }
 
@@ -147,11 +132,7 @@ fn a_fresh_connection_that_closes_is_not_tried_again() {
     let origin = Origin::scripted(|connection, _| drop(connection.request()));
     let gateway = Setup::to(&origin).start();
     assert_eq!(get(gateway.addr, "/").status, 502);
-    assert_eq!(
-        origin.requests().len(),
-        1,
-        "else a dying origin is asked for ever"
-    );
+    assert_eq!(origin.requests().len(), 1, "else a dying origin is asked for ever");
 }
 
 #[test]
@@ -168,9 +149,7 @@ fn no_idle_connections_are_kept_where_the_limit_is_zero() {
 #[test]
 fn idle_connections_are_closed_after_their_time() {
     let origin = Origin::ok();
-    let gateway = Setup::to(&origin)
-        .server("timeouts: {upstreamIdle: 100ms}")
-        .start();
+    let gateway = Setup::to(&origin).server("timeouts: {upstreamIdle: 100ms}").start();
     assert_eq!(get(gateway.addr, "/").status, 200);
     origin.wait_all_closed();
     assert_eq!(get(gateway.addr, "/").status, 200);
@@ -190,10 +169,7 @@ fn a_client_that_leaves_ends_its_exchange_at_the_origin() {
     let gateway = Setup::to(&origin).start();
     let mut client = Client::connect(gateway.addr);
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert_eq!(
-        client.head().response_framing("GET").unwrap(),
-        Framing::Chunked
-    );
+    assert_eq!(client.head().response_framing("GET").unwrap(), Framing::Chunked);
     drop(client);
     origin.wait_all_closed();
     assert_eq!(origin.connections(), 1);
@@ -209,11 +185,6 @@ fn every_worker_serves_and_keeps_its_own_connections() {
         assert_eq!(client.get("/").status, 200);
     }
     assert_eq!(origin.requests().len(), 64);
-    wait_until("three workers have a connection each", || {
-        origin.connections() >= 2
-    });
-    assert!(
-        origin.connections() <= 3,
-        "one after another, a worker needs one connection"
-    );
+    wait_until("three workers have a connection each", || origin.connections() >= 2);
+    assert!(origin.connections() <= 3, "one after another, a worker needs one connection");
 }

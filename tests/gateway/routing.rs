@@ -7,15 +7,9 @@ use crate::support::{Client, Origin, Setup, get};
 fn the_longest_base_path_wins_on_segment_borders() {
     let echo = "targets: ['builtin:echo']";
     let gateway = Setup::new()
-        .service(&format!(
-            "name: users, basePath: /api/users, {echo}, headers: {{X-S: users}}"
-        ))
-        .service(&format!(
-            "name: api, basePath: /api, {echo}, headers: {{X-S: api}}"
-        ))
-        .service(&format!(
-            "name: deep, basePath: /api/users/deep, {echo}, headers: {{X-S: deep}}"
-        ))
+        .service(&format!("name: users, basePath: /api/users, {echo}, headers: {{X-S: users}}"))
+        .service(&format!("name: api, basePath: /api, {echo}, headers: {{X-S: api}}"))
+        .service(&format!("name: deep, basePath: /api/users/deep, {echo}, headers: {{X-S: deep}}"))
         .start();
     for (path, service) in [
         ("/api", "api"),
@@ -52,10 +46,7 @@ fn strip_base_path_takes_the_prefix_off_and_leaves_a_path() {
             "name: a, basePath: /api/users, stripBasePath: true, targets: ['{}']",
             origin.url()
         ))
-        .service(&format!(
-            "name: b, basePath: /keep, targets: ['{}']",
-            origin.url()
-        ))
+        .service(&format!("name: b, basePath: /keep, targets: ['{}']", origin.url()))
         .start();
     for (path, forwarded) in [
         ("/api/users", "/"),
@@ -110,10 +101,8 @@ fn the_normalised_path_is_forwarded() {
         let response = get(gateway.addr, sent);
         let text = response.text();
         if response.status != 200 || text != forwarded {
-            failures.push(format!(
-                "{sent} became {} {text}, expected {forwarded}",
-                response.status
-            ));
+            failures
+                .push(format!("{sent} became {} {text}, expected {forwarded}", response.status));
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
@@ -137,10 +126,7 @@ fn what_cannot_be_normalised_safely_gets_400() {
 fn no_path_leads_above_the_root_or_past_a_prefix() {
     let origin = Origin::naming_targets();
     let gateway = Setup::new()
-        .service(&format!(
-            "name: a, basePath: /public, targets: ['{}']",
-            origin.url()
-        ))
+        .service(&format!("name: a, basePath: /public, targets: ['{}']", origin.url()))
         .start();
     let mut client = Client::connect(gateway.addr);
     for path in [
@@ -156,17 +142,11 @@ fn no_path_leads_above_the_root_or_past_a_prefix() {
         "/public/%5c..%5csecret",
     ] {
         let response = client.get(path);
-        assert!(
-            [200, 400, 404].contains(&response.status),
-            "{path}: {}",
-            response.status
-        );
+        assert!([200, 400, 404].contains(&response.status), "{path}: {}", response.status);
         if response.status == 200 {
             let target = response.text();
             assert!(target.starts_with("/public"), "{path} became {target}");
-            let dots = target
-                .split('/')
-                .any(|segment| segment == "." || segment == "..");
+            let dots = target.split('/').any(|segment| segment == "." || segment == "..");
             assert!(!dots, "{path} became {target}");
         }
         if response.closes() {
@@ -178,24 +158,15 @@ fn no_path_leads_above_the_root_or_past_a_prefix() {
 #[test]
 fn targets_take_turns() {
     let origins: Vec<Origin> = (0..3).map(|_| Origin::ok()).collect();
-    let urls: Vec<String> = origins
-        .iter()
-        .map(|origin| format!("'{}'", origin.url()))
-        .collect();
+    let urls: Vec<String> = origins.iter().map(|origin| format!("'{}'", origin.url())).collect();
     let gateway = Setup::new()
-        .service(&format!(
-            "name: a, basePath: /, targets: [{}]",
-            urls.join(", ")
-        ))
+        .service(&format!("name: a, basePath: /, targets: [{}]", urls.join(", ")))
         .start();
     let mut client = Client::connect(gateway.addr);
     for _ in 0..30 {
         assert_eq!(client.get("/").status, 200);
     }
-    let counts: Vec<usize> = origins
-        .iter()
-        .map(|origin| origin.requests().len())
-        .collect();
+    let counts: Vec<usize> = origins.iter().map(|origin| origin.requests().len()).collect();
     assert_eq!(counts, [10, 10, 10]);
 }
 

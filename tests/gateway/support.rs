@@ -42,11 +42,7 @@ impl Gate {
     /// Waits until the gate is open; fails after [`PATIENCE`].
     pub fn wait(&self) {
         let guard = self.0.0.lock().unwrap();
-        let (guard, _) = self
-            .0
-            .1
-            .wait_timeout_while(guard, PATIENCE, |open| !*open)
-            .unwrap();
+        let (guard, _) = self.0.1.wait_timeout_while(guard, PATIENCE, |open| !*open).unwrap();
         assert!(*guard, "the gate was not opened in time");
     }
 }

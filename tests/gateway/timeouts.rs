@@ -10,10 +10,7 @@ fn assert_takes(least: Duration, wait: impl FnOnce()) {
     wait();
     let took = start.elapsed();
     // Timers tick in milliseconds.
-    assert!(
-        took + Duration::from_millis(5) >= least,
-        "ended after {took:?}, expected {least:?}"
-    );
+    assert!(took + Duration::from_millis(5) >= least, "ended after {took:?}, expected {least:?}");
     assert!(took < PATIENCE, "ended after {took:?}");
 }
 
@@ -79,12 +76,7 @@ fn a_request_body_that_stalls_gets_408() {
     });
     client.assert_closed();
     origin.wait_all_closed();
-    assert!(
-        origin
-            .requests()
-            .iter()
-            .all(|request| request.method == "MALFORMED")
-    );
+    assert!(origin.requests().iter().all(|request| request.method == "MALFORMED"));
 }
 
 #[test]
@@ -142,10 +134,7 @@ fn a_response_that_is_not_whole_within_the_services_time_is_cut() {
         held.wait();
     });
     let gateway = Setup::new()
-        .service(&format!(
-            "name: a, basePath: /, timeout: 300ms, targets: ['{}']",
-            origin.url()
-        ))
+        .service(&format!("name: a, basePath: /, timeout: 300ms, targets: ['{}']", origin.url()))
         .start();
     let mut client = Client::connect(gateway.addr);
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");

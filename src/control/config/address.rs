@@ -66,17 +66,12 @@ pub(super) fn target(text: &str) -> Result<TargetKind, String> {
         ));
     }
     if authority.contains('@') {
-        return Err(format!(
-            "{TARGET_FORM}; a target has no user and password, use headers"
-        ));
+        return Err(format!("{TARGET_FORM}; a target has no user and password, use headers"));
     }
     let (host, port) = host_and_port(authority).map_err(|why| format!("{TARGET_FORM}; {why}"))?;
     match port {
         Some(0) => Err(format!("{TARGET_FORM}; nothing can be reached on port 0")),
-        _ => Ok(TargetKind::Http {
-            host,
-            port: port.unwrap_or(80),
-        }),
+        _ => Ok(TargetKind::Http { host, port: port.unwrap_or(80) }),
     }
 }
 
@@ -126,9 +121,7 @@ fn check_host(host: &str) -> Result<(), String> {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
     };
     let name = host.strip_suffix('.').unwrap_or(host);
     let is_name = name.len() <= 253 && name.split('.').all(is_label);
@@ -213,10 +206,7 @@ mod tests {
             ("http://users.internal/", http("users.internal", 80)),
             ("http://user_service:8080", http("user_service", 8080)),
             ("http://[::1]:9001", http("::1", 9001)),
-            (
-                "http://unix:/run/a.sock",
-                TargetKind::Unix("/run/a.sock".into()),
-            ),
+            ("http://unix:/run/a.sock", TargetKind::Unix("/run/a.sock".into())),
             ("builtin:echo", TargetKind::Echo),
         ] {
             assert_eq!(target(text).unwrap(), want, "{text}");

@@ -34,10 +34,7 @@ impl<'n> Item<'n> {
     /// The error that this value is not what its key takes.
     pub(super) fn expected(&self, errors: &mut Errors, what: &str) {
         if !matches!(self.node.value, Value::Broken) {
-            self.refuse(
-                errors,
-                format!("got {}, expected {what}", self.node.describe()),
-            );
+            self.refuse(errors, format!("got {}, expected {what}", self.node.describe()));
         }
     }
 
@@ -75,12 +72,7 @@ impl<'n> Section<'n> {
                 return None;
             }
         };
-        let section = Self {
-            key: item.key.clone(),
-            place: item.place(),
-            keys,
-            entries,
-        };
+        let section = Self { key: item.key.clone(), place: item.place(), keys, entries };
         for entry in entries {
             section.check_key(entry, errors);
         }
@@ -94,20 +86,12 @@ impl<'n> Section<'n> {
         }
         let key = self.path_of(&entry.key);
         if let Some((_, instead)) = later.iter().find(|(key, _)| *key == entry.key) {
-            return errors.push_at(
-                entry.place,
-                &key,
-                format!("is not supported yet; {instead}"),
-            );
+            return errors.push_at(entry.place, &key, format!("is not supported yet; {instead}"));
         }
         let meant = nearest(&entry.key, allowed.iter().copied());
         let hint = meant.map_or_else(String::new, |meant| format!("did you mean {meant:?}? "));
         let list = allowed.join(", ");
-        errors.push_at(
-            entry.place,
-            &key,
-            format!("unknown key; {hint}allowed here: {list}"),
-        );
+        errors.push_at(entry.place, &key, format!("unknown key; {hint}allowed here: {list}"));
     }
 
     fn path_of(&self, key: &str) -> String {
@@ -118,10 +102,7 @@ impl<'n> Section<'n> {
     pub(super) fn get(&self, key: &str) -> Option<Item<'n>> {
         debug_assert!(self.keys.allowed.contains(&key), "{key} is in the schema");
         let entry = self.entries.iter().find(|entry| entry.key == key)?;
-        Some(Item {
-            node: &entry.node,
-            key: self.path_of(key),
-        })
+        Some(Item { node: &entry.node, key: self.path_of(key) })
     }
 
     /// The decoded value of `key`, if it is there and right.
@@ -177,16 +158,13 @@ pub(super) fn list<'n, T>(
     };
     if nodes.len() > max {
         let got = nodes.len();
-        item.refuse(
-            errors,
-            format!("got a list of {got}, limit is {max}; take some out"),
-        );
+        item.refuse(errors, format!("got a list of {got}, limit is {max}; take some out"));
         return None;
     }
-    let items = nodes.iter().enumerate().map(|(index, node)| Item {
-        node,
-        key: format!("{}[{index}]", item.key),
-    });
+    let items = nodes
+        .iter()
+        .enumerate()
+        .map(|(index, node)| Item { node, key: format!("{}[{index}]", item.key) });
     Some(items.filter_map(|item| decode(&item, errors)).collect())
 }
 
@@ -327,10 +305,7 @@ pub(super) fn duration_from(
         Some(Err(form)) => item.expected(errors, &form),
         _ => {
             let (min, max) = (value::show_duration(min), value::show_duration(max));
-            item.expected(
-                errors,
-                &format!("a duration such as 500ms or 5s, from {min} to {max}"),
-            );
+            item.expected(errors, &format!("a duration such as 500ms or 5s, from {min} to {max}"));
         }
     }
     None

@@ -60,48 +60,18 @@ fn check(cases: &[(&str, &str)]) {
 fn misplaced_values_and_keys_are_told_what_stands_there() {
     check(&[
         // shapes
-        (
-            "- a",
-            "1:1: got a list, expected a map of: server, admin, logging, wasm, services",
-        ),
+        ("- a", "1:1: got a list, expected a map of: server, admin, logging, wasm, services"),
         ("server: 5", "1:9: server: got 5, expected a map of: listen"),
-        (
-            "server: {limits: [1]}",
-            "1:18: server.limits: got a list, expected a map",
-        ),
-        (
-            "wasm: {plugins: {a: 1}}",
-            "1:17: wasm.plugins: got a map, expected a list",
-        ),
-        (
-            "wasm: {plugins: [a]}",
-            "1:18: wasm.plugins[0]: got \"a\", expected a map",
-        ),
-        (
-            "server: {listen: []}",
-            "got an empty list, expected at least one address",
-        ),
-        (
-            "server: {listen: [a:1, a:1]}",
-            "1:24: server.listen[1]: a:1 stands twice",
-        ),
+        ("server: {limits: [1]}", "1:18: server.limits: got a list, expected a map"),
+        ("wasm: {plugins: {a: 1}}", "1:17: wasm.plugins: got a map, expected a list"),
+        ("wasm: {plugins: [a]}", "1:18: wasm.plugins[0]: got \"a\", expected a map"),
+        ("server: {listen: []}", "got an empty list, expected at least one address"),
+        ("server: {listen: [a:1, a:1]}", "1:24: server.listen[1]: a:1 stands twice"),
         // keys
-        (
-            "servers: 1",
-            "1:1: servers: unknown key; did you mean \"server\"? allowed here: server",
-        ),
-        (
-            "wasm: {max_instances: 1}",
-            "wasm.max_instances: unknown key; did you mean \"maxInst",
-        ),
-        (
-            "wasm: {colour: red}",
-            "1:8: wasm.colour: unknown key; allowed here: enabled, pluginDir",
-        ),
-        (
-            "server: {tls: {}}",
-            "1:10: server.tls: is not supported yet; end TLS in front",
-        ),
+        ("servers: 1", "1:1: servers: unknown key; did you mean \"server\"? allowed here: server"),
+        ("wasm: {max_instances: 1}", "wasm.max_instances: unknown key; did you mean \"maxInst"),
+        ("wasm: {colour: red}", "1:8: wasm.colour: unknown key; allowed here: enabled, pluginDir"),
+        ("server: {tls: {}}", "1:10: server.tls: is not supported yet; end TLS in front"),
         ("wasm: {\"a\\nb\": 1}", "wasm[\"a\\nb\"]: unknown key"),
     ]);
 }
@@ -109,47 +79,17 @@ fn misplaced_values_and_keys_are_told_what_stands_there() {
 #[test]
 fn numbers_and_booleans_are_told_what_was_got_and_what_is_allowed() {
     check(&[
-        (
-            "wasm: {enabled: yes}",
-            "got \"yes\", expected true or false",
-        ),
-        (
-            "wasm: {enabled: 'true'}",
-            "got the string \"true\", expected true or false",
-        ),
+        ("wasm: {enabled: yes}", "got \"yes\", expected true or false"),
+        ("wasm: {enabled: 'true'}", "got the string \"true\", expected true or false"),
         ("wasm: {enabled: }", "got nothing, expected true or false"),
-        (
-            "wasm: {maxInstances: 0}",
-            "got 0, expected a whole number from 1 to 4096",
-        ),
-        (
-            "wasm: {maxInstances: '5'}",
-            "got the string \"5\", expected a whole number",
-        ),
-        (
-            "wasm: {maxMemoryPages: 65537}",
-            "got 65537, expected a whole number from 1 to 65536",
-        ),
-        (
-            "wasm: {maxMemoryPages: 99999999999999999999999999}",
-            "got 99999999999999999999999999,",
-        ),
-        (
-            "wasm: {maxMemoryPages: 1.5}",
-            "got 1.5, expected a whole number",
-        ),
-        (
-            "wasm: {maxMemoryPages: 1e2}",
-            "got 1e2, expected a whole number",
-        ),
-        (
-            "server: {workers: many}",
-            "got \"many\", expected auto or a whole number from 1 to 1024",
-        ),
-        (
-            "server: {workers: 0}",
-            "got 0, expected a whole number from 1 to 1024",
-        ),
+        ("wasm: {maxInstances: 0}", "got 0, expected a whole number from 1 to 4096"),
+        ("wasm: {maxInstances: '5'}", "got the string \"5\", expected a whole number"),
+        ("wasm: {maxMemoryPages: 65537}", "got 65537, expected a whole number from 1 to 65536"),
+        ("wasm: {maxMemoryPages: 99999999999999999999999999}", "got 99999999999999999999999999,"),
+        ("wasm: {maxMemoryPages: 1.5}", "got 1.5, expected a whole number"),
+        ("wasm: {maxMemoryPages: 1e2}", "got 1e2, expected a whole number"),
+        ("server: {workers: many}", "got \"many\", expected auto or a whole number from 1 to 1024"),
+        ("server: {workers: 0}", "got 0, expected a whole number from 1 to 1024"),
     ]);
 }
 
@@ -162,31 +102,16 @@ fn durations_sizes_and_words_are_told_their_form() {
             "got \"0s\", expected a duration such as 500ms or 5s, from 1ms to 24h",
         ),
         ("wasm: {timeout: 25h}", "from 1ms to 24h"),
-        (
-            "wasm: {timeout: 5 sec}",
-            "got \"5 sec\", expected a duration such as",
-        ),
-        (
-            "wasm: {timeout: 30}",
-            "a number needs a unit, write 30s or 30ms",
-        ),
-        (
-            "server: {limits: {headBytesMax: 16KB}}",
-            "got \"16KB\", expected a size in bytes such",
-        ),
+        ("wasm: {timeout: 5 sec}", "got \"5 sec\", expected a duration such as"),
+        ("wasm: {timeout: 30}", "a number needs a unit, write 30s or 30ms"),
+        ("server: {limits: {headBytesMax: 16KB}}", "got \"16KB\", expected a size in bytes such"),
         (
             "server: {limits: {headBytesMax: 1}}",
             "got 1, expected a size such as 16KiB or 1MiB, from 1024",
         ),
         // words
-        (
-            "server: {ioDriver: iouring}",
-            "one of auto, io_uring, epoll; did you mean \"io_uring\"?",
-        ),
-        (
-            "logging: {level: verbose}",
-            "one of off, error, warn, info, debug, trace",
-        ),
+        ("server: {ioDriver: iouring}", "one of auto, io_uring, epoll; did you mean \"io_uring\"?"),
+        ("logging: {level: verbose}", "one of off, error, warn, info, debug, trace"),
         (
             "logging: {accessLog: stdot}",
             "got \"stdot\", expected off, stdout or a path with a \"/\"",
@@ -199,42 +124,18 @@ fn services_are_told_what_they_can_be() {
     check(&[
         (service("basePath: /a//b"), "write it as \"/a/b\""),
         (service("basePath: /a/../b"), "write it as \"/b\""),
-        (
-            service("basePath: /a/..//../b"),
-            "no request is let through",
-        ),
+        (service("basePath: /a/..//../b"), "no request is let through"),
         (service("basePath: /%61"), "write it as \"/a\""),
-        (
-            service("basePath: /caf\u{e9}"),
-            "write it as \"/caf%C3%A9\"",
-        ),
+        (service("basePath: /caf\u{e9}"), "write it as \"/caf%C3%A9\""),
         (service("basePath: /a?b"), "no query"),
-        (
-            service("loadBalancing: p2c"),
-            "expected round-robin; this version has no other yet",
-        ),
+        (service("loadBalancing: p2c"), "expected round-robin; this version has no other yet"),
         (service("loadBalancing: roundrobin"), "expected round-robin"),
-        (
-            service("retry: {}"),
-            "services[0].retry: is not supported yet",
-        ),
-        (service("headers: {Host: a}"), "preserveHost: true"),
-        (
-            service("headers: {content-LENGTH: 1}"),
-            "the gateway writes it itself",
-        ),
-        (
-            service("headers: {X-A: a, x-a: b}"),
-            "x-a is the same header as X-A",
-        ),
-        (
-            service("headers: {'X A': a}"),
-            "\"X A\" is not a header name",
-        ),
-        (
-            service("headers: {X: \"a\\r\\nY: b\"}"),
-            "services[0].headers.X: got \"a\\r\\nY: b\", ",
-        ),
+        (service("retry: {}"), "services[0].retry: is not supported yet"),
+        (service("headers: {Host: a}"), "preserveHost: false"),
+        (service("headers: {content-LENGTH: 1}"), "the gateway writes it itself"),
+        (service("headers: {X-A: a, x-a: b}"), "x-a is the same header as X-A"),
+        (service("headers: {'X A': a}"), "\"X A\" is not a header name"),
+        (service("headers: {X: \"a\\r\\nY: b\"}"), "services[0].headers.X: got \"a\\r\\nY: b\", "),
         (service("headers: {X: [a]}"), "got a list, expected a text"),
     ]);
 }
@@ -242,22 +143,10 @@ fn services_are_told_what_they_can_be() {
 #[test]
 fn targets_and_what_services_share_are_told_what_they_can_be() {
     check(&[
-        (
-            "services: [{name: a, targets: []}]",
-            "got an empty list, expected at least one target",
-        ),
-        (
-            "services: [{name: a, targets: }]",
-            "got nothing, expected at least one target",
-        ),
-        (
-            "services: [{name: a, targets: [https://b]}]",
-            "https is not supported yet",
-        ),
-        (
-            "services: [{name: a, targets: [{weight: 2}]}]",
-            "services[0].targets[0].url: missing",
-        ),
+        ("services: [{name: a, targets: []}]", "got an empty list, expected at least one target"),
+        ("services: [{name: a, targets: }]", "got nothing, expected at least one target"),
+        ("services: [{name: a, targets: [https://b]}]", "https is not supported yet"),
+        ("services: [{name: a, targets: [{weight: 2}]}]", "services[0].targets[0].url: missing"),
         (
             "services: [{name: a, targets: [{url: http://b, weight: 0}]}]",
             "got 0, expected a whole number from 1 to 1000",
@@ -278,39 +167,18 @@ fn targets_and_what_services_share_are_told_what_they_can_be() {
 #[test]
 fn plugins_are_told_what_they_can_be() {
     check(&[
-        (
-            plugin("sha256: abc"),
-            "got \"abc\", expected 64 hexadecimal digits",
-        ),
-        (
-            plugin("instances: 11"),
-            "got 11, expected a whole number from 1 to 10",
-        ),
-        (
-            plugin("maxInstances: 3, instances: 4"),
-            "got 4, expected a whole number from 1 to 3",
-        ),
-        (
-            plugin("config: [a]"),
-            "got a list, expected a map, which the plugin is handed as JSON",
-        ),
+        (plugin("sha256: abc"), "got \"abc\", expected 64 hexadecimal digits"),
+        (plugin("instances: 11"), "got 11, expected a whole number from 1 to 10"),
+        (plugin("maxInstances: 3, instances: 4"), "got 4, expected a whole number from 1 to 3"),
+        (plugin("config: [a]"), "got a list, expected a map, which the plugin is handed as JSON"),
         (
             plugin("config: {a: {b: [0, .inf]}}"),
             "wasm.plugins[0].config.a.b[1]: got .inf, expected",
         ),
-        (
-            plugin("config: {a: 123456789012345678901234567890}"),
-            "fits into 64 bits",
-        ),
-        (
-            plugin("allowedUrls: ['a{1000}{1000}']"),
-            "it compiles to more than 1048576 bytes",
-        ),
+        (plugin("config: {a: 123456789012345678901234567890}"), "fits into 64 bits"),
+        (plugin("allowedUrls: ['a{1000}{1000}']"), "it compiles to more than 1048576 bytes"),
         (plugin("allowedUrls: /api"), "got \"/api\", expected a list"),
-        (
-            plugin("path: ''"),
-            "1:37: key \"path\" stands twice in one map, first at 1:28",
-        ),
+        (plugin("path: ''"), "1:37: key \"path\" stands twice in one map, first at 1:28"),
     ]);
 }
 
@@ -349,27 +217,12 @@ fn what_is_not_yaml_is_refused_at_its_place() {
         ("server: \"open\n", "odin.yaml:"),
         ("server: *nothing\n", "odin.yaml:1:9: not YAML"),
         ("%YAML 1.1\n---\nserver: {}\n", "odin.yaml:1:"),
-        (
-            "server: {}\n---\nserver: {}\n",
-            "odin.yaml:2:1: a second document begins",
-        ),
-        (
-            "? [a]\n: b\n",
-            "odin.yaml:1:3: a list or map stands as a key",
-        ),
-        (
-            "a: &x b\n*x : c\n",
-            "odin.yaml:2:1: an alias stands as a key",
-        ),
-        (
-            "wasm: &w {plugins: [*w]}\n",
-            "an alias can't stand inside of what it stands for",
-        ),
+        ("server: {}\n---\nserver: {}\n", "odin.yaml:2:1: a second document begins"),
+        ("? [a]\n: b\n", "odin.yaml:1:3: a list or map stands as a key"),
+        ("a: &x b\n*x : c\n", "odin.yaml:2:1: an alias stands as a key"),
+        ("wasm: &w {plugins: [*w]}\n", "an alias can't stand inside of what it stands for"),
         ("server: !include a.yaml\n", "got the tag !include"),
-        (
-            "wasm: {maxInstances: !!int five}\n",
-            "got the tag !!int on \"five\"",
-        ),
+        ("wasm: {maxInstances: !!int five}\n", "got the tag !!int on \"five\""),
         ("wasm: {<<: 5}\n", "\"<<\" takes a map or a list of maps"),
     ] {
         let error = bad(text);
@@ -385,15 +238,10 @@ fn an_error_of_syntax_does_not_hide_those_before_it() {
 
 #[test]
 fn more_errors_than_a_person_reads_are_counted() {
-    let text: String = (0..limits::CONFIG_ERRORS_MAX + 5)
-        .map(|n| format!("k{n}: 1\n"))
-        .collect();
+    let text: String = (0..limits::CONFIG_ERRORS_MAX + 5).map(|n| format!("k{n}: 1\n")).collect();
     let error = bad(&text);
     assert_eq!(error.lines().count(), limits::CONFIG_ERRORS_MAX + 1);
-    assert!(
-        error.ends_with("\nodin.yaml: 5 more errors are not shown"),
-        "{error}"
-    );
+    assert!(error.ends_with("\nodin.yaml: 5 more errors are not shown"), "{error}");
 }
 
 // --- anchors, sizes, depths ---
@@ -416,17 +264,9 @@ wasm:
       name: d
 ",
     );
-    let all: Vec<_> = config
-        .wasm
-        .plugins
-        .iter()
-        .map(|p| (p.name.as_str(), p.priority))
-        .collect();
+    let all: Vec<_> = config.wasm.plugins.iter().map(|p| (p.name.as_str(), p.priority)).collect();
     assert_eq!(all, [("a", 1), ("b", 1), ("c", 100), ("d", 7)]);
-    assert_eq!(
-        config.wasm.plugins[2].config,
-        serde_json::json!({"on": true})
-    );
+    assert_eq!(config.wasm.plugins[2].config, serde_json::json!({"on": true}));
 }
 
 #[test]
@@ -437,10 +277,7 @@ fn a_small_file_can_not_grow_large_by_aliases() {
         laughs.push_str(&format!("a{level}: &a{level} [{list}]\n"));
     }
     let error = bad(&laughs);
-    assert!(
-        error.contains("too large with its aliases and variables written out"),
-        "{error}"
-    );
+    assert!(error.contains("too large with its aliases and variables written out"), "{error}");
     // The same by bytes: few nodes, each large.
     let long = "x".repeat(100_000);
     let many = vec!["*long"; 200].join(", ");
@@ -449,12 +286,7 @@ fn a_small_file_can_not_grow_large_by_aliases() {
     // And by variables.
     let env = |_: &str| Some("x".repeat(100_000));
     let text = format!("a: [{}]", vec!["'${V}'"; 200].join(", "));
-    assert!(
-        parse(&text, "odin.yaml", &env)
-            .unwrap_err()
-            .to_string()
-            .contains("too large")
-    );
+    assert!(parse(&text, "odin.yaml", &env).unwrap_err().to_string().contains("too large"));
 }
 
 #[test]
@@ -470,11 +302,7 @@ fn depth_is_bounded_with_aliases_written_out() {
         assert_eq!(bad(&text).lines().count(), 1);
     }
     let half = max / 2;
-    let text = format!(
-        "a: &a {}\nb: {}",
-        nested(half),
-        nested(half).replace('x', "*a")
-    );
+    let text = format!("a: &a {}\nb: {}", nested(half), nested(half).replace('x', "*a"));
     assert!(bad(&text).contains(&too_deep), "{}", bad(&text));
 }
 
@@ -487,10 +315,7 @@ fn lists_have_limits() {
     let entry = |n| format!("  - {{name: p{n}, path: a}}\n");
     let many: String = (0..=limits::PLUGINS_MAX).map(entry).collect();
     let error = bad(&format!("wasm:\n plugins:\n{many}"));
-    assert!(
-        error.contains("wasm.plugins: got a list of 257, limit is 256; take some"),
-        "{error}"
-    );
+    assert!(error.contains("wasm.plugins: got a list of 257, limit is 256; take some"), "{error}");
     let entry = |n| format!("  - {{name: s{n}, basePath: /s{n}, targets: [builtin:echo]}}\n");
     let many: String = (0..=limits::SERVICES_MAX).map(entry).collect();
     assert!(bad(&format!("services:\n{many}")).contains("got a list of 1025, limit is 1024"));
@@ -499,10 +324,7 @@ fn lists_have_limits() {
 #[test]
 fn a_text_over_the_limit_is_not_parsed() {
     let error = bad(&"#".repeat(limits::CONFIG_BYTES_MAX + 1));
-    assert!(
-        error.starts_with("odin.yaml: has more than 4194304 bytes, the limit"),
-        "{error}"
-    );
+    assert!(error.starts_with("odin.yaml: has more than 4194304 bytes, the limit"), "{error}");
 }
 
 /// Every prefix of a rich file, and the file with any one byte replaced, is parsed or refused:
@@ -517,33 +339,14 @@ fn no_damage_to_a_file_panics() {
         };
         for error in errors.errors() {
             let place = error.place.unwrap();
-            assert!(
-                place.line <= lines && place.column >= 1,
-                "{place:?} in {text}"
-            );
+            assert!(place.line <= lines && place.column >= 1, "{place:?} in {text}");
             assert!(!error.text.contains('\n'), "{error:?}");
         }
     };
-    let damage = [
-        "\t",
-        "*",
-        "'",
-        "{",
-        "]",
-        ":",
-        "\u{1f980}",
-        "\0",
-        "&a ",
-        "- ",
-        "${",
-    ];
+    let damage = ["\t", "*", "'", "{", "]", ":", "\u{1f980}", "\0", "&a ", "- ", "${"];
     for at in 0..EVERY_KEY.len() {
         let (before, after) = EVERY_KEY.split_at(at);
         check(before);
-        check(&format!(
-            "{before}{}{}",
-            damage[at % damage.len()],
-            &after[1..]
-        ));
+        check(&format!("{before}{}{}", damage[at % damage.len()], &after[1..]));
     }
 }

@@ -28,10 +28,7 @@ impl ConfigErrors {
     /// An error of the file as a whole.
     pub fn of_file(file: &str, text: String) -> Self {
         let (place, key) = (None, String::new());
-        Self {
-            file: file.to_owned(),
-            errors: vec![ConfigError { place, key, text }],
-        }
+        Self { file: file.to_owned(), errors: vec![ConfigError { place, key, text }] }
     }
 
     /// The file's name, as it was given.
@@ -78,11 +75,7 @@ impl Errors {
 
     /// An error of the value of `key`, which stands at `place`.
     pub(super) fn push_at(&mut self, place: Place, key: &str, text: impl Into<String>) {
-        self.0.push(ConfigError {
-            place: Some(place),
-            key: key.to_owned(),
-            text: text.into(),
-        });
+        self.0.push(ConfigError { place: Some(place), key: key.to_owned(), text: text.into() });
     }
 
     /// `value`, unless there are errors.
@@ -93,9 +86,6 @@ impl Errors {
         // A node that aliases repeat is decoded, and complained of, once for each.
         self.0.sort_by_key(|error| error.place);
         self.0.dedup();
-        Err(ConfigErrors {
-            file: file.to_owned(),
-            errors: self.0,
-        })
+        Err(ConfigErrors { file: file.to_owned(), errors: self.0 })
     }
 }

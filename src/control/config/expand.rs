@@ -117,9 +117,7 @@ fn variable(inner: &str, env: Env<'_>) -> Result<String, String> {
 fn is_name(name: &str) -> bool {
     let bytes = name.as_bytes();
     bytes.first().is_some_and(|first| !first.is_ascii_digit())
-        && bytes
-            .iter()
-            .all(|&byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && bytes.iter().all(|&byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 #[cfg(test)]
@@ -163,9 +161,7 @@ mod tests {
             ("\u{fdd0}${A}", None),
         ] {
             let got = mask(text);
-            let shown = got
-                .as_ref()
-                .map(|got| got.replace(OPEN, "<").replace(CLOSE, ">"));
+            let shown = got.as_ref().map(|got| got.replace(OPEN, "<").replace(CLOSE, ">"));
             assert_eq!(shown.as_deref(), masked);
             if let Some(got) = got {
                 assert_eq!(unmask(&got), text);

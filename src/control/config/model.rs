@@ -53,6 +53,8 @@ pub struct Server {
     /// Whether the peers in front of the gateway may say who the client is: `X-Forwarded-*` are
     /// replaced if not, `X-Forwarded-For` is appended to if so.
     pub trust_forwarded: bool,
+    /// Whether a path may have an encoded slash (`%2F`, `%5C`).
+    pub keeps_encoded_slashes: bool,
     /// Bounds of sizes and numbers.
     pub limits: Limits,
     /// Bounds of waiting.
@@ -69,6 +71,7 @@ impl Default for Server {
             pin_cores: true,
             io_driver: IoDriver::Auto,
             trust_forwarded: false,
+            keeps_encoded_slashes: false,
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             drain_timeout: limits::DRAIN_TIMEOUT,
@@ -224,10 +227,7 @@ pub struct Admin {
 
 impl Default for Admin {
     fn default() -> Self {
-        Self {
-            listen: Some(Listen::tcp("127.0.0.1", 8081)),
-            token: None,
-        }
+        Self { listen: Some(Listen::tcp("127.0.0.1", 8081)), token: None }
     }
 }
 
@@ -266,11 +266,7 @@ pub struct Logging {
 
 impl Default for Logging {
     fn default() -> Self {
-        Self {
-            level: Level::Info,
-            format: Format::Text,
-            access_log: AccessLog::Off,
-        }
+        Self { level: Level::Info, format: Format::Text, access_log: AccessLog::Off }
     }
 }
 

@@ -259,10 +259,7 @@ fn basic_configuration_means_what_its_comments_say() {
     assert_eq!((wasm.max_memory_pages, wasm.max_instances), (100, 10));
     let plugin = &wasm.plugins[0];
     assert_eq!(plugin.name, "my-plugin");
-    assert_eq!(
-        wasm.file_of(plugin),
-        Path::new("/etc/odin/plugins/plugin.wasm")
-    );
+    assert_eq!(wasm.file_of(plugin), Path::new("/etc/odin/plugins/plugin.wasm"));
     assert_eq!(plugin.kind, PluginType::Request);
     assert_eq!((plugin.enabled, plugin.priority), (true, 10));
     assert_eq!(plugin.timeout, Some(std::time::Duration::from_secs(5)));
@@ -274,17 +271,10 @@ fn basic_configuration_means_what_its_comments_say() {
 #[test]
 fn complete_example_keeps_its_plugins_in_order_with_their_own_config() {
     let wasm = block("complete example").wasm;
-    let kinds: Vec<_> = wasm
-        .plugins
-        .iter()
-        .map(|plugin| (plugin.kind, plugin.priority))
-        .collect();
+    let kinds: Vec<_> = wasm.plugins.iter().map(|plugin| (plugin.kind, plugin.priority)).collect();
     let (auth, limit, request) = (PluginType::Auth, PluginType::RateLimit, PluginType::Request);
     assert_eq!(kinds, [(auth, 1), (limit, 2), (request, 5)]);
-    assert_eq!(
-        wasm.plugins[1].config,
-        serde_json::json!({"limit": 100, "window": "60s"})
-    );
+    assert_eq!(wasm.plugins[1].config, serde_json::json!({"limit": 100, "window": "60s"}));
     assert_eq!(
         wasm.plugins[2].config,
         serde_json::json!({"addHeaders": {"X-Gateway": "Odin", "X-Version": "v1"}})
@@ -311,10 +301,7 @@ fn use_cases_hand_their_config_to_the_plugin_as_typed_json() {
 fn a_plugin_with_nothing_but_name_and_path_is_middleware_at_priority_100() {
     let wasm = block("versioning").wasm;
     let plugin = &wasm.plugins[0];
-    assert_eq!(
-        (plugin.kind, plugin.priority),
-        (PluginType::Middleware, 100)
-    );
+    assert_eq!((plugin.kind, plugin.priority), (PluginType::Middleware, 100));
     assert_eq!((plugin.enabled, plugin.timeout), (true, None));
     assert_eq!(plugin.config, serde_json::json!({}));
 }

@@ -13,10 +13,7 @@ pub(super) struct Keys {
 }
 
 const fn keys(allowed: &'static [&'static str]) -> Keys {
-    Keys {
-        allowed,
-        later: &[],
-    }
+    Keys { allowed, later: &[] }
 }
 
 pub(super) const ROOT: Keys = keys(&["server", "admin", "logging", "wasm", "services"]);
@@ -28,14 +25,12 @@ pub(super) const SERVER: Keys = Keys {
         "pinCores",
         "ioDriver",
         "trustForwarded",
+        "encodedSlashes",
         "limits",
         "timeouts",
         "drainTimeout",
     ],
-    later: &[(
-        "tls",
-        "end TLS in front of the gateway and take the key out",
-    )],
+    later: &[("tls", "end TLS in front of the gateway and take the key out")],
 };
 
 pub(super) const LIMITS: Keys = keys(&[
@@ -48,14 +43,8 @@ pub(super) const LIMITS: Keys = keys(&[
     "upstreamIdleMax",
 ]);
 
-pub(super) const TIMEOUTS: Keys = keys(&[
-    "head",
-    "idle",
-    "body",
-    "connect",
-    "firstByte",
-    "upstreamIdle",
-]);
+pub(super) const TIMEOUTS: Keys =
+    keys(&["head", "idle", "body", "connect", "firstByte", "upstreamIdle"]);
 
 pub(super) const ADMIN: Keys = keys(&["listen", "token"]);
 
@@ -105,10 +94,7 @@ pub(super) const SERVICE: Keys = Keys {
     ],
     later: &[
         ("retry", "take the key out; a request is sent once"),
-        (
-            "healthCheck",
-            "take the key out; every target gets its share of requests",
-        ),
+        ("healthCheck", "take the key out; every target gets its share of requests"),
         ("aggregation", "take the key out"),
     ],
 };
@@ -190,11 +176,7 @@ mod tests {
             all.extend(keys.later.iter().map(|(key, _)| *key));
             all.sort_unstable();
             all.dedup();
-            assert_eq!(
-                all.len(),
-                keys.allowed.len() + keys.later.len(),
-                "{section}"
-            );
+            assert_eq!(all.len(), keys.allowed.len() + keys.later.len(), "{section}");
         }
     }
 }

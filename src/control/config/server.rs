@@ -17,35 +17,25 @@ use crate::limits;
 pub(super) fn server(item: &Item<'_>, errors: &mut Errors) -> Option<Server> {
     let map = Section::open(item, &schema::SERVER, errors)?;
     let default = Server::default();
-    let io_drivers = [
-        ("auto", IoDriver::Auto),
-        ("io_uring", IoDriver::IoUring),
-        ("epoll", IoDriver::Epoll),
-    ];
+    let io_drivers =
+        [("auto", IoDriver::Auto), ("io_uring", IoDriver::IoUring), ("epoll", IoDriver::Epoll)];
     Some(Server {
-        listen: map
-            .read("listen", errors, listeners)
-            .unwrap_or(default.listen),
-        workers: map
-            .read("workers", errors, workers)
-            .unwrap_or(default.workers),
-        pin_cores: map
-            .read("pinCores", errors, boolean)
-            .unwrap_or(default.pin_cores),
+        listen: map.read("listen", errors, listeners).unwrap_or(default.listen),
+        workers: map.read("workers", errors, workers).unwrap_or(default.workers),
+        pin_cores: map.read("pinCores", errors, boolean).unwrap_or(default.pin_cores),
         io_driver: map
-            .read("ioDriver", errors, |item, errors| {
-                word(item, &io_drivers, errors)
-            })
+            .read("ioDriver", errors, |item, errors| word(item, &io_drivers, errors))
             .unwrap_or(default.io_driver),
         trust_forwarded: map
             .read("trustForwarded", errors, boolean)
             .unwrap_or(default.trust_forwarded),
-        limits: map
-            .read("limits", errors, server_limits)
-            .unwrap_or(default.limits),
-        timeouts: map
-            .read("timeouts", errors, timeouts)
-            .unwrap_or(default.timeouts),
+        keeps_encoded_slashes: map
+            .read("encodedSlashes", errors, |item, errors| {
+                word(item, &[("reject", false), ("keep", true)], errors)
+            })
+            .unwrap_or(default.keeps_encoded_slashes),
+        limits: map.read("limits", errors, server_limits).unwrap_or(default.limits),
+        timeouts: map.read("timeouts", errors, timeouts).unwrap_or(default.timeouts),
         drain_timeout: map
             .read("drainTimeout", errors, |item, errors| {
                 duration_from(item, Duration::ZERO, errors)
@@ -110,20 +100,13 @@ fn server_limits(item: &Item<'_>, errors: &mut Errors) -> Option<Limits> {
     let map = Section::open(item, &schema::LIMITS, errors)?;
     let default = Limits::default();
     let bytes = |key: &str, min: usize, max: usize, default: usize, errors: &mut Errors| {
-        let read = map.read(key, errors, |item, errors| {
-            size(item, min as u64..=max as u64, errors)
-        });
+        let read =
+            map.read(key, errors, |item, errors| size(item, min as u64..=max as u64, errors));
         // Lossless: the bound that it passed is a usize.
         read.map_or(default, |bytes| bytes as usize)
     };
     let (floor, ceiling) = (limits::HEAD_BYTES_FLOOR, limits::HEAD_BYTES_CEILING);
-    let head_bytes_max = bytes(
-        "headBytesMax",
-        floor,
-        ceiling,
-        default.head_bytes_max,
-        errors,
-    );
+    let head_bytes_max = bytes("headBytesMax", floor, ceiling, default.head_bytes_max, errors);
     // A small head alone is a whole statement: the default target shrinks with it.
     let uri_default = default.uri_bytes_max.min(head_bytes_max / 2);
     let uri_bytes_max = bytes("uriBytesMax", 64, head_bytes_max - 1, uri_default, errors);
@@ -194,10 +177,7 @@ pub(super) fn admin(item: &Item<'_>, errors: &mut Errors) -> Option<Admin> {
         }
         Some(Some(address))
     });
-    Some(Admin {
-        listen: listen.unwrap_or(Admin::default().listen),
-        token: token.flatten(),
-    })
+    Some(Admin { listen: listen.unwrap_or(Admin::default().listen), token: token.flatten() })
 }
 
 /// A token; `Some(None)` for an empty one, which a variable that may be unset gives. No error
@@ -209,10 +189,7 @@ fn token(item: &Item<'_>, errors: &mut Errors) -> Option<Option<Secret>> {
             string(item, errors).map(|text| Some(Secret::new(text)))
         }
         Value::Scalar(_) => {
-            item.refuse(
-                errors,
-                "expected printable ASCII without spaces: it travels in a header",
-            );
+            item.refuse(errors, "expected printable ASCII without spaces: it travels in a header");
             None
         }
         _ => {
@@ -240,13 +217,9 @@ pub(super) fn logging(item: &Item<'_>, errors: &mut Errors) -> Option<Logging> {
             .read("level", errors, |item, errors| word(item, &levels, errors))
             .unwrap_or(default.level),
         format: map
-            .read("format", errors, |item, errors| {
-                word(item, &formats, errors)
-            })
+            .read("format", errors, |item, errors| word(item, &formats, errors))
             .unwrap_or(default.format),
-        access_log: map
-            .read("accessLog", errors, access_log)
-            .unwrap_or(default.access_log),
+        access_log: map.read("accessLog", errors, access_log).unwrap_or(default.access_log),
     })
 }
 
@@ -257,10 +230,7 @@ fn access_log(item: &Item<'_>, errors: &mut Errors) -> Option<AccessLog> {
         Some("stdout") => Some(AccessLog::Stdout),
         // A slip such as `stdot` must not make a file.
         Some(name) if !name.contains('/') => {
-            item.expected(
-                errors,
-                "off, stdout or a path with a \"/\" in it such as ./access.log",
-            );
+            item.expected(errors, "off, stdout or a path with a \"/\" in it such as ./access.log");
             None
         }
         _ => Some(AccessLog::File(text)),

@@ -35,25 +35,15 @@ fn service(item: &Item<'_>, names: &mut Names, errors: &mut Errors) -> Option<Se
     Some(Service {
         place: map.place,
         name: map
-            .require("name", named, errors, |item, errors| {
-                names.take(item, errors)
-            })
+            .require("name", named, errors, |item, errors| names.take(item, errors))
             .unwrap_or_default(),
-        base_path: map
-            .read("basePath", errors, base_path)
-            .unwrap_or_else(|| "/".to_owned()),
+        base_path: map.read("basePath", errors, base_path).unwrap_or_else(|| "/".to_owned()),
         strip_base_path: map.read("stripBasePath", errors, boolean).unwrap_or(false),
-        targets: map
-            .require("targets", aimed, errors, targets)
-            .unwrap_or_default(),
-        load_balancing: map
-            .read("loadBalancing", errors, load_balancing)
-            .unwrap_or_default(),
-        timeout: map
-            .read("timeout", errors, duration)
-            .unwrap_or(limits::SERVICE_TIMEOUT),
+        targets: map.require("targets", aimed, errors, targets).unwrap_or_default(),
+        load_balancing: map.read("loadBalancing", errors, load_balancing).unwrap_or_default(),
+        timeout: map.read("timeout", errors, duration).unwrap_or(limits::SERVICE_TIMEOUT),
         headers: map.read("headers", errors, headers).unwrap_or_default(),
-        preserve_host: map.read("preserveHost", errors, boolean).unwrap_or(false),
+        preserve_host: map.read("preserveHost", errors, boolean).unwrap_or(true),
     })
 }
 
@@ -79,12 +69,9 @@ fn check_path(path: &str) -> Result<(), String> {
         return Err("it has no query and no fragment".to_owned());
     }
     let mut normal = String::new();
-    match normalise(path, &mut normal) {
+    match normalise(path, false, &mut normal) {
         Ok(()) if normal == path => Ok(()),
-        Ok(()) => Err(format!(
-            "write it as {}, as requests' paths are",
-            value::quote(&normal)
-        )),
+        Ok(()) => Err(format!("write it as {}, as requests' paths are", value::quote(&normal))),
         Err(_) => Err("no request is let through with such a path".to_owned()),
     }
 }
@@ -106,27 +93,15 @@ fn target(item: &Item<'_>, errors: &mut Errors) -> Option<Target> {
     let place = item.place();
     if !matches!(item.node.value, Value::Map(_)) {
         let (kind, weight) = (target_url(item, errors)?, 1);
-        return Some(Target {
-            place,
-            kind,
-            weight,
-        });
+        return Some(Target { place, kind, weight });
     }
     let map = Section::open(item, &schema::TARGET, errors)?;
     let weight = map.read("weight", errors, |item, errors| {
         integer(item, 1..=limits::TARGET_WEIGHT_MAX, errors)
     });
-    let kind = map.require(
-        "url",
-        "give the target, such as http://127.0.0.1:9001",
-        errors,
-        target_url,
-    )?;
-    Some(Target {
-        place,
-        kind,
-        weight: weight.unwrap_or(1),
-    })
+    let kind =
+        map.require("url", "give the target, such as http://127.0.0.1:9001", errors, target_url)?;
+    Some(Target { place, kind, weight: weight.unwrap_or(1) })
 }
 
 fn target_url(item: &Item<'_>, errors: &mut Errors) -> Option<TargetKind> {
@@ -176,10 +151,7 @@ fn headers(item: &Item<'_>, errors: &mut Errors) -> Option<Vec<(String, String)>
     let max = limits::SERVICE_HEADERS_MAX;
     if entries.len() > max {
         let got = entries.len();
-        item.refuse(
-            errors,
-            format!("got {got} headers, limit is {max}; take some out"),
-        );
+        item.refuse(errors, format!("got {got} headers, limit is {max}; take some out"));
     }
     let mut headers: Vec<(String, String)> = Vec::new();
     for (entry, item) in entries {
@@ -199,20 +171,13 @@ fn check_header_name(name: &str, before: &[(String, String)]) -> Result<(), Stri
         return Err(format!("{} is not a header name", value::quote(name)));
     }
     if name.eq_ignore_ascii_case("host") {
-        return Err("Host can't be set; preserveHost: true forwards the client's".to_owned());
+        return Err("Host can't be set; preserveHost: false forwards the target's".to_owned());
     }
     if OWN_FIELDS.iter().any(|own| name.eq_ignore_ascii_case(own)) {
-        return Err(format!(
-            "{name} can't be set: the gateway writes it itself; take it out"
-        ));
+        return Err(format!("{name} can't be set: the gateway writes it itself; take it out"));
     }
-    if let Some((first, _)) = before
-        .iter()
-        .find(|(first, _)| name.eq_ignore_ascii_case(first))
-    {
-        return Err(format!(
-            "{name} is the same header as {first}; take one out"
-        ));
+    if let Some((first, _)) = before.iter().find(|(first, _)| name.eq_ignore_ascii_case(first)) {
+        return Err(format!("{name} is the same header as {first}; take one out"));
     }
     Ok(())
 }
@@ -225,9 +190,6 @@ fn header_value(item: &Item<'_>, errors: &mut Errors) -> Option<String> {
     {
         return Some(scalar.text.clone());
     }
-    item.expected(
-        errors,
-        "a text without control characters and without white space at its ends",
-    );
+    item.expected(errors, "a text without control characters and without white space at its ends");
     None
 }

@@ -40,13 +40,7 @@ fn a_file_without_content_gives_the_defaults() {
     assert_eq!(default.server.listen, [Listen::tcp("127.0.0.1", 8080)]);
     assert_eq!(default.admin.listen, Some(Listen::tcp("127.0.0.1", 8081)));
     assert_eq!(default.wasm.timeout, Duration::from_secs(5));
-    for text in [
-        "# only a comment\n",
-        "---\n",
-        "\u{feff}",
-        "server:\nwasm:\nservices:\n",
-        "~",
-    ] {
+    for text in ["# only a comment\n", "---\n", "\u{feff}", "server:\nwasm:\nservices:\n", "~"] {
         assert_eq!(good(text), default, "{text:?}");
     }
 }
@@ -57,10 +51,7 @@ fn the_files_of_config_parse() {
     let mut count = 0;
     for entry in folder.read_dir().unwrap() {
         let path = entry.unwrap().path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "yaml")
-        {
+        if path.extension().is_some_and(|extension| extension == "yaml") {
             load(&path).unwrap_or_else(|errors| panic!("{errors}"));
             count += 1;
         }
@@ -84,20 +75,13 @@ fn odin_yaml_and_the_documentation_show_every_key() {
         for key in keys.allowed {
             let shown = ODIN_YAML.lines().any(|line| {
                 let bare = line.trim_start_matches([' ', '#', '-']);
-                bare.strip_prefix(key)
-                    .is_some_and(|rest| rest.starts_with(':'))
+                bare.strip_prefix(key).is_some_and(|rest| rest.starts_with(':'))
             });
             assert!(shown, "config/odin.yaml lacks {section}.{key}");
-            let full = if section.is_empty() {
-                (*key).to_owned()
-            } else {
-                format!("{section}.{key}")
-            };
+            let full =
+                if section.is_empty() { (*key).to_owned() } else { format!("{section}.{key}") };
             let full = format!("`{full}`");
-            assert!(
-                DOCUMENTATION.contains(&full),
-                "docs/configuration.md lacks {full}"
-            );
+            assert!(DOCUMENTATION.contains(&full), "docs/configuration.md lacks {full}");
         }
     }
 }
@@ -107,20 +91,13 @@ fn the_example_of_the_documentation_parses() {
     let (_, rest) = DOCUMENTATION.split_once("```yaml\n").unwrap();
     let (example, _) = rest.split_once("```").unwrap();
     let config = parse(example, "docs", &|_| Some("k".to_owned())).unwrap();
-    assert_eq!(
-        config.wasm.plugins[0].config,
-        serde_json::json!({"validKeys": ["k"]})
-    );
+    assert_eq!(config.wasm.plugins[0].config, serde_json::json!({"validKeys": ["k"]}));
 }
 
 /// The keys that `odin.yaml` comments out are right too.
 #[test]
 fn odin_yaml_parses_with_its_examples_taken_in() {
-    let keys: Vec<&str> = schema::ALL
-        .iter()
-        .flat_map(|(_, keys)| keys.allowed)
-        .copied()
-        .collect();
+    let keys: Vec<&str> = schema::ALL.iter().flat_map(|(_, keys)| keys.allowed).copied().collect();
     let text: String = ODIN_YAML
         .lines()
         .map(|line| {
@@ -142,12 +119,7 @@ fn odin_yaml_parses_with_its_examples_taken_in() {
 #[test]
 fn odin_yaml_runs_three_plugins_before_an_echo() {
     let config = good(ODIN_YAML);
-    let files: Vec<_> = config
-        .wasm
-        .plugins
-        .iter()
-        .map(|p| config.wasm.file_of(p))
-        .collect();
+    let files: Vec<_> = config.wasm.plugins.iter().map(|p| config.wasm.file_of(p)).collect();
     let want = ["rust", "go", "assemblyscript"]
         .map(|name| PathBuf::from(format!("plugins/dist/header-injection-{name}.wasm")));
     assert_eq!(files, want);
@@ -164,21 +136,8 @@ fn odin_yaml_states_the_defaults() {
     assert_eq!(config.logging, default.logging);
     assert_eq!(config.services[0].timeout, limits::SERVICE_TIMEOUT);
     let [ours, theirs] = [&config.wasm, &default.wasm].map(|wasm| {
-        let Wasm {
-            enabled,
-            max_memory_pages,
-            max_instances,
-            cache_enabled,
-            timeout,
-            ..
-        } = *wasm;
-        (
-            enabled,
-            max_memory_pages,
-            max_instances,
-            cache_enabled,
-            timeout,
-        )
+        let Wasm { enabled, max_memory_pages, max_instances, cache_enabled, timeout, .. } = *wasm;
+        (enabled, max_memory_pages, max_instances, cache_enabled, timeout)
     });
     assert_eq!(ours, theirs);
 }
@@ -190,6 +149,7 @@ server:
   pinCores: false
   ioDriver: epoll
   trustForwarded: true
+  encodedSlashes: keep
   limits:
     headBytesMax: 64KiB
     headFieldsMax: 50
@@ -236,7 +196,7 @@ services:
     loadBalancing: round-robin
     timeout: 11s
     headers: {X-A: b, X-N: 1}
-    preserveHost: true
+    preserveHost: false
 ";
 
 #[test]
@@ -250,6 +210,7 @@ fn every_key_of_server_admin_and_logging_reaches_its_field() {
         pin_cores: false,
         io_driver: IoDriver::Epoll,
         trust_forwarded: true,
+        keeps_encoded_slashes: true,
         limits: Limits {
             head_bytes_max: 64 * 1024,
             head_fields_max: 50,
@@ -275,14 +236,7 @@ fn every_key_of_server_admin_and_logging_reaches_its_field() {
     assert_eq!(config.admin, Admin { listen, token });
     let (level, format) = (Level::Trace, Format::Json);
     let access_log = AccessLog::File("/var/log/odin.log".into());
-    assert_eq!(
-        config.logging,
-        Logging {
-            level,
-            format,
-            access_log
-        }
-    );
+    assert_eq!(config.logging, Logging { level, format, access_log });
 }
 
 #[test]
@@ -291,10 +245,7 @@ fn every_key_of_wasm_reaches_its_field() {
     let mut sha256 = [0; 32];
     (sha256[1], sha256[30], sha256[31]) = (0xff, 0xab, 0x01);
     let place = |line, column| Place { line, column };
-    let pattern = |source: &str, place| Pattern {
-        source: source.to_owned(),
-        place,
-    };
+    let pattern = |source: &str, place| Pattern { source: source.to_owned(), place };
     let plugin = Plugin {
         place: config.wasm.plugins[0].place,
         name: "a".to_owned(),
@@ -326,25 +277,15 @@ fn every_key_of_wasm_reaches_its_field() {
         plugins: vec![plugin],
     };
     assert_eq!(config.wasm, wasm);
-    assert_eq!(
-        config.wasm.file_of(&config.wasm.plugins[0]),
-        Path::new("/x/a.wasm")
-    );
+    assert_eq!(config.wasm.file_of(&config.wasm.plugins[0]), Path::new("/x/a.wasm"));
 }
 
 #[test]
 fn every_key_of_services_reaches_its_field() {
     let service = good(EVERY_KEY).services.remove(0);
-    assert_eq!(
-        (service.name.as_str(), service.base_path.as_str()),
-        ("one", "/one")
-    );
-    assert!(service.strip_base_path && service.preserve_host);
-    let targets: Vec<_> = service
-        .targets
-        .iter()
-        .map(|t| (t.kind.clone(), t.weight))
-        .collect();
+    assert_eq!((service.name.as_str(), service.base_path.as_str()), ("one", "/one"));
+    assert!(service.strip_base_path && !service.preserve_host);
+    let targets: Vec<_> = service.targets.iter().map(|t| (t.kind.clone(), t.weight)).collect();
     let (host, port) = ("h".to_owned(), 1);
     let unix = TargetKind::Unix("/s".into());
     assert_eq!(targets, [(TargetKind::Http { host, port }, 7), (unix, 1)]);
@@ -356,17 +297,10 @@ fn every_key_of_services_reaches_its_field() {
 
 #[test]
 fn connections_divide_over_workers() {
-    let limits = |text: &str| {
-        good(&format!("server: {{limits: {{{text}}}}}"))
-            .server
-            .limits
-    };
+    let limits = |text: &str| good(&format!("server: {{limits: {{{text}}}}}")).server.limits;
     assert_eq!(limits("connectionsMax: 10").connections_per_worker(4), 3);
     assert_eq!(limits("connectionsMax: 1").connections_per_worker(4), 1);
-    assert_eq!(
-        limits("").connections_per_worker(4),
-        limits::CONNECTIONS_MAX
-    );
+    assert_eq!(limits("").connections_per_worker(4), limits::CONNECTIONS_MAX);
 }
 
 #[test]
@@ -389,10 +323,7 @@ fn a_secret_is_never_printed() {
 #[test]
 fn an_admin_address_that_others_can_reach_needs_a_token() {
     let error = bad("admin: {listen: 0.0.0.0:8081}");
-    assert!(
-        error.starts_with("odin.yaml:1:17: admin.listen: 0.0.0.0:8081 can be"),
-        "{error}"
-    );
+    assert!(error.starts_with("odin.yaml:1:17: admin.listen: 0.0.0.0:8081 can be"), "{error}");
     let empty = |_: &str| Some(String::new());
     let text = "admin: {listen: '[::]:8081', token: '${T}'}";
     assert!(parse(text, "odin.yaml", &empty).is_err());
@@ -400,21 +331,13 @@ fn an_admin_address_that_others_can_reach_needs_a_token() {
     good("admin: {listen: unix:/run/admin.sock}");
     assert_eq!(good("admin: {listen: off}").admin.listen, None);
     // One error, not two, for a token that is there but wrong.
-    assert_eq!(
-        bad("admin: {listen: 0.0.0.0:8081, token: 'a b'}")
-            .lines()
-            .count(),
-        1
-    );
+    assert_eq!(bad("admin: {listen: 0.0.0.0:8081, token: 'a b'}").lines().count(), 1);
 }
 
 #[test]
 fn the_admin_api_has_an_address_of_its_own() {
     let error = bad("server: {listen: 127.0.0.1:8081}");
-    assert!(
-        error.contains("admin.listen: 127.0.0.1:8081 is one of server.listen"),
-        "{error}"
-    );
+    assert!(error.contains("admin.listen: 127.0.0.1:8081 is one of server.listen"), "{error}");
     good("server: {listen: 127.0.0.1:0}\nadmin: {listen: 127.0.0.1:0}");
 }
 
@@ -472,13 +395,8 @@ odin.yaml:3:14: \"${\" is never closed by \"}\"; write \"$${\" for the text \"${
 
 #[test]
 fn files_that_can_not_be_read_say_why() {
-    let error = load(Path::new("/nonexistent/odin.yaml"))
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.starts_with("/nonexistent/odin.yaml: can't be read: No such file"),
-        "{error}"
-    );
+    let error = load(Path::new("/nonexistent/odin.yaml")).unwrap_err().to_string();
+    assert!(error.starts_with("/nonexistent/odin.yaml: can't be read: No such file"), "{error}");
     let error = load(Path::new("/")).unwrap_err().to_string();
     assert!(error.contains("Is a directory"), "{error}");
 }
@@ -487,19 +405,8 @@ fn files_that_can_not_be_read_say_why() {
 fn a_file_that_is_not_utf8_is_refused_at_its_first_bad_byte() {
     let path = file_with("latin1.yaml", b"# ok\n# caf\xc3\xa9 caf\xe9\n");
     let error = load(&path).unwrap_err();
-    assert_eq!(
-        error.errors()[0].place,
-        Some(Place {
-            line: 2,
-            column: 11
-        })
-    );
-    assert!(
-        error
-            .to_string()
-            .contains("got the byte 0xe9, which is not UTF-8"),
-        "{error}"
-    );
+    assert_eq!(error.errors()[0].place, Some(Place { line: 2, column: 11 }));
+    assert!(error.to_string().contains("got the byte 0xe9, which is not UTF-8"), "{error}");
     std::fs::remove_file(path).unwrap();
 }
 
@@ -521,25 +428,10 @@ fn the_configuration_is_looked_for_in_order() {
         |value: &'static str| move |name: &str| (name == "ODIN_CONFIG").then(|| value.to_owned());
     let file = |path: &str| Located::File(path.into());
     let named = Some(Path::new("named.yaml"));
-    assert_eq!(
-        locate_with(named, &env("env.yaml"), &everywhere),
-        file("named.yaml")
-    );
-    assert_eq!(
-        locate_with(None, &env("env.yaml"), &everywhere),
-        file("env.yaml")
-    );
-    assert_eq!(
-        locate_with(None, &env("env.yaml"), &nowhere),
-        file("env.yaml")
-    );
-    assert_eq!(
-        locate_with(None, &env(""), &everywhere),
-        file("./config/odin.yaml")
-    );
-    assert_eq!(
-        locate_with(None, &no_env, &etc),
-        file("/etc/odin/config.yaml")
-    );
+    assert_eq!(locate_with(named, &env("env.yaml"), &everywhere), file("named.yaml"));
+    assert_eq!(locate_with(None, &env("env.yaml"), &everywhere), file("env.yaml"));
+    assert_eq!(locate_with(None, &env("env.yaml"), &nowhere), file("env.yaml"));
+    assert_eq!(locate_with(None, &env(""), &everywhere), file("./config/odin.yaml"));
+    assert_eq!(locate_with(None, &no_env, &etc), file("/etc/odin/config.yaml"));
     assert_eq!(locate_with(None, &no_env, &nowhere), Located::Embedded);
 }

@@ -74,11 +74,7 @@ struct Size {
 
 impl Size {
     fn of_scalar(text: &str) -> Self {
-        Self {
-            nodes: 1,
-            bytes: text.len(),
-            depth: 0,
-        }
+        Self { nodes: 1, bytes: text.len(), depth: 0 }
     }
 
     /// Grows by a child. Saturates: the bounds are far below.
@@ -130,10 +126,7 @@ pub(super) fn read(text: &str, env: Env<'_>, errors: &mut Errors) -> Option<Rc<N
 }
 
 fn place_of(span: Span) -> Place {
-    Place {
-        line: span.start.line(),
-        column: span.start.col() + 1,
-    }
+    Place { line: span.start.line(), column: span.start.col() + 1 }
 }
 
 /// A list or map whose end has not come yet.
@@ -176,11 +169,7 @@ impl Builder<'_> {
     fn take(&mut self, event: Event<'_>, place: Place) -> Result<(), String> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
-                let text = if self.is_masked {
-                    unmask(&text).into()
-                } else {
-                    text
-                };
+                let text = if self.is_masked { unmask(&text).into() } else { text };
                 if self.awaits_key() {
                     return self.key(&text, place);
                 }
@@ -331,22 +320,13 @@ impl Builder<'_> {
         if self.awaits_key() {
             return Err("a list or map stands as a key; keys are plain text".to_owned());
         }
-        let own = if matches!(kind, OpenKind::Map(_)) {
-            "map"
-        } else {
-            "seq"
-        };
+        let own = if matches!(kind, OpenKind::Map(_)) { "map" } else { "seq" };
         if let Some(tag) = tag.filter(|tag| tag.core_suffix() != Some(own)) {
             let text = format!("got the tag {}; take it out", tag.original());
             self.errors.push(place, text);
         }
         self.charge(1, 0)?;
-        self.open.push(Open {
-            place,
-            anchor,
-            size: Size::of_scalar(""),
-            kind,
-        });
+        self.open.push(Open { place, anchor, size: Size::of_scalar(""), kind });
         self.check_depth(0)
     }
 
@@ -367,11 +347,7 @@ impl Builder<'_> {
             OpenKind::List(items) => Value::List(items),
             OpenKind::Map(map) => Value::Map(merge(map, self.errors)),
         };
-        let node = Node {
-            place: open.place,
-            value,
-            size: open.size,
-        };
+        let node = Node { place: open.place, value, size: open.size };
         self.add(Rc::new(node), open.anchor)
     }
 
@@ -403,12 +379,7 @@ impl Builder<'_> {
 /// The entries of a map and, where it has `<<`, those of the maps that this names: the map's own
 /// first, then the earlier over the later (as YAML 1.1 has it, and users of anchors expect).
 fn merge(map: OpenMap, errors: &mut Errors) -> Vec<Entry> {
-    let OpenMap {
-        mut entries,
-        mut seen,
-        merged,
-        ..
-    } = map;
+    let OpenMap { mut entries, mut seen, merged, .. } = map;
     for node in &merged {
         let sources = match &node.value {
             Value::List(items) => items.as_slice(),

@@ -143,9 +143,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let mut total = Duration::ZERO;
     let mut rest = text;
     if Plain::of(text).is_number() {
-        return Err(format!(
-            "{form}: a number needs a unit, write {text}s or {text}ms"
-        ));
+        return Err(format!("{form}: a number needs a unit, write {text}s or {text}ms"));
     }
     while !rest.is_empty() {
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
@@ -164,11 +162,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         total = total.saturating_add(part);
         rest = tail;
     }
-    if text.is_empty() {
-        Err(form.to_owned())
-    } else {
-        Ok(total)
-    }
+    if text.is_empty() { Err(form.to_owned()) } else { Ok(total) }
 }
 
 /// Writes a duration as [`duration`] reads it.
@@ -198,9 +192,7 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
         "GiB" => 30,
         "TiB" => 40,
         _ => {
-            return Err(format!(
-                "{form}: whole numbers, units KiB, MiB, GiB, TiB or none"
-            ));
+            return Err(format!("{form}: whole numbers, units KiB, MiB, GiB, TiB or none"));
         }
     };
     let number: u64 = number.parse().map_err(|_| form.to_owned())?;
@@ -266,18 +258,7 @@ mod tests {
             duration("5").unwrap_err(),
             "a duration such as 500ms, 5s, 1m30s or 1h: a number needs a unit, write 5s or 5ms"
         );
-        for bad in [
-            "",
-            "s",
-            "5 s",
-            "1.5s",
-            "-5s",
-            "5sec",
-            "5s ",
-            "5s3",
-            "\u{665}s",
-            "5\u{3bc}s",
-        ] {
+        for bad in ["", "s", "5 s", "1.5s", "-5s", "5sec", "5s ", "5s3", "\u{665}s", "5\u{3bc}s"] {
             assert!(duration(bad).is_err(), "{bad:?}");
         }
     }
@@ -303,16 +284,7 @@ mod tests {
         ] {
             assert_eq!(size(text).unwrap(), want, "{text}");
         }
-        for bad in [
-            "",
-            "KiB",
-            "16KB",
-            "16k",
-            "1.5MiB",
-            "-1",
-            "1 MiB",
-            "18446744073709551616",
-        ] {
+        for bad in ["", "KiB", "16KB", "16k", "1.5MiB", "-1", "1 MiB", "18446744073709551616"] {
             assert!(size(bad).is_err(), "{bad:?}");
         }
     }

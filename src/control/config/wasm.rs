@@ -35,29 +35,18 @@ pub(super) fn wasm(
     let max_instances = map.read("maxInstances", errors, instances);
     let max_instances = max_instances.unwrap_or(default.max_instances);
     Some(Wasm {
-        enabled: map
-            .read("enabled", errors, boolean)
-            .unwrap_or(default.enabled),
-        plugin_dir: map
-            .read("pluginDir", errors, path)
-            .unwrap_or(default.plugin_dir),
+        enabled: map.read("enabled", errors, boolean).unwrap_or(default.enabled),
+        plugin_dir: map.read("pluginDir", errors, path).unwrap_or(default.plugin_dir),
         max_memory_pages: map
             .read("maxMemoryPages", errors, memory_pages)
             .unwrap_or(default.max_memory_pages),
         max_instances,
-        cache_enabled: map
-            .read("cacheEnabled", errors, boolean)
-            .unwrap_or(default.cache_enabled),
+        cache_enabled: map.read("cacheEnabled", errors, boolean).unwrap_or(default.cache_enabled),
         cache_dir: map.read("cacheDir", errors, path),
-        timeout: map
-            .read("timeout", errors, duration)
-            .unwrap_or(default.timeout),
+        timeout: map.read("timeout", errors, duration).unwrap_or(default.timeout),
         plugins: map
             .read("plugins", errors, |item, errors| {
-                let around = Around {
-                    services,
-                    max_instances,
-                };
+                let around = Around { services, max_instances };
                 plugins(item, &around, errors)
             })
             .unwrap_or_default(),
@@ -80,9 +69,7 @@ struct Around<'a> {
 
 fn plugins(item: &Item<'_>, around: &Around<'_>, errors: &mut Errors) -> Option<Vec<Plugin>> {
     let mut names = Names::default();
-    list(item, limits::PLUGINS_MAX, errors, |item, errors| {
-        plugin(item, around, &mut names, errors)
-    })
+    list(item, limits::PLUGINS_MAX, errors, |item, errors| plugin(item, around, &mut names, errors))
 }
 
 /// The names that one list has given already.
@@ -118,30 +105,20 @@ fn plugin(
     Some(Plugin {
         place: map.place,
         name: map
-            .require("name", named, errors, |item, errors| {
-                names.take(item, errors)
-            })
+            .require("name", named, errors, |item, errors| names.take(item, errors))
             .unwrap_or_default(),
-        path: map
-            .require("path", filed, errors, path)
-            .unwrap_or_else(PathBuf::new),
+        path: map.require("path", filed, errors, path).unwrap_or_else(PathBuf::new),
         kind: map
             .read("type", errors, |item, errors| word(item, &TYPES, errors))
             .unwrap_or(PluginType::Middleware),
         enabled: map.read("enabled", errors, boolean).unwrap_or(true),
         priority: map
-            .read("priority", errors, |item, errors| {
-                integer(item, PRIORITIES, errors)
-            })
+            .read("priority", errors, |item, errors| integer(item, PRIORITIES, errors))
             .unwrap_or(PRIORITY),
         timeout: map.read("timeout", errors, duration),
-        allowed_urls: map
-            .read("allowedUrls", errors, patterns)
-            .unwrap_or_default(),
+        allowed_urls: map.read("allowedUrls", errors, patterns).unwrap_or_default(),
         services: map
-            .read("services", errors, |item, errors| {
-                service_names(item, around, errors)
-            })
+            .read("services", errors, |item, errors| service_names(item, around, errors))
             .unwrap_or_default(),
         config: map
             .read("config", errors, plugin_config)
@@ -172,18 +149,12 @@ fn failure_mode(item: &Item<'_>, errors: &mut Errors) -> Option<FailureMode> {
 }
 
 fn on_body_too_large(item: &Item<'_>, errors: &mut Errors) -> Option<OnBodyTooLarge> {
-    let ways = [
-        ("reject", OnBodyTooLarge::Reject),
-        ("pass", OnBodyTooLarge::Pass),
-    ];
+    let ways = [("reject", OnBodyTooLarge::Reject), ("pass", OnBodyTooLarge::Pass)];
     word(item, &ways, errors)
 }
 
 fn isolation(item: &Item<'_>, errors: &mut Errors) -> Option<Isolation> {
-    let kinds = [
-        ("shared", Isolation::Shared),
-        ("request", Isolation::Request),
-    ];
+    let kinds = [("shared", Isolation::Shared), ("request", Isolation::Request)];
     word(item, &kinds, errors)
 }
 
@@ -200,10 +171,7 @@ fn plugin_config(item: &Item<'_>, errors: &mut Errors) -> Option<serde_json::Val
 
 fn patterns(item: &Item<'_>, errors: &mut Errors) -> Option<Vec<Pattern>> {
     list(item, limits::PLUGIN_LIST_MAX, errors, |item, errors| {
-        let pattern = Pattern {
-            source: string(item, errors)?,
-            place: item.place(),
-        };
+        let pattern = Pattern { source: string(item, errors)?, place: item.place() };
         match pattern.build() {
             Ok(_) => Some(pattern),
             Err(error) => {
@@ -248,19 +216,9 @@ fn check_service(item: &Item<'_>, name: &str, services: &[Service], errors: &mut
     }
     let meant = nearest(name, known());
     let hint = meant.map_or_else(String::new, |meant| format!("did you mean {meant:?}? "));
-    let list: Vec<_> = known()
-        .take(LISTED_MAX)
-        .map(|name| format!("{name:?}"))
-        .collect();
-    let list = if list.is_empty() {
-        "none".to_owned()
-    } else {
-        list.join(", ")
-    };
-    item.refuse(
-        errors,
-        format!("no service named {name:?}; {hint}known: {list}"),
-    );
+    let list: Vec<_> = known().take(LISTED_MAX).map(|name| format!("{name:?}")).collect();
+    let list = if list.is_empty() { "none".to_owned() } else { list.join(", ") };
+    item.refuse(errors, format!("no service named {name:?}; {hint}known: {list}"));
 }
 
 fn sha256(item: &Item<'_>, errors: &mut Errors) -> Option<[u8; 32]> {
@@ -268,17 +226,13 @@ fn sha256(item: &Item<'_>, errors: &mut Errors) -> Option<[u8; 32]> {
     let mut hash = [0; 32];
     let nibble = |byte: u8| char::from(byte).to_digit(16);
     let is_hash = text.len() == 64
-        && text
-            .as_bytes()
-            .chunks_exact(2)
-            .zip(&mut hash)
-            .all(|(pair, byte)| {
-                let (Some(high), Some(low)) = (nibble(pair[0]), nibble(pair[1])) else {
-                    return false;
-                };
-                *byte = (high << 4 | low) as u8;
-                true
-            });
+        && text.as_bytes().chunks_exact(2).zip(&mut hash).all(|(pair, byte)| {
+            let (Some(high), Some(low)) = (nibble(pair[0]), nibble(pair[1])) else {
+                return false;
+            };
+            *byte = (high << 4 | low) as u8;
+            true
+        });
     if !is_hash {
         item.expected(errors, "64 hexadecimal digits, as sha256sum prints them");
         return None;

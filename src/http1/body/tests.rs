@@ -12,11 +12,7 @@ struct Outcome {
 fn run(length: BodyLength, chunked: bool, pieces: &[&[u8]]) -> Result<Outcome, Malformed> {
     let mut decoder = BodyDecoder::default();
     decoder.begin(length, chunked);
-    let mut outcome = Outcome {
-        data: Vec::new(),
-        rest: Vec::new(),
-        trailers: Vec::new(),
-    };
+    let mut outcome = Outcome { data: Vec::new(), rest: Vec::new(), trailers: Vec::new() };
     for piece in pieces {
         let mut piece = piece.to_vec();
         let decoded = decoder.decode(&mut piece)?;
@@ -41,26 +37,16 @@ fn a_chunked_body_split_at_every_byte_equals_the_whole() {
         let outcome = run(BodyLength::Unknown, true, &[head, tail]).unwrap();
         assert_eq!(outcome.data, b"hello, chunked !", "split at {split}");
         assert_eq!(outcome.rest, b"GET /", "split at {split}");
-        assert_eq!(
-            outcome.trailers,
-            [(b"X-Sum".to_vec(), b"1".to_vec())],
-            "split at {split}"
-        );
+        assert_eq!(outcome.trailers, [(b"X-Sum".to_vec(), b"1".to_vec())], "split at {split}");
     }
     let bytes: Vec<&[u8]> = CHUNKED.chunks(1).collect();
-    assert_eq!(
-        run(BodyLength::Unknown, true, &bytes).unwrap().data,
-        b"hello, chunked !"
-    );
+    assert_eq!(run(BodyLength::Unknown, true, &bytes).unwrap().data, b"hello, chunked !");
 }
 
 #[test]
 fn a_body_of_known_length_ends_there() {
     let outcome = run(BodyLength::Known(3), false, &[b"ab", b"cGET"]).unwrap();
-    assert_eq!(
-        (outcome.data, outcome.rest),
-        (b"abc".to_vec(), b"GET".to_vec())
-    );
+    assert_eq!((outcome.data, outcome.rest), (b"abc".to_vec(), b"GET".to_vec()));
 }
 
 #[test]
@@ -73,11 +59,7 @@ fn only_a_close_delimited_body_may_end_with_its_connection() {
     ] {
         let mut decoder = BodyDecoder::default();
         decoder.begin(length, chunked);
-        assert_eq!(
-            decoder.finish_at_close(),
-            proper,
-            "{length:?} chunked: {chunked}"
-        );
+        assert_eq!(decoder.finish_at_close(), proper, "{length:?} chunked: {chunked}");
     }
 }
 
@@ -113,8 +95,5 @@ fn endless_extensions_and_trailers_hit_their_limits() {
         Some("chunk size line is too long")
     );
     let trailer = [b"0\r\nA: ".as_slice(), &[b'a'; TRAILER_BYTES_MAX]].concat();
-    assert_eq!(
-        run(BodyLength::Unknown, true, &[&trailer]).err(),
-        Some("trailers are too large")
-    );
+    assert_eq!(run(BodyLength::Unknown, true, &[&trailer]).err(), Some("trailers are too large"));
 }

@@ -122,16 +122,10 @@ impl<'a> FieldRules<'a> {
         }
         let Some(host) = self.host else {
             let is_required = !self.is_http10;
-            return if is_required {
-                Err(Error::BadRequest("Host is missing"))
-            } else {
-                Ok(())
-            };
+            return if is_required { Err(Error::BadRequest("Host is missing")) } else { Ok(()) };
         };
         if !is_authority(host) {
-            return Err(Error::BadRequest(
-                "Host is not a host name with an optional port",
-            ));
+            return Err(Error::BadRequest("Host is not a host name with an optional port"));
         }
         if head.authority.is_empty() {
             // Authority bytes are ASCII, so nothing is replaced here.
@@ -153,9 +147,9 @@ impl<'a> FieldRules<'a> {
     /// RFC 9112 section 6.3: a response without either field lasts until the connection closes.
     pub(super) fn response_body(&self, status: u16) -> Result<BodyLength, Error> {
         match (self.coding, self.length) {
-            (Coding::Unknown, _) => Err(Error::BadResponse(
-                "upstream sent a transfer coding that is not chunked",
-            )),
+            (Coding::Unknown, _) => {
+                Err(Error::BadResponse("upstream sent a transfer coding that is not chunked"))
+            }
             (Coding::Chunked, _) => Ok(BodyLength::Unknown),
             (Coding::None, Some(length)) => Ok(BodyLength::Known(length)),
             (Coding::None, None) if status < 200 || status == 204 || status == 304 => {
@@ -209,19 +203,33 @@ pub fn is_hop_by_hop(name: &[u8]) -> bool {
 /// Whether `bytes` can be an authority without user information: `host`, `host:port`, `[v6]:port`
 /// (RFC 3986 section 3.2), by its bytes alone.
 pub(super) fn is_authority(bytes: &[u8]) -> bool {
-    !bytes.is_empty()
-        && bytes.iter().all(|byte| {
+    let (host, port) = match bytes.iter().rposition(|&byte| byte == b':') {
+        Some(colon) if !bytes[colon..].contains(&b']') => (&bytes[..colon], &bytes[colon + 1..]),
+        _ => (bytes, &b""[..]),
+    };
+    let name = match host {
+        [b'[', address @ .., b']'] => {
+            return !address.is_empty()
+                && address.iter().all(|byte| byte.is_ascii_hexdigit() || b":.".contains(byte))
+                && is_port(port);
+        }
+        name => name,
+    };
+    is_port(port)
+        && !name.is_empty()
+        && name.iter().all(|byte| {
             matches!(byte, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'.' | b'_' | b'~'
-                | b':' | b'[' | b']' | b'%' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*'
+                | b'%' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*'
                 | b'+' | b';' | b'=')
         })
 }
 
+fn is_port(bytes: &[u8]) -> bool {
+    bytes.len() <= 5 && bytes.iter().all(u8::is_ascii_digit)
+}
+
 fn options(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value
-        .split(|&byte| byte == b',')
-        .map(<[u8]>::trim_ascii)
-        .filter(|option| !option.is_empty())
+    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|option| !option.is_empty())
 }
 
 fn parse_length(value: &[u8]) -> Result<u64, &'static str> {
@@ -232,9 +240,7 @@ fn parse_length(value: &[u8]) -> Result<u64, &'static str> {
     if value.len() > LENGTH_DIGITS_MAX {
         return Err("Content-Length is too large");
     }
-    Ok(value
-        .iter()
-        .fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
+    Ok(value.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
 }
 
 fn parse_coding(value: &[u8]) -> Result<Coding, &'static str> {

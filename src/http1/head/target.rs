@@ -35,9 +35,7 @@ fn absolute_form<'a>(target: &'a str, head: &mut RequestHead) -> Result<&'a str,
     }
     let (authority, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
     if !is_authority(authority.as_bytes()) {
-        return Err(Error::BadRequest(
-            "request target has a malformed authority",
-        ));
+        return Err(Error::BadRequest("request target has a malformed authority"));
     }
     head.authority.push_str(authority);
     Ok(rest)

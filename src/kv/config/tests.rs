@@ -21,10 +21,7 @@ fn redis(selected: Result<Selection, String>) -> RedisConfig {
 
 #[test]
 fn plugin_that_says_nothing_gets_the_gateways_backend() {
-    let memory = Selection {
-        backend: Backend::Memory,
-        namespace: None,
-    };
+    let memory = Selection { backend: Backend::Memory, namespace: None };
     assert_eq!(select(json!({}), json!({})), Ok(memory.clone()));
     assert_eq!(select(Value::Null, json!({})), Ok(memory.clone()));
     let kv = json!({"backend": "redis", "redis": {"host": "shared"}});
@@ -44,14 +41,8 @@ fn extensions_page_blocks_select_redis() {
         "limits": {"anonymous": 10, "authenticated": 100, "premium": 1000}
     });
     let limiter = redis(select(limiter, json!({})));
-    assert_eq!(
-        (limiter.host.as_str(), limiter.port, limiter.db),
-        ("redis", 6379, 0)
-    );
-    assert_eq!(
-        (limiter.timeout, limiter.prefix.as_str()),
-        (limits::KV_REDIS_TIMEOUT, "odin:")
-    );
+    assert_eq!((limiter.host.as_str(), limiter.port, limiter.db), ("redis", 6379, 0));
+    assert_eq!((limiter.timeout, limiter.prefix.as_str()), (limits::KV_REDIS_TIMEOUT, "odin:"));
 }
 
 #[test]
@@ -66,36 +57,24 @@ fn all_redis_keys_are_taken() {
     assert_eq!(redis.name(), "[::1]:7001");
     assert_eq!((redis.db, redis.timeout), (3, Duration::from_millis(250)));
     assert_eq!(redis.password.as_deref(), Some("p:w@d"));
-    assert!(
-        !format!("{redis:?}").contains("p:w@d"),
-        "the password is in the debug text"
-    );
+    assert!(!format!("{redis:?}").contains("p:w@d"), "the password is in the debug text");
 }
 
 #[test]
 fn own_host_takes_no_credentials_from_the_gateway() {
     let kv = json!({"redis": {"host": "shared", "password": "secret", "db": 4, "prefix": "x:"}});
     let own = redis(select(json!({"redis": {"host": "elsewhere"}}), kv.clone()));
-    assert_eq!(
-        (own.password, own.db, own.prefix.as_str()),
-        (None, 0, "odin:")
-    );
+    assert_eq!((own.password, own.db, own.prefix.as_str()), (None, 0, "odin:"));
     let other_db = redis(select(json!({"redis": {"db": 7}}), kv));
     assert_eq!(other_db.name(), "shared:6379");
-    assert_eq!(
-        (other_db.password.as_deref(), other_db.db),
-        (Some("secret"), 7)
-    );
+    assert_eq!((other_db.password.as_deref(), other_db.db), (Some("secret"), 7));
     assert_eq!(other_db.prefix, "x:");
 }
 
 fn assert_mistakes(kv: &Value, cases: Vec<(Value, &str)>) {
     for (config, words) in cases {
         let got = select(config.clone(), kv.clone()).unwrap_err();
-        assert!(
-            got.contains(words),
-            "{config}: got {got:?}, expected {words:?}"
-        );
+        assert!(got.contains(words), "{config}: got {got:?}, expected {words:?}");
     }
 }
 
@@ -127,16 +106,10 @@ fn mistaken_redis_key_is_told() {
         (json!({"host": "x:0"}), "host is \"x:0\", expected NAME"),
         (json!({"host": "x:99999"}), "expected NAME or NAME:PORT"),
         (json!({"host": ""}), "config.redis.host is \"\""),
-        (
-            json!({"host": "x", "db": -1}),
-            "config.redis: invalid value",
-        ),
+        (json!({"host": "x", "db": -1}), "config.redis: invalid value"),
         (json!({"host": "x", "timeout": "1h"}), "expected 1ms to 10m"),
         (json!({"host": "x", "timeout": "0s"}), "timeout is \"0s\""),
-        (
-            json!({"host": "x", "username": "u"}),
-            "username stands without",
-        ),
+        (json!({"host": "x", "username": "u"}), "username stands without"),
     ];
     let cases = cases.map(|(redis, words)| (json!({"redis": redis}), words));
     assert_mistakes(&json!({}), cases.to_vec());

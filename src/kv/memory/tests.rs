@@ -33,12 +33,7 @@ impl MemoryStore {
     fn check(&self) -> usize {
         let list = self.spaces.load();
         let sums = list.iter().map(|listed| {
-            let sum = listed
-                .space
-                .shards
-                .iter()
-                .map(|shard| shard.0.lock().check())
-                .sum::<usize>();
+            let sum = listed.space.shards.iter().map(|shard| shard.0.lock().check()).sum::<usize>();
             assert_eq!(sum, listed.space.account.bytes.load(Relaxed));
             assert!(sum <= listed.space.account.bytes_max);
             sum
@@ -54,15 +49,9 @@ fn value_lives_exactly_as_long_as_its_ttl() {
     let (store, t0) = store(1 << 20);
     let plugin = store.namespace("plugin");
     plugin.set(b"k", b"v", Some(ms(100)), t0).unwrap();
-    assert_eq!(
-        plugin.get(b"k", t0 + ms(99)).unwrap().as_deref(),
-        Some(&b"v"[..])
-    );
+    assert_eq!(plugin.get(b"k", t0 + ms(99)).unwrap().as_deref(), Some(&b"v"[..]));
     assert_eq!(plugin.get(b"k", t0 + ms(100)).unwrap(), None);
-    assert!(
-        !plugin.delete(b"k", t0 + ms(100)).unwrap(),
-        "an expired key isn't there"
-    );
+    assert!(!plugin.delete(b"k", t0 + ms(100)).unwrap(), "an expired key isn't there");
 }
 
 #[test]
@@ -71,17 +60,9 @@ fn set_replaces_the_ttl_and_without_one_lasts() {
     let plugin = store.namespace("plugin");
     plugin.set(b"k", b"1", Some(ms(10)), t0).unwrap();
     plugin.set(b"k", b"2", None, t0).unwrap();
-    assert_eq!(
-        plugin.get(b"k", t0 + ms(1_000_000)).unwrap().as_deref(),
-        Some(&b"2"[..])
-    );
+    assert_eq!(plugin.get(b"k", t0 + ms(1_000_000)).unwrap().as_deref(), Some(&b"2"[..]));
     plugin.set(b"k", b"3", Some(Duration::MAX), t0).unwrap();
-    assert!(
-        plugin
-            .get(b"k", t0 + limits::KV_TTL_MAX / 2)
-            .unwrap()
-            .is_some()
-    );
+    assert!(plugin.get(b"k", t0 + limits::KV_TTL_MAX / 2).unwrap().is_some());
 }
 
 #[test]
@@ -90,24 +71,11 @@ fn only_the_increment_that_makes_the_key_sets_its_ttl() {
     let plugin = store.namespace("plugin");
     for request in 1..=5 {
         let now = t0 + ms(request as u64 * 10);
-        assert_eq!(
-            plugin.incr(b"window", 1, Some(ms(60)), now).unwrap(),
-            request
-        );
+        assert_eq!(plugin.incr(b"window", 1, Some(ms(60)), now).unwrap(), request);
     }
     // the window began at 10 and ends at 70, though it was used at 50
-    assert_eq!(
-        plugin
-            .incr(b"window", 1, Some(ms(60)), t0 + ms(69))
-            .unwrap(),
-        6
-    );
-    assert_eq!(
-        plugin
-            .incr(b"window", 1, Some(ms(60)), t0 + ms(70))
-            .unwrap(),
-        1
-    );
+    assert_eq!(plugin.incr(b"window", 1, Some(ms(60)), t0 + ms(69)).unwrap(), 6);
+    assert_eq!(plugin.incr(b"window", 1, Some(ms(60)), t0 + ms(70)).unwrap(), 1);
 }
 
 #[test]
@@ -118,32 +86,12 @@ fn counters_are_decimal_text_and_refuse_what_is_none() {
     assert_eq!(plugin.incr(b"k", 1, None, t0).unwrap(), 42);
     assert_eq!(plugin.incr(b"k", -50, None, t0).unwrap(), -8);
     assert_eq!(plugin.get(b"k", t0).unwrap().as_deref(), Some(&b"-8"[..]));
-    for text in [
-        "",
-        "x",
-        "1x",
-        " 1",
-        "+1",
-        "01",
-        "-0",
-        "-",
-        "1.0",
-        "9223372036854775808",
-    ] {
+    for text in ["", "x", "1x", " 1", "+1", "01", "-0", "-", "1.0", "9223372036854775808"] {
         plugin.set(b"k", text.as_bytes(), None, t0).unwrap();
-        assert_eq!(
-            plugin.incr(b"k", 1, None, t0),
-            Err(Error::NotAnInteger),
-            "{text:?}"
-        );
-        assert_eq!(
-            plugin.get(b"k", t0).unwrap().as_deref(),
-            Some(text.as_bytes())
-        );
+        assert_eq!(plugin.incr(b"k", 1, None, t0), Err(Error::NotAnInteger), "{text:?}");
+        assert_eq!(plugin.get(b"k", t0).unwrap().as_deref(), Some(text.as_bytes()));
     }
-    plugin
-        .set(b"k", i64::MAX.to_string().as_bytes(), None, t0)
-        .unwrap();
+    plugin.set(b"k", i64::MAX.to_string().as_bytes(), None, t0).unwrap();
     assert_eq!(plugin.incr(b"k", 1, None, t0), Err(Error::Overflow));
     assert_eq!(plugin.incr(b"k", 0, None, t0), Ok(i64::MAX));
 }
@@ -153,39 +101,20 @@ fn compare_and_set_swaps_only_what_was_expected() {
     let (store, t0) = store(1 << 20);
     let plugin = store.namespace("plugin");
     let cas = |expected: Option<&[u8]>, value: &[u8], at| {
-        plugin
-            .compare_and_set(b"k", expected, value, Some(ms(100)), t0 + ms(at))
-            .unwrap()
+        plugin.compare_and_set(b"k", expected, value, Some(ms(100)), t0 + ms(at)).unwrap()
     };
     assert_eq!(cas(Some(b"a"), b"b", 0), Cas::Conflict(None));
     assert_eq!(cas(None, b"a", 0), Cas::Swapped);
-    assert_eq!(
-        cas(None, b"b", 0),
-        Cas::Conflict(Some(Arc::from(&b"a"[..])))
-    );
-    assert_eq!(
-        cas(Some(b"x"), b"b", 0),
-        Cas::Conflict(Some(Arc::from(&b"a"[..])))
-    );
+    assert_eq!(cas(None, b"b", 0), Cas::Conflict(Some(Arc::from(&b"a"[..]))));
+    assert_eq!(cas(Some(b"x"), b"b", 0), Cas::Conflict(Some(Arc::from(&b"a"[..]))));
     assert_eq!(cas(Some(b"a"), b"b", 50), Cas::Swapped);
-    assert_eq!(
-        cas(Some(b"b"), b"c", 149),
-        Cas::Swapped,
-        "the swap at 50 set its own ttl"
-    );
+    assert_eq!(cas(Some(b"b"), b"c", 149), Cas::Swapped, "the swap at 50 set its own ttl");
     assert_eq!(cas(Some(b"c"), b"d", 249), Cas::Conflict(None), "expired");
     assert_eq!(cas(None, b"d", 249), Cas::Swapped);
     plugin.delete(b"k", t0).unwrap();
     plugin.incr(b"k", 7, None, t0).unwrap();
-    assert_eq!(
-        cas(Some(b"07"), b"x", 0),
-        Cas::Conflict(Some(Arc::from(&b"7"[..])))
-    );
-    assert_eq!(
-        cas(Some(b"7"), b"x", 0),
-        Cas::Swapped,
-        "a counter is its decimal text"
-    );
+    assert_eq!(cas(Some(b"07"), b"x", 0), Cas::Conflict(Some(Arc::from(&b"7"[..]))));
+    assert_eq!(cas(Some(b"7"), b"x", 0), Cas::Swapped, "a counter is its decimal text");
 }
 
 #[test]
@@ -196,34 +125,19 @@ fn sizes_beyond_the_limits_are_refused() {
     let value = vec![b'v'; limits::KV_VALUE_BYTES_MAX + 1];
     assert_eq!(plugin.get(b"", t0), Err(Error::KeySize(0)));
     assert_eq!(plugin.get(&key, t0), Err(Error::KeySize(key.len())));
-    assert_eq!(
-        plugin.incr(&key, 1, None, t0),
-        Err(Error::KeySize(key.len()))
-    );
+    assert_eq!(plugin.incr(&key, 1, None, t0), Err(Error::KeySize(key.len())));
     assert_eq!(plugin.delete(&key, t0), Err(Error::KeySize(key.len())));
-    assert_eq!(
-        plugin.set(&key, b"", None, t0),
-        Err(Error::KeySize(key.len()))
-    );
-    assert_eq!(
-        plugin.set(b"k", &value, None, t0),
-        Err(Error::ValueSize(value.len()))
-    );
+    assert_eq!(plugin.set(&key, b"", None, t0), Err(Error::KeySize(key.len())));
+    assert_eq!(plugin.set(b"k", &value, None, t0), Err(Error::ValueSize(value.len())));
     let expected = Some(&value[..limits::KV_EXPECTED_BYTES_MAX + 1]);
     let got = plugin.compare_and_set(b"k", expected, b"", None, t0);
-    assert_eq!(
-        got,
-        Err(Error::ExpectedSize(limits::KV_EXPECTED_BYTES_MAX + 1))
-    );
+    assert_eq!(got, Err(Error::ExpectedSize(limits::KV_EXPECTED_BYTES_MAX + 1)));
     assert_eq!(store.bytes(), 0);
 
     let (key, value) = (&key[1..], &value[1..]);
     plugin.set(key, value, None, t0).unwrap();
     assert_eq!(plugin.get(key, t0).unwrap().as_deref(), Some(value));
-    assert_eq!(
-        store.check(),
-        key.len() + value.len() + limits::KV_ENTRY_OVERHEAD_BYTES
-    );
+    assert_eq!(store.check(), key.len() + value.len() + limits::KV_ENTRY_OVERHEAD_BYTES);
 }
 
 #[test]
@@ -231,10 +145,7 @@ fn a_value_larger_than_the_namespace_does_not_empty_it() {
     let (store, t0) = store(64 * 1024);
     let plugin = store.namespace("plugin");
     plugin.set(b"small", b"1", None, t0).unwrap();
-    assert_eq!(
-        plugin.set(b"large", &[0; 128 * 1024], None, t0),
-        Err(Error::Full)
-    );
+    assert_eq!(plugin.set(b"large", &[0; 128 * 1024], None, t0), Err(Error::Full));
     assert!(plugin.get(b"small", t0).unwrap().is_some());
 }
 
@@ -252,18 +163,13 @@ fn store_agrees_with_a_model_while_nothing_is_evicted() {
             let (id, ttl) = (random.below(200), 1 + random.below(300));
             let key = format!("key-{id}");
             let key = key.as_bytes();
-            let live = model
-                .get(&id)
-                .filter(|(_, expires)| *expires > clock)
-                .cloned();
+            let live = model.get(&id).filter(|(_, expires)| *expires > clock).cloned();
             let place = format!("seed {seed}, step {step}");
             match random.below(6) {
                 0 => {
                     let value = vec![b'v'; random.below(500) as usize];
                     let forever = random.below(3) == 0;
-                    plugin
-                        .set(key, &value, (!forever).then_some(ms(ttl)), now)
-                        .unwrap();
+                    plugin.set(key, &value, (!forever).then_some(ms(ttl)), now).unwrap();
                     model.insert(id, (value, if forever { u64::MAX } else { clock + ttl }));
                 }
                 1 => {
@@ -299,15 +205,8 @@ fn store_agrees_with_a_model_while_nothing_is_evicted() {
         }
         store.check();
         store.sweep(t0 + ms(clock + 1));
-        let live = model
-            .values()
-            .filter(|(_, expires)| *expires > clock + 1)
-            .count();
-        assert_eq!(
-            store.usage()[0].entries,
-            live,
-            "seed {seed}: a sweep leaves the live ones"
-        );
+        let live = model.values().filter(|(_, expires)| *expires > clock + 1).count();
+        assert_eq!(store.usage()[0].entries, live, "seed {seed}: a sweep leaves the live ones");
     }
 }
 
@@ -329,17 +228,10 @@ fn bytes_stay_under_the_caps_whatever_is_written() {
             plugin.set(key.as_bytes(), &value, ttl, now).unwrap();
             assert!(store.bytes() <= cap, "seed {seed}, step {step}");
             let got = plugin.get(key.as_bytes(), now).unwrap();
-            assert_eq!(
-                got.as_deref(),
-                Some(&value[..]),
-                "what was just written is there"
-            );
+            assert_eq!(got.as_deref(), Some(&value[..]), "what was just written is there");
         }
         assert_eq!(store.check(), store.bytes(), "seed {seed}");
-        assert!(
-            store.bytes() > cap / 2,
-            "seed {seed}: eviction took far more than it needed"
-        );
+        assert!(store.bytes() > cap / 2, "seed {seed}: eviction took far more than it needed");
     }
 }
 
@@ -355,11 +247,7 @@ fn expired_entries_go_before_live_ones_in_a_shard() {
     assert_eq!(out.len(), limits::KV_EVICTION_STEPS);
     assert!(out.iter().all(|entry| entry.value.as_integer() == Some(0)));
     for at in 0..32_u64 {
-        assert_eq!(
-            shard.find(at, &at.to_le_bytes()).is_some(),
-            at % 2 == 1,
-            "{at}"
-        );
+        assert_eq!(shard.find(at, &at.to_le_bytes()).is_some(), at % 2 == 1, "{at}");
     }
     shard.check();
 }
@@ -373,15 +261,10 @@ fn entries_in_use_outlive_those_that_nobody_reads() {
         plugin.set(key.as_bytes(), b"counter", None, t0).unwrap();
     }
     for scan in 0..20_000 {
-        plugin
-            .set(format!("scan-{scan}").as_bytes(), b"once", None, t0)
-            .unwrap();
+        plugin.set(format!("scan-{scan}").as_bytes(), b"once", None, t0).unwrap();
         plugin.get(hot[scan % hot.len()].as_bytes(), t0).unwrap();
     }
-    let kept = hot
-        .iter()
-        .filter(|key| plugin.get(key.as_bytes(), t0).unwrap().is_some())
-        .count();
+    let kept = hot.iter().filter(|key| plugin.get(key.as_bytes(), t0).unwrap().is_some()).count();
     assert_eq!(kept, hot.len(), "a scan of 20,000 keys evicted keys in use");
     assert!(store.usage()[0].evictions > 10_000);
 }
@@ -401,10 +284,7 @@ fn the_largest_namespace_pays_when_the_store_is_full() {
         assert_eq!(modest.incr(&at.to_le_bytes(), 1, None, t0), Ok(2));
     }
     // and a newcomer finds room
-    store
-        .namespace("new")
-        .set(b"k", &[0; 10_000], None, t0)
-        .unwrap();
+    store.namespace("new").set(b"k", &[0; 10_000], None, t0).unwrap();
     store.check();
 }
 
@@ -459,9 +339,7 @@ fn sweep_returns_what_a_burst_left() {
     let (store, t0) = store(16 << 20);
     let plugin = store.namespace("plugin");
     for at in 0..20_000_u32 {
-        plugin
-            .set(&at.to_le_bytes(), b"burst", Some(ms(1_000)), t0)
-            .unwrap();
+        plugin.set(&at.to_le_bytes(), b"burst", Some(ms(1_000)), t0).unwrap();
     }
     plugin.set(b"stays", b"1", None, t0).unwrap();
     store.sweep(t0 + ms(999));
@@ -489,10 +367,7 @@ fn increments_of_eight_threads_are_exact() {
     });
     assert_eq!(plugin.incr(b"one", 0, None, t0), Ok(8 * EACH));
     for at in 0..100_i64 {
-        assert_eq!(
-            plugin.incr(&at.to_le_bytes(), 0, None, t0),
-            Ok(8 * EACH / 100)
-        );
+        assert_eq!(plugin.incr(&at.to_le_bytes(), 0, None, t0), Ok(8 * EACH / 100));
     }
 }
 
@@ -527,10 +402,7 @@ fn compare_and_set_of_eight_threads_loses_no_update() {
         }
     });
     let total = (8 * EACH).to_string();
-    assert_eq!(
-        plugin.get(b"state", t0).unwrap().as_deref(),
-        Some(total.as_bytes())
-    );
+    assert_eq!(plugin.get(b"state", t0).unwrap().as_deref(), Some(total.as_bytes()));
 }
 
 #[test]
@@ -558,10 +430,6 @@ fn caps_hold_while_eight_threads_write_to_a_full_store() {
             });
         }
     });
-    assert!(
-        written.load(Relaxed) > 31_000,
-        "{} of 32,000 written",
-        written.load(Relaxed)
-    );
+    assert!(written.load(Relaxed) > 31_000, "{} of 32,000 written", written.load(Relaxed));
     store.check();
 }

@@ -41,16 +41,8 @@ fn replies_split_at_every_byte_are_the_same() {
     let (bytes, replies) = typical();
     assert_eq!(read(&bytes, &[bytes.len()]), Ok(replies.clone()));
     for piece in 1..bytes.len() {
-        assert_eq!(
-            read(&bytes, &[piece]),
-            Ok(replies.clone()),
-            "pieces of {piece}"
-        );
-        assert_eq!(
-            read(&bytes, &[piece, bytes.len()]),
-            Ok(replies.clone()),
-            "split at {piece}"
-        );
+        assert_eq!(read(&bytes, &[piece]), Ok(replies.clone()), "pieces of {piece}");
+        assert_eq!(read(&bytes, &[piece, bytes.len()]), Ok(replies.clone()), "split at {piece}");
     }
 }
 
@@ -130,19 +122,13 @@ fn largest_value_passes_and_its_memory_is_given_back() {
     assert_eq!(replies.next_reply(), Ok(Some(Reply::Bulk(value))));
     replies.push(b"+OK\r\n");
     assert!(replies.buffer.capacity() <= limits::BUFFER_BYTES);
-    assert_eq!(
-        replies.next_reply(),
-        Ok(Some(Reply::Status(b"OK".to_vec())))
-    );
+    assert_eq!(replies.next_reply(), Ok(Some(Reply::Status(b"OK".to_vec()))));
     assert!(replies.is_empty());
 }
 
 #[test]
 fn error_bytes_that_are_not_utf8_are_replaced() {
-    assert_eq!(
-        read(b"-ERR \xff\r\n", &[9]),
-        Ok(vec![Reply::Error("ERR \u{fffd}".to_owned())])
-    );
+    assert_eq!(read(b"-ERR \xff\r\n", &[9]), Ok(vec![Reply::Error("ERR \u{fffd}".to_owned())]));
 }
 
 /// What the fuzz target `resp_reply` does, on 40,000 inputs made of pieces that replies are made of.
@@ -177,12 +163,7 @@ fn garbage_never_panics_and_pieces_never_matter() {
         }
         let whole = read(&bytes, &[bytes.len()]);
         for piece in [1, 2, 5] {
-            assert_eq!(
-                read(&bytes, &[piece]),
-                whole,
-                "seed {seed}: {:?}",
-                bytes.escape_ascii()
-            );
+            assert_eq!(read(&bytes, &[piece]), whole, "seed {seed}: {:?}", bytes.escape_ascii());
         }
     }
 }
@@ -191,17 +172,9 @@ fn garbage_never_panics_and_pieces_never_matter() {
 fn command_is_an_array_of_bulk_strings() {
     let mut out = Vec::new();
     let mut command = Command::new(&mut out, 5);
-    command
-        .arg(b"SET")
-        .joined(b"odin:p:", b"k\r\n")
-        .arg(b"")
-        .arg(b"PX")
-        .number(1500);
+    command.arg(b"SET").joined(b"odin:p:", b"k\r\n").arg(b"").arg(b"PX").number(1500);
     drop(command);
     let expected =
         b"*5\r\n$3\r\nSET\r\n$10\r\nodin:p:k\r\n\r\n$0\r\n\r\n$2\r\nPX\r\n$4\r\n1500\r\n";
-    assert_eq!(
-        out.escape_ascii().to_string(),
-        expected.escape_ascii().to_string()
-    );
+    assert_eq!(out.escape_ascii().to_string(), expected.escape_ascii().to_string());
 }

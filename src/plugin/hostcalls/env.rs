@@ -52,9 +52,7 @@ pub(super) fn serve(linker: &mut Linker<HostState>, name: &str, types: &str) -> 
 
 /// The time since 1970; 0 on a clock set before it.
 pub(super) fn unix_time() -> Duration {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 fn log(
@@ -113,9 +111,7 @@ fn assemblyscript_string(
         || "(not a string)".to_owned(),
         |bytes| {
             let cut = &bytes[..bytes.len().min(limits::PLUGIN_LOG_LINE_BYTES_MAX)];
-            let units = cut
-                .chunks_exact(2)
-                .map(|two| u16::from_le_bytes([two[0], two[1]]));
+            let units = cut.chunks_exact(2).map(|two| u16::from_le_bytes([two[0], two[1]]));
             char::decode_utf16(units)
                 .map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER))
                 .collect()

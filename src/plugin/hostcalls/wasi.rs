@@ -42,13 +42,9 @@ pub(super) fn serve(
             linker.func_wrap(module, name, clock_time_get)?;
         }
         ("clock_res_get", "i32 i32 -> i32") => {
-            linker.func_wrap(
-                module,
-                name,
-                |caller: Caller<'_, _>, _clock: i32, out: i32| {
-                    write(caller, "clock_res_get", out, &1_u64.to_le_bytes())
-                },
-            )?;
+            linker.func_wrap(module, name, |caller: Caller<'_, _>, _clock: i32, out: i32| {
+                write(caller, "clock_res_get", out, &1_u64.to_le_bytes())
+            })?;
         }
         ("random_get", "i32 i32 -> i32") => {
             linker.func_wrap(module, name, random_get)?;
@@ -148,11 +144,7 @@ fn write(
 
 /// Whether `fd` is standard input, output or error: the only ones that are open.
 fn standard(fd: i32) -> i32 {
-    if (0..=2).contains(&fd) {
-        SUCCESS
-    } else {
-        EBADF
-    }
+    if (0..=2).contains(&fd) { SUCCESS } else { EBADF }
 }
 
 fn clock_time_get(

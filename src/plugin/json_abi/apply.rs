@@ -56,9 +56,7 @@ pub(super) fn decide<'a>(
         }
     };
     if !goes_on {
-        return Ok(Decision::Respond(
-            output.response.take().unwrap_or_default(),
-        ));
+        return Ok(Decision::Respond(output.response.take().unwrap_or_default()));
     }
     if let Some(error) = reported(output) {
         return Err(CallError::refused(format!("the plugin reports: {error}")));
@@ -72,11 +70,7 @@ pub(super) fn decide<'a>(
 
 /// The plugin's own `error`, if it is more than an empty string.
 fn reported<'o>(output: &'o Output<'_>) -> Option<&'o str> {
-    output
-        .error
-        .as_ref()
-        .map(|error| &*error.0)
-        .filter(|error| !error.is_empty())
+    output.error.as_ref().map(|error| &*error.0).filter(|error| !error.is_empty())
 }
 
 /// Does a change to a request. Says whether the target (path or query) became another.
@@ -86,11 +80,7 @@ pub(super) fn change_request(
     head: &mut RequestHead,
     body: &mut BodySlot,
 ) -> Result<bool, CallError> {
-    let method = message
-        .method
-        .as_ref()
-        .map(|text| method(&text.0))
-        .transpose()?;
+    let method = message.method.as_ref().map(|text| method(&text.0)).transpose()?;
     let target = message
         .url
         .as_ref()
@@ -156,9 +146,7 @@ pub(super) fn respond(
     spec: &PluginSpec,
 ) -> Result<LocalResponse, CallError> {
     let mut response = LocalResponse {
-        status: message
-            .status_code
-            .map_or(Ok(spec.kind.default_refusal()), status)?,
+        status: message.status_code.map_or(Ok(spec.kind.default_refusal()), status)?,
         ..LocalResponse::default()
     };
     if let Some(headers) = &message.headers {
@@ -202,22 +190,17 @@ fn content_type(body: &[u8]) -> &'static [u8] {
 }
 
 fn status(status: i64) -> Result<u16, CallError> {
-    u16::try_from(status)
-        .ok()
-        .filter(|status| (200..=599).contains(status))
-        .ok_or_else(|| {
-            CallError::bad_output(format!("statusCode is {status}, it must be 200 to 599"))
-        })
+    u16::try_from(status).ok().filter(|status| (200..=599).contains(status)).ok_or_else(|| {
+        CallError::bad_output(format!("statusCode is {status}, it must be 200 to 599"))
+    })
 }
 
 fn method(token: &str) -> Result<Method, CallError> {
     match Method::from_bytes(token.as_bytes()) {
-        None => Err(CallError::bad_output(format!(
-            "method {token:?} is not a token"
-        ))),
-        Some(Method::Connect) => Err(CallError::bad_output(
-            "method CONNECT cannot be set by a plugin",
-        )),
+        None => Err(CallError::bad_output(format!("method {token:?} is not a token"))),
+        Some(Method::Connect) => {
+            Err(CallError::bad_output("method CONNECT cannot be set by a plugin"))
+        }
         Some(method) => Ok(method),
     }
 }
@@ -231,9 +214,7 @@ fn target<'u>(
     let refuse = |why: &str| Err(CallError::bad_output(format!("url {url:?} {why}")));
     if url.len() > limits::URI_BYTES_MAX {
         let (got, most) = (url.len(), limits::URI_BYTES_MAX);
-        return Err(CallError::bad_output(format!(
-            "url is {got} bytes, limit is {most}"
-        )));
+        return Err(CallError::bad_output(format!("url is {got} bytes, limit is {most}")));
     }
     let origin = url
         .strip_prefix(scheme)
@@ -243,10 +224,7 @@ fn target<'u>(
     if !target.starts_with('/') && !(origin.is_some() && matches!(target, "" | "*")) {
         return refuse("names another scheme or host; a plugin may change path and query");
     }
-    if target
-        .bytes()
-        .any(|byte| byte <= b' ' || byte == 0x7f || byte == b'#')
-    {
+    if target.bytes().any(|byte| byte <= b' ' || byte == 0x7f || byte == b'#') {
         return refuse("holds a space, a control character or a fragment");
     }
     let target = if target.is_empty() { "/" } else { target };
@@ -256,17 +234,13 @@ fn target<'u>(
 
 /// The value of `Host` if it is set to another than the request's.
 fn authority(headers: &Headers<'_>, head: &RequestHead) -> Result<Option<String>, CallError> {
-    let Some((_, values)) = headers
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case("host"))
+    let Some((_, values)) = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"))
     else {
         return Ok(None);
     };
     let [Text(host)] = values else {
         let got = values.len();
-        return Err(CallError::bad_output(format!(
-            "Host has {got} values, it must have one"
-        )));
+        return Err(CallError::bad_output(format!("Host has {got} values, it must have one")));
     };
     if **host == head.authority {
         return Ok(None);
@@ -276,9 +250,7 @@ fn authority(headers: &Headers<'_>, head: &RequestHead) -> Result<Option<String>
             || matches!(byte, b'-' | b'.' | b'_' | b'~' | b':' | b'[' | b']')
     };
     if host.is_empty() || !host.bytes().all(allowed) {
-        return Err(CallError::bad_output(format!(
-            "Host {host:?} is not a host and port"
-        )));
+        return Err(CallError::bad_output(format!("Host {host:?} is not a host and port")));
     }
     Ok(Some(host.to_string()))
 }
@@ -288,14 +260,9 @@ fn check_headers(headers: &Headers<'_>, fields: &Fields) -> Result<(), CallError
     let mut bytes = 0;
     for (name, values) in headers.iter() {
         if !is_token(name.as_bytes()) {
-            return Err(CallError::bad_output(format!(
-                "header name {name:?} is not a token"
-            )));
+            return Err(CallError::bad_output(format!("header name {name:?} is not a token")));
         }
-        if FORBIDDEN
-            .iter()
-            .any(|forbidden| name.eq_ignore_ascii_case(forbidden))
-        {
+        if FORBIDDEN.iter().any(|forbidden| name.eq_ignore_ascii_case(forbidden)) {
             return Err(CallError::bad_output(format!(
                 "header {name} belongs to the connection or the framing; the gateway writes it"
             )));
@@ -319,9 +286,7 @@ fn check_headers(headers: &Headers<'_>, fields: &Fields) -> Result<(), CallError
     let most = limits::HEAD_FIELDS_MAX;
     if fields.len() + headers.len() > most {
         let named = |have: &[u8]| {
-            headers
-                .iter()
-                .any(|(name, _)| have.eq_ignore_ascii_case(name.as_bytes()))
+            headers.iter().any(|(name, _)| have.eq_ignore_ascii_case(name.as_bytes()))
         };
         let kept = fields.iter().filter(|(name, _)| !named(name)).count();
         let count = kept + headers.len();
@@ -349,9 +314,7 @@ fn set_headers(headers: &Headers<'_>, fields: &mut Fields, except: Option<&str>)
         }
         let mut wanted = values.iter().map(trimmed);
         let unchanged = fields.get_all(name).all(|have| {
-            wanted
-                .next()
-                .is_some_and(|wanted| String::from_utf8_lossy(have) == wanted)
+            wanted.next().is_some_and(|wanted| String::from_utf8_lossy(have) == wanted)
         }) && wanted.next().is_none();
         if unchanged {
             continue;

@@ -29,11 +29,7 @@ pub(super) fn write(
     messages: Messages<'_>,
     metadata_json: &str,
 ) {
-    let phase = if messages.response.is_some() {
-        Phase::Response
-    } else {
-        Phase::Request
-    };
+    let phase = if messages.response.is_some() { Phase::Response } else { Phase::Request };
     let config = plugin.spec.config_json().as_bytes();
     out.extend_from_slice(b"{\"context\":{\"requestId\":");
     write_str(out, facts.request_id);
@@ -61,11 +57,7 @@ pub(super) fn write(
 }
 
 fn write_messages(out: &mut Vec<u8>, facts: &Facts<'_>, messages: Messages<'_>) {
-    let Messages {
-        request,
-        response,
-        body,
-    } = messages;
+    let Messages { request, response, body } = messages;
     out.push(b'{');
     write_target(out, facts, request);
     match response {
@@ -126,10 +118,7 @@ fn write_headers(out: &mut Vec<u8>, authority: Option<&str>, fields: &Fields) {
     if lossy {
         out.extend_from_slice(b",\"headersBase64\":{");
         for (name, _) in first_of_each(fields) {
-            if fields
-                .get_all(name)
-                .any(|value| std::str::from_utf8(value).is_err())
-            {
+            if fields.get_all(name).any(|value| std::str::from_utf8(value).is_err()) {
                 write_key(out, name);
                 out.push(b'[');
                 for value in fields.get_all(name) {
@@ -154,18 +143,12 @@ fn close(out: &mut Vec<u8>) {
 
 /// The fields, one of each name.
 fn first_of_each(fields: &Fields) -> impl Iterator<Item = (&str, &[u8])> {
-    fields
-        .iter()
-        .enumerate()
-        .filter_map(|(index, (name, value))| {
-            let seen = fields
-                .iter()
-                .take(index)
-                .any(|(earlier, _)| earlier.eq_ignore_ascii_case(name));
-            // A name is a token: ASCII.
-            let name = std::str::from_utf8(name).ok()?;
-            (!seen).then_some((name, value))
-        })
+    fields.iter().enumerate().filter_map(|(index, (name, value))| {
+        let seen = fields.iter().take(index).any(|(earlier, _)| earlier.eq_ignore_ascii_case(name));
+        // A name is a token: ASCII.
+        let name = std::str::from_utf8(name).ok()?;
+        (!seen).then_some((name, value))
+    })
 }
 
 /// `,"body":…`, in base64 with `,"bodyEncoding":"base64"` if it is not UTF-8.

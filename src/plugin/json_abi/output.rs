@@ -64,9 +64,7 @@ pub(super) fn parse<'a>(
     }
     let most = limits::PLUGIN_JSON_DEPTH_MAX;
     if is_deeper_than(bytes, most) {
-        return Err(CallError::bad_output(format!(
-            "output is nested deeper than {most}"
-        )));
+        return Err(CallError::bad_output(format!("output is nested deeper than {most}")));
     }
     simd_json::serde::from_slice_with_buffers(bytes, buffers)
         .map_err(|error| CallError::bad_output(format!("output is not what the ABI says: {error}")))
@@ -144,9 +142,7 @@ pub(super) struct Headers<'a> {
 impl<'a> Headers<'a> {
     /// Each name with its values, in the order of the output.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &[Text<'a>])> {
-        self.names
-            .iter()
-            .map(|(name, range)| (&*name.0, &self.values[range.clone()]))
+        self.names.iter().map(|(name, range)| (&*name.0, &self.values[range.clone()]))
     }
 
     /// How many values there are.

@@ -79,9 +79,7 @@ pub(super) fn write_escaped(out: &mut Vec<u8>, mut text: &[u8]) {
 fn clean_prefix(text: &[u8]) -> usize {
     let mut clean = 0;
     for block in text.chunks_exact(BLOCK) {
-        let dirty = block
-            .iter()
-            .fold(false, |dirty, &byte| dirty | needs_escape(byte));
+        let dirty = block.iter().fold(false, |dirty, &byte| dirty | needs_escape(byte));
         if dirty {
             break;
         }
@@ -117,11 +115,7 @@ fn civil_date(days: u64) -> (u64, u64, u64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
     let year = era * 400 + year_of_era + u64::from(month <= 2);
     (year, month, day)
 }
@@ -177,9 +171,7 @@ fn decode(text: &str) -> Cow<'_, str> {
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
         let hex = |offset: usize| {
-            bytes
-                .get(at + offset)
-                .and_then(|&digit| char::from(digit).to_digit(16))
+            bytes.get(at + offset).and_then(|&digit| char::from(digit).to_digit(16))
         };
         match (byte, hex(1), hex(2)) {
             (b'%', Some(high), Some(low)) => {
@@ -240,10 +232,7 @@ mod tests {
             assert_eq!(written(|out| write_time(out, time)), expected);
         }
         let time = UNIX_EPOCH + Duration::from_millis(1_732_314_722_007);
-        assert_eq!(
-            written(|out| write_time(out, time)),
-            "\"2024-11-22T22:32:02.007Z\""
-        );
+        assert_eq!(written(|out| write_time(out, time)), "\"2024-11-22T22:32:02.007Z\"");
     }
 
     #[test]

@@ -11,9 +11,7 @@ const HEAD: &str = "POST /chunks HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunk
 fn check(gateway: &Gateway, body: &[u8]) -> Result<(), String> {
     let mut client = Client::connect(gateway.addr);
     client.send([HEAD.as_bytes(), body].concat());
-    let response = client
-        .try_response()
-        .map_err(|error| format!("{error:?}"))?;
+    let response = client.try_response().map_err(|error| format!("{error:?}"))?;
     judge(&response, &[400, 413, 431])?;
     let rest = client.rest();
     match rest.is_empty() {
@@ -25,14 +23,8 @@ fn check(gateway: &Gateway, body: &[u8]) -> Result<(), String> {
 /// Name, body. RFC 9112 section 7.1 for all but the extensions (7.1.1) and trailers (7.1.2).
 const MALFORMED: &[(&str, &[u8])] = &[
     ("size of 2^64", b"10000000000000000\r\nhello\r\n0\r\n\r\n"),
-    (
-        "size that overflows to 5",
-        b"10000000000000005\r\nhello\r\n0\r\n\r\n",
-    ),
-    (
-        "size of 2^64 - 1",
-        b"FFFFFFFFFFFFFFFF\r\nhello\r\n0\r\n\r\n",
-    ),
+    ("size that overflows to 5", b"10000000000000005\r\nhello\r\n0\r\n\r\n"),
+    ("size of 2^64 - 1", b"FFFFFFFFFFFFFFFF\r\nhello\r\n0\r\n\r\n"),
     ("0x prefix", b"0x5\r\nhello\r\n0\r\n\r\n"),
     ("plus sign", b"+5\r\nhello\r\n0\r\n\r\n"),
     ("minus sign", b"-5\r\nhello\r\n0\r\n\r\n"),
@@ -50,21 +42,12 @@ const MALFORMED: &[(&str, &[u8])] = &[
     ("bare LF in an extension", b"5;a=\nb\r\nhello\r\n0\r\n\r\n"),
     ("bare CR in an extension", b"5;a=\rb\r\nhello\r\n0\r\n\r\n"),
     ("NUL in an extension", b"5;a=\0b\r\nhello\r\n0\r\n\r\n"),
-    (
-        "bytes after the terminator's size",
-        b"5\r\nhello\r\n0 GET\r\n\r\n",
-    ),
-    (
-        "bytes for the last empty line",
-        b"5\r\nhello\r\n0\r\nGET /s HTTP/1.1\r\n\r\n",
-    ),
+    ("bytes after the terminator's size", b"5\r\nhello\r\n0 GET\r\n\r\n"),
+    ("bytes for the last empty line", b"5\r\nhello\r\n0\r\nGET /s HTTP/1.1\r\n\r\n"),
     ("bare LF as the last empty line", b"5\r\nhello\r\n0\r\n\n"),
     ("bare LF after the terminator", b"5\r\nhello\r\n0\n\r\n"),
     ("trailer without a colon", b"5\r\nhello\r\n0\r\nX-A\r\n\r\n"),
-    (
-        "trailer with a space before the colon",
-        b"5\r\nhello\r\n0\r\nX-A : b\r\n\r\n",
-    ),
+    ("trailer with a space before the colon", b"5\r\nhello\r\n0\r\nX-A : b\r\n\r\n"),
     ("folded trailer", b"5\r\nhello\r\n0\r\nX-A: b\r\n c\r\n\r\n"),
     ("NUL in a trailer", b"5\r\nhello\r\n0\r\nX-A: b\0\r\n\r\n"),
 ];
@@ -84,12 +67,7 @@ fn malformed_chunks_never_become_a_complete_request() {
         .iter()
         .filter_map(|(name, body)| Some(format!("{name}: {}", check(&gateway, body).err()?)))
         .collect();
-    assert!(
-        failures.is_empty(),
-        "{} failed:\n{}",
-        failures.len(),
-        failures.join("\n")
-    );
+    assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
     assert_eq!(get(gateway.addr, "/sentinel").status, 200);
     let complete: Vec<String> = origin
         .requests()
@@ -117,10 +95,7 @@ fn a_body_cut_short_never_becomes_a_complete_request() {
         client.finish_sending();
         // Whether a 400 can still be sent is the gateway's choice; the connection must end.
         let answer = String::from_utf8(client.rest()).unwrap();
-        assert!(
-            answer.is_empty() || answer.starts_with("HTTP/1.1 400 "),
-            "{request:?}: {answer}"
-        );
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400 "), "{request:?}: {answer}");
     }
     // Accepted after all the others, if there were any.
     assert_eq!(get(gateway.addr, "/sentinel").status, 200);
@@ -136,32 +111,12 @@ fn well_formed_chunks_arrive_whole() {
     // (name, body on the wire, body that arrives)
     let cases: &[(&str, &[u8], &str)] = &[
         ("one chunk", b"5\r\nhello\r\n0\r\n\r\n", "hello"),
-        (
-            "several chunks",
-            b"1\r\nh\r\n3\r\nell\r\n1\r\no\r\n0\r\n\r\n",
-            "hello",
-        ),
-        (
-            "capital digits",
-            b"A\r\n0123456789\r\n0\r\n\r\n",
-            "0123456789",
-        ),
-        (
-            "small digits",
-            b"a\r\n0123456789\r\n0\r\n\r\n",
-            "0123456789",
-        ),
+        ("several chunks", b"1\r\nh\r\n3\r\nell\r\n1\r\no\r\n0\r\n\r\n", "hello"),
+        ("capital digits", b"A\r\n0123456789\r\n0\r\n\r\n", "0123456789"),
+        ("small digits", b"a\r\n0123456789\r\n0\r\n\r\n", "0123456789"),
         ("leading zeros", b"0005\r\nhello\r\n000\r\n\r\n", "hello"),
-        (
-            "extension",
-            b"5;name=value\r\nhello\r\n0;last\r\n\r\n",
-            "hello",
-        ),
-        (
-            "quoted extension",
-            b"5;name=\"a b\"\r\nhello\r\n0\r\n\r\n",
-            "hello",
-        ),
+        ("extension", b"5;name=value\r\nhello\r\n0;last\r\n\r\n", "hello"),
+        ("quoted extension", b"5;name=\"a b\"\r\nhello\r\n0\r\n\r\n", "hello"),
         ("empty body", b"0\r\n\r\n", ""),
     ];
     let origin = Origin::ok();
@@ -182,9 +137,7 @@ fn what_follows_the_terminator_is_the_next_request_and_nothing_else() {
     let origin = Origin::naming_targets();
     let gateway = Setup::to(&origin).start();
     let mut client = Client::connect(gateway.addr);
-    client.send(format!(
-        "{HEAD}0\r\n\r\nGET /next HTTP/1.1\r\nHost: a\r\n\r\nrubbish\r\n\r\n"
-    ));
+    client.send(format!("{HEAD}0\r\n\r\nGET /next HTTP/1.1\r\nHost: a\r\n\r\nrubbish\r\n\r\n"));
     assert_eq!(client.response().text(), "/chunks");
     assert_eq!(client.response().text(), "/next");
     assert_eq!(client.response().status, 400);
@@ -205,19 +158,11 @@ fn trailers_pass_but_cannot_smuggle_forbidden_fields() {
     assert_eq!(response.status, 200);
     let received = origin.only_request();
     assert_eq!(received.text(), "hello");
-    let names: Vec<&str> = received
-        .trailers
-        .iter()
-        .map(|(name, _)| name.as_str())
-        .collect();
+    let names: Vec<&str> = received.trailers.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["X-Checksum"]);
     assert_eq!(received.trailers[0].1, b"1234");
     for name in ["authorization", "content-length"] {
-        assert!(
-            !received.head.has(name),
-            "{name} moved to the head: {}",
-            received.head
-        );
+        assert!(!received.head.has(name), "{name} moved to the head: {}", received.head);
     }
     assert_eq!(received.head.get("host").unwrap(), "a");
 }

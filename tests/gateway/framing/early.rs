@@ -65,10 +65,7 @@ fn an_origin_that_ignores_expect_gets_the_body_all_the_same() {
 fn continue_is_not_sent_for_a_request_that_is_refused() {
     let origin = Origin::ok();
     let setup = Setup::new()
-        .service(&format!(
-            "name: a, basePath: /up, targets: ['{}']",
-            origin.url()
-        ))
+        .service(&format!("name: a, basePath: /up, targets: ['{}']", origin.url()))
         .limits("bodyBytesMax: 4");
     let gateway = setup.start();
     for (request, status) in [
@@ -109,9 +106,7 @@ fn an_early_response_reaches_the_client_and_the_unread_body_is_no_request() {
     let gateway = Setup::to(&origin).start();
     let mut client = Client::connect(gateway.addr);
     let length = 100 + TAIL.len();
-    client.send(format!(
-        "POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n"
-    ));
+    client.send(format!("POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n"));
     let response = client.response();
     assert_eq!((response.status, response.text().as_str()), (401, "no"));
     client.send("x".repeat(100) + TAIL);
@@ -122,11 +117,7 @@ fn an_early_response_reaches_the_client_and_the_unread_body_is_no_request() {
     }
     drop(client);
     origin.wait_all_closed();
-    let targets: Vec<String> = origin
-        .requests()
-        .into_iter()
-        .map(|one| one.target)
-        .collect();
+    let targets: Vec<String> = origin.requests().into_iter().map(|one| one.target).collect();
     assert!(!targets.contains(&"/smuggled".to_owned()), "{targets:?}");
 }
 
@@ -144,9 +135,7 @@ fn an_early_response_ends_an_upload_that_nobody_reads() {
     let gateway = Setup::to(&origin).start();
     let mut client = Client::connect(gateway.addr);
     let size = 64 << 20;
-    client.send(format!(
-        "POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n"
-    ));
+    client.send(format!("POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n"));
     let response = client.response();
     assert_eq!((response.status, response.text().as_str()), (413, "no"));
     let piece = vec![b'x'; 1 << 20];
@@ -185,8 +174,6 @@ fn a_response_may_begin_before_the_request_has_ended() {
     client.send("second");
     assert_eq!(head.response_framing("POST").unwrap(), Framing::Chunked);
     let mut body = Vec::new();
-    client
-        .body(Framing::Chunked, |piece| body.extend_from_slice(piece))
-        .unwrap();
+    client.body(Framing::Chunked, |piece| body.extend_from_slice(piece)).unwrap();
     assert_eq!(body, b"earlylate");
 }

@@ -17,17 +17,11 @@ fn forwarded(request: impl AsRef<[u8]>) -> Received {
 fn white_space_around_a_framing_value_is_taken_off() {
     // RFC 9112 section 5: OWS is SP and HTAB.
     let received = forwarded("POST / HTTP/1.1\r\nHost: a\r\nContent-Length:  \t5\t \r\n\r\nhello");
-    assert_eq!(
-        (received.framing, received.text()),
-        (Framing::Length(5), "hello".into())
-    );
+    assert_eq!((received.framing, received.text()), (Framing::Length(5), "hello".into()));
     let received = forwarded(
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\tchunked \r\n\r\n5\r\nhello\r\n0\r\n\r\n",
     );
-    assert_eq!(
-        (received.framing, received.text()),
-        (Framing::Chunked, "hello".into())
-    );
+    assert_eq!((received.framing, received.text()), (Framing::Chunked, "hello".into()));
 }
 
 #[test]
@@ -36,43 +30,27 @@ fn codings_are_matched_in_any_letter_case() {
     let received = forwarded(
         "POST / HTTP/1.1\r\nHost: a\r\ntransfer-encoding: ChunKed\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
     );
-    assert_eq!(
-        (received.framing, received.text()),
-        (Framing::Chunked, "hello".into())
-    );
+    assert_eq!((received.framing, received.text()), (Framing::Chunked, "hello".into()));
 }
 
 #[test]
 fn an_empty_line_before_the_request_line_is_passed_over() {
     // RFC 9112 section 2.2.
-    assert_eq!(
-        forwarded("\r\nGET /a HTTP/1.1\r\nHost: a\r\n\r\n").target,
-        "/a"
-    );
+    assert_eq!(forwarded("\r\nGET /a HTTP/1.1\r\nHost: a\r\n\r\n").target, "/a");
 }
 
 #[test]
 fn http10_without_a_host_is_forwarded() {
     let received = forwarded("GET /a HTTP/1.0\r\n\r\n");
     assert_eq!(received.target, "/a");
-    assert_eq!(
-        received.head.all("host").len(),
-        1,
-        "HTTP/1.1 upstream needs a Host"
-    );
+    assert_eq!(received.head.all("host").len(), 1, "HTTP/1.1 upstream needs a Host");
 }
 
 #[test]
 fn an_unknown_method_is_forwarded_as_it_is() {
-    assert_eq!(
-        forwarded("PURGE /a HTTP/1.1\r\nHost: a\r\n\r\n").method,
-        "PURGE"
-    );
+    assert_eq!(forwarded("PURGE /a HTTP/1.1\r\nHost: a\r\n\r\n").method, "PURGE");
     // RFC 9110 section 9.1: methods are case-sensitive, so this is not GET.
-    assert_eq!(
-        forwarded("get /a HTTP/1.1\r\nHost: a\r\n\r\n").method,
-        "get"
-    );
+    assert_eq!(forwarded("get /a HTTP/1.1\r\nHost: a\r\n\r\n").method, "get");
 }
 
 #[test]
@@ -81,17 +59,9 @@ fn options_asterisk_is_answered() {
     let origin = Origin::ok();
     let gateway = Setup::to(&origin).start();
     let response = ask(gateway.addr, "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert!(
-        [200, 204].contains(&response.status),
-        "{}: {}",
-        response.status,
-        response.text()
-    );
+    assert!([200, 204].contains(&response.status), "{}: {}", response.status, response.text());
     for request in origin.requests() {
-        assert_eq!(
-            (request.method.as_str(), request.target.as_str()),
-            ("OPTIONS", "*")
-        );
+        assert_eq!((request.method.as_str(), request.target.as_str()), ("OPTIONS", "*"));
     }
 }
 
@@ -101,22 +71,13 @@ fn absolute_form_wins_over_host() {
     let received = forwarded("GET http://b.test:8080/a?c HTTP/1.1\r\nHost: a.test\r\n\r\n");
     assert_eq!(received.target, "/a?c");
     assert_eq!(received.head.get("host").unwrap(), "b.test:8080");
-    assert_eq!(
-        received.head.get("x-forwarded-host").unwrap(),
-        "b.test:8080"
-    );
+    assert_eq!(received.head.get("x-forwarded-host").unwrap(), "b.test:8080");
 }
 
 #[test]
 fn absolute_form_without_a_path_asks_for_the_root() {
-    assert_eq!(
-        forwarded("GET http://b.test HTTP/1.1\r\nHost: b.test\r\n\r\n").target,
-        "/"
-    );
-    assert_eq!(
-        forwarded("GET http://b.test?c HTTP/1.1\r\nHost: b.test\r\n\r\n").target,
-        "/?c"
-    );
+    assert_eq!(forwarded("GET http://b.test HTTP/1.1\r\nHost: b.test\r\n\r\n").target, "/");
+    assert_eq!(forwarded("GET http://b.test?c HTTP/1.1\r\nHost: b.test\r\n\r\n").target, "/?c");
 }
 
 #[test]
@@ -146,10 +107,8 @@ fn end_to_end_fields_keep_order_spelling_values_and_bytes() {
         ("X-Cafe", b"caf\xe9 \"q\""),
         ("cOOkie", b"a=b; c=d"),
     ];
-    let fields: Vec<(&str, &[u8])> = fields
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_slice()))
-        .collect();
+    let fields: Vec<(&str, &[u8])> =
+        fields.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
     assert_eq!(fields, expected);
 }
 
@@ -175,11 +134,7 @@ fn hop_by_hop_fields_are_taken_out_of_requests() {
         assert!(!received.head.has(gone), "{gone} in {}", received.head);
     }
     assert_eq!(received.head.get("x-stays").unwrap(), "4");
-    let connection = received
-        .head
-        .all("connection")
-        .join(",")
-        .to_ascii_lowercase();
+    let connection = received.head.all("connection").join(",").to_ascii_lowercase();
     assert!(!connection.contains("x-"), "{connection}");
 }
 
@@ -193,16 +148,8 @@ fn connection_cannot_nominate_what_the_gateway_needs() {
          Content-Length: 5\r\n\r\nhello",
     );
     assert_eq!(received.head.get("host").unwrap(), "a.test");
-    assert_eq!(
-        (received.framing, received.text()),
-        (Framing::Length(5), "hello".into())
-    );
-    for stays in [
-        "x-forwarded-for",
-        "x-forwarded-host",
-        "x-forwarded-proto",
-        "x-request-id",
-    ] {
+    assert_eq!((received.framing, received.text()), (Framing::Length(5), "hello".into()));
+    for stays in ["x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-request-id"] {
         assert!(received.head.has(stays), "{stays} not in {}", received.head);
     }
 }
@@ -219,11 +166,7 @@ fn an_upgrade_is_never_forwarded() {
         let received = forwarded(format!("GET / HTTP/1.1\r\nHost: a\r\n{upgrade}\r\n"));
         assert!(!received.head.has("upgrade"), "{}", received.head);
         assert!(!received.head.has("http2-settings") || !upgrade.contains("Connection"));
-        let connection = received
-            .head
-            .all("connection")
-            .join(",")
-            .to_ascii_lowercase();
+        let connection = received.head.all("connection").join(",").to_ascii_lowercase();
         assert!(!connection.contains("upgrade"), "{}", received.head);
     }
 }
@@ -242,16 +185,9 @@ fn a_switch_of_protocols_that_nobody_asked_for_is_a_bad_gateway() {
 #[test]
 fn requests_with_and_without_a_body_are_framed_in_one_way() {
     let received = forwarded("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello");
-    assert_eq!(
-        (received.framing, received.text()),
-        (Framing::Length(5), "hello".into())
-    );
+    assert_eq!((received.framing, received.text()), (Framing::Length(5), "hello".into()));
     let received = forwarded("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
-    assert!(
-        matches!(received.framing, Framing::Length(0)),
-        "{:?}",
-        received.framing
-    );
+    assert!(matches!(received.framing, Framing::Length(0)), "{:?}", received.framing);
     let received = forwarded("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(received.framing, Framing::None);
 }
@@ -275,10 +211,7 @@ fn a_request_split_at_every_byte_is_the_whole_request() {
     let requests = origin.requests();
     assert_eq!(requests.len(), request.len());
     for received in requests {
-        assert_eq!(
-            (received.target.as_str(), received.text().as_str()),
-            ("/split", "hello world")
-        );
+        assert_eq!((received.target.as_str(), received.text().as_str()), ("/split", "hello world"));
         assert_eq!(received.trailers, [("X-T".to_owned(), b"u".to_vec())]);
     }
 }

@@ -16,31 +16,11 @@ const MALFORMED: &[(&str, &str, &[u8])] = &[
         "6.3",
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 2\r\n\r\nhello",
     ),
-    (
-        "list of lengths that differ",
-        "6.3",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 5, 2\r\n\r\nhello",
-    ),
-    (
-        "signed length",
-        "6.2",
-        b"HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\nhello",
-    ),
-    (
-        "negative length",
-        "6.2",
-        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
-    ),
-    (
-        "length of 2^64",
-        "6.2",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551616\r\n\r\n",
-    ),
-    (
-        "unknown coding",
-        "6.1",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
-    ),
+    ("list of lengths that differ", "6.3", b"HTTP/1.1 200 OK\r\nContent-Length: 5, 2\r\n\r\nhello"),
+    ("signed length", "6.2", b"HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\nhello"),
+    ("negative length", "6.2", b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n"),
+    ("length of 2^64", "6.2", b"HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551616\r\n\r\n"),
+    ("unknown coding", "6.1", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"),
     (
         "chunked not last",
         "6.1",
@@ -63,53 +43,17 @@ const MALFORMED: &[(&str, &str, &[u8])] = &[
         "2.2",
         b"HTTP/1.1 200 OK\r\nX-A: b\rX-C: d\r\nContent-Length: 0\r\n\r\n",
     ),
-    (
-        "NUL in a value",
-        "RFC 9110 5.5",
-        b"HTTP/1.1 200 OK\r\nX-A: b\0\r\nContent-Length: 0\r\n\r\n",
-    ),
-    (
-        "no colon",
-        "5.1",
-        b"HTTP/1.1 200 OK\r\nX-A\r\nContent-Length: 0\r\n\r\n",
-    ),
-    (
-        "no name",
-        "5.1",
-        b"HTTP/1.1 200 OK\r\n: b\r\nContent-Length: 0\r\n\r\n",
-    ),
+    ("NUL in a value", "RFC 9110 5.5", b"HTTP/1.1 200 OK\r\nX-A: b\0\r\nContent-Length: 0\r\n\r\n"),
+    ("no colon", "5.1", b"HTTP/1.1 200 OK\r\nX-A\r\nContent-Length: 0\r\n\r\n"),
+    ("no name", "5.1", b"HTTP/1.1 200 OK\r\n: b\r\nContent-Length: 0\r\n\r\n"),
     ("not HTTP", "4", b"SSH-2.0-OpenSSH_9.2\r\n\r\n"),
-    (
-        "another version",
-        "2.3",
-        b"HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n",
-    ),
-    (
-        "status of two digits",
-        "4",
-        b"HTTP/1.1 20 OK\r\nContent-Length: 0\r\n\r\n",
-    ),
-    (
-        "status of four digits",
-        "4",
-        b"HTTP/1.1 2000 OK\r\nContent-Length: 0\r\n\r\n",
-    ),
-    (
-        "status that is no number",
-        "4",
-        b"HTTP/1.1 2xx OK\r\nContent-Length: 0\r\n\r\n",
-    ),
-    (
-        "status below 100",
-        "RFC 9110 15",
-        b"HTTP/1.1 099 OK\r\nContent-Length: 0\r\n\r\n",
-    ),
+    ("another version", "2.3", b"HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n"),
+    ("status of two digits", "4", b"HTTP/1.1 20 OK\r\nContent-Length: 0\r\n\r\n"),
+    ("status of four digits", "4", b"HTTP/1.1 2000 OK\r\nContent-Length: 0\r\n\r\n"),
+    ("status that is no number", "4", b"HTTP/1.1 2xx OK\r\nContent-Length: 0\r\n\r\n"),
+    ("status below 100", "RFC 9110 15", b"HTTP/1.1 099 OK\r\nContent-Length: 0\r\n\r\n"),
     ("closed without a byte", "6.3", b""),
-    (
-        "closed within the head",
-        "8",
-        b"HTTP/1.1 200 OK\r\nContent-Le",
-    ),
+    ("closed within the head", "8", b"HTTP/1.1 200 OK\r\nContent-Le"),
 ];
 
 #[test]
@@ -127,12 +71,7 @@ fn ambiguous_or_malformed_responses_are_a_bad_gateway() {
             other => failures.push(format!("{name} (section {rfc}): {other:?}")),
         }
     }
-    assert!(
-        failures.is_empty(),
-        "{} failed:\n{}",
-        failures.len(),
-        failures.join("\n")
-    );
+    assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
 }
 
 impl Client {
@@ -154,11 +93,7 @@ fn folds_and_spaces_in_response_fields_never_reach_the_client() {
         let origin = Origin::raw_then_close(answer);
         let gateway = Setup::to(&origin).start();
         let response = get(gateway.addr, "/");
-        assert!(
-            [200, 502].contains(&response.status),
-            "{answer:?}: {}",
-            response.status
-        );
+        assert!([200, 502].contains(&response.status), "{answer:?}: {}", response.status);
         if response.status == 200 {
             assert_eq!(response.text(), "ok", "{answer:?}");
         }
@@ -169,16 +104,8 @@ fn folds_and_spaces_in_response_fields_never_reach_the_client() {
 fn bodies_keep_their_length_whatever_delimits_them() {
     // (name, answer, what the client must get)
     let cases = [
-        (
-            "length",
-            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
-            "hello",
-        ),
-        (
-            "length 0",
-            "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
-            "",
-        ),
+        ("length", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "hello"),
+        ("length 0", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", ""),
         (
             "chunks",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
@@ -186,43 +113,20 @@ fn bodies_keep_their_length_whatever_delimits_them() {
             "hello",
         ),
         ("end of connection", "HTTP/1.1 200 OK\r\n\r\nhello", "hello"),
-        (
-            "end of an HTTP/1.0 connection",
-            "HTTP/1.0 200 OK\r\n\r\nhello",
-            "hello",
-        ),
-        (
-            "HTTP/1.0 with a length",
-            "HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello",
-            "hello",
-        ),
-        (
-            "no reason phrase",
-            "HTTP/1.1 200 \r\nContent-Length: 5\r\n\r\nhello",
-            "hello",
-        ),
+        ("end of an HTTP/1.0 connection", "HTTP/1.0 200 OK\r\n\r\nhello", "hello"),
+        ("HTTP/1.0 with a length", "HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", "hello"),
+        ("no reason phrase", "HTTP/1.1 200 \r\nContent-Length: 5\r\n\r\nhello", "hello"),
     ];
     for (name, answer, expected) in cases {
         let origin = Origin::raw_then_close(answer);
         let gateway = Setup::to(&origin).start();
         let mut client = Client::connect(gateway.addr);
         let response = client.get("/");
-        assert_eq!(
-            (response.status, response.text().as_str()),
-            (200, expected),
-            "{name}"
-        );
+        assert_eq!((response.status, response.text().as_str()), (200, expected), "{name}");
         if response.framing == Framing::Eof {
-            assert!(
-                response.closes(),
-                "{name}: ends by closing, so it must say so"
-            );
+            assert!(response.closes(), "{name}: ends by closing, so it must say so");
         } else {
-            assert_eq!(
-                client.get("/").status,
-                200,
-                "{name}: the client's connection is kept"
-            );
+            assert_eq!(client.get("/").status, 200, "{name}: the client's connection is kept");
         }
     }
 }
@@ -237,10 +141,7 @@ fn http10_clients_get_no_chunks() {
     for connection in ["", "Connection: keep-alive\r\n"] {
         let mut client = Client::connect(gateway.addr);
         let response = client.ask(format!("GET / HTTP/1.0\r\n{connection}\r\n"));
-        assert_eq!(
-            (response.framing, response.text().as_str()),
-            (Framing::Eof, "hello")
-        );
+        assert_eq!((response.framing, response.text().as_str()), (Framing::Eof, "hello"));
         assert!(!response.head.has("transfer-encoding"));
         client.assert_closed();
     }
@@ -250,36 +151,21 @@ fn http10_clients_get_no_chunks() {
 fn responses_without_a_body_have_none_whatever_their_head_says() {
     // RFC 9110 sections 6.4.1, 9.3.2, 15.3.5, 15.4.5. The origin sends a body all the same.
     let cases = [
-        (
-            "HEAD",
-            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
-            200,
-            Some("5"),
-        ),
+        ("HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", 200, Some("5")),
         (
             "HEAD",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
             200,
             None,
         ),
-        (
-            "GET",
-            "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nhello",
-            204,
-            None,
-        ),
+        ("GET", "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nhello", 204, None),
         (
             "GET",
             "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
             204,
             None,
         ),
-        (
-            "GET",
-            "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\nhello",
-            304,
-            Some("5"),
-        ),
+        ("GET", "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\nhello", 304, Some("5")),
     ];
     for (method, answer, status, length) in cases {
         let origin = Origin::scripted(move |connection, _| {
@@ -295,30 +181,16 @@ fn responses_without_a_body_have_none_whatever_their_head_says() {
         let gateway = Setup::to(&origin).start();
         let mut client = Client::connect(gateway.addr);
         let response = client.ask(format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n"));
-        assert_eq!(
-            (response.status, response.body.len()),
-            (status, 0),
-            "{answer:?}"
-        );
+        assert_eq!((response.status, response.body.len()), (status, 0), "{answer:?}");
         if status == 204 {
-            assert!(
-                !response.head.has("content-length"),
-                "RFC 9110 section 8.6: {answer:?}"
-            );
-            assert!(
-                !response.head.has("transfer-encoding"),
-                "RFC 9112 section 6.1: {answer:?}"
-            );
+            assert!(!response.head.has("content-length"), "RFC 9110 section 8.6: {answer:?}");
+            assert!(!response.head.has("transfer-encoding"), "RFC 9112 section 6.1: {answer:?}");
         } else if let (Some(length), Some(got)) = (length, response.head.get("content-length")) {
             assert_eq!(got, length, "{answer:?}");
         }
         // The bytes that should not have been sent are nobody's response.
         let next = client.get("/next");
-        assert_eq!(
-            (next.status, next.text().as_str()),
-            (200, "next"),
-            "after {answer:?}"
-        );
+        assert_eq!((next.status, next.text().as_str()), (200, "next"), "after {answer:?}");
     }
 }
 
@@ -331,11 +203,7 @@ fn head_keeps_the_length_that_get_would_have() {
         let response = client.ask("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
         assert_eq!(response.head.get("content-length").unwrap(), "1234");
     }
-    assert_eq!(
-        origin.connections(),
-        1,
-        "a response to HEAD leaves the connection usable"
-    );
+    assert_eq!(origin.connections(), 1, "a response to HEAD leaves the connection usable");
 }
 
 #[test]

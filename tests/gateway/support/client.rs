@@ -36,10 +36,7 @@ impl Response {
     }
 
     pub fn closes(&self) -> bool {
-        self.head
-            .all("connection")
-            .iter()
-            .any(|value| value.eq_ignore_ascii_case("close"))
+        self.head.all("connection").iter().any(|value| value.eq_ignore_ascii_case("close"))
     }
 }
 
@@ -58,9 +55,7 @@ impl Client {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self {
-            wire: Wire::new(stream),
-        })
+        Ok(Self { wire: Wire::new(stream) })
     }
 
     /// Sends these bytes. A peer that has already closed is no error here: the answer tells.
@@ -96,8 +91,7 @@ impl Client {
     }
 
     pub fn response_to(&mut self, method: &str) -> Response {
-        self.try_response_to(method)
-            .unwrap_or_else(|error| panic!("no response: {error:?}"))
+        self.try_response_to(method).unwrap_or_else(|error| panic!("no response: {error:?}"))
     }
 
     pub fn try_response(&mut self) -> Result<Response, WireError> {
@@ -114,24 +108,14 @@ impl Client {
             }
             let framing = head.response_framing(method)?;
             let mut body = Vec::new();
-            let trailers = self
-                .wire
-                .body(framing, |piece| body.extend_from_slice(piece))?;
-            return Ok(Response {
-                status,
-                head,
-                framing,
-                body,
-                trailers,
-            });
+            let trailers = self.wire.body(framing, |piece| body.extend_from_slice(piece))?;
+            return Ok(Response { status, head, framing, body, trailers });
         }
     }
 
     /// Reads one head, interim or final, and nothing of a body.
     pub fn head(&mut self) -> Head {
-        self.wire
-            .head()
-            .unwrap_or_else(|error| panic!("no head: {error:?}"))
+        self.wire.head().unwrap_or_else(|error| panic!("no head: {error:?}"))
     }
 
     /// Reads one head where there may be none.
@@ -150,29 +134,19 @@ impl Client {
 
     /// Reads until the gateway closes.
     pub fn rest(&mut self) -> Vec<u8> {
-        self.wire
-            .rest()
-            .unwrap_or_else(|error| panic!("not closed: {error:?}"))
+        self.wire.rest().unwrap_or_else(|error| panic!("not closed: {error:?}"))
     }
 
     /// Fails unless the gateway closes the connection and sends nothing more.
     pub fn assert_closed(&mut self) {
         let rest = self.rest();
-        assert!(
-            rest.is_empty(),
-            "unexpected {:?}",
-            String::from_utf8_lossy(&rest)
-        );
+        assert!(rest.is_empty(), "unexpected {:?}", String::from_utf8_lossy(&rest));
     }
 
     /// Asks once and keeps the connection.
     pub fn ask(&mut self, request: impl AsRef<[u8]>) -> Response {
         let request = request.as_ref();
-        let method = request
-            .split(|&byte| byte == b' ')
-            .next()
-            .unwrap_or_default()
-            .to_vec();
+        let method = request.split(|&byte| byte == b' ').next().unwrap_or_default().to_vec();
         self.send(request);
         self.response_to(std::str::from_utf8(&method).unwrap_or("GET"))
     }
@@ -195,10 +169,7 @@ pub fn get(addr: SocketAddr, path: &str) -> Response {
 
 /// `GET path` with these field lines (each ended by CRLF) on a connection of its own.
 pub fn get_with(addr: SocketAddr, path: &str, fields: &str) -> Response {
-    ask(
-        addr,
-        format!("GET {path} HTTP/1.1\r\nHost: a.test\r\n{fields}\r\n"),
-    )
+    ask(addr, format!("GET {path} HTTP/1.1\r\nHost: a.test\r\n{fields}\r\n"))
 }
 
 /// `POST path` with this body on a connection of its own.

@@ -52,10 +52,7 @@ impl Setup {
 
     /// One service, `all`, at `/`, that points to `origin`.
     pub fn to(origin: &Origin) -> Self {
-        Self::new().service(&format!(
-            "name: all, basePath: /, targets: ['{}']",
-            origin.url()
-        ))
+        Self::new().service(&format!("name: all, basePath: /, targets: ['{}']", origin.url()))
     }
 
     /// One service, `all`, at `/`, answered by the built-in echo.
@@ -110,11 +107,7 @@ impl Setup {
     /// Adds a plugin: its module and its keys, written as the inside of a YAML flow map.
     pub fn plugin(mut self, name: &str, module: impl AsRef<[u8]>, keys: &str) -> Self {
         self.dir.write(&format!("plugins/{name}.wasm"), module);
-        writeln!(
-            self.plugins,
-            "    - {{name: {name}, path: {name}.wasm, {keys}}}"
-        )
-        .unwrap();
+        writeln!(self.plugins, "    - {{name: {name}, path: {name}.wasm, {keys}}}").unwrap();
         self
     }
 
@@ -156,12 +149,7 @@ impl Setup {
         if !self.plugins.is_empty() || !self.wasm.is_empty() {
             let dir = self.dir.path().join("plugins");
             let dir = dir.display();
-            write!(
-                text,
-                "wasm:\n  pluginDir: {dir}\n  cacheEnabled: {}\n",
-                self.cache
-            )
-            .unwrap();
+            write!(text, "wasm:\n  pluginDir: {dir}\n  cacheEnabled: {}\n", self.cache).unwrap();
             text.push_str(&self.wasm);
             if !self.plugins.is_empty() {
                 write!(text, "  plugins:\n{}", self.plugins).unwrap();
@@ -208,32 +196,18 @@ impl Gateway {
             None => Command::new(binary),
             Some(count) => {
                 let mut shell = Command::new("sh");
-                shell.args([
-                    "-c",
-                    &format!("ulimit -n {count} && exec \"$@\""),
-                    "sh",
-                    binary,
-                ]);
+                shell.args(["-c", &format!("ulimit -n {count} && exec \"$@\""), "sh", binary]);
                 shell
             }
         };
         command.arg("--config").arg(&path).envs(env.iter().cloned());
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let log = Arc::new(Log::default());
         collect(child.stdout.take().unwrap(), log.clone());
         collect(child.stderr.take().unwrap(), log.clone());
         let unset = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut gateway = Self {
-            addr: unset,
-            admin: unset,
-            _dir: dir,
-            child,
-            log,
-        };
+        let mut gateway = Self { addr: unset, admin: unset, _dir: dir, child, log };
         gateway.admin = gateway.wait_address("admin on ");
         gateway.addr = gateway.wait_address("listening on ");
         gateway
@@ -246,16 +220,9 @@ impl Gateway {
                 return addr;
             }
             if let Some(status) = self.child.try_wait().unwrap() {
-                panic!(
-                    "the gateway ended ({status}) before it listened:\n{}",
-                    self.log()
-                );
+                panic!("the gateway ended ({status}) before it listened:\n{}", self.log());
             }
-            assert!(
-                start.elapsed() < PATIENCE * 3,
-                "no {words:?} in the log:\n{}",
-                self.log()
-            );
+            assert!(start.elapsed() < PATIENCE * 3, "no {words:?} in the log:\n{}", self.log());
             std::thread::sleep(std::time::Duration::from_millis(2));
         }
     }
@@ -269,11 +236,7 @@ impl Gateway {
     pub fn wait_log(&self, text: &str) {
         let guard = self.log.text.lock().unwrap();
         let missing = |log: &mut String| !log.contains(text);
-        let (guard, _) = self
-            .log
-            .grown
-            .wait_timeout_while(guard, PATIENCE, missing)
-            .unwrap();
+        let (guard, _) = self.log.grown.wait_timeout_while(guard, PATIENCE, missing).unwrap();
         assert!(guard.contains(text), "no {text:?} in the log:\n{guard}");
     }
 
@@ -338,10 +301,7 @@ impl Drop for Gateway {
             eprintln!("--- log of the gateway ---\n{log}---");
         } else {
             assert!(!log.contains("panicked at"), "the gateway panicked:\n{log}");
-            assert!(
-                !stuck,
-                "the gateway did not end within 10 s of SIGTERM:\n{log}"
-            );
+            assert!(!stuck, "the gateway did not end within 10 s of SIGTERM:\n{log}");
         }
     }
 }
@@ -372,12 +332,9 @@ fn without_colours(line: &[u8]) -> String {
 /// The socket address that follows `words` in the first line that holds them and one.
 fn address_after(log: &str, words: &str) -> Option<SocketAddr> {
     let complete = &log[..=log.rfind('\n')?];
-    complete
-        .lines()
-        .filter(|line| line.contains(words))
-        .find_map(|line| {
-            let after = line.split_once(words)?.1;
-            let candidates = after.split(|c: char| c.is_whitespace() || "=,\"".contains(c));
-            candidates.filter_map(|word| word.parse().ok()).next()
-        })
+    complete.lines().filter(|line| line.contains(words)).find_map(|line| {
+        let after = line.split_once(words)?.1;
+        let candidates = after.split(|c: char| c.is_whitespace() || "=,\"".contains(c));
+        candidates.filter_map(|word| word.parse().ok()).next()
+    })
 }

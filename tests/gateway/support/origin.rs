@@ -90,10 +90,7 @@ impl Origin {
                 run(Box::new(stream), &script, &state);
             }
         });
-        Self {
-            place: Place::Unix(path.to_owned()),
-            shared,
-        }
+        Self { place: Place::Unix(path.to_owned()), shared }
     }
 
     /// Answers every request with these bytes and keeps the connection.
@@ -196,10 +193,7 @@ fn run(stream: Box<dyn Stream>, script: &Arc<Script>, shared: &Arc<Shared>) {
     shared.open.fetch_add(1, Ordering::SeqCst);
     let (script, shared) = (script.clone(), shared.clone());
     std::thread::spawn(move || {
-        let mut connection = OriginConnection {
-            wire: Wire::new(stream),
-            shared: shared.clone(),
-        };
+        let mut connection = OriginConnection { wire: Wire::new(stream), shared: shared.clone() };
         script(&mut connection, number);
         drop(connection);
         shared.open.fetch_sub(1, Ordering::SeqCst);
@@ -246,15 +240,9 @@ impl OriginConnection {
     pub fn request(&mut self) -> Option<Received> {
         let received = self.head_only()?;
         let mut body = Vec::new();
-        let end = self
-            .wire
-            .body(received.framing, |piece| body.extend_from_slice(piece));
+        let end = self.wire.body(received.framing, |piece| body.extend_from_slice(piece));
         let received = match end {
-            Ok(trailers) => Received {
-                body,
-                trailers,
-                ..received
-            },
+            Ok(trailers) => Received { body, trailers, ..received },
             Err(error) => Received {
                 method: "MALFORMED".into(),
                 target: format!("body: {error:?}"),
@@ -280,11 +268,7 @@ impl OriginConnection {
             Ok(head) => head,
             Err(Closed | TimedOut) => return None,
             Err(error @ (Malformed(_) | Truncated)) => {
-                let head = Head {
-                    raw: Vec::new(),
-                    start: String::new(),
-                    fields: Vec::new(),
-                };
+                let head = Head { raw: Vec::new(), start: String::new(), fields: Vec::new() };
                 self.record_malformed(head, &error);
                 return None;
             }
@@ -340,10 +324,7 @@ impl OriginConnection {
 
     /// Answers 200 with this body.
     pub fn answer(&mut self, body: &str) -> bool {
-        self.send(format!(
-            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        ))
+        self.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
     }
 
     pub fn end_sending(&mut self) {

@@ -15,10 +15,7 @@ fn client_and_origin_understand_each_other() {
     client.send_bytewise(chunked);
     assert_eq!(client.response().text(), "/b");
     let received = origin.requests().remove(1);
-    assert_eq!(
-        (received.framing, received.text()),
-        (Framing::Chunked, "hello".into())
-    );
+    assert_eq!((received.framing, received.text()), (Framing::Chunked, "hello".into()));
     assert_eq!(received.trailers, [("X-T".to_owned(), b"u".to_vec())]);
     assert_eq!(origin.connections(), 1);
     drop(client);
@@ -39,10 +36,7 @@ fn the_client_refuses_what_is_ambiguous() {
         let mut client = Client::connect(origin.addr());
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
         let got = client.try_response();
-        assert!(
-            matches!(got, Err(WireError::Malformed(_))),
-            "{answer:?}: {got:?}"
-        );
+        assert!(matches!(got, Err(WireError::Malformed(_))), "{answer:?}: {got:?}");
     }
 }
 
@@ -64,26 +58,17 @@ fn call(module: &[u8], input: &str) -> wasmtime::Result<String> {
     linker.func_wrap("env", "log", |_: Caller<'_, ()>, _: i32, _: i32| {})?;
     let mut store = Store::new(&engine, ());
     let instance = linker.instantiate(&mut store, &module)?;
-    let memory = instance
-        .get_memory(&mut store, "memory")
-        .expect("a guest exports its memory");
+    let memory = instance.get_memory(&mut store, "memory").expect("a guest exports its memory");
     memory.write(&mut store, 60_000, input.as_bytes())?;
     let execute = instance.get_typed_func::<(i32, i32), i64>(&mut store, "execute")?;
-    let packed = execute
-        .call(&mut store, (60_000, input.len().try_into()?))?
-        .cast_unsigned();
+    let packed = execute.call(&mut store, (60_000, input.len().try_into()?))?.cast_unsigned();
     let (at, len) = ((packed & 0xffff_ffff) as usize, (packed >> 32) as usize);
-    Ok(String::from_utf8(
-        memory.data(&store)[at..at + len].to_vec(),
-    )?)
+    Ok(String::from_utf8(memory.data(&store)[at..at + len].to_vec())?)
 }
 
 #[test]
 fn guests_do_what_they_say() {
-    assert_eq!(
-        call(&wasm::passing(), "{}").unwrap(),
-        r#"{"modified":false,"continue":true}"#
-    );
+    assert_eq!(call(&wasm::passing(), "{}").unwrap(), r#"{"modified":false,"continue":true}"#);
     let input = r#"{"a":"q\"\\","b":1}"#;
     let shown: serde_json::Value =
         serde_json::from_str(&call(&wasm::showing_input(), input).unwrap()).unwrap();
@@ -95,16 +80,8 @@ fn guests_do_what_they_say() {
     assert_eq!(told("nothing").unwrap(), pass);
     assert_eq!(told("do-tra").unwrap(), pass);
     assert_eq!(told("do-garbage").unwrap(), "this is not JSON");
-    assert!(
-        told("do-error")
-            .unwrap()
-            .contains(r#""error":"the guest gave up""#)
-    );
+    assert!(told("do-error").unwrap().contains(r#""error":"the guest gave up""#));
     assert!(told("do-refuse").unwrap().contains(r#""continue":false"#));
     assert!(told("do-trap").is_err());
-    assert!(
-        call(&wasm::counting(), "")
-            .unwrap()
-            .contains(r#""X-Calls":["1"]"#)
-    );
+    assert!(call(&wasm::counting(), "").unwrap().contains(r#""X-Calls":["1"]"#));
 }

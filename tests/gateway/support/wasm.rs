@@ -94,10 +94,7 @@ pub fn showing_input() -> Vec<u8> {
 
 /// A guest that replaces the body of a message by its own input.
 pub fn replacing_body_by_input() -> Vec<u8> {
-    quoting(
-        r#"{"modified":true,"continue":true,"response":{"body":""#,
-        r#""}}"#,
-    )
+    quoting(r#"{"modified":true,"continue":true,"response":{"body":""#, r#""}}"#)
 }
 
 /// What [`obeying`] does when its input holds the word.
@@ -108,14 +105,8 @@ pub const DEEDS: &str = "do-trap do-spin do-hog do-garbage do-error do-pointer d
 pub fn obeying() -> Vec<u8> {
     let answers = [
         ("do-garbage", "this is not JSON"),
-        (
-            "do-error",
-            r#"{"modified":false,"error":"the guest gave up"}"#,
-        ),
-        (
-            "do-refuse",
-            r#"{"modified":false,"continue":false,"error":"the guest refuses"}"#,
-        ),
+        ("do-error", r#"{"modified":false,"error":"the guest gave up"}"#),
+        ("do-refuse", r#"{"modified":false,"continue":false,"error":"the guest refuses"}"#),
     ];
     let mut branches = String::new();
     let mut data = String::new();
@@ -124,10 +115,7 @@ pub fn obeying() -> Vec<u8> {
         writeln!(data, r#"(data (i32.const {at}) "{}")"#, literal(answer)).unwrap();
         branches.push_str(&branch(
             word,
-            &format!(
-                "(return (call $pack (i32.const {at}) (i32.const {})))",
-                answer.len()
-            ),
+            &format!("(return (call $pack (i32.const {at}) (i32.const {})))", answer.len()),
         ));
     }
     branches.push_str(&branch("do-trap", "unreachable"));
@@ -137,10 +125,8 @@ pub fn obeying() -> Vec<u8> {
         "(loop $grow (br_if $grow (i32.ne (memory.grow (i32.const 1)) (i32.const -1))))
            unreachable",
     ));
-    branches.push_str(&branch(
-        "do-pointer",
-        "(return (call $pack (i32.const -16) (i32.const 4096)))",
-    ));
+    branches
+        .push_str(&branch("do-pointer", "(return (call $pack (i32.const -16) (i32.const 4096)))"));
     let pass = r#"{"modified":false,"continue":true}"#;
     module(&format!(
         r#"(module

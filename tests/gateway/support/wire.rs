@@ -48,11 +48,7 @@ impl Head {
     /// The one value of a field; fails if it is there twice.
     pub fn get(&self, name: &str) -> Option<String> {
         let mut values = self.all(name);
-        assert!(
-            values.len() < 2,
-            "{name} stands {} times: {self}",
-            values.len()
-        );
+        assert!(values.len() < 2, "{name} stands {} times: {self}", values.len());
         values.pop()
     }
 
@@ -73,10 +69,7 @@ impl Head {
             rest = &rest[at + 2..];
         }
         lines.push(rest);
-        if lines
-            .iter()
-            .any(|line| line.iter().any(|byte| b"\r\n\0".contains(byte)))
-        {
+        if lines.iter().any(|line| line.iter().any(|byte| b"\r\n\0".contains(byte))) {
             return bad("bare CR, bare LF or NUL in a head");
         }
         let Ok(start) = std::str::from_utf8(lines[0]) else {
@@ -94,11 +87,7 @@ impl Head {
             let value = line[colon + 1..].trim_ascii().to_vec();
             fields.push((String::from_utf8_lossy(name).into_owned(), value));
         }
-        Ok(Self {
-            start: start.to_owned(),
-            fields,
-            raw,
-        })
+        Ok(Self { start: start.to_owned(), fields, raw })
     }
 
     /// The framing that this head announces, apart from rules about methods and statuses.
@@ -129,10 +118,7 @@ impl Head {
             ["HTTP/1.1" | "HTTP/1.0", code, _reason] if code.len() == 3 => code
                 .parse()
                 .map_err(|_| WireError::Malformed(format!("status line {:?}", self.start))),
-            _ => Err(WireError::Malformed(format!(
-                "status line {:?}",
-                self.start
-            ))),
+            _ => Err(WireError::Malformed(format!("status line {:?}", self.start))),
         }
     }
 
@@ -161,10 +147,7 @@ pub struct Wire<S> {
 
 impl<S: Read> Wire<S> {
     pub fn new(stream: S) -> Self {
-        Self {
-            stream,
-            buffer: Vec::new(),
-        }
+        Self { stream, buffer: Vec::new() }
     }
 
     /// Reads once; `false` at the end of the stream. A reset counts as an end.
