@@ -27,6 +27,9 @@ mod module;
 mod cache;
 mod runtime;
 
+#[cfg(test)]
+mod testing;
+
 pub use chain::{BodySlot, Carried, Chain, Facts, Selected, Verdict, run_request, run_response};
 pub use log::{LogSink, PluginLine};
 pub use module::Plugin;

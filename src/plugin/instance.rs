@@ -201,8 +201,8 @@ async fn start(
     loaded: &Loaded,
 ) -> Result<(), CallError> {
     let name = match loaded.shape.start {
-        Start::Initialize => Some("_initialize"),
-        Start::Start => Some("_start"),
+        Start::Library => Some("_initialize"),
+        Start::Command => Some("_start"),
         Start::None => None,
     };
     if let Some(function) = name.and_then(|name| instance.get_func(&mut *store, name)) {

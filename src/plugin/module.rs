@@ -103,9 +103,9 @@ pub(super) enum ResultForm {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Start {
     /// `_initialize`, of a library.
-    Initialize,
+    Library,
     /// `_start`, of a command; it may end with `proc_exit(0)`.
-    Start,
+    Command,
     /// Neither.
     None,
 }
@@ -160,9 +160,9 @@ fn inspect(module: &Module, wasm: &[u8], spec: &PluginSpec) -> Result<Shape, Str
     }
     let has = |name: &str| matches!(module.get_export(name), Some(ExternType::Func(_)));
     let start = if has("_initialize") {
-        Start::Initialize
+        Start::Library
     } else if has("_start") {
-        Start::Start
+        Start::Command
     } else {
         Start::None
     };

@@ -165,7 +165,7 @@ pub(super) struct Pool {
     plugin: Arc<Plugin>,
     log: Rc<PluginLog>,
     /// The one given back last is taken first: its memory is warm.
-    idle: RefCell<Vec<Box<Instance>>>,
+    idle: RefCell<Vec<Instance>>,
     waiting: Queue<Lease>,
     /// Instances that exist or are being made.
     live: Cell<u32>,
@@ -269,7 +269,7 @@ impl Pool {
         Ok(())
     }
 
-    async fn instantiate(self: &Rc<Self>) -> Result<Box<Instance>, CallError> {
+    async fn instantiate(self: &Rc<Self>) -> Result<Instance, CallError> {
         let backoff = self.backoff.get();
         if let Some(left) = backoff.left(Instant::now()) {
             let failures = backoff.failures;
@@ -284,7 +284,7 @@ impl Pool {
                 room.keep();
                 self.backoff.set(Backoff::default());
                 self.stats.borrow_mut().instances_made += 1;
-                Ok(Box::new(instance))
+                Ok(instance)
             }
             Err(error) => {
                 self.failed_to_start(&error);
@@ -308,7 +308,7 @@ impl Pool {
     }
 
     /// Takes an instance back that is fit for another call.
-    fn put(self: &Rc<Self>, instance: Box<Instance>) {
+    fn put(self: &Rc<Self>, instance: Instance) {
         if self.closed.get() {
             self.live.set(self.live.get() - 1);
             return;
@@ -346,7 +346,7 @@ impl Pool {
     }
 
     /// Calls `cleanup()` and frees the instance.
-    async fn bury(self: &Rc<Self>, mut instance: Box<Instance>) {
+    async fn bury(self: &Rc<Self>, mut instance: Instance) {
         let room = Room { pool: self };
         if let Err(error) = instance.cleanup().await {
             self.log.gateway(LogLevel::Warn, "", &error.text);
@@ -413,13 +413,13 @@ impl Drop for Room<'_> {
 /// dropped), the instance is thrown away and replaced.
 pub(super) struct Lease {
     pool: Rc<Pool>,
-    instance: Option<Box<Instance>>,
+    instance: Option<Instance>,
     /// Whether the instance may serve another call.
     fit: bool,
 }
 
 impl Lease {
-    fn new(pool: &Rc<Pool>, instance: Box<Instance>) -> Self {
+    fn new(pool: &Rc<Pool>, instance: Instance) -> Self {
         Self { pool: Rc::clone(pool), instance: Some(instance), fit: false }
     }
 

@@ -221,15 +221,18 @@ fn target<'u>(
         .and_then(|rest| rest.strip_prefix("://"))
         .and_then(|rest| rest.strip_prefix(head.authority.as_str()));
     let target = origin.unwrap_or(url);
-    if !target.starts_with('/') && !(origin.is_some() && matches!(target, "" | "*")) {
+    // `*` is the target of an OPTIONS request, which may be handed back as it came.
+    let known = target.starts_with('/')
+        || origin.is_some() && (target.is_empty() || target.starts_with('?'))
+        || target == head.path;
+    if !known {
         return refuse("names another scheme or host; a plugin may change path and query");
     }
     if target.bytes().any(|byte| byte <= b' ' || byte == 0x7f || byte == b'#') {
         return refuse("holds a space, a control character or a fragment");
     }
-    let target = if target.is_empty() { "/" } else { target };
-    let query = target.find('?').unwrap_or(target.len());
-    Ok(target.split_at(query))
+    let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
+    Ok((if path.is_empty() { "/" } else { path }, query))
 }
 
 /// The value of `Host` if it is set to another than the request's.
