@@ -13,6 +13,9 @@ mod config;
 mod env;
 mod wasi;
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use wasmtime::{Caller, ExternType, FuncType, Linker, Module, ValType};
 
 use super::failure::CallError;
@@ -31,6 +34,8 @@ type LinkResult = wasmtime::Result<Served>;
 /// Gives `linker` what `module` imports; the error names everything that cannot be served.
 pub(super) fn link(linker: &mut Linker<HostState>, module: &Module) -> Result<(), String> {
     let mut refused = Vec::new();
+    // By module and name: the linker knows a function by these alone.
+    let mut served_as: HashMap<(&str, &str), String> = HashMap::new();
     for import in module.imports() {
         let (from, name) = (import.module(), import.name());
         let ExternType::Func(ty) = import.ty() else {
@@ -38,8 +43,17 @@ pub(super) fn link(linker: &mut Linker<HostState>, module: &Module) -> Result<()
             continue;
         };
         let types = signature(&ty);
-        // The same function may be imported twice.
-        linker.allow_shadowing(true);
+        match served_as.entry((from, name)) {
+            Entry::Vacant(entry) => {
+                entry.insert(types.clone());
+            }
+            Entry::Occupied(entry) if *entry.get() == types => continue,
+            Entry::Occupied(entry) => {
+                let other = entry.get();
+                refused.push(format!("{from}.{name} both as ({other}) and as ({types})"));
+                continue;
+            }
+        }
         let served = match from {
             "env" => env::serve(linker, name, &types),
             "wasi_snapshot_preview1" | "wasi_unstable" => {
@@ -105,3 +119,6 @@ fn memory_of(caller: &mut Caller<'_, HostState>) -> Result<wasmtime::Memory, Cal
 pub(super) fn end_of_call(state: &mut HostState) {
     wasi::flush(state);
 }
+
+#[cfg(test)]
+mod tests;

@@ -275,3 +275,6 @@ fn leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests;

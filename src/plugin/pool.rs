@@ -68,7 +68,7 @@ impl Pools {
             };
             pool.retired.set(false);
             while pool.live.get() < pool.premade() {
-                if let Err(error) = pool.make_one().await {
+                if let Err(error) = pool.make_one(Room::take(&pool)).await {
                     failures.push(PrepareFailure {
                         plugin: plugin.spec.name.clone(),
                         reason: error.text,
@@ -220,7 +220,7 @@ impl Pool {
             return Ok(Lease::new(self, instance));
         }
         if self.live.get() < self.limit() {
-            match self.instantiate().await {
+            match self.instantiate(Room::take(self)).await {
                 Ok(instance) => return Ok(Lease::new(self, instance)),
                 Err(error) if self.live.get() == 0 => return Err(error),
                 // The others of this plugin are alive (it is the process that has no more room, or
@@ -234,7 +234,7 @@ impl Pool {
                     lease.fit = false;
                     return Ok(lease);
                 }
-                Some(Grant::Room) => match self.instantiate().await {
+                Some(Grant::Room) => match self.instantiate(Room::take(self)).await {
                     Ok(instance) => return Ok(Lease::new(self, instance)),
                     Err(error) if self.live.get() == 0 => return Err(error),
                     Err(_) => {}
@@ -263,13 +263,13 @@ impl Pool {
     }
 
     /// Makes an instance and puts it among the idle ones.
-    async fn make_one(self: &Rc<Self>) -> Result<(), CallError> {
-        let instance = self.instantiate().await?;
+    async fn make_one(self: &Rc<Self>, room: Room) -> Result<(), CallError> {
+        let instance = self.instantiate(room).await?;
         self.put(instance);
         Ok(())
     }
 
-    async fn instantiate(self: &Rc<Self>) -> Result<Instance, CallError> {
+    async fn instantiate(self: &Rc<Self>, room: Room) -> Result<Instance, CallError> {
         let backoff = self.backoff.get();
         if let Some(left) = backoff.left(Instant::now()) {
             let failures = backoff.failures;
@@ -278,7 +278,6 @@ impl Pool {
             )));
         }
         let loaded = self.loaded()?;
-        let room = Room::take(self);
         match Instance::new(&self.plugin, loaded, &self.log).await {
             Ok(instance) => {
                 room.keep();
@@ -337,17 +336,18 @@ impl Pool {
         }
         let premade = if self.retired.get() { 0 } else { self.premade() };
         if !self.waiting.is_empty() || self.live.get() < premade {
-            let pool = Rc::clone(self);
+            // The place is taken now, the instance made when the worker comes to it.
+            let (pool, room) = (Rc::clone(self), Room::take(self));
             monoio::spawn(async move {
                 // Its failure is in the log; whoever waits learns of it.
-                let _told = pool.make_one().await;
+                let _told = pool.make_one(room).await;
             });
         }
     }
 
     /// Calls `cleanup()` and frees the instance.
     async fn bury(self: &Rc<Self>, mut instance: Instance) {
-        let room = Room { pool: self };
+        let room = Room { pool: Rc::clone(self) };
         if let Err(error) = instance.cleanup().await {
             self.log.gateway(LogLevel::Warn, "", &error.text);
         }
@@ -377,25 +377,26 @@ impl Pool {
 
 /// The place of one instance among those there may be, while the instance is made or buried. Given
 /// back when dropped, also with its future; who waits may then try.
-struct Room<'a> {
-    pool: &'a Pool,
+struct Room {
+    pool: Rc<Pool>,
 }
 
-impl<'a> Room<'a> {
-    fn take(pool: &'a Pool) -> Self {
+impl Room {
+    fn take(pool: &Rc<Pool>) -> Self {
         pool.live.set(pool.live.get() + 1);
-        Self { pool }
+        Self { pool: Rc::clone(pool) }
     }
 
     /// The instance is made and has the place from now on.
     fn keep(self) {
-        std::mem::forget(self);
+        // Given back right away, in favour of the instance's.
+        self.pool.live.set(self.pool.live.get() + 1);
     }
 }
 
-impl Drop for Room<'_> {
+impl Drop for Room {
     fn drop(&mut self) {
-        let pool = self.pool;
+        let pool = &self.pool;
         pool.live.set(pool.live.get() - 1);
         if pool.closed.get() {
             return;
@@ -403,7 +404,7 @@ impl Drop for Room<'_> {
         if pool.live.get() == 0 {
             // Nobody is left who could come back.
             pool.waiting.grant_room_to_all();
-        } else {
+        } else if pool.live.get() < pool.limit() {
             pool.waiting.grant_room();
         }
     }
@@ -454,3 +455,6 @@ impl Drop for Lease {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

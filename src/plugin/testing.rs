@@ -50,7 +50,7 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) fn new() -> Self {
-        Self::with(RuntimeOptions { instances_max: 64, ..RuntimeOptions::default() })
+        Self::with(RuntimeOptions { instances_max: 256, ..RuntimeOptions::default() })
     }
 
     pub(super) fn with(options: RuntimeOptions) -> Self {
