@@ -1,0 +1,159 @@
+//! The border to the gateway: the bodies of the exported functions, and who owns which memory.
+//!
+//! - `alloc(size)` hands the host a buffer: for the input, and for what host functions return. It is
+//!   the host's, which gives it back with `dealloc` when it wants a larger one. So a host function's
+//!   result is copied ([`read`]) and never freed here.
+//! - The output lives in the instance's own buffer, valid until the next call of `execute`.
+//!
+//! Results travel packed: the address in the low 32 bits, the size in the high 32 bits.
+
+#![expect(
+    unsafe_code,
+    reason = "the host hands over addresses of this module's own memory"
+)]
+
+use std::alloc::Layout;
+
+use serde_json::value::RawValue;
+
+use crate::input::Envelope;
+use crate::{Error, Outcome, Plugin};
+
+/// An output buffer above this is given back after use: one large body must not hold memory for
+/// the life of the instance. 64 KiB is a wasm page, so below it nothing would be gained.
+const OUTPUT_KEPT_BYTES_MAX: usize = 64 * 1024;
+
+/// One plugin instance: the plugin, the configuration it was built from, the output buffer.
+pub struct Instance<P> {
+    plugin: Option<Result<P, Error>>,
+    /// The configuration's text, to see that a call brings the same one (a comparison costs a
+    /// hundredth of parsing it again).
+    config: String,
+    output: Vec<u8>,
+}
+
+impl<P> Default for Instance<P> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<P> Instance<P> {
+    /// An instance before its first call.
+    pub const fn new() -> Self {
+        Self {
+            plugin: None,
+            config: String::new(),
+            output: Vec::new(),
+        }
+    }
+}
+
+impl<P: Plugin> Instance<P> {
+    /// One call: the input's JSON in, the output's JSON out.
+    pub fn call(&mut self, input: &[u8]) -> &[u8] {
+        let outcome = self.outcome(input);
+        self.output.clear();
+        self.output.shrink_to(OUTPUT_KEPT_BYTES_MAX);
+        match outcome {
+            Ok(outcome) => outcome.write(&mut self.output),
+            Err(error) => Outcome::write_error(&mut self.output, error.text()),
+        }
+        &self.output
+    }
+
+    /// The instance's end: the plugin's own `cleanup`, once.
+    pub fn cleanup(&mut self) {
+        if let Some(Ok(mut plugin)) = self.plugin.take() {
+            plugin.cleanup();
+        }
+    }
+
+    /// The same call as a value, which is what unit tests look at.
+    pub(crate) fn outcome(&mut self, input: &[u8]) -> Result<Outcome, Error> {
+        // One pass over all of it proves UTF-8, so that the parser need not for each string.
+        let text = std::str::from_utf8(input)?;
+        let envelope: Envelope =
+            serde_json::from_str(text).map_err(|cause| Error::new(format!("input: {cause}")))?;
+        let plugin = self.plugin(envelope.config)?;
+        envelope.dispatch(plugin)
+    }
+
+    fn plugin(&mut self, config: Option<&RawValue>) -> Result<&mut P, Error> {
+        let config = config.map_or("{}", RawValue::get);
+        if self.plugin.is_none() || self.config != config {
+            self.cleanup();
+            config.clone_into(&mut self.config);
+            self.plugin = Some(build(config));
+        }
+        match self
+            .plugin
+            .as_mut()
+            .expect("built just now or by an earlier call")
+        {
+            Ok(plugin) => Ok(plugin),
+            Err(error) => Err(error.clone()),
+        }
+    }
+}
+
+fn build<P: Plugin>(config: &str) -> Result<P, Error> {
+    let parsed = serde_json::from_str(config).map_err(|cause| format!("config: {cause}"))?;
+    P::new(parsed).map_err(|error| Error::new(format!("config: {}", error.text())))
+}
+
+/// Sends a panic's message to the gateway's log before the module traps.
+pub fn report_panics() {
+    std::panic::set_hook(Box::new(|info| crate::host::error(&info.to_string())));
+}
+
+/// The export `alloc`: a buffer that the host fills.
+pub fn alloc(size: usize) -> usize {
+    // SAFETY: the layout is not of size 0.
+    let address = unsafe { std::alloc::alloc(buffer_layout(size)) };
+    address.expose_provenance()
+}
+
+/// The export `dealloc`: the host needs a buffer no longer.
+pub fn dealloc(address: usize, size: usize) {
+    // SAFETY: the host gives back what `alloc` made, with the size that it asked for.
+    unsafe {
+        std::alloc::dealloc(
+            std::ptr::with_exposed_provenance_mut(address),
+            buffer_layout(size),
+        )
+    }
+}
+
+fn buffer_layout(size: usize) -> Layout {
+    Layout::array::<u8>(size.max(1)).expect("sizes are at most half of the address space")
+}
+
+/// The export `execute`. Addresses are numbers here: no pointer of Rust's has ever been to the host
+/// and back.
+pub fn execute<P: Plugin>(instance: &mut Instance<P>, address: usize, len: usize) -> u64 {
+    let output = instance.call(bytes(address, len));
+    pack(output.as_ptr() as usize, output.len())
+}
+
+/// What the host has put into one of its buffers.
+pub fn bytes<'a>(address: usize, len: usize) -> &'a [u8] {
+    if address == 0 || len == 0 {
+        return &[];
+    }
+    // SAFETY: the host wrote `len` bytes there, in a buffer that `alloc` made, and leaves them
+    // alone while the call (of `execute`, or of `read`) lasts, past which no slice is kept.
+    unsafe { std::slice::from_raw_parts(std::ptr::with_exposed_provenance(address), len) }
+}
+
+/// An address and a size as one result.
+pub fn pack(address: usize, len: usize) -> u64 {
+    (len as u64) << 32 | (address as u64 & 0xffff_ffff)
+}
+
+/// A copy of a host function's packed result; `None` if it is 0.
+#[cfg(target_arch = "wasm32")]
+pub(crate) fn read(packed: u64) -> Option<Vec<u8>> {
+    let address = (packed & 0xffff_ffff) as usize;
+    (address != 0).then(|| bytes(address, (packed >> 32) as usize).to_vec())
+}

@@ -1,0 +1,205 @@
+//! Write plugins for the Odin gateway in Rust.
+//!
+//! A plugin is a type that implements [`Plugin`], handed to [`export!`]:
+//!
+//! ```
+//! use odin_plugin::{Context, Error, NoConfig, Outcome, Plugin, Request};
+//!
+//! struct Hello;
+//!
+//! impl Plugin for Hello {
+//!     type Config = NoConfig;
+//!
+//!     fn new(_: NoConfig) -> Result<Self, Error> {
+//!         Ok(Self)
+//!     }
+//!
+//!     fn on_request(&mut self, _: &Context, request: &Request) -> Result<Outcome, Error> {
+//!         Ok(Outcome::next().set_header("X-Hello", request.method()))
+//!     }
+//! }
+//!
+//! odin_plugin::export!(Hello);
+//! ```
+//!
+//! What a call costs is decided here as much as in the plugin, so: the input is parsed in one pass
+//! that borrows from the gateway's bytes; headers, query and metadata stay text until they are
+//! asked for; the plugin is built once per configuration, not per call; only what changes is
+//! written back, into a buffer that lives as long as the instance.
+//!
+//! Everything but the calls to the host works the same natively: `cargo test` runs a plugin without
+//! WebAssembly, with [`testing`] in the place of the gateway.
+
+/// The border to the gateway: the exported functions' bodies, and who owns which memory.
+#[doc(hidden)]
+pub mod abi;
+/// What the host offers: log, clock, configuration.
+pub mod host;
+/// What a call brings: context, request, response.
+pub mod input;
+/// What a call returns.
+pub mod outcome;
+/// A gateway's stand-in for native unit tests.
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
+
+/// JSON text out: strings escaped into a byte buffer.
+mod json;
+
+pub use input::{Answer, Context, Headers, Request, Response};
+pub use outcome::Outcome;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+/// Why a plugin could not do its work. The gateway then acts as the plugin's `failureMode` says
+/// (auth and ratelimit: refuse; the other types: go on as if the plugin were not there).
+///
+/// Any error type converts into it by its text, and so does a string.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error(String);
+
+impl Error {
+    /// An error of this text: what was got, what is allowed.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text that goes to the gateway's log.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<T: std::fmt::Display> From<T> for Error {
+    fn from(cause: T) -> Self {
+        Self(cause.to_string())
+    }
+}
+
+/// One plugin. Each method has a default, so implement the phases that the plugin is about.
+///
+/// An instance serves one call at a time, and many calls one after another; state in `self` lives
+/// in that instance only (every worker of the gateway has its own instances), and is gone when an
+/// instance is replaced.
+pub trait Plugin: Sized + 'static {
+    /// The plugin's `config` block. Use [`NoConfig`] where there is none.
+    type Config: DeserializeOwned;
+
+    /// Called before the first call, and again should the configuration ever differ from the one
+    /// before. An error here is the outcome of every call until the configuration changes.
+    ///
+    /// # Errors
+    /// Whatever makes the configuration unusable.
+    fn new(config: Self::Config) -> Result<Self, Error>;
+
+    /// The request phase. The default lets the request pass.
+    ///
+    /// # Errors
+    /// Whatever keeps the plugin from deciding; see [`Error`] for what the gateway does then.
+    fn on_request(&mut self, context: &Context, request: &Request) -> Result<Outcome, Error> {
+        let _ = (context, request);
+        Ok(Outcome::next())
+    }
+
+    /// The response phase. The default lets the response pass.
+    ///
+    /// # Errors
+    /// Whatever keeps the plugin from deciding; see [`Error`] for what the gateway does then.
+    fn on_response(&mut self, context: &Context, response: &Response) -> Result<Outcome, Error> {
+        let _ = (context, response);
+        Ok(Outcome::next())
+    }
+
+    /// An aggregation plugin's call: the answers of all the services that were asked, to be made
+    /// into one response.
+    ///
+    /// # Errors
+    /// Whatever keeps the plugin from answering. The default is one: such a plugin must say what
+    /// it makes of the answers.
+    fn on_answers(
+        &mut self,
+        context: &Context,
+        request: &Request,
+        answers: &[Answer],
+    ) -> Result<Outcome, Error> {
+        let _ = (context, request, answers);
+        Err(Error::new(
+            "this plugin does not aggregate (it has no on_answers)",
+        ))
+    }
+
+    /// The instance is about to be dropped (reload, unload, shutdown).
+    fn cleanup(&mut self) {}
+}
+
+/// The configuration of a plugin that has none: whatever stands there is left unread.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoConfig;
+
+impl<'de> Deserialize<'de> for NoConfig {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        serde::de::IgnoredAny::deserialize(deserializer).map(|_| Self)
+    }
+}
+
+/// Makes a [`Plugin`] the content of this module: exports `execute`, `init`, `cleanup`,
+/// `alloc` and `dealloc`.
+///
+/// `export!(MyPlugin, on_request)` also exports `on_request`: a plugin of type `response` is then
+/// called in the request phase too (a cache answers there, before the upstream is asked).
+///
+/// Natively it expands to nothing but a check that the type is a plugin.
+#[macro_export]
+macro_rules! export {
+    ($plugin:ty) => {
+        $crate::export!(@exports $plugin,);
+    };
+    ($plugin:ty, on_request) => {
+        $crate::export!(@exports $plugin, on_request);
+    };
+    (@exports $plugin:ty, $($extra:ident)?) => {
+        const _: fn(<$plugin as $crate::Plugin>::Config) -> Result<$plugin, $crate::Error> =
+            <$plugin as $crate::Plugin>::new;
+
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            ::std::thread_local! {
+                static INSTANCE: ::std::cell::RefCell<$crate::abi::Instance<$plugin>> =
+                    const { ::std::cell::RefCell::new($crate::abi::Instance::new()) };
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn init() {
+                $crate::abi::report_panics();
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn alloc(size: usize) -> usize {
+                $crate::abi::alloc(size)
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn dealloc(address: usize, size: usize) {
+                $crate::abi::dealloc(address, size);
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn execute(input: usize, len: usize) -> u64 {
+                INSTANCE.with_borrow_mut(|instance| $crate::abi::execute(instance, input, len))
+            }
+
+            $(
+                #[unsafe(no_mangle)]
+                extern "C" fn $extra(input: usize, len: usize) -> u64 {
+                    execute(input, len)
+                }
+            )?
+
+            #[unsafe(no_mangle)]
+            extern "C" fn cleanup() {
+                INSTANCE.with_borrow_mut(|instance| instance.cleanup());
+            }
+        };
+    };
+}
