@@ -1,0 +1,3 @@
+module odin.internal/odin
+
+go 1.24
