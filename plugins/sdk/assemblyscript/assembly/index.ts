@@ -1,0 +1,20 @@
+// Write plugins for the Odin gateway in AssemblyScript.
+//
+//   import { Request, Result, onRequest } from "odin-plugin/assembly";
+//   export { alloc, dealloc, execute } from "odin-plugin/assembly";
+//
+//   onRequest((request: Request): Result => Result.next().setHeader("X-Hello", request.method));
+//
+// The functions are registered while the module starts; the gateway calls the exports. An
+// instance serves one call at a time; globals live as long as the instance, and every worker of the
+// gateway has its own instances.
+//
+// The input stays the JSON text that the gateway wrote, UTF-8 in linear memory: what is asked for
+// is found in it and only that becomes an AssemblyScript (UTF-16) string.
+
+export { Answer, Exchange, Header, Request, Response } from "./input";
+export { Entry, Json } from "./json";
+export { Result } from "./result";
+export { Level, configText, debug, error, info, log, nowSeconds, warn } from "./host";
+export { alloc, cleanup, dealloc, execute } from "./abi";
+export { onAnswers, onCleanup, onConfig, onRequest, onResponse } from "./abi";
