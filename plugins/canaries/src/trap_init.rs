@@ -1,0 +1,11 @@
+//! A module whose `init` traps.
+
+#![cfg(target_arch = "wasm32")]
+#![expect(unsafe_code, reason = "exported functions are unsafe attributes")]
+
+canary::export_unchanged!();
+
+#[unsafe(no_mangle)]
+extern "C" fn init() {
+    std::process::abort();
+}
