@@ -2,8 +2,8 @@
 //!
 //! Two backends behind one [`Store`]: `memory`, one bounded store per process that all workers
 //! share, and Redis, over one pipelined connection per worker, which gateways share. A plugin's
-//! configuration selects one ([`Selection`]), the control thread opens it ([`Backends::bind`]), each
-//! worker makes its [`Store`] of that ([`Stores::open`]).
+//! configuration selects one ([`Selection`]), the control thread binds it ([`Backends::bind`]),
+//! each worker opens its [`Store`] from that ([`Stores::open`]).
 //!
 //! Every plugin has its own namespace, named as the plugin or as its `config.kvNamespace`. In Redis
 //! a key is `PREFIX` + namespace + `:` + key, with the prefix `odin:` unless configured: the plugin

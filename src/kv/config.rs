@@ -233,8 +233,8 @@ impl Selection {
     ///
     /// - `backend: memory | redis` decides; without it `redis` means Redis; without both, the
     ///   gateway's `kv.backend` does.
-    /// - `redis: {host, …}` is a Redis of its own. Nothing of the gateway's is taken over, so that a
-    ///   plugin can't send the gateway's password to a host that it names.
+    /// - `redis: {host, …}` is a Redis of its own. Nothing of the gateway's is taken over, so that
+    ///   a plugin can't send the gateway's password to a host that it names.
     /// - `redis: {…}` without a host is the gateway's with another `db`, `prefix` or `timeout`.
     ///
     /// Errors begin with the key, as in `config.redis.host`.

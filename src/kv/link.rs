@@ -3,9 +3,9 @@
 //! Calls are written in the order in which they are made and answered in that order, so a queue of
 //! promises is all the matching there is. Two tasks move the bytes: the reader, which is also the
 //! one that connects and reconnects, and a writer per connection. No task but these waits on I/O:
-//! callers wait for their promise, with a timer. Dropping a call therefore drops no I/O; its promise
-//! stays in the queue and its reply is thrown away when it comes. The reader and the writer are
-//! ended by cancelling their operations, whose results they then see.
+//! callers wait for their promise, with a timer. Dropping a call therefore drops no I/O; its
+//! promise stays in the queue and its reply is thrown away when it comes. The reader and the writer
+//! are ended by cancelling their operations, whose results they then see.
 //!
 //! A connection ends when the server closes it, when bytes are no replies, or when a call has timed
 //! out and nothing at all was received for as long (a stopped server, a dead path). All calls that

@@ -1,7 +1,7 @@
 //! The Redis backend: commands over a worker's one connection to a server.
 //!
-//! Runs on the worker; only [`Endpoint::resolve`] belongs elsewhere, since it blocks. The connection
-//! (queue, reconnection, time-outs) is `link`'s, the bytes are `resp`'s.
+//! Runs on the worker; only [`Endpoint::resolve`] belongs elsewhere, since it blocks. The
+//! connection (queue, reconnection, time-outs) is `link`'s, the bytes are `resp`'s.
 //!
 //! Increments and compare-and-set are scripts, the one way to make them atomic in one round trip:
 //! `SET NX PX` + `INCRBY` would make a key without a time to live when the old one expires between
@@ -27,8 +27,8 @@ const INCR: &str = "local fresh = ARGV[2] ~= '0' and redis.call('EXISTS', KEYS[1
     if fresh then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end \
     return redis.call('GET', KEYS[1])";
 
-/// Arguments: 1 if a value is expected, that value, the new one, milliseconds or 0. Gives the number
-/// 1, or the value that is there instead, or nil.
+/// Arguments: 1 if a value is expected, that value, the new one, milliseconds or 0. Gives the
+/// number 1, or the value that is there instead, or nil.
 const CAS: &str = "local current = redis.call('GET', KEYS[1]) \
     local same = not current \
     if ARGV[1] == '1' then same = current == ARGV[2] end \

@@ -131,7 +131,7 @@ fn error_bytes_that_are_not_utf8_are_replaced() {
     assert_eq!(read(b"-ERR \xff\r\n", &[9]), Ok(vec![Reply::Error("ERR \u{fffd}".to_owned())]));
 }
 
-/// What the fuzz target `resp_reply` does, on 40,000 inputs made of pieces that replies are made of.
+/// What the fuzz target `resp_reply` does, on 40,000 inputs made of what replies are made of.
 #[test]
 fn garbage_never_panics_and_pieces_never_matter() {
     let parts: [&[u8]; 16] = [
