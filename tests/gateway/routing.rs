@@ -85,8 +85,6 @@ fn the_normalised_path_is_forwarded() {
         ("/a%25b", "/a%25b"),
         ("/a%2525b", "/a%2525b"),
         ("/a%252e%252e/b", "/a%252e%252e/b"),
-        ("/a%2fb", "/a%2Fb"),
-        ("/a/..%2fb", "/a/..%2Fb"),
         ("/a;x=1/b", "/a;x=1/b"),
         ("/a:b@c!$&'()*+,;=", "/a:b@c!$&'()*+,;="),
         ("/a...b/.../c", "/a...b/.../c"),
@@ -113,7 +111,20 @@ fn what_cannot_be_normalised_safely_gets_400() {
     let origin = Origin::ok();
     let gateway = Setup::to(&origin).start();
     for path in [
-        "/a%00b", "/a%", "/a%2", "/a%zz", "/a%g0", "/a%0g", "/%u002e", "/a%0ab", "/a%0Db", "/a%7fb",
+        "/a%00b",
+        "/a%",
+        "/a%2",
+        "/a%zz",
+        "/a%g0",
+        "/a%0g",
+        "/%u002e",
+        "/a%0ab",
+        "/a%0Db",
+        "/a%7fb",
+        "/a%2fb",
+        "/a%5cb",
+        "/a/..;x=1/b",
+        "/../a",
     ] {
         let response = get(gateway.addr, path);
         assert_eq!(response.status, 400, "{path}");
