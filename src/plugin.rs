@@ -26,6 +26,8 @@ mod spec;
 mod module;
 mod cache;
 mod runtime;
+// without a gateway
+pub mod oneshot;
 
 #[cfg(test)]
 mod testing;

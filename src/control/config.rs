@@ -39,6 +39,14 @@ const EMBEDDED: &str = include_str!("../../config/minimal.yaml");
 /// The embedded configuration's name in errors and in the log.
 const EMBEDDED_NAME: &str = "built-in configuration";
 
+/// Reads a duration as the configuration writes it: `5s`, `500ms`, `1m30s`, `1h`.
+///
+/// # Errors
+/// What a duration looks like.
+pub fn duration(text: &str) -> Result<std::time::Duration, String> {
+    value::duration(text)
+}
+
 /// Where the configuration is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Located {

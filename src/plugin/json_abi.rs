@@ -20,7 +20,6 @@ use super::spec::{Phase, PluginSpec};
 use apply::Decision;
 pub(super) use apply::error_body;
 use input::Messages;
-use output::Output;
 
 use crate::message::{RequestHead, ResponseHead};
 
@@ -70,8 +69,7 @@ async fn call_pooled(
     lease.give_back();
     pools.give_scratch(input);
     let verdict = pools.with_json_buffers(|buffers| {
-        let parsed = output::parse(&mut output, buffers)?;
-        act(parsed, &plugin.spec, facts, subject, body, carried)
+        act_on(&mut output, buffers, &plugin.spec, facts, subject, body, carried)
     });
     pools.give_scratch(output);
     verdict
@@ -90,14 +88,17 @@ fn messages<'s>(
     (phase, Messages { request, response, body })
 }
 
-fn act(
-    mut output: Output<'_>,
+/// Reads an output (its bytes are used up), checks it and does what it says.
+pub(super) fn act_on(
+    output: &mut [u8],
+    buffers: &mut simd_json::Buffers,
     spec: &PluginSpec,
     facts: &Facts<'_>,
     subject: &mut Subject<'_>,
     body: &mut BodySlot,
     carried: &mut Carried,
 ) -> Result<Verdict, CallError> {
+    let mut output = output::parse(output, buffers)?;
     let decision = apply::decide(&mut output, spec)?;
     let merged = carried.merged(output.metadata.take())?;
     let verdict = match decision {

@@ -174,49 +174,47 @@ fn wasi_functions_that_are_not_there_answer_an_errno() {
     });
 }
 
+const WASI: &str = "wasi_snapshot_preview1";
+
+/// Module, name, parameters and result of a function, and arguments that point out of a memory of
+/// two pages (and a few that the host may have added).
+const WILD: [[&str; 5]; 11] = [
+    ["env", "log", "i32 i32", "", "(i32.const -1) (i32.const 2)"],
+    ["env", "log", "i32 i32", "", "(i32.const 0) (i32.const -1)"],
+    ["env", "log", "i32 i32 i32", "", "(i32.const 9) (i32.const 999999) (i32.const 2)"],
+    ["env", "get_config", "i32", "i32", "(i32.const -1)"],
+    ["env", "get_config", "i32 i32", "i64", "(i32.const 999999) (i32.const 1)"],
+    [WASI, "random_get", "i32 i32", "i32", "(i32.const 999999) (i32.const 8)"],
+    [WASI, "clock_time_get", "i32 i64 i32", "i32", "(i32.const 0) (i64.const 0) (i32.const -4)"],
+    [
+        WASI,
+        "fd_write",
+        "i32 i32 i32 i32",
+        "i32",
+        "(i32.const 1) (i32.const 0) (i32.const -1) (i32.const 0)",
+    ],
+    [
+        WASI,
+        "fd_write",
+        "i32 i32 i32 i32",
+        "i32",
+        "(i32.const 1) (i32.const 1024) (i32.const 1) (i32.const 0)",
+    ],
+    [
+        WASI,
+        "poll_oneoff",
+        "i32 i32 i32 i32",
+        "i32",
+        "(i32.const 999999) (i32.const 0) (i32.const 1) (i32.const 0)",
+    ],
+    [WASI, "environ_sizes_get", "i32 i32", "i32", "(i32.const 0) (i32.const -1)"],
+];
+
 #[test]
 fn wild_addresses_trap_in_every_host_function_and_touch_nothing() {
-    let wasi = "wasi_snapshot_preview1";
-    let cases = [
-        ("env", "log", "i32 i32", "", "(i32.const -1) (i32.const 2)"),
-        ("env", "log", "i32 i32", "", "(i32.const 0) (i32.const -1)"),
-        ("env", "log", "i32 i32 i32", "", "(i32.const 9) (i32.const 999999) (i32.const 2)"),
-        ("env", "get_config", "i32", "i32", "(i32.const -1)"),
-        ("env", "get_config", "i32 i32", "i64", "(i32.const 999999) (i32.const 1)"),
-        (wasi, "random_get", "i32 i32", "i32", "(i32.const 999999) (i32.const 8)"),
-        (
-            wasi,
-            "clock_time_get",
-            "i32 i64 i32",
-            "i32",
-            "(i32.const 0) (i64.const 0) (i32.const -4)",
-        ),
-        (
-            wasi,
-            "fd_write",
-            "i32 i32 i32 i32",
-            "i32",
-            "(i32.const 1) (i32.const 0) (i32.const -1) (i32.const 0)",
-        ),
-        (
-            wasi,
-            "fd_write",
-            "i32 i32 i32 i32",
-            "i32",
-            "(i32.const 1) (i32.const 1024) (i32.const 1) (i32.const 0)",
-        ),
-        (
-            wasi,
-            "poll_oneoff",
-            "i32 i32 i32 i32",
-            "i32",
-            "(i32.const 999999) (i32.const 0) (i32.const 1) (i32.const 0)",
-        ),
-        (wasi, "environ_sizes_get", "i32 i32", "i32", "(i32.const 0) (i32.const -1)"),
-    ];
     on_both_drivers(|| async {
         let bench = Bench::new();
-        for (module, name, params, result, arguments) in cases {
+        for [module, name, params, result, arguments] in WILD {
             let result = if result.is_empty() { "" } else { &format!("(result {result})") };
             let import =
                 format!(r#"(import "{module}" "{name}" (func $wild (param {params}) {result}))"#);
