@@ -27,7 +27,8 @@ use crate::upstream::pool::Pool;
 /// What the control plane publishes and workers read.
 pub type Published = Arc<ArcSwap<Snapshot>>;
 
-/// A snapshot as the exchanges of one worker share it. The Rc is what makes a clone per exchange cost nothing to the other cores.
+/// A snapshot as the exchanges of one worker share it. The Rc is what makes a clone per exchange
+/// cost nothing to the other cores.
 pub type Current = Rc<Arc<Snapshot>>;
 
 /// The state of one worker. `!Send`: tasks of this worker share it by `Rc`.
@@ -243,11 +244,10 @@ async fn read_mail(worker: &Rc<Worker>, mut inbox: Inbox) {
         match inbox.next().await {
             Mail::Prepare { snapshot, ready } => {
                 let failures = worker.plugins.prepare(&snapshot.plugins).await;
-                // The control plane may have given up waiting; then nobody wants to know.
-                let _ = ready.send(failures);
+                ready(failures);
             }
             Mail::Retire { keep } => worker.plugins.retire(&keep.plugins).await,
-            Mail::Count { reply } => drop(reply.send(worker.counters.get())),
+            Mail::Count { reply } => reply(worker.counters.get()),
             Mail::Drain => return,
         }
     }

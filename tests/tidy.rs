@@ -247,7 +247,7 @@ fn no_file_names_a_machine_or_a_registry() {
         ["arti", "factory"].concat(),
         ["index.crates", ".io"].concat(),
         ["registry.", "npmjs.org"].concat(),
-        ["resol", "ved\":"].concat(),
+        ["resol", "ved\": \"http"].concat(),
     ];
     let mut found = Vec::new();
     for file in files() {

@@ -12,7 +12,7 @@ use crate::listener::{self, Socket};
 use crate::plugin::PrepareFailure;
 use crate::snapshot::Snapshot;
 use crate::worker::driver::{self, Driver};
-use crate::worker::mailbox::{Letterbox, Mail, Outbox, mailbox};
+use crate::worker::mailbox::{Letterbox, Mail, Outbox, Reply, mailbox};
 use crate::worker::{self, Counters, Published, Worker};
 
 /// The workers of the process.
@@ -110,7 +110,7 @@ impl Fleet {
         let mut failures = Vec::new();
         let mut replies = Vec::new();
         for outbox in &self.outboxes {
-            let (ready, reply) = oneshot::channel();
+            let (ready, reply) = reply();
             outbox.send(Mail::Prepare { snapshot: snapshot.clone(), ready });
             replies.push(reply);
         }
@@ -131,7 +131,7 @@ impl Fleet {
     pub async fn count(&self) -> Vec<Counters> {
         let mut counters = Vec::new();
         for outbox in &self.outboxes {
-            let (reply, answer) = oneshot::channel();
+            let (reply, answer) = reply();
             outbox.send(Mail::Count { reply });
             counters.push(answer.await.unwrap_or_default());
         }
@@ -163,6 +163,15 @@ impl Fleet {
             let _ = ended.await;
         }
     }
+}
+
+/// A reply for a worker to give, and where it arrives. That nobody waits any more is no error.
+fn reply<T: Send + 'static>() -> (Reply<T>, oneshot::Receiver<T>) {
+    let (sender, receiver) = oneshot::channel();
+    let reply = move |value| {
+        let _ = sender.send(value);
+    };
+    (Box::new(reply), receiver)
 }
 
 /// What a worker thread starts with.

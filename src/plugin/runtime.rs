@@ -154,8 +154,8 @@ impl Runtime {
     }
 }
 
-/// Speed over everything (a plugin runs on every request), epochs instead of fuel (31 % against 45 %
-/// on JSON code), memories of 4 GiB of address space so that no access needs a check.
+/// Speed over everything (a plugin runs on every request), epochs instead of fuel (31 % against
+/// 45 % on JSON code), memories of 4 GiB of address space so that no access needs a check.
 fn config(instances: u32) -> Config {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_core_instances(instances)

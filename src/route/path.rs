@@ -7,9 +7,9 @@
 use crate::error::Error;
 
 /// Writes the normal form of `path` (which begins with `/`) to `out`, or refuses it:
-/// an escape that is not two hexadecimal digits; a control character; `..` above the root; an encoded
-/// `/` or `\`, which many origins decode and then split, unless `keeps_slashes`; a dot segment with a parameter (`..;x`), which some
-/// origins take for `..`.
+/// an escape that is not two hexadecimal digits; a control character; `..` above the root; an
+/// encoded `/` or `\`, which many origins decode and then split, unless `keeps_slashes`; a dot
+/// segment with a parameter (`..;x`), which some origins take for `..`.
 pub fn normalise(path: &str, keeps_slashes: bool, out: &mut String) -> Result<(), Error> {
     out.clear();
     if !path.starts_with('/') {

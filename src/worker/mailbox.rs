@@ -1,8 +1,7 @@
 //! Messages from the control plane to a worker.
 //!
 //! A standard channel carries them; a byte on a socket pair wakes the worker's runtime, which so
-//! needs no cross-thread wakers. Replies go through oneshot channels, whose sending end never
-//! waits.
+//! needs no cross-thread wakers. A reply is a closure that the control plane sends along.
 
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream as StdUnixStream;
@@ -11,11 +10,14 @@ use std::sync::mpsc::{self, Receiver, Sender};
 
 use monoio::io::AsyncReadRent;
 use monoio::net::UnixStream;
-use tokio::sync::oneshot;
 
 use super::Counters;
 use crate::plugin::PrepareFailure;
 use crate::snapshot::Snapshot;
+
+/// How a worker answers: called on its thread, so it must not wait. The control plane sends into a
+/// channel of its own.
+pub type Reply<T> = Box<dyn FnOnce(T) + Send>;
 
 /// What the control plane asks of a worker.
 pub enum Mail {
@@ -24,7 +26,7 @@ pub enum Mail {
         /// Not published yet.
         snapshot: Arc<Snapshot>,
         /// Gets what could not be made.
-        ready: oneshot::Sender<Vec<PrepareFailure>>,
+        ready: Reply<Vec<PrepareFailure>>,
     },
     /// End the instances of plugins that are not in this snapshot.
     Retire {
@@ -34,7 +36,7 @@ pub enum Mail {
     /// Copy the counters.
     Count {
         /// Gets the copy.
-        reply: oneshot::Sender<Counters>,
+        reply: Reply<Counters>,
     },
     /// Stop accepting, finish, end.
     Drain,

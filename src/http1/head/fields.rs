@@ -114,8 +114,8 @@ impl<'a> FieldRules<'a> {
         }
     }
 
-    /// Checks `Host` (RFC 9112 section 3.2) and makes it the authority, unless the target named one:
-    /// then that wins and `Host` is ignored (section 3.2.2).
+    /// Checks `Host` (RFC 9112 section 3.2) and makes it the authority, unless the target named
+    /// one: then that wins and `Host` is ignored (section 3.2.2).
     pub(super) fn host(&self, head: &mut RequestHead) -> Result<(), Error> {
         if self.hosts > 1 {
             return Err(Error::BadRequest("Host is present more than once"));

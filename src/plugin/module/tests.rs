@@ -23,7 +23,7 @@ fn a_module_that_cannot_be_a_plugin_is_refused_with_its_reason() {
         ),
         (
             format!(r#"(module (memory (export "memory") 101) {execute})"#),
-            "failed to allocate memory: the module needs 101 pages of 64 KiB to start, limit is 100",
+            "failed to allocate memory: the module needs 101 pages of 64 KiB to start",
         ),
         (format!(r#"(module (memory (export "memory") i64 1) {execute})"#), "64-bit"),
         (
@@ -54,7 +54,8 @@ fn a_module_that_cannot_be_a_plugin_is_refused_with_its_reason() {
         ),
         (
             format!(
-                r#"(module (@custom "producers" "\01\08language\01\02Go\06go1.24") {memory} {execute})"#
+                r#"(module (@custom "producers" "\01\08language\01\02Go\06go1.24")
+                    {memory} {execute})"#
             ),
             "//go:wasmexport alloc",
         ),
