@@ -39,6 +39,7 @@ PLUGIN = """
       type: request
       body: false
       priority: {index}
+      instances: 1
       config: {{ addHeaders: {{ X-Gateway: Odin }} }}"""
 
 SCENARIOS = {"no-plugin": 0, "one-rust-plugin": 1, "three-rust-plugins": 3}

@@ -104,6 +104,9 @@ pub const PLUGIN_INSTANCES_PREMADE: u32 = 2;
 /// Instances of all plugins in the process. Each costs 3-4 memory maps and each stack 2 more, of
 /// the 65530 that vm.max_map_count allows by default; past it even malloc fails.
 pub const PLUGIN_INSTANCES_PROCESS_MAX: u32 = 4096;
+/// Fewest instances that the process starts with, where address space is short: some plugins on a
+/// few workers.
+pub const PLUGIN_INSTANCES_PROCESS_MIN: u32 = 4;
 /// How often the epoch advances: the longest time that a computing plugin keeps a worker.
 pub const PLUGIN_EPOCH_TICK: Duration = Duration::from_millis(1);
 /// How long a computing plugin sleeps when a tick has passed: the timer's granularity.

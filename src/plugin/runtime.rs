@@ -72,13 +72,7 @@ impl Runtime {
     /// Makes the runtime: reserves address space for all instances. A cache directory that cannot
     /// be trusted is told in the log and not used.
     pub fn new(options: &RuntimeOptions) -> Result<Arc<Self>, RuntimeError> {
-        let engine = Engine::new(&config(options.instances_max)).map_err(|error| {
-            RuntimeError(format!(
-                "no room for {} plugin instances: {error:#}; each takes 4 GiB of address space \
-                 (ulimit -v) and up to 6 memory maps (sysctl vm.max_map_count)",
-                options.instances_max
-            ))
-        })?;
+        let engine = engine(options.instances_max)?;
         let cache = options.cache_dir.as_deref().and_then(|dir| {
             Cache::open(dir, &engine)
                 .inspect_err(|error| tracing::warn!("compiled plugins are not cached: {error}"))
@@ -151,6 +145,32 @@ impl Runtime {
             })
             .map(drop)
             .map_err(|error| format!("no thread for the plugins' clock: {error}"))
+    }
+}
+
+/// An engine with room for `wanted` instances, or for as many as the address space has room for
+/// (a `ulimit -v`, a sanitizer or valgrind leaves less).
+fn engine(wanted: u32) -> Result<Engine, RuntimeError> {
+    let mut instances = wanted;
+    loop {
+        match Engine::new(&config(instances)) {
+            Ok(engine) => {
+                if instances < wanted {
+                    tracing::warn!(
+                        "address space has room for {instances} plugin instances, not {wanted} \
+                         (ulimit -v, sysctl vm.max_map_count)"
+                    );
+                }
+                return Ok(engine);
+            }
+            Err(_) if instances / 2 >= limits::PLUGIN_INSTANCES_PROCESS_MIN => instances /= 2,
+            Err(error) => {
+                return Err(RuntimeError(format!(
+                    "no room for {instances} plugin instances: {error:#}; each takes 4 GiB of \
+                     address space (ulimit -v) and up to 6 memory maps (sysctl vm.max_map_count)"
+                )));
+            }
+        }
     }
 }
 
