@@ -63,7 +63,9 @@ impl From<wasmtime::Error> for CallError {
             ));
         }
         if let Some(trap) = error.downcast_ref::<wasmtime::Trap>() {
-            return Self::trap(format!("the plugin trapped: {trap}"));
+            let text = trap.to_string();
+            let text = text.trim_start_matches("wasm trap: ");
+            return Self::trap(format!("the plugin trapped: {text}"));
         }
         Self::trap(error.root_cause().to_string())
     }

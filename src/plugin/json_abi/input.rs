@@ -1,5 +1,7 @@
 //! The input of one call: the document that docs/plugin-abi.md describes.
 
+use std::io::Write as _;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
@@ -44,7 +46,8 @@ pub(super) fn write(
     out.extend_from_slice(b",\"plugin\":");
     write_str(out, &plugin.spec.name);
     out.extend_from_slice(b",\"clientIp\":");
-    write_str(out, &facts.client_ip.to_canonical().to_string());
+    // Writing to a Vec does not fail.
+    let _infallible = write!(out, "\"{}\"", facts.client_ip.to_canonical());
     out.extend_from_slice(b",\"config\":");
     out.extend_from_slice(config);
     out.extend_from_slice(b",\"metadata\":");
@@ -103,34 +106,45 @@ fn write_target(out: &mut Vec<u8>, facts: &Facts<'_>, request: &RequestHead) {
 /// as the first of them.
 fn write_headers(out: &mut Vec<u8>, authority: Option<&str>, fields: &Fields) {
     out.extend_from_slice(b",\"headers\":{");
-    let mut lossy = false;
     if let Some(authority) = authority.filter(|authority| !authority.is_empty()) {
         write_key(out, "Host");
         write_list(out, std::iter::once(authority.as_bytes()));
         out.push(b',');
     }
-    for (name, _) in first_of_each(fields) {
-        write_key(out, name);
-        lossy |= write_list(out, fields.get_all(name));
-        out.push(b',');
+    let fields: Vec<Field<'_>> = fields.iter().map(Field::new).collect();
+    let mut lossy = false;
+    for (index, field) in fields.iter().enumerate() {
+        if !field.is_among(&fields[..index]) {
+            write_key(out, field.name());
+            lossy |= write_list(out, field.values_from(&fields[index..]));
+            out.push(b',');
+        }
     }
     close(out);
     if lossy {
-        out.extend_from_slice(b",\"headersBase64\":{");
-        for (name, _) in first_of_each(fields) {
-            if fields.get_all(name).any(|value| std::str::from_utf8(value).is_err()) {
-                write_key(out, name);
-                out.push(b'[');
-                for value in fields.get_all(name) {
-                    write_base64(out, value);
-                    out.push(b',');
-                }
-                out.pop();
-                out.extend_from_slice(b"],");
-            }
-        }
-        close(out);
+        write_exact_headers(out, &fields);
     }
+}
+
+fn write_exact_headers(out: &mut Vec<u8>, fields: &[Field<'_>]) {
+    out.extend_from_slice(b",\"headersBase64\":{");
+    for (index, field) in fields.iter().enumerate() {
+        let mut values = field.values_from(&fields[index..]);
+        if field.is_among(&fields[..index])
+            || values.all(|value| std::str::from_utf8(value).is_ok())
+        {
+            continue;
+        }
+        write_key(out, field.name());
+        out.push(b'[');
+        for value in field.values_from(&fields[index..]) {
+            write_base64(out, value);
+            out.push(b',');
+        }
+        out.pop();
+        out.extend_from_slice(b"],");
+    }
+    close(out);
 }
 
 /// Ends an object whose last member has a comma behind it.
@@ -141,14 +155,38 @@ fn close(out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// The fields, one of each name.
-fn first_of_each(fields: &Fields) -> impl Iterator<Item = (&str, &[u8])> {
-    fields.iter().enumerate().filter_map(|(index, (name, value))| {
-        let seen = fields.iter().take(index).any(|(earlier, _)| earlier.eq_ignore_ascii_case(name));
-        // A name is a token: ASCII.
-        let name = std::str::from_utf8(name).ok()?;
-        (!seen).then_some((name, value))
-    })
+/// A field, with what tells most names apart at a glance: every field is compared to every other.
+struct Field<'f> {
+    glance: u64,
+    name: &'f [u8],
+    value: &'f [u8],
+}
+
+impl<'f> Field<'f> {
+    fn new((name, value): (&'f [u8], &'f [u8])) -> Self {
+        let lower = |byte: Option<&u8>| u64::from(byte.map_or(0, u8::to_ascii_lowercase));
+        let glance = (name.len() as u64) << 16 | lower(name.first()) << 8 | lower(name.last());
+        Self { glance, name, value }
+    }
+
+    /// The name: a token, so it is ASCII.
+    fn name(&self) -> &'f str {
+        std::str::from_utf8(self.name).unwrap_or_default()
+    }
+
+    #[inline]
+    fn is_same(&self, other: &Self) -> bool {
+        self.glance == other.glance && self.name.eq_ignore_ascii_case(other.name)
+    }
+
+    fn is_among(&self, fields: &[Self]) -> bool {
+        fields.iter().any(|field| self.is_same(field))
+    }
+
+    /// The values of this name among `fields`.
+    fn values_from<'a>(&'a self, fields: &'a [Self]) -> impl Iterator<Item = &'f [u8]> + 'a {
+        fields.iter().filter(|field| self.is_same(field)).map(|field| field.value)
+    }
 }
 
 /// `,"body":…`, in base64 with `,"bodyEncoding":"base64"` if it is not UTF-8.
