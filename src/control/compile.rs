@@ -13,7 +13,9 @@ use sha2::{Digest, Sha256};
 
 use super::config::{self, Config, TargetKind};
 use crate::limits::PLUGIN_MODULE_BYTES_MAX;
-use crate::plugin::{Chain, FailureMode, Isolation, Plugin, PluginSpec, PluginType, Runtime};
+use crate::plugin::{
+    Chain, FailureMode, Isolation, LogLevel, Plugin, PluginSpec, PluginType, Runtime,
+};
 use crate::route::table::Table;
 use crate::snapshot::{Limits, Service, Snapshot, Timeouts};
 use crate::upstream::cluster::{Address, Cluster, Endpoint, Endpoints};
@@ -116,6 +118,8 @@ impl Compiler {
             let patterns = regex::RegexSet::new(sources);
             spec.allowed_urls = Some(patterns.expect("each pattern was compiled when it was read"));
         }
+        spec.log_level = log_level(config.logging.level);
+        // May say another level for this plugin alone.
         spec.set_config(plugin.config.clone());
         spec
     }
@@ -206,6 +210,18 @@ fn plugin_type(kind: config::PluginType) -> PluginType {
         config::PluginType::Response => PluginType::Response,
         config::PluginType::Middleware => PluginType::Middleware,
         config::PluginType::Aggregation => PluginType::Aggregation,
+    }
+}
+
+/// From which level on a plugin's lines are logged if its own `config` does not say. (With the log
+/// off nothing is written whatever this is.)
+fn log_level(level: config::Level) -> LogLevel {
+    match level {
+        config::Level::Off | config::Level::Error => LogLevel::Error,
+        config::Level::Warn => LogLevel::Warn,
+        config::Level::Info => LogLevel::Info,
+        config::Level::Debug => LogLevel::Debug,
+        config::Level::Trace => LogLevel::Trace,
     }
 }
 

@@ -261,12 +261,21 @@ impl PluginSpec {
     }
 
     /// Sets the plugin's own `config`: an object (anything else counts as an empty one).
+    ///
+    /// Its `logLevel` (or `debug: true`) also sets the level from which the plugin's lines are
+    /// logged: to find out what one plugin does, nobody has to turn the whole gateway's log up.
     pub fn set_config(&mut self, config: Value) {
         self.config = match config {
             Value::Object(_) => config,
             _ => Value::Object(serde_json::Map::new()),
         };
         self.config_json = self.config.to_string();
+        let named = self.config.get("logLevel").and_then(Value::as_str);
+        if let Some(level) = named.and_then(LogLevel::from_name) {
+            self.log_level = level;
+        } else if self.config.get("debug") == Some(&Value::Bool(true)) {
+            self.log_level = self.log_level.min(LogLevel::Debug);
+        }
     }
 
     /// The plugin's own `config`, always an object.
@@ -287,5 +296,34 @@ impl PluginSpec {
     /// Whether it applies to `path` (normalised, without query).
     pub fn applies_to(&self, path: &str) -> bool {
         self.allowed_urls.as_ref().is_none_or(|patterns| patterns.is_match(path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugins_own_config_sets_the_level_of_its_log() {
+        for (config, level) in [
+            (r#"{"debug":true,"logLevel":"trace"}"#, LogLevel::Trace),
+            (r#"{"debug":true}"#, LogLevel::Debug),
+            (r#"{"logLevel":"error"}"#, LogLevel::Error),
+            (r#"{"logLevel":"loud","debug":"yes"}"#, LogLevel::Info),
+            ("[]", LogLevel::Info),
+        ] {
+            let mut spec = PluginSpec::new("p", PluginType::Auth);
+            spec.set_config(serde_json::from_str(config).unwrap());
+            assert_eq!(spec.log_level, level, "{config}");
+        }
+    }
+
+    #[test]
+    fn a_worker_has_its_share_of_the_instances_and_never_less_than_one() {
+        let mut spec = PluginSpec::new("p", PluginType::Auth);
+        for (instances_max, workers, share) in [(10, 1, 10), (10, 4, 2), (1, 8, 1), (0, 0, 1)] {
+            (spec.instances_max, spec.workers) = (instances_max, workers);
+            assert_eq!(spec.instances_per_worker(), share);
+        }
     }
 }
