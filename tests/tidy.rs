@@ -139,11 +139,13 @@ fn only_plugin_names_wasmtime() {
 }
 
 #[test]
-fn only_the_control_plane_names_tokio() {
+fn only_the_control_plane_names_a_second_runtime() {
     let mut found = Vec::new();
     for file in source_files() {
         let may = file.starts_with("src/control") || file == "src/main.rs" || file == "src/cli.rs";
         for (number, line) in code_lines(&read(&file)) {
+            // Its channels need no runtime.
+            let line = line.replace("tokio::sync::", "");
             if !may && (line.contains("tokio::") || line.contains("axum::")) {
                 found.push(format!("{file}:{number}: {}", line.trim()));
             }
