@@ -1,6 +1,8 @@
 //! Many connections: what an idle one costs, and what happens where there is no room for more.
 
-use crate::support::{Client, Origin, PATIENCE, Setup, get, wait_until};
+use crate::support::gateway::io_driver;
+use crate::support::{Client, Gateway, Origin, PATIENCE, Setup, TempDir, get, wait_until};
+use std::io::{Read, Write};
 use std::time::Instant;
 
 #[test]
@@ -87,6 +89,31 @@ fn descriptors_are_given_back() {
         assert_eq!(get(gateway.addr, "/").status, 200);
     }
     wait_until("the closed connections' descriptors are closed", || count() <= before + 1);
+}
+
+#[test]
+fn a_listener_may_be_a_unix_socket() {
+    let dir = TempDir::new();
+    let socket = dir.path().join("odin.sock");
+    let origin = Origin::naming_targets();
+    let config = format!(
+        "server: {{listen: ['127.0.0.1:0', 'unix:{}'], workers: 2, pinCores: false, \
+         ioDriver: {}}}\nadmin: {{listen: '127.0.0.1:0'}}\n\
+         services:\n  - {{name: a, basePath: /, targets: ['{}']}}\n",
+        socket.display(),
+        io_driver(),
+        origin.url()
+    );
+    let gateway = Gateway::start(dir, &config, &[]);
+    for _ in 0..20 {
+        let mut stream = std::os::unix::net::UnixStream::connect(&socket).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(b"GET /by-unix HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("/by-unix"), "{answer}");
+    }
+    assert_eq!(get(gateway.addr, "/by-tcp").text(), "/by-tcp");
 }
 
 #[test]

@@ -75,6 +75,22 @@ fn what_does_not_end_within_the_drain_timeout_is_cut() {
 }
 
 #[test]
+fn a_second_signal_ends_the_process_at_once() {
+    let gate = Gate::default();
+    let origin = held_origin(&gate);
+    let mut gateway = Setup::to(&origin).drain_timeout("60s").start();
+    let mut client = Client::connect(gateway.addr);
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    origin.wait_requests(1);
+    gateway.terminate();
+    wait_refused(&gateway);
+    assert!(gateway.is_running(), "the exchange is still in flight");
+    gateway.terminate();
+    gateway.wait_exit();
+    gate.open();
+}
+
+#[test]
 fn a_body_in_flight_is_finished() {
     let gate = Gate::default();
     let held = gate.clone();

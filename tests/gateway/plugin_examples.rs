@@ -1,6 +1,7 @@
 //! What users have in their hands: the extensions page's example, and the plugins that we ship.
 
-use crate::support::{Client, Setup, TempDir, get, get_with, wasm};
+use crate::support::gateway::io_driver;
+use crate::support::{Client, Gateway, Setup, TempDir, get, get_with, wasm};
 use serde_json::json;
 
 /// The complete example of the extensions page; only `pluginDir` is moved to a folder of the test.
@@ -79,6 +80,29 @@ fn the_complete_example_of_the_extensions_page_loads_and_runs() {
     let other = get_with(gateway.addr, "/other", "X-Do: do-refuse\r\n");
     assert_eq!(other.status, 200);
     assert!(other.json()["headers"].get("X-Gateway").is_none());
+}
+
+#[test]
+fn the_shipped_configuration_shows_what_the_first_screen_of_the_readme_says() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let shipped = std::fs::read_to_string(format!("{root}/config/odin.yaml")).unwrap();
+    // Only what two processes cannot share is changed, and what is relative to the clone.
+    let config = shipped
+        .replace("listen: 127.0.0.1:8080", "listen: 127.0.0.1:0")
+        .replace("listen: 127.0.0.1:8081", "listen: 127.0.0.1:0")
+        .replace("pluginDir: plugins/dist", &format!("pluginDir: {root}/plugins/dist"))
+        .replace("ioDriver: auto", &format!("ioDriver: {}", io_driver()));
+    let dir = TempDir::new();
+    let cache = dir.path().to_str().unwrap().to_owned();
+    let gateway = Gateway::start(dir, &config, &[("XDG_CACHE_HOME".into(), cache)]);
+    let echo = get(gateway.addr, "/api/users").json();
+    for name in ["X-Rust", "X-Go", "X-AssemblyScript"] {
+        assert_eq!(echo["headers"][name], json!(["Odin"]), "{echo}");
+    }
+    assert_eq!(echo["method"], "GET");
+    assert_eq!(get(gateway.admin, "/healthz").status, 200);
+    let log = gateway.log();
+    assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
 }
 
 /// A plugin built by `make plugins`.

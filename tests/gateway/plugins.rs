@@ -288,3 +288,45 @@ fn disabled_plugins_do_not_run() {
         Setup::to(&origin).wasm("enabled: false").plugin("it", guard(), "type: auth").start();
     assert_eq!(get(gateway.addr, "/").status, 200);
 }
+
+#[test]
+fn every_worker_runs_the_chain() {
+    let origin = Origin::ok();
+    let gateway = Setup::to(&origin)
+        .workers(3)
+        .plugin("it", wasm::setting_headers(r#""X-Ran":["1"]"#), "type: middleware")
+        .start();
+    let mut clients: Vec<Client> = (0..64).map(|_| Client::connect(gateway.addr)).collect();
+    for client in &mut clients {
+        assert_eq!(client.get("/").head.get("x-ran").unwrap(), "1");
+    }
+    for received in origin.requests() {
+        assert_eq!(received.head.get("x-ran").unwrap(), "1");
+    }
+}
+
+#[test]
+fn bodies_that_are_collected_go_on_whole_whatever_framed_them() {
+    let origin = Origin::scripted(|connection, _| {
+        while let Some(request) = connection.request() {
+            let body = request.text();
+            connection.send(format!(
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\
+                 X-Sum: 1\r\n\r\n",
+                body.len()
+            ));
+        }
+    });
+    let gateway = Setup::to(&origin).plugin("it", wasm::passing(), "type: middleware").start();
+    let mut client = Client::connect(gateway.addr);
+    for _ in 0..3 {
+        let response = client.ask(
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
+             5\r\nhello\r\n6\r\n world\r\n0\r\nX-T: u\r\n\r\n",
+        );
+        assert_eq!(response.text(), "hello world");
+    }
+    for received in origin.requests() {
+        assert_eq!(received.text(), "hello world");
+    }
+}

@@ -134,6 +134,14 @@ fn what_cannot_be_normalised_safely_gets_400() {
 }
 
 #[test]
+fn encoded_slashes_are_kept_where_the_operator_says_so() {
+    let origin = Origin::naming_targets();
+    let gateway = Setup::to(&origin).server("encodedSlashes: keep").start();
+    assert_eq!(get(gateway.addr, "/a%2fb%5Cc").text(), "/a%2Fb%5Cc");
+    assert_eq!(get(gateway.addr, "/a/%2e%2e%2fb").text(), "/a/..%2Fb");
+}
+
+#[test]
 fn no_path_leads_above_the_root_or_past_a_prefix() {
     let origin = Origin::naming_targets();
     let gateway = Setup::new()

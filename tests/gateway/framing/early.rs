@@ -1,7 +1,7 @@
 //! `Expect: 100-continue`, and responses that come before the request's body was read.
 
 use crate::support::wire::Framing;
-use crate::support::{Client, Gate, Origin, Setup};
+use crate::support::{Client, Gate, Origin, Setup, wasm};
 
 const EXPECTING: &str =
     "POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n";
@@ -88,6 +88,24 @@ fn continue_is_not_sent_to_http10() {
     client.send(EXPECTING.replace("HTTP/1.1", "HTTP/1.0"));
     client.send("hello");
     assert_eq!(client.head().status().unwrap(), 200);
+}
+
+#[test]
+fn continue_comes_before_a_plugin_that_reads_the_body_and_not_before_one_that_refuses() {
+    let origin = polite_origin();
+    let refusal = wasm::answering(r#"{"continue":false}"#);
+    let gateway = Setup::to(&origin)
+        .plugin("guard", refusal, "type: auth, allowedUrls: [^/guarded]")
+        .plugin("reader", wasm::passing(), "type: request, allowedUrls: [^/up]")
+        .start();
+    let mut client = Client::connect(gateway.addr);
+    client.send(EXPECTING);
+    assert_eq!(client.head().status().unwrap(), 100);
+    client.send("hello");
+    assert_eq!(client.response().text(), "hello");
+
+    client.send(EXPECTING.replace("/up", "/guarded"));
+    assert_eq!(client.head().status().unwrap(), 401);
 }
 
 /// What the client sends after the early response: the rest of a body that reads as a request.

@@ -184,6 +184,11 @@ pub struct Gateway {
 }
 
 impl Gateway {
+    /// Starts a gateway with this configuration, which must listen on ports given as 0.
+    pub fn start(dir: TempDir, config: &str, env: &[(String, String)]) -> Self {
+        Self::spawn(dir, config, None, env)
+    }
+
     fn spawn(
         dir: TempDir,
         config: &str,
