@@ -99,7 +99,11 @@ pub(super) fn act_on(
     carried: &mut Carried,
 ) -> Result<Verdict, CallError> {
     let mut output = output::parse(output, buffers)?;
-    let decision = apply::decide(&mut output, spec)?;
+    let phase = match subject {
+        Subject::Request { .. } => Phase::Request,
+        Subject::Response { .. } => Phase::Response,
+    };
+    let decision = apply::decide(&mut output, phase, spec)?;
     let merged = carried.merged(output.metadata.take())?;
     let verdict = match decision {
         Decision::Continue => Verdict::Continue,

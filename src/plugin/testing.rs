@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::task::Poll;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use super::{
     BodySlot, Carried, Chain, Facts, LogSink, Phase, Plugin, PluginLine, PluginSpec, PluginType,
@@ -235,4 +235,13 @@ pub(super) async fn while_running<A>(first: impl Future<Output = A>, second: imp
         Poll::Pending
     })
     .await
+}
+
+/// Waits until `holds`: what a task in the background does is done when it is done.
+pub(super) async fn eventually(what: &str, holds: impl Fn() -> bool) {
+    let patience = Instant::now() + Duration::from_secs(10);
+    while !holds() {
+        assert!(Instant::now() < patience, "never: {what}");
+        monoio::time::sleep(Duration::from_millis(1)).await;
+    }
 }

@@ -290,8 +290,8 @@ fn an_endless_loop_leaves_the_worker_to_the_others() {
         let got = while_running(spinning.request(&bench), others).await;
         let body = r#"{"error":"plugin \"p\" failed: plugin execution timeout"}"#.to_owned();
         assert_eq!(answer(got), Some((503, body)));
-        // 200 ms of a loop that kept the worker would leave one round.
-        assert!(rounds.get() >= 20, "{} rounds", rounds.get());
+        // 200 ms of a loop that kept the worker would leave one or two rounds.
+        assert!(rounds.get() >= 5, "{} rounds", rounds.get());
         assert!(bench.lines()[0].contains("plugin execution timeout"));
     });
 }

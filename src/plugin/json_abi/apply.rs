@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::super::chain::BodySlot;
 use super::super::failure::CallError;
-use super::super::spec::PluginSpec;
+use super::super::spec::{Phase, PluginSpec};
 use super::output::{Headers, Message, Output, Text};
 use super::text::write_str;
 use crate::limits;
@@ -43,6 +43,7 @@ pub(super) enum Decision<'a> {
 /// pass has failed.
 pub(super) fn decide<'a>(
     output: &mut Output<'a>,
+    phase: Phase,
     spec: &PluginSpec,
 ) -> Result<Decision<'a>, CallError> {
     let goes_on = match output.goes_on.or(output.goes_on_in_rust) {
@@ -64,7 +65,11 @@ pub(super) fn decide<'a>(
     if output.modified != Some(true) {
         return Ok(Decision::Continue);
     }
-    let message = output.request.take().or_else(|| output.response.take());
+    let message = match phase {
+        Phase::Request => output.request.take().or_else(|| output.response.take()),
+        // The request has gone: a plugin that hands it back means nothing by it.
+        Phase::Response => output.response.take(),
+    };
     Ok(message.map_or(Decision::Continue, Decision::Change))
 }
 

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use super::super::testing::{
-    Bench, Exchange, answer, answers, answers_and, executes, on_both_drivers, while_running,
+    Bench, Exchange, answer, answers, answers_and, eventually, executes, on_both_drivers,
+    while_running,
 };
 use super::super::{PluginSpec, PluginType};
 use super::*;
@@ -77,8 +78,8 @@ fn a_trap_costs_one_request_a_thousand_times() {
             let failed = answer(Exchange::new(&[&plugin]).request(&bench).await);
             assert_eq!(failed.map(|got| got.0), Some(503));
         }
-        // The replacement is made when the request that failed gives the worker back.
-        monoio::time::sleep(Duration::from_millis(1)).await;
+        eventually("the last replacement", || stats_of(&bench, &plugin).instances_made == 1002)
+            .await;
         let stats = stats_of(&bench, &plugin);
         assert_eq!((stats.instances_discarded, stats.instances_made), (1000, 1002));
         assert_eq!((stats.instances, stats.instances_active), (2, 0));
@@ -96,10 +97,9 @@ fn a_cancelled_call_costs_its_instance_and_nothing_else() {
             let mut exchange = Exchange::new(&[&plugin]);
             let turn = monoio::time::sleep(Duration::from_millis(1));
             while_running(turn, exchange.request(&bench)).await;
-            monoio::time::sleep(Duration::from_millis(1)).await;
+            eventually("a replacement", || stats_of(&bench, &plugin).instances_active == 0).await;
             let stats = stats_of(&bench, &plugin);
             assert_eq!((stats.instances_discarded, stats.instances), (round, 1));
-            assert_eq!(stats.instances_active, 0);
         }
     });
 }
@@ -150,7 +150,7 @@ fn waiting_for_an_instance_ends_at_the_timeout() {
 fn many_guests_wait_at_once_while_others_are_served() {
     on_both_drivers(|| async {
         let bench = Rc::new(Bench::new());
-        let waits = bench.plugin_of(guard(50, 5000), &sleeps(500));
+        let waits = bench.plugin_of(guard(50, 5000), &sleeps(300));
         let quick = bench.plugin(PluginType::Auth, &answers(GOES_ON));
         let tasks: Vec<_> = (0..50)
             .map(|_| {
@@ -158,8 +158,7 @@ fn many_guests_wait_at_once_while_others_are_served() {
                 monoio::spawn(async move { answer(Exchange::new(&[&waits]).request(&bench).await) })
             })
             .collect();
-        monoio::time::sleep(Duration::from_millis(1)).await;
-        assert_eq!(stats_of(&bench, &waits).instances_active, 50);
+        eventually("all wait", || stats_of(&bench, &waits).instances_active == 50).await;
         for _ in 0..100 {
             assert_eq!(answer(Exchange::new(&[&quick]).request(&bench).await), None);
         }
@@ -183,14 +182,14 @@ fn a_plugin_that_cannot_be_started_is_backed_off_and_tried_again() {
             let got = answer(Exchange::new(&[&plugin]).request(&bench).await);
             assert_eq!(got.map(|got| got.0), Some(503));
         }
-        let tried = |bench: &Bench| {
-            bench.lines().iter().filter(|line| line.contains("no instance: init")).count()
-        };
-        assert_eq!(tried(&bench), 1);
-        assert_eq!(stats_of(&bench, &plugin).errors_of(ErrorKind::Refused), 100);
-        monoio::time::sleep(limits::PLUGIN_BACKOFF_MIN).await;
+        let tried =
+            || bench.lines().iter().filter(|line| line.contains("no instance: init")).count();
+        // Not a hundred times. (Twice if this machine took longer than the first wait.)
+        assert!((1..=2).contains(&tried()));
+        assert!(stats_of(&bench, &plugin).errors_of(ErrorKind::Refused) >= 98);
+        monoio::time::sleep(limits::PLUGIN_BACKOFF_MIN * 2).await;
         assert!(answer(Exchange::new(&[&plugin]).request(&bench).await).is_some());
-        assert_eq!(tried(&bench), 1);
+        assert_eq!(tried(), 1);
     });
 }
 
@@ -213,7 +212,7 @@ fn backing_off_doubles_up_to_its_limit() {
 fn retired_instances_are_cleaned_up_idle_ones_now_and_busy_ones_when_they_come_back() {
     on_both_drivers(|| async {
         let bench = Bench::new();
-        let guest = sleeps(5).replacen(
+        let guest = sleeps(60).replacen(
             "(memory",
             r#"(func (export "cleanup") (call $log (i32.const 1024) (i32.const 4))) (memory"#,
             1,
@@ -229,12 +228,11 @@ fn retired_instances_are_cleaned_up_idle_ones_now_and_busy_ones_when_they_come_b
             std::future::pending::<()>().await;
         };
         assert_eq!(answer(while_running(exchange.request(&bench), retired).await), None);
-        monoio::time::sleep(Duration::from_millis(1)).await;
+        eventually("the busy one is freed", || stats_of(&bench, &old).instances == 0).await;
         assert_eq!(bench.lines().len(), 1);
-        assert_eq!(stats_of(&bench, &old).instances, 0);
         // Its exchange may still call it, in the response phase; nothing is kept after that.
         assert_eq!(answer(exchange.request(&bench).await), None);
-        monoio::time::sleep(Duration::from_millis(1)).await;
+        eventually("it is freed, too", || stats_of(&bench, &old).instances == 0).await;
         assert_eq!(bench.lines().len(), 1);
         let weak = Arc::downgrade(&old);
         drop((exchange, old));
