@@ -10,6 +10,7 @@
     reason = "a test fails by panicking, and its threads may wait for one another"
 )]
 
+mod author_cli;
 mod bodies;
 mod config_cli;
 mod connections;

@@ -150,7 +150,7 @@ fn waiting_for_an_instance_ends_at_the_timeout() {
 fn many_guests_wait_at_once_while_others_are_served() {
     on_both_drivers(|| async {
         let bench = Rc::new(Bench::new());
-        let waits = bench.plugin_of(guard(50, 5000), &sleeps(300));
+        let waits = bench.plugin_of(guard(50, 5000), &sleeps(500));
         let quick = bench.plugin(PluginType::Auth, &answers(GOES_ON));
         let tasks: Vec<_> = (0..50)
             .map(|_| {

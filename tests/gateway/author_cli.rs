@@ -1,0 +1,84 @@
+//! `odin-cli`, as a plugin's author meets it.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::support::{TempDir, wasm};
+
+const INPUT: &str = r#"{"context":{"requestId":"r-1","phase":"request"},
+    "input":{"method":"GET","url":"http://a.test/","headers":{},"query":{}},"config":{}}"#;
+
+fn odin_cli(dir: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_odin-cli")).current_dir(dir).args(args).output().unwrap()
+}
+
+/// A directory with an input and this plugin.
+fn directory(plugin: &[u8]) -> TempDir {
+    let dir = TempDir::new();
+    dir.write("input.json", INPUT);
+    std::fs::write(dir.path().join("plugin.wasm"), plugin).unwrap();
+    dir
+}
+
+#[test]
+fn test_plugin_prints_the_output_the_log_lines_and_the_time() {
+    let guest = wasm::module(
+        r#"(module
+            (import "env" "log" (func $log (param i32 i32)))
+            (memory (export "memory") 1)
+            (data (i32.const 100) "{\22continue\22:true}")
+            (func (export "execute") (param i32 i32) (result i64)
+                (call $log (i32.const 102) (i32.const 8))
+                (i64.const 73014444132)))"#,
+    );
+    let dir = directory(&guest);
+    let output = odin_cli(dir.path(), &["test-plugin", "plugin.wasm", "input.json"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    let (before, time) = text.rsplit_once("\ntime: ").unwrap();
+    assert_eq!(before, "log: info continue\n{\n  \"continue\": true\n}");
+    assert!(time.contains("to load"), "{time}");
+}
+
+#[test]
+fn test_plugin_ends_with_1_where_a_gateway_would_see_a_failure() {
+    let cases = [
+        ("trap", wasm::trapping(), "the plugin trapped"),
+        ("endless loop", wasm::spinning(), "plugin execution timeout"),
+        ("no continue", wasm::answering("{}"), "output has no \"continue\""),
+        ("forbidden header", wasm::setting_headers(r#""TE":["x"]"#), "header TE belongs"),
+        ("no module", b"\x7fELF".to_vec(), "failed to compile plugin"),
+    ];
+    for (name, guest, error) in cases {
+        let dir = directory(&guest);
+        let output = odin_cli(
+            dir.path(),
+            &["test-plugin", "plugin.wasm", "input.json", "--type", "auth", "--timeout", "100ms"],
+        );
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{name}: {said}");
+        assert!(said.starts_with("error: ") && said.contains(error), "{name}: {said}");
+    }
+}
+
+#[test]
+fn test_plugin_ends_with_64_where_it_cannot_be_used_so() {
+    let dir = directory(&wasm::passing());
+    for args in [
+        &[][..],
+        &["test-plugin"],
+        &["test-plugin", "plugin.wasm"],
+        &["test-plugin", "missing.wasm", "input.json"],
+        &["test-plugin", "plugin.wasm", "missing.json"],
+        &["test-plugin", "plugin.wasm", "plugin.wasm"],
+        &["test-plugin", "plugin.wasm", "input.json", "--type", "guard"],
+        &["test-plugin", "plugin.wasm", "input.json", "--timeout", "5"],
+        &["test-plugin", "plugin.wasm", "input.json", "--config", "[1]"],
+        &["test-plugin", "plugin.wasm", "input.json", "--config", "{"],
+    ] {
+        let output = odin_cli(dir.path(), args);
+        assert_eq!(output.status.code(), Some(64), "{args:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{args:?}");
+    }
+    assert_eq!(odin_cli(dir.path(), &["--help"]).status.code(), Some(0));
+}
