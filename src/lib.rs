@@ -21,6 +21,8 @@ pub mod route;
 pub mod plugin;
 // the origin side: endpoints, connections, their pool
 pub mod upstream;
+// one response of several: what to ask, and where the answers go
+pub mod aggregate;
 // body bytes both ways
 pub mod relay;
 // responses that the gateway makes itself

@@ -147,6 +147,31 @@ pub const PLUGIN_SCRATCH_BYTES_KEPT: usize = 256 * 1024;
 /// Scratch buffers that a worker keeps.
 pub const PLUGIN_SCRATCH_KEPT_MAX: usize = 64;
 
+// --- aggregation ---
+
+/// Calls of one request, equal ones counted once: a page of 100 items, each with a call of its own.
+/// They run at once, so it is also how many upstream connections one request may take.
+pub const AGGREGATION_CALLS_MAX: usize = 100;
+/// Most `calls` of one service. A request waits for the slowest of them.
+pub const AGGREGATION_CALLS_CONFIGURED_MAX: usize = 32;
+/// Most `dependencies` of one service. Each is looked for in every response.
+pub const AGGREGATION_DEPENDENCIES_MAX: usize = 32;
+/// Most entries of a `parameterMapping` or `resultMapping`.
+pub const AGGREGATION_MAPPINGS_MAX: usize = 16;
+/// Items of a response that one dependency looks at; those behind stay as they are. Far above
+/// [`AGGREGATION_CALLS_MAX`] because many items may need the same call.
+pub const AGGREGATION_ITEMS_MAX: usize = 10_000;
+/// Bodies of the largest size (`server.limits.pluginBodyBytesMax`) that the answers of one request's
+/// calls may come to together.
+pub const AGGREGATION_BODIES_MAX: usize = 8;
+/// Most steps of a path into JSON: each is a pass over what it leads to.
+pub const AGGREGATION_PATH_STEPS_MAX: usize = 16;
+/// Longest path, condition or call path of a configuration.
+pub const AGGREGATION_TEXT_BYTES_MAX: usize = 1024;
+/// Log lines about failed calls of one worker per second; a service that is down would otherwise
+/// write one for every request.
+pub const AGGREGATION_LOG_LINES_PER_SECOND: u32 = 10;
+
 // --- configuration ---
 
 /// Largest configuration file. 1024 services and 256 plugins take some 200 KiB; 4 MiB leaves room
@@ -261,6 +286,8 @@ const _: () = assert!(CHUNK_LINE_BYTES_MAX < BUFFER_BYTES);
 const _: () = assert!(PLUGIN_STACK_BYTES + 256 * 1024 <= PLUGIN_FIBER_STACK_BYTES);
 const _: () = assert!(PLUGIN_OUTPUT_BYTES_MAX >= 6 * PLUGIN_BODY_BYTES_MAX);
 const _: () = assert!(PLUGIN_MEMORY_PAGES_MAX <= PLUGIN_MEMORY_PAGES_CEILING);
+const _: () = assert!(AGGREGATION_CALLS_CONFIGURED_MAX <= AGGREGATION_CALLS_MAX);
+const _: () = assert!(AGGREGATION_CALLS_MAX <= AGGREGATION_ITEMS_MAX);
 const _: () = assert!(PLUGIN_INSTANCES_MAX <= PLUGIN_INSTANCES_PROCESS_MAX);
 
 const _: () = assert!(KV_KEY_BYTES_MAX + KV_VALUE_BYTES_MAX < KV_NAMESPACE_BYTES_MAX);

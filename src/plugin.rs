@@ -4,7 +4,8 @@
 //! per process and loads [`Plugin`]s with it; a snapshot holds them as [`Chain`]s, immutable and
 //! shared by all workers; each worker has its own [`Pools`] of instances, which never leave it.
 //! An exchange asks its chain which plugins apply ([`Chain::select`]) and runs them with
-//! [`run_request`] and [`run_response`].
+//! [`run_request`] and [`run_response`]; what joins the answers of an aggregation, with
+//! [`run_aggregation`].
 //!
 //! The chain knows phases and verdicts. How a plugin is spoken to is the business of its ABI:
 //! `json_abi` (docs/plugin-abi.md) today.
@@ -32,7 +33,10 @@ pub mod oneshot;
 #[cfg(test)]
 mod testing;
 
-pub use chain::{BodySlot, Carried, Chain, Facts, Selected, Verdict, run_request, run_response};
+pub use chain::{
+    BodySlot, CallAnswer, Carried, Chain, Facts, Selected, Verdict, run_aggregation, run_request,
+    run_response,
+};
 pub use log::{LogSink, PluginLine};
 pub use module::Plugin;
 pub use pool::{Pools, PrepareFailure};

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::aggregate::Aggregation;
 use crate::plugin::{Chain, Plugin};
 use crate::route::table::Table;
 use crate::upstream::cluster::Cluster;
@@ -88,4 +89,6 @@ pub struct Service {
     pub cluster: Cluster,
     /// The plugins that may run on its requests.
     pub chain: Chain,
+    /// How its responses are made of those of other services.
+    pub aggregation: Option<Aggregation>,
 }

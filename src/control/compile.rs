@@ -12,6 +12,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::config::{self, Config, TargetKind};
+use crate::aggregate::{Aggregation, Call, Dependency};
 use crate::limits::PLUGIN_MODULE_BYTES_MAX;
 use crate::plugin::{
     Chain, FailureMode, Isolation, LogLevel, Plugin, PluginSpec, PluginType, Runtime,
@@ -47,6 +48,7 @@ impl Compiler {
     pub fn compile(&mut self, config: &Config) -> Compiled {
         let mut warnings = Vec::new();
         let plugins = self.plugins(config, &mut warnings);
+        warn_of_idle_plugins(config, &mut warnings);
         let services: Vec<Service> = config
             .services
             .iter()
@@ -153,6 +155,10 @@ impl Compiler {
             fields: service.headers.clone(),
             cluster: self.cluster(service, warnings),
             chain: Chain::new(chain),
+            aggregation: service
+                .aggregation
+                .as_ref()
+                .map(|aggregation| self::aggregation(aggregation, &config.services)),
         }
     }
 
@@ -175,6 +181,49 @@ impl Compiler {
             endpoints.push((Endpoint { id, address, authority }, target.weight));
         }
         Cluster::Endpoints(Endpoints::new(endpoints))
+    }
+}
+
+/// Names of services become their places in the snapshot.
+fn aggregation(from: &config::Aggregation, services: &[config::Service]) -> Aggregation {
+    let place = |name: &str| {
+        let at = services.iter().position(|service| service.name == name);
+        at.expect("names of services were checked when the file was read")
+    };
+    let calls = from.calls.iter().map(|call| Call {
+        name: call.name.clone(),
+        service: place(&call.service),
+        path: call.path.clone(),
+    });
+    let dependencies = from.dependencies.iter().map(|dependency| Dependency {
+        service: place(&dependency.service),
+        rule: dependency.rule.clone(),
+    });
+    Aggregation {
+        fail_on_error: from.fail_on_error,
+        calls: calls.collect(),
+        dependencies: dependencies.collect(),
+    }
+}
+
+/// An aggregation plugin joins the answers of calls; without any it would silently never run.
+fn warn_of_idle_plugins(config: &Config, warnings: &mut Vec<String>) {
+    for plugin in &config.wasm.plugins {
+        let serves = |service: &config::Service| {
+            plugin.services.is_empty() || plugin.services.contains(&service.name)
+        };
+        let has_calls = |service: &config::Service| {
+            let aggregation = service.aggregation.as_ref();
+            aggregation.is_some_and(|aggregation| !aggregation.calls.is_empty())
+        };
+        let runs = |service| serves(service) && has_calls(service);
+        let is_meant = plugin.enabled && plugin.kind == config::PluginType::Aggregation;
+        if is_meant && !config.services.iter().any(runs) {
+            warnings.push(format!(
+                "plugin {}: no service that it is for has aggregation.calls; it never runs",
+                plugin.name
+            ));
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 //! known when a snapshot is compiled.
 
 mod address;
+mod aggregation;
 mod decode;
 mod errors;
 mod expand;

@@ -16,7 +16,7 @@ use super::pool::Pools;
 use super::spec::{FailureMode, Phase};
 use super::stats::ErrorKind;
 use crate::limits;
-use crate::message::{LocalResponse, RequestHead, ResponseHead};
+use crate::message::{Fields, LocalResponse, RequestHead, ResponseHead};
 
 /// The plugins of one service, in the order in which they run. Immutable.
 #[derive(Debug, Clone, Default)]
@@ -138,6 +138,23 @@ pub struct Facts<'a> {
     pub client_ip: IpAddr,
     /// `context.timestamp`: when the head had come.
     pub received: SystemTime,
+}
+
+/// What one of an aggregation's calls was answered, as its plugin is told.
+#[derive(Debug, Clone, Copy)]
+pub struct CallAnswer<'a> {
+    /// The call's name.
+    pub name: &'a str,
+    /// The called service.
+    pub service: &'a str,
+    /// The answer's status; 0: there is none.
+    pub status: u16,
+    /// The answer's fields.
+    pub fields: &'a Fields,
+    /// The answer's body.
+    pub body: &'a [u8],
+    /// Why there is no answer.
+    pub error: Option<&'a str>,
 }
 
 /// A collected body, or the fact that it was not collected.
@@ -266,6 +283,24 @@ pub async fn run_response(
     run(chain, selected, pools, facts, &mut subject, body, carried).await
 }
 
+/// Runs the first selected plugin of type `aggregation`, if there is one: it makes `response` and
+/// `body` of the answers. A body that is `None` afterwards is left to the caller to make.
+#[expect(clippy::too_many_arguments, reason = "the messages and what the exchange knows")]
+pub async fn run_aggregation(
+    chain: &Chain,
+    selected: &Selected,
+    pools: &Pools,
+    facts: &Facts<'_>,
+    request: &RequestHead,
+    answers: &[CallAnswer<'_>],
+    response: &mut ResponseHead,
+    body: &mut BodySlot,
+    carried: &mut Carried,
+) -> Verdict {
+    let mut subject = Subject::Aggregation { request, answers, head: response };
+    run(chain, selected, pools, facts, &mut subject, body, carried).await
+}
+
 async fn run(
     chain: &Chain,
     selected: &Selected,
@@ -278,13 +313,15 @@ async fn run(
     let phase = match subject {
         Subject::Request { .. } => Phase::Request,
         Subject::Response { .. } => Phase::Response,
+        Subject::Aggregation { .. } => Phase::Aggregation,
     };
     let plugins = selected.indexes.iter().filter_map(|&index| chain.plugins.get(index));
     for plugin in plugins.filter(|plugin| plugin.runs_in(phase)) {
         let verdict = json_abi::call(pools, plugin, facts, subject, body, carried)
             .await
             .unwrap_or_else(|error| failed(plugin, &error));
-        if let Verdict::Respond(_) = verdict {
+        // Answers are joined once: a second plugin would join what is joined already.
+        if matches!(verdict, Verdict::Respond(_)) || phase == Phase::Aggregation {
             return verdict;
         }
     }

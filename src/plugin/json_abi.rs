@@ -11,7 +11,7 @@ mod text;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::chain::{BodySlot, Carried, Facts, Verdict};
+use super::chain::{BodySlot, CallAnswer, Carried, Facts, Verdict};
 use super::failure::CallError;
 use super::instance::Entry;
 use super::module::Plugin;
@@ -25,8 +25,18 @@ use crate::message::{RequestHead, ResponseHead};
 
 /// The messages that one phase may change.
 pub(super) enum Subject<'a> {
-    Request { head: &'a mut RequestHead },
-    Response { request: &'a RequestHead, head: &'a mut ResponseHead },
+    Request {
+        head: &'a mut RequestHead,
+    },
+    Response {
+        request: &'a RequestHead,
+        head: &'a mut ResponseHead,
+    },
+    Aggregation {
+        request: &'a RequestHead,
+        answers: &'a [CallAnswer<'a>],
+        head: &'a mut ResponseHead,
+    },
 }
 
 /// Calls one plugin and does what it says. An error has changed nothing.
@@ -62,7 +72,8 @@ async fn call_pooled(
     let mut lease = pool.lease(deadline).await?;
     let mut input = pools.take_scratch();
     let (phase, messages) = messages(plugin, subject, body);
-    input::write(&mut input, plugin, facts, messages, carried.metadata_json());
+    let metadata = carried.metadata_json();
+    input::write(&mut input, plugin, facts, phase, messages, metadata);
     let entry = if plugin.spec.kind.runs_in(phase) { Entry::Execute } else { Entry::OnRequest };
     let mut output = pools.take_scratch();
     lease.instance().call(entry, &input, facts.request_id, deadline, &mut output).await?;
@@ -80,12 +91,22 @@ fn messages<'s>(
     subject: &'s Subject<'_>,
     body: &'s BodySlot,
 ) -> (Phase, Messages<'s>) {
-    let (phase, request, response) = match subject {
-        Subject::Request { head } => (Phase::Request, &**head, None),
-        Subject::Response { request, head } => (Phase::Response, *request, Some(&**head)),
+    let (phase, request, subject) = match subject {
+        Subject::Request { head } => (Phase::Request, &**head, input::Subject::Request),
+        Subject::Response { request, head } => {
+            (Phase::Response, *request, input::Subject::Response(head))
+        }
+        Subject::Aggregation { request, answers, .. } => {
+            let answers = input::Subject::Answers {
+                answers,
+                has_bodies: plugin.takes_body_in(Phase::Aggregation),
+            };
+            (Phase::Aggregation, *request, answers)
+        }
     };
     let body = body.given.as_deref().filter(|_| plugin.takes_body_in(phase));
-    (phase, Messages { request, response, body })
+    let messages = Messages { request, subject, body };
+    (phase, messages)
 }
 
 /// Reads an output (its bytes are used up), checks it and does what it says.
@@ -116,6 +137,10 @@ pub(super) fn act_on(
                     }
                 }
                 Subject::Response { head, .. } => apply::change_response(&message, head, body)?,
+                Subject::Aggregation { head, .. } => {
+                    apply::change_response(&message, head, body)?;
+                    apply::name_content(head, body);
+                }
             }
             Verdict::Continue
         }

@@ -159,6 +159,8 @@ impl<'i> Given<'i> {
         let phase = match text("/context/phase") {
             "response" => Phase::Response,
             "request" => Phase::Request,
+            "aggregation" => Phase::Aggregation,
+            _ if kind == PluginType::Aggregation => Phase::Aggregation,
             _ if kind == PluginType::Response => Phase::Response,
             _ => Phase::Request,
         };
@@ -182,7 +184,7 @@ impl<'i> Given<'i> {
             carried: Carried::new(),
         };
         match phase {
-            Phase::Request => given.request.fields = fields,
+            Phase::Request | Phase::Aggregation => given.request.fields = fields,
             Phase::Response => given.response.fields = fields,
         }
         given
@@ -203,6 +205,11 @@ impl<'i> Given<'i> {
             Phase::Response => {
                 json_abi::Subject::Response { request: &self.request, head: &mut self.response }
             }
+            Phase::Aggregation => json_abi::Subject::Aggregation {
+                request: &self.request,
+                answers: &[],
+                head: &mut self.response,
+            },
         };
         json_abi::act_on(
             &mut output,

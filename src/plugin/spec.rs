@@ -23,7 +23,7 @@ pub enum PluginType {
     Response,
     /// Runs in both phases.
     Middleware,
-    /// Joins the responses of several calls to one. Run by the aggregation, never by a chain.
+    /// Joins the responses of several calls to one.
     Aggregation,
 }
 
@@ -85,8 +85,8 @@ impl PluginType {
         match self {
             Self::Auth | Self::RateLimit | Self::Request => phase == Phase::Request,
             Self::Response => phase == Phase::Response,
-            Self::Middleware => true,
-            Self::Aggregation => false,
+            Self::Middleware => phase != Phase::Aggregation,
+            Self::Aggregation => phase == Phase::Aggregation,
         }
     }
 
@@ -150,6 +150,8 @@ pub enum Phase {
     Request,
     /// When the response's head has come.
     Response,
+    /// When the calls of an aggregation have been answered: before the response phase.
+    Aggregation,
 }
 
 impl Phase {
@@ -158,6 +160,7 @@ impl Phase {
         match self {
             Self::Request => "request",
             Self::Response => "response",
+            Self::Aggregation => "aggregation",
         }
     }
 }

@@ -26,6 +26,14 @@ impl<'n> Item<'n> {
         self.node.place
     }
 
+    /// The item at `index` of a list.
+    pub(super) fn at(&self, index: usize) -> Option<Self> {
+        let Value::List(nodes) = &self.node.value else {
+            return None;
+        };
+        Some(Self { node: nodes.get(index)?, key: format!("{}[{index}]", self.key) })
+    }
+
     /// An error of this value.
     pub(super) fn refuse(&self, errors: &mut Errors, text: impl Into<String>) {
         errors.push_at(self.place(), &self.key, text);

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Wasm;
+use crate::aggregate::Rule;
 use crate::limits;
 
 /// Where something stands in the configuration file, counted from 1; columns in characters.
@@ -319,7 +320,7 @@ pub struct Service {
     pub base_path: String,
     /// Whether `base_path` is taken off before the request goes upstream.
     pub strip_base_path: bool,
-    /// Where its requests go; never empty.
+    /// Where its requests go; empty only where `aggregation.calls` answer instead.
     pub targets: Vec<Target>,
     /// How targets take turns.
     pub load_balancing: LoadBalancing,
@@ -330,6 +331,39 @@ pub struct Service {
     pub headers: Vec<(String, String)>,
     /// Whether the upstream sees the client's `Host`; false: the target's.
     pub preserve_host: bool,
+    /// How its responses are made of those of other services.
+    pub aggregation: Option<Aggregation>,
+}
+
+/// `services[].aggregation`. `mode: merge` is the only one there is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Aggregation {
+    /// Whether a failed call fails the request; else it is logged and left out.
+    pub fail_on_error: bool,
+    /// What is asked instead of the service's own targets. Names are unique.
+    pub calls: Vec<Call>,
+    /// What completes the service's response.
+    pub dependencies: Vec<Dependency>,
+}
+
+/// One of `services[].aggregation.calls`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// The key of its answer: 1 to 128 of `A-Z a-z 0-9 . _ -`.
+    pub name: String,
+    /// The name of a service that has targets.
+    pub service: String,
+    /// The path that its target is asked for; nothing in it is filled in.
+    pub path: String,
+}
+
+/// One of `services[].aggregation.dependencies`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dependency {
+    /// The name of a service that has targets.
+    pub service: String,
+    /// When it is called, with what, and where its answers go.
+    pub rule: Rule,
 }
 
 /// One of `services[].targets`.

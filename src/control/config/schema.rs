@@ -91,15 +91,24 @@ pub(super) const SERVICE: Keys = Keys {
         "timeout",
         "headers",
         "preserveHost",
+        "aggregation",
     ],
     later: &[
         ("retry", "take the key out; a request is sent once"),
         ("healthCheck", "take the key out; every target gets its share of requests"),
-        ("aggregation", "take the key out"),
     ],
 };
 
 pub(super) const TARGET: Keys = keys(&["url", "weight"]);
+
+pub(super) const AGGREGATION: Keys = keys(&["mode", "failOnError", "calls", "dependencies"]);
+
+pub(super) const CALL: Keys = keys(&["name", "service", "path"]);
+
+pub(super) const DEPENDENCY: Keys =
+    keys(&["service", "path", "condition", "parameterMapping", "resultMapping"]);
+
+pub(super) const MAPPING: Keys = keys(&["from", "to"]);
 
 /// Every section by its own key: `[]` for an entry of a list, empty for the file.
 #[cfg(test)]
@@ -114,6 +123,11 @@ pub(super) const ALL: &[(&str, &Keys)] = &[
     ("wasm.plugins[]", &PLUGIN),
     ("services[]", &SERVICE),
     ("services[].targets[]", &TARGET),
+    ("services[].aggregation", &AGGREGATION),
+    ("services[].aggregation.calls[]", &CALL),
+    ("services[].aggregation.dependencies[]", &DEPENDENCY),
+    ("services[].aggregation.dependencies[].parameterMapping[]", &MAPPING),
+    ("services[].aggregation.dependencies[].resultMapping[]", &MAPPING),
 ];
 
 /// The one of `known` that `got` is most likely meant to be; `None` if none is near.

@@ -1,5 +1,6 @@
 //! Decodes `services` and their targets.
 
+use super::aggregation::{References, aggregation};
 use super::decode::{Item, Section, boolean, duration, integer, list, map, string};
 use super::errors::Errors;
 use super::tree::Value;
@@ -10,11 +11,22 @@ use crate::message::{is_field_value, is_token};
 use crate::route::path::normalise;
 
 /// `services`.
-pub(super) fn services(item: &Item<'_>, errors: &mut Errors) -> Option<Vec<Service>> {
+pub(super) fn services<'n>(item: &Item<'n>, errors: &mut Errors) -> Option<Vec<Service>> {
+    let mut references = References::default();
+    let services = services_of(item, &mut references, errors)?;
+    references.check(&services, errors);
+    Some(services)
+}
+
+fn services_of<'n>(
+    item: &Item<'n>,
+    references: &mut References<'n>,
+    errors: &mut Errors,
+) -> Option<Vec<Service>> {
     let mut names = Names::default();
     let mut paths: Vec<(String, Place)> = Vec::new();
     list(item, limits::SERVICES_MAX, errors, |item, errors| {
-        let service = service(item, &mut names, errors)?;
+        let service = service(item, &mut names, references, errors)?;
         let taken = paths.iter().find(|(path, _)| *path == service.base_path);
         if let Some((path, first)) = taken {
             let text = format!(
@@ -28,8 +40,15 @@ pub(super) fn services(item: &Item<'_>, errors: &mut Errors) -> Option<Vec<Servi
     })
 }
 
-fn service(item: &Item<'_>, names: &mut Names, errors: &mut Errors) -> Option<Service> {
+fn service<'n>(
+    item: &Item<'n>,
+    names: &mut Names,
+    references: &mut References<'n>,
+    errors: &mut Errors,
+) -> Option<Service> {
     let map = Section::open(item, &schema::SERVICE, errors)?;
+    let aggregation =
+        map.read("aggregation", errors, |item, errors| aggregation(item, references, errors));
     let named = "each service has a name of its own";
     let aimed = "give where its requests go, such as [http://127.0.0.1:9001] or [builtin:echo]";
     Some(Service {
@@ -39,11 +58,18 @@ fn service(item: &Item<'_>, names: &mut Names, errors: &mut Errors) -> Option<Se
             .unwrap_or_default(),
         base_path: map.read("basePath", errors, base_path).unwrap_or_else(|| "/".to_owned()),
         strip_base_path: map.read("stripBasePath", errors, boolean).unwrap_or(false),
-        targets: map.require("targets", aimed, errors, targets).unwrap_or_default(),
+        targets: match &aggregation {
+            Some(aggregation) if !aggregation.calls.is_empty() => {
+                map.read("targets", errors, targets)
+            }
+            _ => map.require("targets", aimed, errors, targets),
+        }
+        .unwrap_or_default(),
         load_balancing: map.read("loadBalancing", errors, load_balancing).unwrap_or_default(),
         timeout: map.read("timeout", errors, duration).unwrap_or(limits::SERVICE_TIMEOUT),
         headers: map.read("headers", errors, headers).unwrap_or_default(),
         preserve_host: map.read("preserveHost", errors, boolean).unwrap_or(true),
+        aggregation,
     })
 }
 

@@ -207,7 +207,13 @@ fn service_names(item: &Item<'_>, around: &Around<'_>, errors: &mut Errors) -> O
     })
 }
 
-fn check_service(item: &Item<'_>, name: &str, services: &[Service], errors: &mut Errors) {
+/// Reports a name that no service has.
+pub(super) fn check_service(
+    item: &Item<'_>,
+    name: &str,
+    services: &[Service],
+    errors: &mut Errors,
+) {
     /// So many names fit into a line that is still read.
     const LISTED_MAX: usize = 20;
     let known = || services.iter().map(|service| service.name.as_str());

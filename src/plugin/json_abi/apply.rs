@@ -144,6 +144,16 @@ pub(super) fn change_response(
     Ok(())
 }
 
+/// Gives a response that a plugin has made of several a type, if it has named none.
+pub(super) fn name_content(head: &mut ResponseHead, body: &BodySlot) {
+    if let Some(body) = body.given.as_deref()
+        && !body.is_empty()
+        && !head.fields.contains("content-type")
+    {
+        head.fields.push(b"Content-Type", content_type(body));
+    }
+}
+
 /// The response that a plugin answers with.
 pub(super) fn respond(
     message: &Message<'_>,

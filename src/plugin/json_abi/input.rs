@@ -5,7 +5,7 @@ use std::io::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::super::chain::Facts;
+use super::super::chain::{CallAnswer, Facts};
 use super::super::module::Plugin;
 use super::super::spec::Phase;
 use super::text::{
@@ -17,10 +17,21 @@ use crate::message::{Fields, RequestHead, ResponseHead};
 #[derive(Clone, Copy)]
 pub(super) struct Messages<'a> {
     pub(super) request: &'a RequestHead,
-    /// In the response phase.
-    pub(super) response: Option<&'a ResponseHead>,
+    /// What the phase is about.
+    pub(super) subject: Subject<'a>,
     /// The body of the phase's message; `None`: withheld, the key is left out.
     pub(super) body: Option<&'a [u8]>,
+}
+
+/// What a phase is about.
+#[derive(Clone, Copy)]
+pub(super) enum Subject<'a> {
+    /// The request.
+    Request,
+    /// The response.
+    Response(&'a ResponseHead),
+    /// The answers of an aggregation's calls, with or without their bodies.
+    Answers { answers: &'a [CallAnswer<'a>], has_bodies: bool },
 }
 
 /// Writes the whole input.
@@ -28,10 +39,10 @@ pub(super) fn write(
     out: &mut Vec<u8>,
     plugin: &Plugin,
     facts: &Facts<'_>,
+    phase: Phase,
     messages: Messages<'_>,
     metadata_json: &str,
 ) {
-    let phase = if messages.response.is_some() { Phase::Response } else { Phase::Request };
     let config = plugin.spec.config_json().as_bytes();
     out.extend_from_slice(b"{\"context\":{\"requestId\":");
     write_str(out, facts.request_id);
@@ -60,15 +71,19 @@ pub(super) fn write(
 }
 
 fn write_messages(out: &mut Vec<u8>, facts: &Facts<'_>, messages: Messages<'_>) {
-    let Messages { request, response, body } = messages;
+    let Messages { request, subject, body } = messages;
     out.push(b'{');
     write_target(out, facts, request);
-    match response {
-        None => {
+    match subject {
+        Subject::Request => {
             write_headers(out, Some(&request.authority), &request.fields);
             write_body(out, body);
         }
-        Some(response) => {
+        Subject::Answers { answers, has_bodies } => {
+            write_headers(out, Some(&request.authority), &request.fields);
+            write_answers(out, answers, has_bodies);
+        }
+        Subject::Response(response) => {
             out.extend_from_slice(b",\"statusCode\":");
             write_number(out, u64::from(response.status));
             write_headers(out, None, &response.fields);
@@ -82,6 +97,30 @@ fn write_messages(out: &mut Vec<u8>, facts: &Facts<'_>, messages: Messages<'_>) 
     out.extend_from_slice(b",\"query\":");
     write_query(out, &request.query);
     out.push(b'}');
+}
+
+/// `,"responses":[…]`
+fn write_answers(out: &mut Vec<u8>, answers: &[CallAnswer<'_>], has_bodies: bool) {
+    out.extend_from_slice(b",\"responses\":[");
+    for (index, answer) in answers.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(b"{\"name\":");
+        write_str(out, answer.name);
+        out.extend_from_slice(b",\"service\":");
+        write_str(out, answer.service);
+        out.extend_from_slice(b",\"statusCode\":");
+        write_number(out, u64::from(answer.status));
+        write_headers(out, None, answer.fields);
+        write_body(out, has_bodies.then_some(answer.body));
+        if let Some(error) = answer.error {
+            out.extend_from_slice(b",\"error\":");
+            write_str(out, error);
+        }
+        out.push(b'}');
+    }
+    out.push(b']');
 }
 
 /// `"method":…,"url":…`
