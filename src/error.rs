@@ -182,7 +182,8 @@ impl fmt::Display for Error {
                 "upstream closed the connection before its response was complete"
             }
             Self::ResponseTooLarge => {
-                "response body is over server.limits.pluginBodyBytesMax and a plugin reads it"
+                "response body is over server.limits.pluginBodyBytesMax and a plugin or an \
+                 aggregation reads it"
             }
             Self::UpstreamTimeout => "upstream did not answer in time",
         })

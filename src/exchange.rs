@@ -3,10 +3,14 @@
 //! Knows no HTTP version: the request's body is a [`BodySource`], the response goes to a
 //! [`Reply`]. Takes one snapshot at its start and finishes on it, whatever is published meanwhile.
 //!
-//! route -> annotate -> request chain -> forward (echo, or an endpoint: `exchange/forward.rs`) ->
-//! response chain -> reply.
+//! route -> annotate -> request chain -> forward (echo, an endpoint: `exchange/forward.rs`, or the
+//! calls of an aggregation: `exchange/aggregate.rs`) -> response chain -> reply
+//! (`exchange/finish.rs`).
 
+mod aggregate;
 mod annotate;
+mod call;
+mod finish;
 mod forward;
 
 use std::time::SystemTime;
@@ -17,7 +21,7 @@ use crate::error::{Error, Side};
 use crate::limits::DISCARD_BYTES_MAX;
 use crate::message::{BodyLength, Fields, LocalResponse, RequestHead, ResponseHead};
 use crate::plugin::{self, BodySlot, Carried, Facts, Selected, Verdict};
-use crate::relay::{self, BodySink, BodySource, Collected, Replay};
+use crate::relay::{self, BodySink, BodySource, Collected};
 use crate::snapshot::{Service, Snapshot};
 use crate::stream::Peer;
 use crate::worker::Worker;
@@ -167,6 +171,9 @@ async fn serve(
     for (name, value) in &service.fields {
         request.fields.set(name.as_bytes(), value.as_bytes());
     }
+    if service.aggregation.is_some() {
+        aggregate::ask_for_whole_json(request);
+    }
     let messages = Messages { request, response, carried };
     exchange.forward(messages, payload, body, reply).await
 }
@@ -293,68 +300,6 @@ impl Exchange<'_> {
         if is_rejected && !collected.is_whole { Err(too_large) } else { Ok(collected) }
     }
 
-    /// Runs the response phase of the chain over a response that is whole in memory or still with
-    /// its source; then relays it.
-    async fn respond(
-        &self,
-        messages: &mut Messages<'_>,
-        memory: Option<Vec<u8>>,
-        source: &mut impl BodySource,
-        reply: &mut impl Reply,
-        keep_alive: impl Fn() -> bool,
-    ) -> Result<u16, Error> {
-        let Messages { request, response, carried } = messages;
-        let has_body = response.has_body(&request.method);
-        let mut slot = BodySlot { given: memory, replaced: false };
-        let mut prefix = Vec::new();
-        if self.selected.has_response_phase() {
-            if has_body && slot.given.is_none() && self.selected.needs_response_body() {
-                match self.collect(response.body, source, Error::ResponseTooLarge).await? {
-                    Collected { bytes, is_whole: true } => slot.given = Some(bytes),
-                    Collected { bytes, is_whole: false } => prefix = bytes,
-                }
-            }
-            let facts = self.facts();
-            let (chain, pools) = (&self.service.chain, self.worker.plugins());
-            let run = plugin::run_response(
-                chain,
-                self.selected,
-                pools,
-                &facts,
-                request,
-                response,
-                &mut slot,
-                carried,
-            );
-            let verdict = Box::pin(run).await;
-            if let Verdict::Respond(local) = verdict {
-                response.status = local.status;
-                return send_local(self.worker, request, local, keep_alive(), reply).await;
-            }
-        }
-        // A plugin may have changed the status, and with it whether there is a body.
-        let has_body = has_body && response.has_body(&request.method);
-        if let Some(bytes) = &slot.given {
-            response.body = BodyLength::Known(bytes.len() as u64);
-        }
-        reply.head(response, has_body, keep_alive());
-        let relayed = match &slot.given {
-            _ if !has_body => return reply.finish(&Fields::new()).await.map(|()| response.status),
-            Some(bytes) => {
-                let mut replay = Replay::<NoSource>::new(bytes, None, self.worker.buffers());
-                relay::pump(&mut replay, reply).await
-            }
-            None if prefix.is_empty() => relay::pump(source, reply).await,
-            None => {
-                let mut whole = Replay::new(&prefix, Some(source), self.worker.buffers());
-                relay::pump(&mut whole, reply).await
-            }
-        };
-        relayed.map(|()| response.status).map_err(|failure| match failure {
-            relay::PumpFailure::Source(error) | relay::PumpFailure::Sink(error) => error,
-        })
-    }
-
     /// The body that the echo shows: collected whatever plugins read, under the same limit.
     async fn echo_body(
         &self,
@@ -403,6 +348,13 @@ impl Exchange<'_> {
         body: &mut impl BodySource,
         reply: &mut impl Reply,
     ) -> Result<u16, Error> {
+        if let Some(aggregation) = &self.service.aggregation
+            && !aggregation.calls.is_empty()
+        {
+            // Boxed: no other exchange shall be as large as those of an aggregation.
+            let answered = self.answer_by_calls(aggregation, messages, body, reply);
+            return Box::pin(answered).await;
+        }
         match &self.service.cluster {
             crate::upstream::cluster::Cluster::Endpoints(endpoints) => {
                 let call =

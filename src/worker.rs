@@ -16,9 +16,9 @@ use arc_swap::{ArcSwap, Cache};
 
 use self::mailbox::{Inbox, Mail};
 use crate::buffer::BufferPool;
-use crate::deadline::Deadlines;
+use crate::deadline::{Deadlines, now_ms};
 use crate::exchange::{Outcome, Scratch};
-use crate::limits::{POOL_SWEEP_INTERVAL, SCRATCH_KEPT_MAX};
+use crate::limits::{AGGREGATION_LOG_LINES_PER_SECOND, POOL_SWEEP_INTERVAL, SCRATCH_KEPT_MAX};
 use crate::listener::{self, Socket};
 use crate::plugin::Pools;
 use crate::snapshot::{Service, Snapshot};
@@ -53,6 +53,8 @@ pub struct Worker {
     is_draining: Cell<bool>,
     connections: Cell<usize>,
     counters: Cell<Counters>,
+    /// The second of the last lines about failed calls, and how many there were in it.
+    call_lines: Cell<(u64, u32)>,
 }
 
 /// What a worker counts. Plain numbers: only this thread writes them.
@@ -87,6 +89,7 @@ impl Worker {
             is_draining: Cell::new(false),
             connections: Cell::new(0),
             counters: Cell::default(),
+            call_lines: Cell::default(),
         })
     }
 
@@ -176,6 +179,15 @@ impl Worker {
             *date = (seconds, httpdate::fmt_http_date(now));
         }
         see(date.1.as_bytes());
+    }
+
+    /// Whether one more line about a failed call may be logged in this second.
+    pub fn may_log_call(&self) -> bool {
+        let second = now_ms() / 1000;
+        let (last, count) = self.call_lines.get();
+        let count = if last == second { count } else { 0 };
+        self.call_lines.set((second, count.saturating_add(1)));
+        count < AGGREGATION_LOG_LINES_PER_SECOND
     }
 
     /// Whether no new request should begin.

@@ -15,6 +15,34 @@ use crate::upstream::cluster::{Endpoint, Endpoints};
 use crate::upstream::connect::connect;
 use crate::upstream::connection::{Connection, ResponseSource};
 
+impl Exchange<'_> {
+    /// A connection to the endpoint: an idle one, unless it must be fresh, else a new one.
+    pub(super) async fn connection(
+        &self,
+        endpoint: &Endpoint,
+        is_fresh: bool,
+    ) -> Result<Connection, Error> {
+        let worker = self.worker;
+        while !is_fresh && let Some(idle) = worker.pool().take(endpoint.id) {
+            // One that the origin has closed would cost a retry, or the request if that may not be
+            // repeated; one that has received something unasked would answer with it.
+            if idle.is_quiet() {
+                return Ok(idle);
+            }
+        }
+        let timeouts = &self.snapshot.timeouts;
+        let stream = connect(&endpoint.address, timeouts.connect).await?;
+        Ok(Connection::new(stream, worker.deadlines(), timeouts.body, worker.shared_buffers()))
+    }
+
+    /// Keeps a connection whose exchange has ended well.
+    pub(super) fn keep(&self, endpoint: &Endpoint, mut connection: Connection) {
+        connection.rest();
+        let idle_max = self.snapshot.limits.upstream_idle_max;
+        self.worker.pool().give(endpoint.id, connection, idle_max);
+    }
+}
+
 /// A request on its way to a cluster.
 pub(super) struct Call<'a> {
     pub(super) exchange: &'a Exchange<'a>,
@@ -36,7 +64,7 @@ impl Call<'_> {
         loop {
             tries += 1;
             let endpoint = self.next_endpoint().ok_or(Error::NoEndpoint)?;
-            let outcome = match self.connection(endpoint, is_fresh).await {
+            let outcome = match self.exchange.connection(endpoint, is_fresh).await {
                 Ok(connection) => self.attempt(endpoint, connection, messages, body, reply).await,
                 Err(error) => Err(error),
             };
@@ -70,20 +98,6 @@ impl Call<'_> {
     fn next_endpoint(&self) -> Option<&Endpoint> {
         let exchange = self.exchange;
         exchange.worker.turn(exchange.snapshot, exchange.service, |at| self.endpoints.next(at))
-    }
-
-    async fn connection(&self, endpoint: &Endpoint, is_fresh: bool) -> Result<Connection, Error> {
-        let worker = self.exchange.worker;
-        while !is_fresh && let Some(idle) = worker.pool().take(endpoint.id) {
-            // One that the origin has closed would cost a retry, or the request if that may not be
-            // repeated; one that has received something unasked would answer with it.
-            if idle.is_quiet() {
-                return Ok(idle);
-            }
-        }
-        let timeouts = &self.exchange.snapshot.timeouts;
-        let stream = connect(&endpoint.address, timeouts.connect).await?;
-        Ok(Connection::new(stream, worker.deadlines(), timeouts.body, worker.shared_buffers()))
     }
 
     async fn attempt(
@@ -132,9 +146,7 @@ impl Call<'_> {
             }
         };
         if is_sent && outcome.is_ok() && connection.is_reusable() {
-            connection.rest();
-            let idle_max = exchange.snapshot.limits.upstream_idle_max;
-            exchange.worker.pool().give(endpoint.id, connection, idle_max);
+            exchange.keep(endpoint, connection);
         }
         outcome
     }

@@ -59,6 +59,7 @@ pub struct Selected {
     indexes: Vec<usize>,
     request_phase: bool,
     response_phase: bool,
+    aggregation: bool,
     request_body: bool,
     response_body: bool,
     rejects_large: bool,
@@ -71,6 +72,7 @@ impl Selected {
             indexes: Vec::new(),
             request_phase: false,
             response_phase: false,
+            aggregation: false,
             request_body: false,
             response_body: false,
             rejects_large: false,
@@ -82,6 +84,7 @@ impl Selected {
         self.indexes.clear();
         self.request_phase = false;
         self.response_phase = false;
+        self.aggregation = false;
         self.request_body = false;
         self.response_body = false;
         self.rejects_large = false;
@@ -103,6 +106,11 @@ impl Selected {
         self.rejects_large
     }
 
+    /// Whether [`run_aggregation`] has anything to do.
+    pub fn has_aggregation(&self) -> bool {
+        self.aggregation
+    }
+
     /// Whether a plugin asks for the request's body: it has to be collected.
     pub fn needs_request_body(&self) -> bool {
         self.request_body
@@ -117,6 +125,7 @@ impl Selected {
         self.indexes.push(index);
         self.request_phase |= plugin.runs_in(Phase::Request);
         self.response_phase |= plugin.runs_in(Phase::Response);
+        self.aggregation |= plugin.runs_in(Phase::Aggregation);
         self.request_body |= plugin.takes_body_in(Phase::Request);
         self.response_body |= plugin.takes_body_in(Phase::Response);
         self.rejects_large |= plugin.spec.wants_body && !plugin.spec.passes_large_bodies;

@@ -212,3 +212,6 @@ fn text(item: &Item<'_>, errors: &mut Errors) -> Option<String> {
     }
     Some(text)
 }
+
+#[cfg(test)]
+mod tests;

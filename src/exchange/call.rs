@@ -1,0 +1,201 @@
+//! One call of an aggregation: a GET to another service, its answer in memory.
+//!
+//! The called service is asked as its endpoint would be by a request of its own: its connections,
+//! its turns, its `headers`, its timeout. Its plugins and its own aggregation are not run: the chain
+//! of the service that calls has let the request pass, and calls cannot go in circles.
+
+use std::cell::Cell;
+
+use super::Exchange;
+use crate::deadline::now_ms;
+use crate::echo;
+use crate::error::Error;
+use crate::limits::{AGGREGATION_BODIES_MAX, TRIES_MAX};
+use crate::message::{BodyLength, Fields, Method, RequestHead, ResponseHead};
+use crate::relay::{BodySink, BodySource};
+use crate::snapshot::Service;
+use crate::upstream::cluster::{Cluster, Endpoint, Endpoints};
+use crate::upstream::connection::{Connection, ResponseSource};
+
+/// What a call was answered.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) fields: Fields,
+    pub(super) body: Vec<u8>,
+}
+
+/// Makes the calls of one exchange.
+pub(super) struct Caller<'a> {
+    exchange: &'a Exchange<'a>,
+    authority: &'a str,
+    fields: Fields,
+    /// What the bodies of all answers may still come to.
+    bytes_left: Cell<usize>,
+}
+
+/// Fields that speak of the client's own request: its body, what it has of the response, the forms
+/// it would take it in.
+fn is_of_the_request_alone(name: &[u8]) -> bool {
+    let begins =
+        |start: &[u8]| name.get(..start.len()).is_some_and(|name| name.eq_ignore_ascii_case(start));
+    begins(b"content-")
+        || begins(b"if-")
+        || begins(b"accept") && !begins(b"accept-language")
+        || name.eq_ignore_ascii_case(b"range")
+}
+
+impl<'a> Caller<'a> {
+    /// Calls carry the fields of `request` (credentials, `X-Request-Id`, `X-Forwarded-*` and what
+    /// plugins have set), but for those that are of the request alone.
+    pub(super) fn new(exchange: &'a Exchange<'a>, request: &'a RequestHead) -> Self {
+        let mut fields = request.fields.clone();
+        fields.retain(|name, _| !is_of_the_request_alone(name));
+        fields.push(b"Accept", b"application/json");
+        let bytes_max = exchange.snapshot.limits.plugin_body_bytes_max;
+        Self {
+            exchange,
+            authority: &request.authority,
+            fields,
+            bytes_left: Cell::new(bytes_max.saturating_mul(AGGREGATION_BODIES_MAX)),
+        }
+    }
+
+    /// Asks the service at this place of the snapshot for `target` (a path, with its query if it
+    /// has one).
+    pub(super) async fn call(&self, service: usize, target: &str) -> Result<Answer, Error> {
+        let service = &self.exchange.snapshot.services[service];
+        let head = self.head(service, target);
+        match &service.cluster {
+            Cluster::Endpoints(endpoints) => self.ask(service, endpoints, &head).await,
+            Cluster::Echo => {
+                let local = echo::answer(&head, self.authority, &head.path, &[]);
+                Ok(Answer { status: local.status, fields: local.fields, body: local.body })
+            }
+        }
+    }
+
+    fn head(&self, service: &Service, target: &str) -> RequestHead {
+        let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
+        let mut fields = self.fields.clone();
+        for (name, value) in &service.fields {
+            fields.set(name.as_bytes(), value.as_bytes());
+        }
+        RequestHead {
+            method: Method::Get,
+            authority: String::new(),
+            path: path.to_owned(),
+            query: query.to_owned(),
+            fields,
+            body: BodyLength::Empty,
+        }
+    }
+
+    /// Tries until an endpoint answers, as for any request that may be repeated.
+    async fn ask(
+        &self,
+        service: &Service,
+        endpoints: &Endpoints,
+        head: &RequestHead,
+    ) -> Result<Answer, Error> {
+        let exchange = self.exchange;
+        let timeout = service.timeout.as_millis() as u64;
+        let expires_ms = exchange.expires_ms.min(now_ms().saturating_add(timeout));
+        let (mut tries, mut is_fresh) = (0, false);
+        loop {
+            tries += 1;
+            let endpoint = exchange
+                .worker
+                .turn(exchange.snapshot, service, |at| endpoints.next(at))
+                .ok_or(Error::NoEndpoint)?;
+            let authority = if service.preserve_host && !self.authority.is_empty() {
+                self.authority
+            } else {
+                &endpoint.authority
+            };
+            let outcome = match exchange.connection(endpoint, is_fresh).await {
+                Ok(connection) => {
+                    let attempt = self.attempt(endpoint, connection, head, authority, expires_ms);
+                    attempt.await
+                }
+                Err(error) => Err(error),
+            };
+            match outcome {
+                Err(Error::UpstreamStale) if tries < TRIES_MAX => is_fresh = true,
+                Err(Error::ConnectFailed) if tries < TRIES_MAX && endpoints.len() > 1 => {}
+                other => return other,
+            }
+        }
+    }
+
+    async fn attempt(
+        &self,
+        endpoint: &Endpoint,
+        mut connection: Connection,
+        head: &RequestHead,
+        authority: &str,
+        expires_ms: u64,
+    ) -> Result<Answer, Error> {
+        connection.begin(expires_ms);
+        connection.request.head(head, authority, &head.path);
+        // A failed write shows as a failed read too, unless the origin has answered early.
+        let is_sent = connection.request.finish(&Fields::new()).await.is_ok();
+        let source = &mut connection.response;
+        let mut response = ResponseHead::default();
+        self.read_head(source, &mut response).await?;
+        let body = self.collect(source).await?;
+        if is_sent && connection.is_reusable() {
+            self.exchange.keep(endpoint, connection);
+        }
+        Ok(Answer { status: response.status, fields: response.fields, body })
+    }
+
+    async fn read_head(
+        &self,
+        source: &mut ResponseSource,
+        response: &mut ResponseHead,
+    ) -> Result<(), Error> {
+        let snapshot = self.exchange.snapshot;
+        let (wait, bytes_max) = (snapshot.timeouts.first_byte, snapshot.limits.head_bytes_max);
+        loop {
+            source.read_head(&Method::Get, wait, bytes_max, response).await?;
+            match response.status {
+                101 => return Err(Error::BadResponse("upstream switched protocols unasked")),
+                100..200 => {}
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Reads a body within the bounds of one answer and of all of them.
+    async fn collect(&self, source: &mut ResponseSource) -> Result<Vec<u8>, Error> {
+        let bytes_max = self.exchange.snapshot.limits.plugin_body_bytes_max;
+        let buffers = self.exchange.worker.buffers();
+        let mut body = Vec::new();
+        while let Some(chunk) = source.next().await? {
+            body.extend_from_slice(chunk.bytes());
+            let left = self.bytes_left.get().checked_sub(chunk.len());
+            buffers.give(chunk.into_parts().0);
+            self.bytes_left.set(left.ok_or(Error::ResponseTooLarge)?);
+            if body.len() > bytes_max {
+                return Err(Error::ResponseTooLarge);
+            }
+        }
+        Ok(body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_of_the_request_alone;
+
+    #[test]
+    fn calls_take_over_who_asks_and_not_what_was_sent() {
+        for name in ["Content-Type", "If-None-Match", "Range", "Accept", "accept-encoding"] {
+            assert!(is_of_the_request_alone(name.as_bytes()), "{name}");
+        }
+        for name in ["Authorization", "Cookie", "X-Request-Id", "Accept-Language", "Conten"] {
+            assert!(!is_of_the_request_alone(name.as_bytes()), "{name}");
+        }
+    }
+}

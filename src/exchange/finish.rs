@@ -1,0 +1,89 @@
+//! The end of an exchange: the response phase, and the response on its way to the client.
+
+use super::aggregate::Completed;
+use super::{Exchange, Messages, NoSource, Reply, send_local};
+use crate::error::Error;
+use crate::message::{BodyLength, Fields};
+use crate::plugin::{self, BodySlot, Verdict};
+use crate::relay::{self, BodySource, Collected, Replay};
+
+impl Exchange<'_> {
+    /// Runs the response phase of the chain over a response that is whole in memory or still with
+    /// its source; then relays it.
+    pub(super) async fn respond(
+        &self,
+        messages: &mut Messages<'_>,
+        memory: Option<Vec<u8>>,
+        source: &mut impl BodySource,
+        reply: &mut impl Reply,
+        keep_alive: impl Fn() -> bool,
+    ) -> Result<u16, Error> {
+        let Messages { request, response, carried } = messages;
+        let has_body = response.has_body(&request.method);
+        let mut slot = BodySlot { given: memory, replaced: false };
+        let mut prefix = Vec::new();
+        if let Some(aggregation) = &self.service.aggregation {
+            let complete = self.complete(aggregation, request, response, slot.given.take(), source);
+            match Box::pin(complete).await? {
+                Completed::Whole(bytes) => slot.given = Some(bytes),
+                Completed::Untouched(bytes) => prefix = bytes,
+                Completed::Failed(local) => {
+                    response.status = local.status;
+                    return send_local(self.worker, request, local, keep_alive(), reply).await;
+                }
+            }
+        }
+        if self.selected.has_response_phase() {
+            let is_needed = slot.given.is_none() && self.selected.needs_response_body();
+            if has_body && is_needed && !prefix.is_empty() {
+                // Too large for the aggregation, and so for plugins: the limit is the same.
+                if self.selected.rejects_large_bodies() {
+                    return Err(Error::ResponseTooLarge);
+                }
+            } else if has_body && is_needed {
+                match self.collect(response.body, source, Error::ResponseTooLarge).await? {
+                    Collected { bytes, is_whole: true } => slot.given = Some(bytes),
+                    Collected { bytes, is_whole: false } => prefix = bytes,
+                }
+            }
+            let facts = self.facts();
+            let (chain, pools) = (&self.service.chain, self.worker.plugins());
+            let run = plugin::run_response(
+                chain,
+                self.selected,
+                pools,
+                &facts,
+                request,
+                response,
+                &mut slot,
+                carried,
+            );
+            let verdict = Box::pin(run).await;
+            if let Verdict::Respond(local) = verdict {
+                response.status = local.status;
+                return send_local(self.worker, request, local, keep_alive(), reply).await;
+            }
+        }
+        // A plugin may have changed the status, and with it whether there is a body.
+        let has_body = has_body && response.has_body(&request.method);
+        if let Some(bytes) = &slot.given {
+            response.body = BodyLength::Known(bytes.len() as u64);
+        }
+        reply.head(response, has_body, keep_alive());
+        let relayed = match &slot.given {
+            _ if !has_body => return reply.finish(&Fields::new()).await.map(|()| response.status),
+            Some(bytes) => {
+                let mut replay = Replay::<NoSource>::new(bytes, None, self.worker.buffers());
+                relay::pump(&mut replay, reply).await
+            }
+            None if prefix.is_empty() => relay::pump(source, reply).await,
+            None => {
+                let mut whole = Replay::new(&prefix, Some(source), self.worker.buffers());
+                relay::pump(&mut whole, reply).await
+            }
+        };
+        relayed.map(|()| response.status).map_err(|failure| match failure {
+            relay::PumpFailure::Source(error) | relay::PumpFailure::Sink(error) => error,
+        })
+    }
+}
