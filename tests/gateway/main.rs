@@ -11,6 +11,7 @@
 )]
 
 mod author_cli;
+mod aggregation;
 mod bodies;
 mod config_cli;
 mod connections;
