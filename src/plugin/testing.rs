@@ -8,10 +8,11 @@ use std::task::Poll;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use super::{
-    BodySlot, Carried, Chain, Facts, LogSink, Phase, Plugin, PluginLine, PluginSpec, PluginType,
-    Pools, Runtime, RuntimeOptions, Selected, Verdict, run_request, run_response,
+    BodySlot, CallAnswer, Carried, Chain, Facts, LogSink, Phase, Plugin, PluginLine, PluginSpec,
+    PluginType, Pools, Runtime, RuntimeOptions, Selected, Verdict, run_aggregation, run_request,
+    run_response,
 };
-use crate::message::{LocalResponse, Method, RequestHead, ResponseHead};
+use crate::message::{Fields, LocalResponse, Method, RequestHead, ResponseHead};
 
 /// Runs a test on every driver that this machine has, each with a runtime like a worker's.
 pub(super) fn on_both_drivers<F: Future<Output = ()>>(test: impl Fn() -> F) {
@@ -164,7 +165,32 @@ impl Exchange {
         match phase {
             Phase::Request => self.request(bench).await,
             Phase::Response => self.response(bench).await,
+            Phase::Aggregation => self.aggregation(bench).await,
         }
+    }
+
+    /// One call, answered with an empty object.
+    async fn aggregation(&mut self, bench: &Bench) -> Verdict {
+        let answer = CallAnswer {
+            name: "users",
+            service: "users-service",
+            status: 200,
+            fields: &Fields::new(),
+            body: b"{}",
+            error: None,
+        };
+        run_aggregation(
+            &self.chain,
+            &self.selected,
+            &bench.pools,
+            &facts(),
+            &self.request,
+            &[answer],
+            &mut self.response,
+            &mut self.response_body,
+            &mut self.carried,
+        )
+        .await
     }
 }
 
