@@ -123,6 +123,7 @@ pub(super) fn act_on(
     let phase = match subject {
         Subject::Request { .. } => Phase::Request,
         Subject::Response { .. } => Phase::Response,
+        Subject::Aggregation { .. } => Phase::Aggregation,
     };
     let decision = apply::decide(&mut output, phase, spec)?;
     let merged = carried.merged(output.metadata.take())?;

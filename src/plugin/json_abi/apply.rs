@@ -68,7 +68,7 @@ pub(super) fn decide<'a>(
     let message = match phase {
         Phase::Request => output.request.take().or_else(|| output.response.take()),
         // The request has gone: a plugin that hands it back means nothing by it.
-        Phase::Response => output.response.take(),
+        Phase::Response | Phase::Aggregation => output.response.take(),
     };
     Ok(message.map_or(Decision::Continue, Decision::Change))
 }
