@@ -4,8 +4,8 @@
 //! together; one with `dependencies` has its own response completed with what further calls know of
 //! the things in it. Built by the control thread as part of the snapshot, read by every worker.
 //!
-//! A response is never parsed into a tree: only what a path leads to is looked into, all the rest is
-//! copied as it stands, numbers with all their digits.
+//! A response is never parsed into a tree: only what a path leads to is looked into, all the rest
+//! is copied as it stands, numbers with all their digits.
 
 pub mod condition;
 pub mod json;

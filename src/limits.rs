@@ -161,8 +161,8 @@ pub const AGGREGATION_MAPPINGS_MAX: usize = 16;
 /// Items of a response that one dependency looks at; those behind stay as they are. Far above
 /// [`AGGREGATION_CALLS_MAX`] because many items may need the same call.
 pub const AGGREGATION_ITEMS_MAX: usize = 10_000;
-/// Bodies of the largest size (`server.limits.pluginBodyBytesMax`) that the answers of one request's
-/// calls may come to together.
+/// Bodies of the largest size (`server.limits.pluginBodyBytesMax`) that the answers of one
+/// request's calls may come to together.
 pub const AGGREGATION_BODIES_MAX: usize = 8;
 /// Most steps of a path into JSON: each is a pass over what it leads to.
 pub const AGGREGATION_PATH_STEPS_MAX: usize = 16;

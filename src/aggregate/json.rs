@@ -20,7 +20,8 @@ pub fn text_of(bytes: &[u8]) -> Option<&str> {
 }
 
 /// Shows `visit` everything that `steps` lead to in `text`, with the indexes that each `[*]` stands
-/// for, in the order of the text. Of one array at most the first [`AGGREGATION_ITEMS_MAX`] elements.
+/// for, in the order of the text. Of one array at most the first [`AGGREGATION_ITEMS_MAX`]
+/// elements.
 pub fn select<'t>(
     text: &'t str,
     steps: &[Step],
@@ -172,8 +173,9 @@ pub enum Node<'t> {
 }
 
 impl<'t> Node<'t> {
-    /// Puts `value` where `steps` lead to; `indexes` say which element each `[*]` is. Objects on the
-    /// way that are missing (or null) are made, elements of arrays are not. Whether there was room.
+    /// Puts `value` where `steps` lead to; `indexes` say which element each `[*]` is. Objects on
+    /// the way that are missing (or null) are made, elements of arrays are not. Whether there was
+    /// room.
     pub fn put(&mut self, steps: &[Step], indexes: &[usize], value: Node<'t>) -> bool {
         let Some((step, rest)) = steps.split_first() else {
             *self = value;

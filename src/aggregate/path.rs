@@ -63,8 +63,8 @@ impl Path {
         &self.steps
     }
 
-    /// The steps up to the last `[*]`: what they lead to are the items that the path goes over. Empty
-    /// for a path that leads to one place.
+    /// The steps up to the last `[*]`: what they lead to are the items that the path goes over.
+    /// Empty for a path that leads to one place.
     pub fn items(&self) -> &[Step] {
         let last = self.steps.iter().rposition(|step| *step == Step::Each);
         &self.steps[..last.map_or(0, |last| last + 1)]

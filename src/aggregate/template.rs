@@ -1,7 +1,8 @@
 //! The path of a call: as it is, or with `{names}` that values are put into.
 //!
-//! A value comes out of a response, that is from anyone. It is percent-encoded to the last byte that
-//! could mean something, so that it stays within the segment (or the query value) it is put into.
+//! A value comes out of a response, that is from anyone. It is percent-encoded to the last byte
+//! that could mean something, so that it stays within the segment (or the query value) it is put
+//! into.
 
 use std::fmt;
 

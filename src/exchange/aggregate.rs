@@ -1,5 +1,5 @@
-//! Responses made of those of several services: the calls instead of an origin, and what completes a
-//! response by further calls. What is called and where answers go is the business of
+//! Responses made of those of several services: the calls instead of an origin, and what completes
+//! a response by further calls. What is called and where answers go is the business of
 //! [`crate::aggregate`]; the calls of a request run at once, on this worker.
 
 use std::future::poll_fn;
@@ -67,7 +67,8 @@ impl Exchange<'_> {
         }
     }
 
-    /// Makes the calls, and the response of their answers: its body, or the response to send instead.
+    /// Makes the calls, and the response of their answers: its body, or the response to send
+    /// instead.
     async fn join(
         &self,
         aggregation: &Aggregation,

@@ -1,8 +1,8 @@
 //! One call of an aggregation: a GET to another service, its answer in memory.
 //!
 //! The called service is asked as its endpoint would be by a request of its own: its connections,
-//! its turns, its `headers`, its timeout. Its plugins and its own aggregation are not run: the chain
-//! of the service that calls has let the request pass, and calls cannot go in circles.
+//! its turns, its `headers`, its timeout. Its plugins and its own aggregation are not run: the
+//! chain of the service that calls has let the request pass, and calls cannot go in circles.
 
 use std::cell::Cell;
 

@@ -56,11 +56,17 @@ fn each_item_has_its_answer_and_equal_calls_are_one() {
     assert!(plan.problems.is_empty());
     assert_eq!(
         completed(document, &dependencies, &[Some(r#"{"p":1.50}"#), Some("2")]),
-        r#"{"includeDetails":true,"items":[{"productId":7,"product":{"p":1.50}},{"productId":"a/b","product":2},{"productId":7,"product":{"p":1.50}}]}"#
+        concat!(
+            r#"{"includeDetails":true,"items":[{"productId":7,"product":{"p":1.50}},"#,
+            r#"{"productId":"a/b","product":2},{"productId":7,"product":{"p":1.50}}]}"#,
+        )
     );
     assert_eq!(
         completed(document, &dependencies, &[None, Some("2")]),
-        r#"{"includeDetails":true,"items":[{"productId":7},{"productId":"a/b","product":2},{"productId":7}]}"#
+        concat!(
+            r#"{"includeDetails":true,"items":[{"productId":7},"#,
+            r#"{"productId":"a/b","product":2},{"productId":7}]}"#,
+        )
     );
 }
 
@@ -86,7 +92,8 @@ fn items_without_a_value_need_no_call() {
 
 #[test]
 fn values_that_cannot_stand_in_a_path_are_a_problem() {
-    let document = r#"{"includeDetails":true,"items":[{"productId":".."},{"productId":""},{"productId":"ok"}]}"#;
+    let document = r#"{"includeDetails":true,"items":[{"productId":".."},{"productId":""},
+        {"productId":"ok"}]}"#;
     let plan = Plan::of(document, &[products()]);
     assert_eq!(paths(&plan), ["/api/products/ok"]);
     assert_eq!(plan.problems.len(), 1);
@@ -110,7 +117,10 @@ fn calls_are_capped_and_items_beyond_the_cap_may_share_those_there_are() {
 
 #[test]
 fn parameters_of_outer_items_are_joined_with_those_of_inner_ones() {
-    let document = r#"{"u":"me","o":[{"id":1,"l":[{"id":"a"},{"id":"b"}]},{"l":[{"id":"c"}]},{"id":3,"l":[{"id":"d"}]}]}"#;
+    let document = concat!(
+        r#"{"u":"me","o":[{"id":1,"l":[{"id":"a"},{"id":"b"}]},"#,
+        r#"{"l":[{"id":"c"}]},{"id":3,"l":[{"id":"d"}]}]}"#,
+    );
     let dependencies = [dependency(
         0,
         "/{u}/{o}/{l}",
@@ -122,7 +132,10 @@ fn parameters_of_outer_items_are_joined_with_those_of_inner_ones() {
     assert_eq!(paths(&plan), ["/me/1/a", "/me/1/b", "/me/3/d"]);
     assert_eq!(
         completed(document, &dependencies, &[Some(r#"{"x":1}"#), Some("{}"), Some(r#"{"x":3}"#)]),
-        r#"{"u":"me","o":[{"id":1,"l":[{"id":"a","x":1},{"id":"b"}]},{"l":[{"id":"c"}]},{"id":3,"l":[{"id":"d","x":3}]}]}"#
+        concat!(
+            r#"{"u":"me","o":[{"id":1,"l":[{"id":"a","x":1},{"id":"b"}]},"#,
+            r#"{"l":[{"id":"c"}]},{"id":3,"l":[{"id":"d","x":3}]}]}"#,
+        )
     );
 }
 

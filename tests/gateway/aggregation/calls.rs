@@ -127,8 +127,8 @@ fn a_call_has_the_time_of_its_service() {
     let gateway = with_service(Setup::new(), "a", &a)
         .service(&format!("name: b, basePath: /b, timeout: 100ms, targets: ['{}']", held.url()))
         .service(
-            "name: both, basePath: /both, aggregation: {calls: [{name: first, service: a, path: /}, \
-             {name: second, service: b, path: /}]}",
+            "name: both, basePath: /both, aggregation: {calls: \
+             [{name: first, service: a, path: /}, {name: second, service: b, path: /}]}",
         )
         .start();
     assert_eq!(get(gateway.addr, "/both").text(), r#"{"first":1}"#);

@@ -21,15 +21,20 @@ fn products() -> Origin {
 
 #[test]
 fn each_item_gets_its_own_answer_and_equal_calls_are_made_once() {
-    let origin = saying(
-        r#"{"includeDetails":true,"items":[{"productId":7,"n":1.50},{"productId":8},{"productId":7}]}"#,
-    );
+    let origin = saying(concat!(
+        r#"{"includeDetails":true,"items":"#,
+        r#"[{"productId":7,"n":1.50},{"productId":8},{"productId":7}]}"#,
+    ));
     let products = products();
     let gateway = orders(&origin, &products, "").start();
     let response = get(gateway.addr, "/orders/1");
     assert_eq!(
         response.text(),
-        r#"{"includeDetails":true,"items":[{"productId":7,"n":1.50,"product":{"is":"/p/7"}},{"productId":8,"product":{"is":"/p/8"}},{"productId":7,"product":{"is":"/p/7"}}]}"#
+        concat!(
+            r#"{"includeDetails":true,"items":[{"productId":7,"n":1.50,"product":{"is":"/p/7"}},"#,
+            r#"{"productId":8,"product":{"is":"/p/8"}},"#,
+            r#"{"productId":7,"product":{"is":"/p/7"}}]}"#,
+        )
     );
     assert_eq!(response.head.get("content-length").unwrap(), response.body.len().to_string());
     assert!(!response.head.has("etag"));

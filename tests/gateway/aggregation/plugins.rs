@@ -170,7 +170,10 @@ fn an_aggregation_plugin_that_never_runs_is_told_of() {
 /// A guest that lets requests pass until it has seen a response, and answers them from then on.
 fn caching() -> Vec<u8> {
     let pass = r#"{"modified":false,"continue":true}"#;
-    let hit = r#"{"continue":false,"response":{"statusCode":200,"headers":{"X-Cache":["hit"]},"body":"kept"}}"#;
+    let hit = concat!(
+        r#"{"continue":false,"response":{"statusCode":200,"#,
+        r#""headers":{"X-Cache":["hit"]},"body":"kept"}}"#
+    );
     let literal = |text: &str| text.replace('"', "\\22");
     wasm::module(&format!(
         r#"(module

@@ -9,8 +9,9 @@ const DOCUMENTATION: &str = include_str!("../../../../docs/aggregation.md");
 /// Two services, `a` with this `aggregation`.
 fn with(aggregation: &str) -> String {
     format!(
-        "services:\n  - {{name: a, basePath: /a, targets: [http://h], aggregation: {aggregation}}}\n  \
-         - {{name: b, basePath: /b, targets: [http://h]}}\n"
+        "services:\n  - {{name: a, basePath: /a, targets: [http://h], \
+         aggregation: {aggregation}}}\n\
+         \x20 - {{name: b, basePath: /b, targets: [http://h]}}\n"
     )
 }
 
@@ -37,8 +38,8 @@ fn every_key_reaches_its_field() {
 #[test]
 fn only_a_service_with_calls_needs_no_targets() {
     let config = good(
-        "services:\n  - {name: a, basePath: /a, aggregation: {calls: [{name: n, service: b, path: /}]}}\n  \
-         - {name: b, targets: [http://h]}\n",
+        "services:\n  - {name: a, basePath: /a, aggregation: \
+         {calls: [{name: n, service: b, path: /}]}}\n  - {name: b, targets: [http://h]}\n",
     );
     assert!(config.services[0].targets.is_empty());
     let error =
@@ -109,10 +110,9 @@ fn mistakes_in_dependencies_are_told_once_at_their_place() {
 
 #[test]
 fn what_has_no_targets_cannot_be_called() {
-    let error = bad(
-        "services:\n  - {name: a, basePath: /a, aggregation: {calls: [{name: n, service: b, path: /}]}}\n  \
-         - {name: b, aggregation: {calls: [{name: n, service: b, path: /}]}}\n",
-    );
+    let error = bad("services:\n  - {name: a, basePath: /a, aggregation: \
+         {calls: [{name: n, service: b, path: /}]}}\n  - {name: b, \
+         aggregation: {calls: [{name: n, service: b, path: /}]}}\n");
     assert!(error.contains("the service \"b\" has no targets"), "{error}");
     assert_eq!(error.lines().count(), 2, "one for each call of it: {error}");
 }
