@@ -138,7 +138,27 @@ pub const PLUGIN_LOG_QUEUE_LINES: usize = 4096;
 pub const PLUGIN_CONFIG_KEY_BYTES_MAX: usize = 1024;
 /// Most random bytes of one `random_get`: about 0.1 ms of work. Go asks for up to 64 KiB.
 pub const PLUGIN_RANDOM_BYTES_MAX: usize = 64 * 1024;
-/// First wait before a plugin whose instantiation failed is tried again; doubles each time.
+/// Largest body of an `http_call`, either way: what a plugin may hold of an exchange too.
+pub const PLUGIN_CALL_BODY_BYTES_MAX: usize = PLUGIN_BODY_BYTES_MAX;
+/// Largest piece of guest memory that is taken for several small replies of host functions.
+pub const PLUGIN_REPLY_CHUNK_BYTES: u32 = 64 * 1024;
+/// Most hosts that one plugin's `config` may name. Each is looked up when the plugin is loaded.
+pub const PLUGIN_ORIGINS_MAX: usize = 256;
+/// How often the names of hosts that plugins and Redis use are looked up again.
+pub const NAME_REFRESH_INTERVAL: Duration = Duration::from_secs(10);
+/// Largest file of `read_file`: a key, a schema, a list. It is in memory once per plugin.
+pub const PLUGIN_FILE_BYTES_MAX: usize = 1024 * 1024;
+/// Most files of one plugin.
+pub const PLUGIN_FILES_MAX: usize = 64;
+/// Most names of metrics of one plugin: each is a time series per gateway.
+pub const PLUGIN_METRICS_MAX: usize = 64;
+/// Longest name of a plugin's metric.
+pub const PLUGIN_METRIC_NAME_BYTES_MAX: usize = 64;
+/// So many calls of one worker in a row trap, time out or run out of memory before the plugin is
+/// backed off. High enough that a client cannot bring that about while others are served well.
+pub const PLUGIN_FAILURES_BEFORE_BACKOFF: u32 = 50;
+/// First wait before a plugin whose instantiation failed, or whose calls keep failing, is tried
+/// again; doubles each time.
 pub const PLUGIN_BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// Longest such wait.
 pub const PLUGIN_BACKOFF_MAX: Duration = Duration::from_secs(30);
@@ -258,6 +278,14 @@ pub const KV_EVICTION_STEPS: usize = 16;
 /// megabytes among tiny entries comes to. Then it fails with `the store is full`; what it freed
 /// stays free.
 pub const KV_EVICTION_STEPS_MAX: usize = 8192;
+/// Least of `kv.memory.bytesMax`: the largest entry must fit.
+pub const KV_MEMORY_BYTES_FLOOR: usize =
+    KV_KEY_BYTES_MAX + KV_VALUE_BYTES_MAX + KV_ENTRY_OVERHEAD_BYTES;
+/// Largest value of `kv.memory.bytesMax`: 1 TiB, more than machines have.
+pub const KV_MEMORY_BYTES_CEILING: u64 = 1024 * 1024 * 1024 * 1024;
+/// How often expired entries are taken out of the memory store: one that nobody asks for stays so
+/// much longer.
+pub const KV_SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Longest time to live. More is cut to it; it only keeps the arithmetic from overflowing.
 pub const KV_TTL_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 

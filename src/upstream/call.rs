@@ -1,0 +1,198 @@
+//! A whole message to an origin and its whole answer, both in memory: what the gateway asks on
+//! its own account, not on behalf of one exchange (plugins' `http_call`).
+//!
+//! On a worker, over the worker's own pool: a call and an exchange to the same endpoint share its
+//! connections. Whoever calls bounds the time by dropping the future: the connection is then given
+//! up, nothing else is lost. Redirects are answers like any other.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::cluster::Address;
+use super::connect::connect;
+use super::connection::{Connection, RequestSink, ResponseSource};
+use super::pool::Pool;
+use crate::buffer::BufferPool;
+use crate::deadline::Deadlines;
+use crate::error::Error;
+use crate::limits;
+use crate::message::{BodyLength, Fields, RequestHead, ResponseHead};
+use crate::relay::{self, Alongside, BodySink, Replay};
+
+/// What the calls of one worker are made with. Never leaves its thread.
+#[derive(Debug, Clone, Default)]
+pub struct Client {
+    pool: Rc<Pool>,
+    deadlines: Deadlines,
+    buffers: Rc<BufferPool>,
+}
+
+/// Where a call goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Destination<'a> {
+    /// Under which its idle connections are kept, see `Endpoint::id`.
+    pub id: usize,
+    /// Where it is.
+    pub address: &'a Address,
+    /// The call's `Host`.
+    pub authority: &'a str,
+}
+
+/// What a call sends: the head with its target, and a body of `head.body` bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Message<'a> {
+    /// The head; its `authority` is not used.
+    pub head: &'a RequestHead,
+    /// The body.
+    pub body: &'a [u8],
+}
+
+/// Bounds of a call, as configured for the gateway's own traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// For a new connection.
+    pub connect: Duration,
+    /// Between two steps of progress of a body.
+    pub body: Duration,
+    /// Bytes of the answer's head.
+    pub head_bytes_max: usize,
+    /// Idle connections kept for one destination.
+    pub idle_max: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            connect: limits::CONNECT_TIMEOUT,
+            body: limits::BODY_TIMEOUT,
+            head_bytes_max: limits::HEAD_BYTES_MAX,
+            idle_max: limits::UPSTREAM_IDLE_MAX,
+        }
+    }
+}
+
+/// An answer, whole.
+#[derive(Debug, Default)]
+pub struct Answer {
+    /// Its final head.
+    pub head: ResponseHead,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+impl Client {
+    /// A client over what a worker has.
+    pub fn new(pool: Rc<Pool>, deadlines: Deadlines, buffers: Rc<BufferPool>) -> Self {
+        Self { pool, deadlines, buffers }
+    }
+
+    /// Sends a message and reads the answer, whose body may have `bytes_max` bytes
+    /// (`Error::ResponseTooLarge`).
+    ///
+    /// Tries again only what an idle connection lost that the origin had closed, and only if it is
+    /// idempotent.
+    pub async fn call(
+        &self,
+        to: Destination<'_>,
+        message: Message<'_>,
+        bounds: &Bounds,
+        bytes_max: usize,
+    ) -> Result<Answer, Error> {
+        let is_repeatable = message.head.method.is_idempotent();
+        let idle = self.idle(to.id, is_repeatable);
+        if let Some(connection) = idle {
+            let outcome = self.attempt(connection, to, message, bounds, bytes_max).await;
+            if !matches!(outcome, Err(Error::UpstreamStale)) || !is_repeatable {
+                return outcome;
+            }
+        }
+        let stream = connect(to.address, bounds.connect).await?;
+        let connection = Connection::new(stream, &self.deadlines, bounds.body, &self.buffers);
+        self.attempt(connection, to, message, bounds, bytes_max).await
+    }
+
+    /// What cannot be repeated goes only to a connection seen open just now.
+    fn idle(&self, id: usize, is_repeatable: bool) -> Option<Connection> {
+        loop {
+            let idle = self.pool.take(id)?;
+            if is_repeatable || idle.is_quiet() {
+                return Some(idle);
+            }
+        }
+    }
+
+    async fn attempt(
+        &self,
+        mut connection: Connection,
+        to: Destination<'_>,
+        message: Message<'_>,
+        bounds: &Bounds,
+        bytes_max: usize,
+    ) -> Result<Answer, Error> {
+        // The caller bounds the whole.
+        connection.begin(u64::MAX);
+        connection.request.head(message.head, to.authority, &message.head.path);
+        let Connection { request, response, .. } = &mut connection;
+        let answer = self.answer(response, message.head, bounds, bytes_max);
+        let (outcome, is_sent) = self.send(request, message, answer).await;
+        if is_sent && outcome.is_ok() && connection.is_reusable() {
+            connection.rest();
+            self.pool.give(to.id, connection, bounds.idle_max);
+        }
+        outcome
+    }
+
+    /// Sends the body while the answer is awaited: an origin may answer early and close.
+    async fn send(
+        &self,
+        sink: &mut RequestSink,
+        message: Message<'_>,
+        answer: impl Future<Output = Result<Answer, Error>>,
+    ) -> (Result<Answer, Error>, bool) {
+        if message.head.body == BodyLength::Empty {
+            let is_sent = sink.finish(&Fields::new()).await.is_ok();
+            return (answer.await, is_sent);
+        }
+        let mut body = Replay::<ResponseSource>::new(message.body, None, &self.buffers);
+        let pump = std::pin::pin!(relay::pump(&mut body, sink));
+        let mut alongside = Alongside::new(pump);
+        let outcome = alongside.run(answer).await;
+        (outcome, alongside.is_complete())
+    }
+
+    async fn answer(
+        &self,
+        source: &mut ResponseSource,
+        request: &RequestHead,
+        bounds: &Bounds,
+        bytes_max: usize,
+    ) -> Result<Answer, Error> {
+        let mut answer = Answer::default();
+        loop {
+            source
+                .read_head(
+                    &request.method,
+                    limits::DURATION_MAX,
+                    bounds.head_bytes_max,
+                    &mut answer.head,
+                )
+                .await?;
+            match answer.head.status {
+                101 => return Err(Error::BadResponse("upstream switched protocols unasked")),
+                100..200 => {}
+                _ => break,
+            }
+        }
+        let announced = answer.head.has_body(&request.method)
+            && matches!(answer.head.body, BodyLength::Known(n) if n > bytes_max as u64);
+        if announced {
+            return Err(Error::ResponseTooLarge);
+        }
+        let collected = relay::collect(source, bytes_max, &self.buffers).await?;
+        if !collected.is_whole {
+            return Err(Error::ResponseTooLarge);
+        }
+        answer.body = collected.bytes;
+        Ok(answer)
+    }
+}
