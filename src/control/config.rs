@@ -13,6 +13,7 @@ mod aggregation;
 mod decode;
 mod errors;
 mod expand;
+mod kv;
 mod model;
 mod model_wasm;
 mod schema;
@@ -168,6 +169,7 @@ fn decode_root(root: Option<&Node>, file_name: &str, errors: &mut Errors) -> Con
         server: Server::default(),
         admin: Admin::default(),
         logging: Logging::default(),
+        kv: Default::default(),
         wasm: Wasm::default(),
         services: Vec::new(),
     };
@@ -186,6 +188,9 @@ fn decode_root(root: Option<&Node>, file_name: &str, errors: &mut Errors) -> Con
     }
     if let Some(logging) = map.read("logging", errors, server::logging) {
         config.logging = logging;
+    }
+    if let Some(kv) = map.read("kv", errors, kv::kv) {
+        config.kv = kv;
     }
     let services = map.read("services", errors, service::services);
     let wasm =

@@ -16,7 +16,7 @@ use crate::limits;
 const REDIS_PORT: u16 = 6379;
 
 /// The gateway's `kv` section.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Config {
     /// What a plugin that says nothing gets.
@@ -101,6 +101,12 @@ pub struct RedisConfig {
 }
 
 impl RedisConfig {
+    /// The Redis at `NAME` or `NAME:PORT`, everything else as by default.
+    pub fn at(host: &str) -> Result<RedisConfig, String> {
+        let host = Some(host.to_owned());
+        RedisConfig::try_from(RedisKeys { host, ..RedisKeys::default() })
+    }
+
     /// `host:port`, as it stands in messages.
     pub fn name(&self) -> String {
         if self.host.contains(':') {

@@ -60,7 +60,7 @@ fn check(cases: &[(&str, &str)]) {
 fn misplaced_values_and_keys_are_told_what_stands_there() {
     check(&[
         // shapes
-        ("- a", "1:1: got a list, expected a map of: server, admin, logging, wasm, services"),
+        ("- a", "1:1: got a list, expected a map of: server, admin, logging, kv, wasm, services"),
         ("server: 5", "1:9: server: got 5, expected a map of: listen"),
         ("server: {limits: [1]}", "1:18: server.limits: got a list, expected a map"),
         ("wasm: {plugins: {a: 1}}", "1:17: wasm.plugins: got a map, expected a list"),
@@ -349,4 +349,21 @@ fn no_damage_to_a_file_panics() {
         check(before);
         check(&format!("{before}{}{}", damage[at % damage.len()], &after[1..]));
     }
+}
+
+#[test]
+fn mistakes_in_kv_are_told_by_place() {
+    check(&[
+        ("kv: {backend: redis}", "1:5: kv: backend is redis, but there is no kv.redis"),
+        (
+            "kv: {backend: memcached}",
+            "kv.backend: got \"memcached\", expected one of memory, redis",
+        ),
+        ("kv: {redis: {}}", "kv.redis.host: missing; as in redis:6379"),
+        ("kv: {redis: {host: 'a:b:c'}}", "kv.redis.host: host is \"a:b:c\""),
+        ("kv: {redis: {host: r, tls: true}}", "kv.redis.tls: unknown key"),
+        ("kv: {redis: {host: r, username: u}}", "username stands without a password"),
+        ("kv: {memory: {bytesMax: 1KiB}}", "kv.memory.bytesMax: got"),
+        ("kv: {maxBytes: 1}", "kv.maxBytes: unknown key"),
+    ]);
 }

@@ -34,6 +34,8 @@ pub struct Config {
     pub admin: Admin,
     /// `logging`.
     pub logging: Logging,
+    /// `kv`: where the plugins' shared state is.
+    pub kv: crate::kv::config::Config,
     /// `wasm`: the plugins and what they may use.
     pub wasm: Wasm,
     /// `services`, in the order of the file. Empty: every request gets 404.

@@ -16,7 +16,7 @@ const fn keys(allowed: &'static [&'static str]) -> Keys {
     Keys { allowed, later: &[] }
 }
 
-pub(super) const ROOT: Keys = keys(&["server", "admin", "logging", "wasm", "services"]);
+pub(super) const ROOT: Keys = keys(&["server", "admin", "logging", "kv", "wasm", "services"]);
 
 pub(super) const SERVER: Keys = Keys {
     allowed: &[
@@ -49,6 +49,13 @@ pub(super) const TIMEOUTS: Keys =
 pub(super) const ADMIN: Keys = keys(&["listen", "token"]);
 
 pub(super) const LOGGING: Keys = keys(&["level", "format", "accessLog"]);
+
+pub(super) const KV: Keys = keys(&["backend", "redis", "memory"]);
+
+pub(super) const KV_REDIS: Keys =
+    keys(&["host", "db", "username", "password", "timeout", "prefix"]);
+
+pub(super) const KV_MEMORY: Keys = keys(&["bytesMax", "namespaceBytesMax"]);
 
 pub(super) const WASM: Keys = keys(&[
     "enabled",
@@ -119,6 +126,9 @@ pub(super) const ALL: &[(&str, &Keys)] = &[
     ("server.timeouts", &TIMEOUTS),
     ("admin", &ADMIN),
     ("logging", &LOGGING),
+    ("kv", &KV),
+    ("kv.redis", &KV_REDIS),
+    ("kv.memory", &KV_MEMORY),
     ("wasm", &WASM),
     ("wasm.plugins[]", &PLUGIN),
     ("services[]", &SERVICE),

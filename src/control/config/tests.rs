@@ -435,3 +435,20 @@ fn the_configuration_is_looked_for_in_order() {
     assert_eq!(locate_with(None, &no_env, &etc), file("/etc/odin/config.yaml"));
     assert_eq!(locate_with(None, &no_env, &nowhere), Located::Embedded);
 }
+
+#[test]
+fn the_shared_state_is_in_memory_unless_told_otherwise() {
+    use crate::kv::config::BackendName;
+    let kv = good("").kv;
+    assert_eq!((kv.backend, kv.redis, kv.memory.bytes_max), (BackendName::Memory, None, 64 << 20));
+    let kv = good(
+        "kv: {backend: redis, redis: {host: 'r:6380', db: 2, username: u, password: p, \
+         timeout: 250ms, prefix: 'x:'}, memory: {bytesMax: 16MiB}}",
+    )
+    .kv;
+    let redis = kv.redis.unwrap();
+    assert_eq!((redis.name().as_str(), redis.db, redis.prefix.as_str()), ("r:6380", 2, "x:"));
+    assert_eq!(redis.timeout, std::time::Duration::from_millis(250));
+    assert_eq!((redis.username.as_deref(), redis.password.as_deref()), (Some("u"), Some("p")));
+    assert_eq!((kv.backend, kv.memory.namespace_bytes_max), (BackendName::Redis, 8 << 20));
+}
