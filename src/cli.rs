@@ -10,12 +10,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use odin::control::config;
+use odin::control::reach::{Common, Reaching};
 use odin::limits;
-use odin::plugin::{LogLevel, PluginSpec, PluginType, oneshot};
+use odin::plugin::{LogLevel, Plugin, PluginSpec, PluginType, Reach, oneshot};
+use odin::upstream::call::Bounds;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -97,7 +100,7 @@ fn test_plugin(test: &TestPlugin) -> Result<ExitCode, String> {
     let wasm = read(&test.plugin)?;
     let input = String::from_utf8(read(&test.input)?)
         .map_err(|_| format!("{} is not UTF-8", test.input.display()))?;
-    let report = oneshot::run(&wasm, spec_of(test)?, &input);
+    let report = oneshot::run(&wasm, spec_of(test)?, &input, equip);
     for (level, text) in &report.lines {
         println!("log: {} {text}", level.as_str());
     }
@@ -113,6 +116,21 @@ fn test_plugin(test: &TestPlugin) -> Result<ExitCode, String> {
     };
     println!("time: {:.1?} (and {:.1?} to load)", report.call_time, report.load_time);
     Ok(code)
+}
+
+/// What the plugin's `config` names, looked up as the gateway does; there are no services.
+fn equip(plugin: &Plugin) -> Result<Reach, String> {
+    let kv = odin::kv::config::Config::default();
+    let common = Common { kv: &kv, services: Arc::default(), bounds: Bounds::default() };
+    let mut reaching = Reaching::new(&kv);
+    let (mut warnings, mut ids) = (Vec::new(), 0..);
+    let id_of = |_: &_| ids.next().unwrap_or_default();
+    let reach = reaching.equip(plugin, &common, id_of, &mut warnings)?;
+    reaching.settle(&mut warnings);
+    for warning in warnings {
+        eprintln!("warning: {warning}");
+    }
+    Ok(reach)
 }
 
 fn spec_of(test: &TestPlugin) -> Result<PluginSpec, String> {

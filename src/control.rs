@@ -7,6 +7,8 @@
 pub mod config;
 // `Config` to a `Snapshot`: addresses resolved, plugins compiled
 pub mod compile;
+// what each plugin may reach: hosts, files, shared state
+pub mod reach;
 // worker threads: started, messaged, awaited
 pub mod fleet;
 // GET /healthz

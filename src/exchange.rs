@@ -355,7 +355,7 @@ impl Exchange<'_> {
             let answered = self.answer_by_calls(aggregation, messages, body, reply);
             return Box::pin(answered).await;
         }
-        match &self.service.cluster {
+        match &*self.service.cluster {
             crate::upstream::cluster::Cluster::Endpoints(endpoints) => {
                 let call =
                     forward::Call { exchange: self, endpoints, request: messages.request, payload };

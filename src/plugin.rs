@@ -18,12 +18,15 @@ mod waiting;
 mod instance;
 mod memory;
 mod state;
+mod host;
 mod hostcalls;
 mod failure;
 mod log;
 mod stats;
+mod metrics;
 // made by the control thread
 mod spec;
+mod reach;
 mod module;
 mod cache;
 mod runtime;
@@ -38,8 +41,11 @@ pub use chain::{
     run_response,
 };
 pub use log::{LogSink, PluginLine};
-pub use module::Plugin;
+pub use metrics::PluginMetric;
+pub use module::{Plugin, Uses};
 pub use pool::{Pools, PrepareFailure};
+pub(crate) use reach::authority_of;
+pub use reach::{Callee, GivenFile, Origin, Outbound, Reach, Scheme, Url};
 pub use runtime::{Runtime, RuntimeError, RuntimeOptions};
 pub use spec::{FailureMode, Isolation, LogLevel, Phase, PluginSpec, PluginType};
 pub use stats::{ErrorKind, PluginStats};

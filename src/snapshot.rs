@@ -86,7 +86,7 @@ pub struct Service {
     /// Fields set on the request to the origin, after the plugins.
     pub fields: Vec<(String, String)>,
     /// Who answers.
-    pub cluster: Cluster,
+    pub cluster: Arc<Cluster>,
     /// The plugins that may run on its requests.
     pub chain: Chain,
     /// How its responses are made of those of other services.

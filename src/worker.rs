@@ -22,6 +22,7 @@ use crate::limits::{AGGREGATION_LOG_LINES_PER_SECOND, POOL_SWEEP_INTERVAL, SCRAT
 use crate::listener::{self, Socket};
 use crate::plugin::Pools;
 use crate::snapshot::{Service, Snapshot};
+use crate::upstream::call::Client;
 use crate::upstream::pool::Pool;
 
 /// What the control plane publishes and workers read.
@@ -39,7 +40,7 @@ pub struct Worker {
     current: RefCell<Current>,
     buffers: Rc<BufferPool>,
     deadlines: Deadlines,
-    pool: Pool,
+    pool: Rc<Pool>,
     plugins: Pools,
     /// Whose turn it is, by service; counted anew with each generation.
     turns: RefCell<(u64, Vec<usize>)>,
@@ -74,14 +75,17 @@ impl Worker {
     /// The state of worker `id`, with its first snapshot. On the worker's own thread.
     pub fn new(id: usize, published: Published) -> Rc<Self> {
         let current = Rc::new(published.load_full());
+        let (buffers, deadlines) = (Rc::<BufferPool>::default(), Deadlines::default());
+        let pool = Rc::<Pool>::default();
+        let client = Client::new(pool.clone(), deadlines.clone(), buffers.clone());
         Rc::new(Self {
             id,
             published: RefCell::new(Cache::new(published)),
             current: RefCell::new(current),
-            buffers: Rc::default(),
-            deadlines: Deadlines::default(),
-            pool: Pool::default(),
-            plugins: Pools::new(),
+            buffers,
+            deadlines,
+            pool,
+            plugins: Pools::with_client(client),
             turns: RefCell::default(),
             scratch: RefCell::default(),
             random: Cell::new(getrandom::u64().unwrap_or(id as u64)),

@@ -12,13 +12,15 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::config::{self, Config, TargetKind};
+use super::reach::{Common, OriginKey, Reaching, Upkeep};
 use crate::aggregate::{Aggregation, Call, Dependency};
 use crate::limits::PLUGIN_MODULE_BYTES_MAX;
 use crate::plugin::{
-    Chain, FailureMode, Isolation, LogLevel, Plugin, PluginSpec, PluginType, Runtime,
+    Callee, Chain, FailureMode, Isolation, LogLevel, Plugin, PluginSpec, PluginType, Runtime,
 };
 use crate::route::table::Table;
 use crate::snapshot::{Limits, Service, Snapshot, Timeouts};
+use crate::upstream::call::Bounds;
 use crate::upstream::cluster::{Address, Cluster, Endpoint, Endpoints};
 
 /// Makes the snapshots of a process, one after the other.
@@ -26,8 +28,33 @@ pub struct Compiler {
     runtime: Arc<Runtime>,
     workers: usize,
     generation: u64,
-    /// The endpoints of all snapshots so far: an address keeps its id.
-    endpoint_ids: HashMap<Address, usize>,
+    ids: Ids,
+    reaching: Reaching,
+}
+
+/// Numbers whatever has idle connections, over all snapshots.
+#[derive(Default)]
+struct Ids {
+    /// The next one.
+    next: usize,
+    endpoints: HashMap<Address, usize>,
+    origins: HashMap<OriginKey, usize>,
+}
+
+impl Ids {
+    fn of_endpoint(&mut self, address: &Address) -> usize {
+        let next = self.next;
+        let id = *self.endpoints.entry(address.clone()).or_insert(next);
+        self.next = next.max(id + 1);
+        id
+    }
+
+    fn of_origin(&mut self, key: &OriginKey) -> usize {
+        let next = self.next;
+        let id = *self.origins.entry(key.clone()).or_insert(next);
+        self.next = next.max(id + 1);
+        id
+    }
 }
 
 /// A snapshot, and what is wrong with parts of it.
@@ -39,21 +66,36 @@ pub struct Compiled {
 }
 
 impl Compiler {
-    /// A compiler for a process with so many workers.
-    pub fn new(runtime: Arc<Runtime>, workers: usize) -> Self {
-        Self { runtime, workers, generation: 0, endpoint_ids: HashMap::new() }
+    /// A compiler for a process with so many workers. The shared state in memory is as large as
+    /// `kv` says, whatever later configurations do.
+    pub fn new(runtime: Arc<Runtime>, workers: usize, kv: &crate::kv::config::Config) -> Self {
+        let reaching = Reaching::new(kv);
+        Self { runtime, workers, generation: 0, ids: Ids::default(), reaching }
+    }
+
+    /// What must run as long as the process does.
+    pub fn upkeep(&self) -> Upkeep {
+        self.reaching.upkeep()
     }
 
     /// Makes the next snapshot. Takes as long as compiling the plugins does: up to seconds.
     pub fn compile(&mut self, config: &Config) -> Compiled {
         let mut warnings = Vec::new();
-        let plugins = self.plugins(config, &mut warnings);
+        let clusters: Vec<Arc<Cluster>> = config
+            .services
+            .iter()
+            .map(|service| Arc::new(self.cluster(service, &mut warnings)))
+            .collect();
+        let plugins = self.plugins(config, &clusters, &mut warnings);
         warn_of_idle_plugins(config, &mut warnings);
         let services: Vec<Service> = config
             .services
             .iter()
+            .zip(clusters)
             .enumerate()
-            .map(|(index, service)| self.service(index, service, config, &plugins, &mut warnings))
+            .map(|(index, (service, cluster))| {
+                self.service(index, service, cluster, config, &plugins)
+            })
             .collect();
         let routes =
             Table::new(services.iter().map(|service| (service.base_path.as_str(), service.index)));
@@ -72,13 +114,19 @@ impl Compiler {
     }
 
     /// The plugins in the order of the file; `None` for those that do not run.
-    fn plugins(&self, config: &Config, warnings: &mut Vec<String>) -> Vec<Option<Arc<Plugin>>> {
+    fn plugins(
+        &mut self,
+        config: &Config,
+        clusters: &[Arc<Cluster>],
+        warnings: &mut Vec<String>,
+    ) -> Vec<Option<Arc<Plugin>>> {
+        let common = common(config, clusters);
         let is_enabled = |plugin: &config::Plugin| config.wasm.enabled && plugin.enabled;
         let mut load = |plugin: &config::Plugin| {
             let spec = self.spec(plugin, config);
             let path = config.wasm.file_of(plugin);
             let loaded = match read_module(&path, plugin.sha256.as_ref()) {
-                Ok(wasm) => self.runtime.load(spec, &wasm),
+                Ok(wasm) => self.equip(self.runtime.load(spec, &wasm), &common, warnings),
                 Err(reason) => Plugin::failed(spec, reason),
             };
             if let Some(reason) = loaded.load_error() {
@@ -91,7 +139,27 @@ impl Compiler {
             }
             Arc::new(loaded)
         };
-        config.wasm.plugins.iter().map(|plugin| is_enabled(plugin).then(|| load(plugin))).collect()
+        let plugins = config.wasm.plugins.iter();
+        let plugins = plugins.map(|plugin| is_enabled(plugin).then(|| load(plugin))).collect();
+        self.reaching.settle(warnings);
+        plugins
+    }
+
+    /// Gives a plugin what it may reach.
+    fn equip(
+        &mut self,
+        mut plugin: Plugin,
+        common: &Common<'_>,
+        warnings: &mut Vec<String>,
+    ) -> Plugin {
+        let ids = &mut self.ids;
+        match self.reaching.equip(&plugin, common, |key| ids.of_origin(key), warnings) {
+            Ok(reach) => {
+                plugin.spec.reach = reach;
+                plugin
+            }
+            Err(reason) => Plugin::failed(plugin.spec, reason),
+        }
     }
 
     fn spec(&self, plugin: &config::Plugin, config: &Config) -> PluginSpec {
@@ -127,12 +195,12 @@ impl Compiler {
     }
 
     fn service(
-        &mut self,
+        &self,
         index: usize,
         service: &config::Service,
+        cluster: Arc<Cluster>,
         config: &Config,
         plugins: &[Option<Arc<Plugin>>],
-        warnings: &mut Vec<String>,
     ) -> Service {
         let serves = |plugin: &config::Plugin| {
             plugin.services.is_empty() || plugin.services.contains(&service.name)
@@ -153,7 +221,7 @@ impl Compiler {
             preserve_host: service.preserve_host,
             timeout: service.timeout,
             fields: service.headers.clone(),
-            cluster: self.cluster(service, warnings),
+            cluster,
             chain: Chain::new(chain),
             aggregation: service
                 .aggregation
@@ -176,8 +244,7 @@ impl Compiler {
                     (Address::Tcp(addresses), authority(host, *port))
                 }
             };
-            let next = self.endpoint_ids.len();
-            let id = *self.endpoint_ids.entry(address.clone()).or_insert(next);
+            let id = self.ids.of_endpoint(&address);
             endpoints.push((Endpoint { id, address, authority }, target.weight));
         }
         Cluster::Endpoints(Endpoints::new(endpoints))
@@ -225,6 +292,28 @@ fn warn_of_idle_plugins(config: &Config, warnings: &mut Vec<String>) {
             ));
         }
     }
+}
+
+/// What all plugins may use.
+fn common<'a>(config: &'a Config, clusters: &[Arc<Cluster>]) -> Common<'a> {
+    let mut services: Vec<Callee> = config
+        .services
+        .iter()
+        .zip(clusters)
+        .map(|(service, cluster)| Callee {
+            name: service.name.to_ascii_lowercase(),
+            cluster: Arc::clone(cluster),
+        })
+        .collect();
+    services.sort_by(|a, b| a.name.cmp(&b.name));
+    let server = &config.server;
+    let bounds = Bounds {
+        connect: server.timeouts.connect,
+        body: server.timeouts.body,
+        head_bytes_max: server.limits.head_bytes_max,
+        idle_max: server.limits.upstream_idle_max,
+    };
+    Common { kv: &config.kv, services: Arc::new(services), bounds }
 }
 
 fn limits(server: &config::Server, workers: usize) -> Limits {

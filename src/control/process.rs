@@ -37,7 +37,7 @@ async fn serve(config: Config) -> Result<(), String> {
     let admin = bind_admin(&config).await.map_err(words)?;
 
     let plugins = Runtime::new(&runtime_options(&config)).map_err(|error| error.to_string())?;
-    let mut compiler = Compiler::new(plugins, workers);
+    let mut compiler = Compiler::new(plugins, workers, &config.kv);
     let compiled = compiler.compile(&config);
     for warning in &compiled.warnings {
         tracing::warn!("{warning}");
@@ -58,7 +58,10 @@ async fn serve(config: Config) -> Result<(), String> {
     for address in bound {
         tracing::info!("listening on {address}");
     }
-    let admin = serve_admin(admin);
+    let upkeep = compiler.upkeep().run();
+    let admin = async {
+        tokio::join!(serve_admin(admin), upkeep);
+    };
     wait(fleet, admin, &mut signals, config.server.drain_timeout).await
 }
 

@@ -66,7 +66,7 @@ impl<'a> Caller<'a> {
     pub(super) async fn call(&self, service: usize, target: &str) -> Result<Answer, Error> {
         let service = &self.exchange.snapshot.services[service];
         let head = self.head(service, target);
-        match &service.cluster {
+        match &*service.cluster {
             Cluster::Endpoints(endpoints) => self.ask(service, endpoints, &head).await,
             Cluster::Echo => {
                 let local = echo::answer(&head, self.authority, &head.path, &[]);

@@ -11,6 +11,10 @@
 
 mod config;
 mod env;
+mod files;
+mod http;
+mod metrics;
+mod state;
 mod wasi;
 
 use std::collections::HashMap;
@@ -20,6 +24,7 @@ use wasmtime::{Caller, ExternType, FuncType, Linker, Module, ValType};
 
 use super::failure::CallError;
 use super::memory;
+use super::module::Uses;
 use super::state::HostState;
 
 /// What an attempt to serve an import came to.
@@ -78,6 +83,18 @@ pub(super) fn link(linker: &mut Linker<HostState>, module: &Module) -> Result<()
     ))
 }
 
+/// Which ways out of its memory a module imports.
+pub(super) fn uses(module: &Module) -> Uses {
+    let imports = |wanted: &[&str]| {
+        module.imports().any(|import| import.module() == "env" && wanted.contains(&import.name()))
+    };
+    Uses {
+        http: imports(&["http_call"]),
+        state: imports(&state::NAMES),
+        files: imports(&["read_file"]),
+    }
+}
+
 /// A function's types in short: `i32 i32 -> i64`.
 pub(super) fn signature(ty: &FuncType) -> String {
     let list = |types: &mut dyn Iterator<Item = ValType>| {
@@ -115,10 +132,40 @@ fn memory_of(caller: &mut Caller<'_, HostState>) -> Result<wasmtime::Memory, Cal
         .ok_or_else(|| CallError::trap("the plugin exports no memory"))
 }
 
+/// The bytes of a C string, without its NUL; nothing for the null pointer.
+fn c_string(
+    caller: &mut Caller<'_, HostState>,
+    what: &str,
+    address: i32,
+    most: usize,
+) -> Result<Vec<u8>, CallError> {
+    if address == 0 {
+        return Ok(Vec::new());
+    }
+    let memory = memory_of(caller)?;
+    let start = address.cast_unsigned() as usize;
+    let rest = memory.data(&*caller).get(start..).unwrap_or_default();
+    let window = &rest[..rest.len().min(most + 1)];
+    match memchr::memchr(0, window) {
+        Some(length) => Ok(window[..length].to_vec()),
+        None => Err(CallError::trap(format!(
+            "{what}: no NUL ends the text at address {start} within {most} bytes"
+        ))),
+    }
+}
+
+/// An address and a length as one result: the address in the low 32 bits.
+fn packed(address: u32, length: usize) -> i64 {
+    // The length of something in a memory of 32 bits.
+    ((length as u64) << 32 | u64::from(address)).cast_signed()
+}
+
 /// A call is over: what it left unfinished (a line of output without its end) is let go.
 pub(super) fn end_of_call(state: &mut HostState) {
     wasi::flush(state);
 }
 
+#[cfg(test)]
+mod reach_tests;
 #[cfg(test)]
 mod tests;

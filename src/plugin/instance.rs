@@ -13,8 +13,8 @@ use send_wrapper::SendWrapper;
 use wasmtime::{Func, Memory, Store, StoreContextMut, TypedFunc, UpdateDeadline, Val};
 
 use super::failure::{CallError, Exited};
+use super::host::Host;
 use super::hostcalls;
-use super::log::PluginLog;
 use super::memory::{self, Allocator, Free, Region};
 use super::module::{AllocatorShape, Loaded, Plugin, ResultForm, Start};
 use super::state::HostState;
@@ -55,10 +55,10 @@ impl Instance {
     pub(super) async fn new(
         plugin: &Arc<Plugin>,
         loaded: &Loaded,
-        log: &Rc<PluginLog>,
+        host: &Rc<Host>,
     ) -> Result<Self, CallError> {
         let deadline = Instant::now() + plugin.spec.timeout;
-        let state = HostState::new(Arc::clone(plugin), Rc::clone(log), deadline);
+        let state = HostState::new(Arc::clone(plugin), Rc::clone(host), deadline);
         let mut store = Store::try_new(loaded.pre.module().engine(), state)?;
         store.limiter(|state| state);
         store.epoch_deadline_callback(yield_or_end);
@@ -102,6 +102,7 @@ impl Instance {
         state.deadline = deadline;
         state.request_id.clear();
         state.request_id.push_str(request_id);
+        state.arena.rewind();
         self.store.set_epoch_deadline(TICKS_BEFORE_YIELD);
 
         if input.len() > self.input.bytes as usize {
@@ -220,6 +221,7 @@ async fn start(
         call_plain(init, store).await.map_err(|error| error.during("init"))?;
     }
     hostcalls::end_of_call(store.data_mut());
+    store.data_mut().arena.keep();
     Ok(())
 }
 

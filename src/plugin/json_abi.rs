@@ -20,6 +20,8 @@ use super::spec::{Phase, PluginSpec};
 use apply::Decision;
 pub(super) use apply::error_body;
 use input::Messages;
+pub(super) use input::{write_body, write_headers};
+pub(super) use text::write_str as write_string;
 
 use crate::message::{RequestHead, ResponseHead};
 
@@ -76,7 +78,12 @@ async fn call_pooled(
     input::write(&mut input, plugin, facts, phase, messages, metadata);
     let entry = if plugin.spec.kind.runs_in(phase) { Entry::Execute } else { Entry::OnRequest };
     let mut output = pools.take_scratch();
-    lease.instance().call(entry, &input, facts.request_id, deadline, &mut output).await?;
+    let called =
+        lease.instance().call(entry, &input, facts.request_id, deadline, &mut output).await;
+    if let Err(error) = called {
+        lease.failed();
+        return Err(error);
+    }
     lease.give_back();
     pools.give_scratch(input);
     let verdict = pools.with_json_buffers(|buffers| {

@@ -3,7 +3,9 @@
 //!
 //! The room comes from the guest's own allocator where it exports one. Else it is a region got by
 //! growing the memory, which a language that takes all memory for its own (Go) would corrupt:
-//! `module` refuses those.
+//! `module` refuses those. What host functions return stands in an `arena`.
+
+mod arena;
 
 use wasmtime::{AsContextMut, Memory, TypedFunc};
 
@@ -11,6 +13,8 @@ use super::failure::CallError;
 use super::state::HostState;
 use super::stats::ErrorKind;
 use crate::limits;
+
+pub(super) use arena::{Arena, reply, reserve as reserve_reply};
 
 const PAGE_BYTES: u64 = 64 * 1024;
 
@@ -62,6 +66,22 @@ pub(super) fn slice(memory: &[u8], address: u32, bytes: u32) -> Option<&[u8]> {
 pub(super) fn slice_mut(memory: &mut [u8], address: u32, bytes: u32) -> Option<&mut [u8]> {
     let start = address as usize;
     memory.get_mut(start..start.checked_add(bytes as usize)?)
+}
+
+/// Writes `bytes` at `address`, if all of it lies in the memory.
+pub(super) fn write(
+    mut store: impl AsContextMut,
+    memory: Memory,
+    what: &str,
+    address: u32,
+    bytes: &[u8],
+) -> Result<(), CallError> {
+    let data = memory.data_mut(&mut store);
+    let (length, size) = (bytes.len() as u32, data.len());
+    slice_mut(data, address, length)
+        .ok_or_else(|| out_of_bounds(what, address, length, size))?
+        .copy_from_slice(bytes);
+    Ok(())
 }
 
 /// What is said of an address that does not lie in the memory.
@@ -138,6 +158,13 @@ async fn allocate(
 ) -> Result<u32, CallError> {
     // Guest sizes and addresses are u32 that wasm passes as i32; the callers keep to 31 bits.
     let size = bytes.cast_signed();
+    // A host function that an allocator calls would call the allocator again, without end.
+    let mut context = store.as_context_mut();
+    if std::mem::replace(&mut context.data_mut().is_allocating, true) {
+        return Err(CallError::trap(
+            "the plugin's allocator calls a host function that needs the allocator",
+        ));
+    }
     let address = match allocator {
         Allocator::Sized { allocate, .. } => allocate.call_async(&mut store, size).await?,
         Allocator::Realloc(realloc) => {
@@ -153,6 +180,7 @@ async fn allocate(
         }
         Allocator::HostRegion => 0,
     };
+    store.as_context_mut().data_mut().is_allocating = false;
     let address = address.cast_unsigned();
     if address == 0 {
         let text = format!("failed to allocate memory: the allocator gave none of {bytes} bytes");

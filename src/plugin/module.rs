@@ -57,6 +57,11 @@ impl Plugin {
         self.loaded.is_ok() && self.spec.wants_body && self.spec.kind.runs_in(phase)
     }
 
+    /// Which ways out of its memory the module imports; none if it was not loaded.
+    pub fn uses(&self) -> Uses {
+        self.loaded.as_ref().map_or_else(|_| Uses::default(), |loaded| loaded.uses)
+    }
+
     pub(super) fn loaded(&self) -> Result<&Loaded, &str> {
         self.loaded.as_ref().map_err(String::as_str)
     }
@@ -67,10 +72,22 @@ impl Plugin {
     }
 }
 
+/// The ways out of its memory that a module imports: what it must be given for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Uses {
+    /// `http_call`.
+    pub http: bool,
+    /// A function of the shared state.
+    pub state: bool,
+    /// `read_file`.
+    pub files: bool,
+}
+
 /// A module ready to be instantiated.
 pub(super) struct Loaded {
     pub(super) pre: InstancePre<HostState>,
     pub(super) shape: Shape,
+    pub(super) uses: Uses,
     pub(super) log_sink: Arc<dyn LogSink>,
 }
 
@@ -85,8 +102,9 @@ impl Loaded {
         let shape = inspect(&module, wasm, spec)?;
         let mut linker = Linker::new(engine);
         hostcalls::link(&mut linker, &module)?;
+        let uses = hostcalls::uses(&module);
         let pre = linker.instantiate_pre(&module).map_err(|error| format!("{error:#}"))?;
-        Ok(Self { pre, shape, log_sink })
+        Ok(Self { pre, shape, uses, log_sink })
     }
 }
 

@@ -13,12 +13,15 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::Value;
 
 use super::chain::{BodySlot, Carried, Facts};
+use super::host::Host;
 use super::instance::{Entry, Instance};
 use super::json_abi;
 use super::log::{LogSink, PluginLine, PluginLog};
 use super::module::Plugin;
+use super::reach::Reach;
 use super::runtime::{Runtime, RuntimeOptions};
 use super::spec::{LogLevel, Phase, PluginSpec, PluginType};
+use crate::kv::Stores;
 use crate::message::{Fields, Method, RequestHead, ResponseHead, is_field_value, is_token};
 
 /// What came of one call.
@@ -37,8 +40,14 @@ pub struct Report {
 /// Loads `wasm` and calls it once with `input`, a document as docs/plugin-abi.md describes it.
 ///
 /// The plugin's `config` is that of `spec` if it has any (it then stands in the input too), else
-/// the input's. Takes its own thread's time: not for a worker.
-pub fn run(wasm: &[u8], mut spec: PluginSpec, input: &str) -> Report {
+/// the input's. `equip` gives the loaded plugin what it may reach, as a gateway's control thread
+/// would. Takes its own thread's time: not for a worker.
+pub fn run(
+    wasm: &[u8],
+    mut spec: PluginSpec,
+    input: &str,
+    equip: impl FnOnce(&Plugin) -> Result<Reach, String>,
+) -> Report {
     let (sender, lines) = channel();
     let mut report = Report {
         output: Err(String::new()),
@@ -47,7 +56,7 @@ pub fn run(wasm: &[u8], mut spec: PluginSpec, input: &str) -> Report {
         call_time: Duration::ZERO,
     };
     report.output = prepare(&mut spec, input)
-        .and_then(|input| call(wasm, spec, &input, CollectingSink(sender), &mut report));
+        .and_then(|input| call(wasm, spec, &input, equip, CollectingSink(sender), &mut report));
     report.lines = lines.try_iter().collect();
     report
 }
@@ -85,6 +94,7 @@ fn call(
     wasm: &[u8],
     spec: PluginSpec,
     input: &Value,
+    equip: impl FnOnce(&Plugin) -> Result<Reach, String>,
     sink: CollectingSink,
     report: &mut Report,
 ) -> Result<String, String> {
@@ -95,7 +105,9 @@ fn call(
         log_sink: Some(Arc::new(sink)),
     })
     .map_err(|error| error.to_string())?;
-    let plugin = Arc::new(runtime.load(spec, wasm));
+    let mut plugin = runtime.load(spec, wasm);
+    plugin.spec.reach = equip(&plugin)?;
+    let plugin = Arc::new(plugin);
     let mut worker = monoio::RuntimeBuilder::<monoio::LegacyDriver>::new()
         .enable_timer()
         .build()
@@ -103,9 +115,12 @@ fn call(
     worker.block_on(async {
         let loaded = plugin.loaded()?;
         let sink = Arc::clone(&loaded.log_sink);
-        let log = Rc::new(PluginLog::new(&plugin.spec.name, plugin.spec.log_level, sink));
+        let log = PluginLog::new(&plugin.spec.name, plugin.spec.log_level, sink);
+        let stores = Stores::new();
+        let store = plugin.spec.reach.state.as_ref().map(|state| stores.open(state));
+        let host = Rc::new(Host::new(log, Rc::default(), store));
         let mut instance =
-            Instance::new(&plugin, loaded, &log).await.map_err(|error| error.text)?;
+            Instance::new(&plugin, loaded, &host).await.map_err(|error| error.text)?;
         report.load_time = started.elapsed();
         let output = call_instance(&plugin, &mut instance, input, &mut report.call_time).await?;
         instance.cleanup().await.map_err(|error| error.text)?;

@@ -13,13 +13,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::failure::CallError;
+use super::host::Host;
 use super::instance::Instance;
 use super::log::PluginLog;
+use super::metrics::PluginMetric;
 use super::module::{Loaded, Plugin};
 use super::spec::{Isolation, LogLevel};
 use super::stats::{ErrorKind, PluginStats};
 use super::waiting::{Grant, Queue};
+use crate::kv::Stores;
 use crate::limits;
+use crate::upstream::call::Client;
 
 /// One worker's instances of all plugins. Cheap to clone, never leaves its thread.
 #[derive(Clone, Default)]
@@ -34,6 +38,8 @@ struct Inner {
     scratch: RefCell<Vec<Vec<u8>>>,
     json_buffers: RefCell<simd_json::Buffers>,
     closed: Rc<Cell<bool>>,
+    client: Rc<Client>,
+    stores: Stores,
 }
 
 impl fmt::Debug for Pools {
@@ -53,9 +59,15 @@ pub struct PrepareFailure {
 }
 
 impl Pools {
-    /// No instances.
+    /// No instances, and a client of its own for their calls.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// No instances; their calls are made by `client`.
+    pub fn with_client(client: Client) -> Self {
+        let inner = Inner { client: Rc::new(client), ..Inner::default() };
+        Self { inner: Rc::new(inner) }
     }
 
     /// Makes the instances of these plugins that are to be there before the first request. Those
@@ -115,6 +127,20 @@ impl Pools {
         }
     }
 
+    /// Calls `see` with each metric that a plugin keeps of its own.
+    pub fn metrics(&self, mut see: impl FnMut(&Arc<Plugin>, &str, &PluginMetric)) {
+        for pool in self.inner.pools.borrow().values() {
+            for (name, metric) in pool.host.metrics.borrow().iter() {
+                see(&pool.plugin, name, metric);
+            }
+        }
+    }
+
+    /// This worker's connections to Redis.
+    pub fn stores(&self) -> &Stores {
+        &self.inner.stores
+    }
+
     /// Drops the pools of retired plugins that nobody else holds: no snapshot, no instance.
     fn forget_dead(&self) {
         self.inner.pools.borrow_mut().retain(|_, pool| {
@@ -130,7 +156,7 @@ impl Pools {
         if let Some(pool) = self.inner.pools.borrow().get(&key) {
             return Some(Rc::clone(pool));
         }
-        let pool = Rc::new(Pool::new(plugin, Rc::clone(&self.inner.closed))?);
+        let pool = Rc::new(Pool::new(plugin, &self.inner)?);
         self.inner.pools.borrow_mut().insert(key, Rc::clone(&pool));
         Some(pool)
     }
@@ -163,14 +189,17 @@ impl Pools {
 /// One worker's instances of one plugin.
 pub(super) struct Pool {
     plugin: Arc<Plugin>,
-    log: Rc<PluginLog>,
+    host: Rc<Host>,
     /// The one given back last is taken first: its memory is warm.
     idle: RefCell<Vec<Instance>>,
     waiting: Queue<Lease>,
     /// Instances that exist or are being made.
     live: Cell<u32>,
     stats: RefCell<PluginStats>,
+    /// Of instances that could not be made.
     backoff: Cell<Backoff>,
+    /// Of calls that ended their instance.
+    trouble: Cell<Trouble>,
     retired: Cell<bool>,
     closed: Rc<Cell<bool>>,
 }
@@ -196,26 +225,56 @@ impl Backoff {
     }
 }
 
+/// How calls have gone lately.
+#[derive(Debug, Clone, Copy, Default)]
+struct Trouble {
+    /// Calls that failed since the last one that did not.
+    failures: u32,
+    backoff: Backoff,
+    /// One call has been let through to see whether the plugin works again.
+    is_probing: bool,
+}
+
+impl Trouble {
+    fn after_failure(self, now: Instant) -> Self {
+        let failures = self.failures.saturating_add(1);
+        let keeps_failing = failures >= limits::PLUGIN_FAILURES_BEFORE_BACKOFF;
+        let backoff = if keeps_failing { self.backoff.after_failure(now) } else { self.backoff };
+        Self { failures, backoff, is_probing: false }
+    }
+}
+
 impl Pool {
-    fn new(plugin: &Arc<Plugin>, closed: Rc<Cell<bool>>) -> Option<Self> {
+    fn new(plugin: &Arc<Plugin>, inner: &Inner) -> Option<Self> {
         let spec = &plugin.spec;
         let sink = Arc::clone(&plugin.loaded().ok()?.log_sink);
+        let log = PluginLog::new(&spec.name, spec.log_level, sink);
+        let state = spec.reach.state.as_ref();
+        let store = state.map(|state| inner.stores.open(state));
         Some(Self {
             plugin: Arc::clone(plugin),
-            log: Rc::new(PluginLog::new(&spec.name, spec.log_level, sink)),
+            host: Rc::new(Host::new(log, Rc::clone(&inner.client), store)),
             idle: RefCell::default(),
             waiting: Queue::new(),
             live: Cell::new(0),
             stats: RefCell::default(),
             backoff: Cell::default(),
+            trouble: Cell::default(),
             retired: Cell::new(false),
-            closed,
+            closed: Rc::clone(&inner.closed),
         })
     }
 
     /// Takes an instance out: an idle one, else a new one if there may be more, else the first
     /// that comes back before `deadline`.
     pub(super) async fn lease(self: &Rc<Self>, deadline: Instant) -> Result<Lease, CallError> {
+        let probe = self.admit()?;
+        let lease = self.lease_admitted(deadline).await?;
+        probe.pass();
+        Ok(lease)
+    }
+
+    async fn lease_admitted(self: &Rc<Self>, deadline: Instant) -> Result<Lease, CallError> {
         if let Some(instance) = self.idle.borrow_mut().pop() {
             return Ok(Lease::new(self, instance));
         }
@@ -251,6 +310,27 @@ impl Pool {
         }
     }
 
+    /// Refuses a call while the plugin is backed off; when the time is over lets one through.
+    fn admit(&self) -> Result<Probe<'_>, CallError> {
+        let trouble = self.trouble.get();
+        if trouble.backoff.until.is_none() {
+            return Ok(Probe { pool: None });
+        }
+        let failures = trouble.failures;
+        if let Some(left) = trouble.backoff.left(Instant::now()) {
+            return Err(CallError::refused(format!(
+                "backed off: its last {failures} calls failed, tried again in {left:.1?}"
+            )));
+        }
+        if trouble.is_probing {
+            return Err(CallError::refused(format!(
+                "backed off: its last {failures} calls failed, one call tries it now"
+            )));
+        }
+        self.trouble.set(Trouble { is_probing: true, ..trouble });
+        Ok(Probe { pool: Some(self) })
+    }
+
     /// Counts a call, and tells the log of a failed one.
     pub(super) fn count(&self, started: Instant, request_id: &str, error: Option<&CallError>) {
         let kind = error.map(|error| error.kind);
@@ -258,7 +338,7 @@ impl Pool {
         if let Some(error) = error {
             let (kind, mode) = (error.kind.as_str(), self.plugin.spec.failure_mode.as_str());
             let text = format!("{error} (kind {kind}, failure mode {mode})");
-            self.log.gateway(LogLevel::Error, request_id, &text);
+            self.host.log.gateway(LogLevel::Error, request_id, &text);
         }
     }
 
@@ -278,7 +358,7 @@ impl Pool {
             )));
         }
         let loaded = self.loaded()?;
-        match Instance::new(&self.plugin, loaded, &self.log).await {
+        match Instance::new(&self.plugin, loaded, &self.host).await {
             Ok(instance) => {
                 room.keep();
                 self.backoff.set(Backoff::default());
@@ -303,7 +383,7 @@ impl Pool {
             self.backoff.set(self.backoff.get().after_failure(Instant::now()));
         }
         let text = format!("no instance: {error}");
-        self.log.gateway(LogLevel::Error, "", &text);
+        self.host.log.gateway(LogLevel::Error, "", &text);
     }
 
     /// Takes an instance back that is fit for another call.
@@ -349,10 +429,16 @@ impl Pool {
     async fn bury(self: &Rc<Self>, mut instance: Instance) {
         let room = Room { pool: Rc::clone(self) };
         if let Err(error) = instance.cleanup().await {
-            self.log.gateway(LogLevel::Warn, "", &error.text);
+            self.host.log.gateway(LogLevel::Warn, "", &error.text);
         }
         drop(instance);
         drop(room);
+    }
+
+    /// The call that tried the plugin has ended; where it did not tell, the next one tries again.
+    fn stop_probing(&self) {
+        let trouble = self.trouble.get();
+        self.trouble.set(Trouble { is_probing: false, ..trouble });
     }
 
     fn limit(&self) -> u32 {
@@ -368,9 +454,31 @@ impl Pool {
         let instances = self.live.get();
         PluginStats {
             instances,
+            is_backed_off: self.trouble.get().backoff.until.is_some(),
             instances_active: instances.saturating_sub(idle.len() as u32),
             memory_bytes: idle.iter().map(|instance| instance.memory_bytes() as u64).sum(),
             ..*self.stats.borrow()
+        }
+    }
+}
+
+/// The call that is let through to a plugin that was backed off, until it has its instance.
+/// Dropped before (no instance, its future was dropped), the next call takes its part.
+struct Probe<'a> {
+    pool: Option<&'a Pool>,
+}
+
+impl Probe<'_> {
+    /// From now on the lease tells.
+    fn pass(mut self) {
+        self.pool = None;
+    }
+}
+
+impl Drop for Probe<'_> {
+    fn drop(&mut self) {
+        if let Some(pool) = self.pool {
+            pool.stop_probing();
         }
     }
 }
@@ -429,8 +537,15 @@ impl Lease {
         self.instance.as_mut().expect("a lease holds its instance until it is dropped")
     }
 
+    /// The guest failed: one more in a row. (A call whose future is dropped says nothing of it.)
+    pub(super) fn failed(self) {
+        let trouble = self.pool.trouble.get().after_failure(Instant::now());
+        self.pool.trouble.set(trouble);
+    }
+
     /// The call ended well: the instance goes back.
     pub(super) fn give_back(mut self) {
+        self.pool.trouble.set(Trouble::default());
         match self.pool.plugin.spec.isolation {
             Isolation::Shared => self.fit = true,
             Isolation::Request => {
@@ -450,6 +565,7 @@ impl Drop for Lease {
             self.pool.put(instance);
         } else {
             drop(instance);
+            self.pool.stop_probing();
             self.pool.stats.borrow_mut().instances_discarded += 1;
             self.pool.lost();
         }

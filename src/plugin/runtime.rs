@@ -181,7 +181,8 @@ fn config(instances: u32) -> Config {
     pool.total_core_instances(instances)
         .total_memories(instances)
         .total_tables(instances)
-        .total_stacks(instances)
+        // The guest's allocator, called by a host function, runs on a stack of its own.
+        .total_stacks(instances + instances / 8 + 8)
         .max_memory_size(1 << 32)
         .table_elements(limits::PLUGIN_TABLE_ELEMENTS_MAX)
         .max_core_instance_size(1 << 20)

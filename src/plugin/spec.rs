@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::reach::Reach;
 use crate::limits;
 
 /// What a plugin is for. The type decides when it runs, what it is given and what happens when it
@@ -236,6 +237,8 @@ pub struct PluginSpec {
     pub allowed_urls: Option<regex::RegexSet>,
     /// Log lines below this level are dropped.
     pub log_level: LogLevel,
+    /// What it may reach outside of its memory.
+    pub reach: Reach,
     config: Value,
     config_json: String,
 }
@@ -258,6 +261,7 @@ impl PluginSpec {
             isolation: Isolation::default(),
             allowed_urls: None,
             log_level: LogLevel::Info,
+            reach: Reach::default(),
             config: Value::Object(serde_json::Map::new()),
             config_json: "{}".to_owned(),
         }

@@ -10,8 +10,8 @@ use send_wrapper::SendWrapper;
 use wasmtime::{Memory, ResourceLimiter};
 
 use super::failure::{MemoryExceeded, TimedOut};
-use super::log::PluginLog;
-use super::memory::{Allocator, Region};
+use super::host::Host;
+use super::memory::{Allocator, Arena, Region};
 use super::module::Plugin;
 use super::spec::LogLevel;
 use crate::limits;
@@ -31,18 +31,22 @@ pub(super) struct HostState {
     /// Known once the instance is made; a wasm start function runs before.
     pub(super) memory: Option<Memory>,
     pub(super) allocator: Allocator,
-    /// Where host functions put what they return when the module has no allocator.
+    /// Where the values of `get_config` stand when the module has no allocator.
     pub(super) replies: Region,
     /// The values that `get_config` has put into guest memory: they never change, so each is put
     /// there once per instance.
     pub(super) config_values: HashMap<Vec<u8>, (u32, u32)>,
+    /// Where host functions put what they return during a call.
+    pub(super) arena: Arena,
+    /// Whether the guest's allocator runs, called by the host.
+    pub(super) is_allocating: bool,
     /// An unfinished line that the guest wrote to its standard output or error.
     pub(super) line: Vec<u8>,
-    log: SendWrapper<Rc<PluginLog>>,
+    pub(super) host: SendWrapper<Rc<Host>>,
 }
 
 impl HostState {
-    pub(super) fn new(plugin: Arc<Plugin>, log: Rc<PluginLog>, deadline: Instant) -> Self {
+    pub(super) fn new(plugin: Arc<Plugin>, host: Rc<Host>, deadline: Instant) -> Self {
         Self {
             plugin,
             deadline,
@@ -51,14 +55,16 @@ impl HostState {
             allocator: Allocator::HostRegion,
             replies: Region::default(),
             config_values: HashMap::new(),
+            arena: Arena::default(),
+            is_allocating: false,
             line: Vec::new(),
-            log: SendWrapper::new(log),
+            host: SendWrapper::new(host),
         }
     }
 
     /// Writes a line of the guest to the log.
     pub(super) fn log(&self, level: LogLevel, text: &[u8]) {
-        self.log.guest(level, &self.request_id, text);
+        self.host.log.guest(level, &self.request_id, text);
     }
 
     /// The time left for the running call, or why there is none.

@@ -53,6 +53,8 @@ pub struct PluginStats {
     pub instances: u32,
     /// Instances in a call (or being made) now.
     pub instances_active: u32,
+    /// Whether calls are refused because the last ones all failed, or one call tries it again.
+    pub is_backed_off: bool,
     /// Memory of the idle instances, in bytes: what their guests have got so far.
     pub memory_bytes: u64,
 }

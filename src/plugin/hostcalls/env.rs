@@ -7,12 +7,17 @@ use wasmtime::{Caller, Linker};
 use super::super::failure::CallError;
 use super::super::spec::LogLevel;
 use super::super::state::HostState;
-use super::{LinkResult, Served, bytes, config, memory, memory_of};
+use super::{LinkResult, Served, bytes, config, files, http, memory, memory_of, metrics, state};
 use crate::limits;
 
 /// For the message that refuses an import.
 pub(super) const KNOWN: &str = "log(ptr, len), log(level, ptr, len), get_time() -> i64, \
-     get_time_ms() -> i64, get_config(ptr) -> ptr, get_config(ptr, len) -> i64, abort, seed";
+     get_time_ms() -> i64, get_config(ptr) -> ptr, get_config(ptr, len) -> i64, http_call(ptr, len) -> i64, \
+     http_call(method, url, headers, body) -> ptr, kv_get(ptr, len) -> i64, \
+     kv_set(ptr, len, ptr, len, i64) -> i32, kv_incr(ptr, len, i64, i64) -> i64, \
+     kv_delete(ptr, len) -> i32, kv_cas(ptr, len, ptr, len, ptr, len, i64) -> i32, \
+     read_file(ptr, len) -> i64, metric_increment(ptr, len, i64), metric_record(ptr, len, i64), \
+     abort, seed";
 
 const MODULE: &str = "env";
 
@@ -39,6 +44,14 @@ pub(super) fn serve(linker: &mut Linker<HostState>, name: &str, types: &str) -> 
             linker.func_wrap(MODULE, name, || unix_time().as_millis() as f64)?;
         }
         ("get_config", _) => return config::serve(linker, types),
+        ("http_call", _) => return http::serve(linker, types),
+        ("read_file", _) => return files::serve(linker, types),
+        ("metric_increment" | "metric_record", _) => {
+            return metrics::serve(linker, name, types);
+        }
+        ("kv_get" | "kv_set" | "kv_incr" | "kv_delete" | "kv_cas", _) => {
+            return state::serve(linker, name, types);
+        }
         ("abort", "i32 i32 i32 i32 ->") => {
             linker.func_wrap(MODULE, name, abort)?;
         }

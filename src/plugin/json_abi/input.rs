@@ -143,7 +143,7 @@ fn write_target(out: &mut Vec<u8>, facts: &Facts<'_>, request: &RequestHead) {
 /// `,"headers":{…}` and, where a value is not UTF-8, `,"headersBase64":{…}` with the exact bytes of
 /// the headers that have such a value. Fields of one name (any letter case) are one key, spelled
 /// as the first of them.
-fn write_headers(out: &mut Vec<u8>, authority: Option<&str>, fields: &Fields) {
+pub(in super::super) fn write_headers(out: &mut Vec<u8>, authority: Option<&str>, fields: &Fields) {
     out.extend_from_slice(b",\"headers\":{");
     if let Some(authority) = authority.filter(|authority| !authority.is_empty()) {
         write_key(out, "Host");
@@ -229,7 +229,7 @@ impl<'f> Field<'f> {
 }
 
 /// `,"body":…`, in base64 with `,"bodyEncoding":"base64"` if it is not UTF-8.
-fn write_body(out: &mut Vec<u8>, body: Option<&[u8]>) {
+pub(in super::super) fn write_body(out: &mut Vec<u8>, body: Option<&[u8]>) {
     let Some(body) = body else {
         return;
     };

@@ -8,7 +8,7 @@ use super::*;
 fn call(kind: PluginType, guest: &str, input: &str) -> Report {
     let mut spec = PluginSpec::new("p", kind);
     spec.timeout = Duration::from_millis(100);
-    run(&wat::parse_str(guest).unwrap(), spec, input)
+    run(&wat::parse_str(guest).unwrap(), spec, input, |_| Ok(Reach::default()))
 }
 
 #[test]
@@ -24,7 +24,7 @@ fn the_input_reaches_the_plugin_with_the_config_that_was_given() {
     let wasm = wat::parse_str(logs_input()).unwrap();
     let input = r#"{"context":{"requestId":"r"},"config":{"a":1},"extra":null}"#;
     let seen = |spec: PluginSpec| -> Value {
-        let report = run(&wasm, spec, input);
+        let report = run(&wasm, spec, input, |_| Ok(Reach::default()));
         assert!(report.output.is_ok());
         serde_json::from_str(&report.lines[0].1).unwrap()
     };

@@ -279,3 +279,68 @@ fn what_is_dropped_with_its_runtime_starts_nothing() {
     });
     drop(runtime);
 }
+
+#[test]
+fn a_plugin_that_keeps_failing_is_backed_off_and_one_call_tries_it_again() {
+    on_both_drivers(|| async {
+        let bench = Bench::new();
+        // Traps as long as its input has a body.
+        let code = "(if (i32.gt_u (local.get $len) (i32.const 2000)) (then (unreachable)))";
+        let mut spec = guard(4, 1000);
+        spec.wants_body = true;
+        let plugin = bench.plugin_of(spec, &executes(code));
+        bench.pools.prepare(&[Arc::clone(&plugin)]).await;
+        let call = async |is_bad: bool| {
+            let mut exchange = Exchange::new(&[&plugin]);
+            exchange.request_body.given = is_bad.then(|| vec![b'x'; 4000]);
+            answer(exchange.request(&bench).await).map(|refusal| refusal.1)
+        };
+        // Failures between which calls succeed are nothing to back off from.
+        for _ in 0..limits::PLUGIN_FAILURES_BEFORE_BACKOFF {
+            assert!(call(true).await.unwrap().contains("trapped"));
+            assert_eq!(call(false).await, None);
+        }
+        for _ in 0..limits::PLUGIN_FAILURES_BEFORE_BACKOFF {
+            assert!(!stats_of(&bench, &plugin).is_backed_off);
+            assert!(call(true).await.unwrap().contains("trapped"));
+        }
+        assert!(stats_of(&bench, &plugin).is_backed_off);
+        let executed = stats_of(&bench, &plugin).instances_discarded;
+        assert!(call(false).await.unwrap().contains("not available"));
+        assert!(bench.lines().pop().unwrap().contains("backed off: its last 50 calls failed"));
+        assert_eq!(stats_of(&bench, &plugin).instances_discarded, executed);
+
+        // The first try fails, which doubles the wait; the second does not.
+        monoio::time::sleep(limits::PLUGIN_BACKOFF_MIN).await;
+        assert!(call(true).await.unwrap().contains("trapped"));
+        assert!(call(false).await.unwrap().contains("not available"));
+        monoio::time::sleep(limits::PLUGIN_BACKOFF_MIN * 2).await;
+        assert_eq!(call(false).await, None);
+        assert!(!stats_of(&bench, &plugin).is_backed_off);
+        assert_eq!(call(false).await, None);
+    });
+}
+
+#[test]
+fn a_try_that_is_cancelled_leaves_the_next_call_to_try() {
+    on_both_drivers(|| async {
+        let bench = Bench::new();
+        let plugin = bench.plugin_of(guard(1, 1000), &sleeps(500));
+        bench.pools.prepare(&[Arc::clone(&plugin)]).await;
+        let pool = bench.pools.pool(&plugin).unwrap();
+        let due = Backoff { failures: 1, until: Some(Instant::now()) };
+        pool.trouble.set(Trouble { failures: 50, backoff: due, is_probing: false });
+        for _ in 0..2 {
+            let mut exchange = Exchange::new(&[&plugin]);
+            let wait = Duration::from_millis(5);
+            assert!(monoio::time::timeout(wait, exchange.request(&bench)).await.is_err());
+        }
+        assert_eq!(stats_of(&bench, &plugin).instances_discarded, 2);
+        // One whose future is dropped before it has an instance does not block the others either.
+        drop(pool.admit().unwrap());
+        drop(pool.admit().unwrap());
+        let held = pool.admit().unwrap();
+        assert!(pool.admit().is_err());
+        held.pass();
+    });
+}

@@ -1,0 +1,313 @@
+//! What each plugin may reach, read from its `config`: hosts looked up, files read, state opened.
+//!
+//! Control thread only, when a snapshot is compiled; what blocks (names, files) blocks here. Names
+//! are looked up again every `NAME_REFRESH_INTERVAL` as long as a snapshot uses them ([`Upkeep`]):
+//! an answer replaces the last one, no answer leaves it.
+
+mod addresses;
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::Path;
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use serde_json::Value;
+
+use crate::kv::config::Selection;
+use crate::kv::memory::MemoryStore;
+use crate::kv::{self, Backends};
+use crate::limits;
+use crate::plugin::{
+    Callee, GivenFile, Origin, Outbound, Plugin, Reach, Scheme, Url, authority_of,
+};
+use crate::upstream::call::Bounds;
+
+/// An origin's name in the process: scheme, host, port.
+pub type OriginKey = (Scheme, String, u16);
+
+/// Gives plugins what they may reach, over all snapshots of the process.
+pub struct Reaching {
+    backends: Backends,
+    origins: HashMap<OriginKey, Weak<Origin>>,
+    names: Arc<ArcSwap<Names>>,
+}
+
+/// The names in use that may change their addresses.
+#[derive(Default)]
+struct Names {
+    origins: Vec<Weak<Origin>>,
+    redis: Vec<Weak<kv::redis::Endpoint>>,
+}
+
+/// What the plugins of one configuration have in common.
+pub struct Common<'a> {
+    /// The gateway's `kv`.
+    pub kv: &'a kv::config::Config,
+    /// The services, sorted by name.
+    pub services: Arc<Vec<Callee>>,
+    /// Bounds of the gateway's own calls.
+    pub bounds: Bounds,
+}
+
+impl Reaching {
+    /// Nothing is reached yet. The sizes of the memory store are those of this configuration.
+    pub fn new(kv: &kv::config::Config) -> Self {
+        Self {
+            backends: Backends::new(kv, Instant::now()),
+            origins: HashMap::new(),
+            names: Arc::default(),
+        }
+    }
+
+    /// The work that goes on while the process runs.
+    pub fn upkeep(&self) -> Upkeep {
+        Upkeep { memory: Arc::clone(self.backends.memory()), names: Arc::clone(&self.names) }
+    }
+
+    /// Gives a loaded plugin what its module imports and its `config` names. `id_of` numbers
+    /// origins among endpoints. What cannot be had is a warning; a `config` that contradicts itself
+    /// is an error: the plugin cannot run.
+    pub fn equip(
+        &mut self,
+        plugin: &Plugin,
+        common: &Common<'_>,
+        id_of: impl FnMut(&OriginKey) -> usize,
+        warnings: &mut Vec<String>,
+    ) -> Result<Reach, String> {
+        let (uses, config) = (plugin.uses(), plugin.spec.config());
+        let mut reach = Reach::default();
+        let mut mistakes = Vec::new();
+        if uses.http {
+            reach.outbound = Outbound {
+                services: Arc::clone(&common.services),
+                origins: self.origins(config, id_of, &mut mistakes),
+                bounds: common.bounds,
+            };
+        }
+        if uses.files {
+            reach.files = files(config, &mut mistakes);
+        }
+        if uses.state {
+            let selection = Selection::from_plugin_config(config, common.kv)?;
+            reach.state = Some(self.backends.bind(&selection, &plugin.spec.name));
+        }
+        let name = &plugin.spec.name;
+        warnings.extend(mistakes.iter().map(|mistake| format!("plugin {name}: {mistake}")));
+        Ok(reach)
+    }
+
+    /// Looks up the names of the Redis servers in use, and takes note of all that are to be
+    /// refreshed. To be called when all plugins are equipped.
+    pub fn settle(&mut self, warnings: &mut Vec<String>) {
+        let redis = self.backends.endpoints();
+        for endpoint in &redis {
+            if let Err(why) = endpoint.resolve() {
+                warnings.push(format!("redis: {why}; calls to it fail until it does"));
+            }
+        }
+        self.origins.retain(|_, origin| origin.strong_count() > 0);
+        self.names.store(Arc::new(Names {
+            origins: self.origins.values().cloned().collect(),
+            redis: redis.iter().map(Arc::downgrade).collect(),
+        }));
+    }
+
+    /// The origins that a `config` names: every string that is a URL, and `allowedHosts`.
+    fn origins(
+        &mut self,
+        config: &Value,
+        mut id_of: impl FnMut(&OriginKey) -> usize,
+        mistakes: &mut Vec<String>,
+    ) -> Vec<Arc<Origin>> {
+        let mut keys = named_origins(config, mistakes);
+        keys.sort_unstable_by(|a, b| (&a.1, a.2, a.0.as_str()).cmp(&(&b.1, b.2, b.0.as_str())));
+        keys.dedup();
+        let most = limits::PLUGIN_ORIGINS_MAX;
+        if keys.len() > most {
+            mistakes.push(format!("config names {} hosts, limit is {most}", keys.len()));
+            keys.truncate(most);
+        }
+        keys.iter().map(|key| self.origin(key, id_of(key), mistakes)).collect()
+    }
+
+    fn origin(&mut self, key: &OriginKey, id: usize, mistakes: &mut Vec<String>) -> Arc<Origin> {
+        let origin = self.origins.get(key).and_then(Weak::upgrade).unwrap_or_else(|| {
+            let unresolved = Err("is not looked up yet".to_owned());
+            Arc::new(Origin {
+                scheme: key.0,
+                host: key.1.clone(),
+                port: key.2,
+                id,
+                addresses: ArcSwap::from_pointee(unresolved),
+            })
+        });
+        self.origins.insert(key.clone(), Arc::downgrade(&origin));
+        if let Err(why) = refresh(&origin) {
+            mistakes.push(format!("{why}; calls to it fail until it does"));
+        }
+        origin
+    }
+}
+
+fn named_origins(config: &Value, mistakes: &mut Vec<String>) -> Vec<OriginKey> {
+    let mut keys = Vec::new();
+    each_string(config, &mut |text| {
+        // Only the origin counts: a template such as http://host/users/{id} names its host.
+        let host = text.find("://").map_or(text.len(), |at| at + 3);
+        let end = text[host..].find(['/', '?', '#']).map_or(text.len(), |at| host + at);
+        let origin = &text[..end];
+        if let Ok(url) = Url::parse(origin) {
+            keys.push((url.scheme, url.host, url.port.unwrap_or(url.scheme.port())));
+        }
+    });
+    let hosts = config.get("allowedHosts").and_then(Value::as_array);
+    for host in hosts.into_iter().flatten() {
+        let text = host.as_str().unwrap_or_default();
+        if text.contains("://") {
+            continue; // seen above
+        }
+        match authority_of(text) {
+            Ok((host, port)) => {
+                for scheme in [Scheme::Http, Scheme::Https] {
+                    keys.push((scheme, host.clone(), port.unwrap_or(scheme.port())));
+                }
+            }
+            Err(why) => mistakes.push(format!(
+                "config.allowedHosts has {host}, which {why}; write host, host:port or a URL"
+            )),
+        }
+    }
+    keys
+}
+
+fn each_string(value: &Value, see: &mut dyn FnMut(&str)) {
+    match value {
+        Value::String(text) => see(text),
+        Value::Array(values) => values.iter().for_each(|value| each_string(value, see)),
+        Value::Object(object) => object.values().for_each(|value| each_string(value, see)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// Looks an origin up. Blocks. When there is no answer an earlier one stays.
+fn refresh(origin: &Origin) -> Result<(), String> {
+    if origin.scheme == Scheme::Https {
+        // Told to the plugin that calls it: a host of allowedHosts is named for both schemes.
+        origin.addresses.store(Arc::new(Err(NO_HTTPS.to_owned())));
+        return Ok(());
+    }
+    let looked_up = look_up(&origin.host, origin.port);
+    let outcome = looked_up.as_ref().map(|_| ()).map_err(String::clone);
+    if looked_up.is_ok() || origin.addresses.load().is_err() {
+        origin.addresses.store(Arc::new(looked_up));
+    }
+    outcome
+}
+
+const NO_HTTPS: &str = "http_call does not speak https yet; name a host by http:// that does";
+
+fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+    let found = (host, port)
+        .to_socket_addrs()
+        .map_err(|error| format!("{host} does not resolve: {error}"))?;
+    let (allowed, refused): (Vec<_>, Vec<_>) =
+        found.partition(|address| addresses::refusal(address.ip()).is_none());
+    match refused.first() {
+        _ if !allowed.is_empty() => Ok(allowed),
+        Some(address) => {
+            let (ip, why) = (address.ip(), addresses::refusal(address.ip()).unwrap_or_default());
+            Err(format!("{host} resolves to {ip}, where plugins may not call: {why}"))
+        }
+        None => Err(format!("{host} does not resolve: it has no address")),
+    }
+}
+
+/// The files that a `config` names: strings that are paths of regular files. An absolute path that
+/// can't be read is kept with its error, for the plugin that asks for it.
+fn files(config: &Value, mistakes: &mut Vec<String>) -> Vec<GivenFile> {
+    let mut files: Vec<GivenFile> = Vec::new();
+    let most = limits::PLUGIN_FILES_MAX;
+    each_string(config, &mut |text| {
+        let is_path = !text.is_empty() && text.len() <= 4096 && !text.contains(['\0', '\n']);
+        if !is_path || files.iter().any(|file| file.path == text) || files.len() > most {
+            return;
+        }
+        let is_there = Path::new(text).is_file();
+        if is_there || text.starts_with(['/', '.']) {
+            let contents = read(Path::new(text));
+            if let Err(why) = &contents
+                && is_there
+            {
+                mistakes.push(format!("config names the file {text}, which {why}"));
+            }
+            files.push(GivenFile { path: text.to_owned(), contents });
+        }
+    });
+    if files.len() > most {
+        mistakes.push(format!("config names more than {most} files, the limit"));
+        files.truncate(most);
+    }
+    files
+}
+
+fn read(path: &Path) -> Result<Arc<[u8]>, String> {
+    let most = limits::PLUGIN_FILE_BYTES_MAX;
+    let refuse = |error: std::io::Error| format!("cannot be read: {error}");
+    // A pipe would block here for good.
+    if !path.metadata().map_err(refuse)?.is_file() {
+        return Err("is not a regular file".to_owned());
+    }
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(most as u64 + 1).read_to_end(&mut bytes))
+        .map_err(refuse)?;
+    if bytes.len() > most {
+        return Err(format!("is larger than {most} bytes, the limit of read_file"));
+    }
+    Ok(bytes.into())
+}
+
+/// What goes on while the process runs: expired entries leave the memory store, names are looked
+/// up again.
+pub struct Upkeep {
+    memory: Arc<MemoryStore>,
+    names: Arc<ArcSwap<Names>>,
+}
+
+impl Upkeep {
+    /// Runs for as long as it is polled, on the control thread.
+    pub async fn run(self) {
+        let mut refreshed = Instant::now();
+        loop {
+            tokio::time::sleep(limits::KV_SWEEP_INTERVAL).await;
+            self.memory.sweep(Instant::now());
+            if refreshed.elapsed() >= limits::NAME_REFRESH_INTERVAL {
+                let names = self.names.load_full();
+                // A name server may take its time, which is not the control thread's.
+                let _ended = tokio::task::spawn_blocking(move || names.refresh()).await;
+                refreshed = Instant::now();
+            }
+        }
+    }
+}
+
+impl Names {
+    fn refresh(&self) {
+        for origin in self.origins.iter().filter_map(Weak::upgrade) {
+            if let Err(why) = refresh(&origin) {
+                tracing::warn!("{why}; the last answer is used");
+            }
+        }
+        for endpoint in self.redis.iter().filter_map(Weak::upgrade) {
+            if let Err(why) = endpoint.resolve() {
+                tracing::warn!("redis: {why}; the last answer is used");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

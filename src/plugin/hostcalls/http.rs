@@ -1,0 +1,278 @@
+//! `env.http_call`: one request to a service of the gateway or to a host that the plugin's `config`
+//! names. The guest waits for the whole answer, the worker goes on with everything else.
+//!
+//! Two forms, told apart by their types: JSON in and out, and that of C. What a guest asks is
+//! checked like a client's input. A call that cannot be made, or that fails, is answered: status 0
+//! and the reason. Only a bad address and the end of the plugin's own time end the guest.
+
+mod request;
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use send_wrapper::SendWrapper;
+use wasmtime::{Caller, Linker};
+
+use super::super::failure::{CallError, TimedOut};
+use super::super::host::Host;
+use super::super::json_abi::{write_body, write_headers, write_string};
+use super::super::memory;
+use super::super::module::Plugin;
+use super::super::reach::{Found, Origin, Outbound};
+use super::super::spec::LogLevel;
+use super::super::state::HostState;
+use super::{LinkResult, Served, bytes, c_string, memory_of, packed};
+use crate::echo;
+use crate::error::Error;
+use crate::limits;
+use crate::message::{BodyLength, ResponseHead};
+use crate::upstream::call::{Answer, Bounds, Destination, Message};
+use crate::upstream::cluster::{Address, Cluster, Endpoints};
+use request::Request;
+
+pub(super) fn serve(linker: &mut Linker<HostState>, types: &str) -> LinkResult {
+    match types {
+        "i32 i32 -> i64" => {
+            linker.func_wrap_async("env", "http_call", |caller, (input, length): (i32, i32)| {
+                Box::new(json_form(caller, input, length))
+            })?;
+        }
+        "i32 i32 i32 i32 -> i32" => {
+            linker.func_wrap_async(
+                "env",
+                "http_call",
+                |caller, (method, url, headers, body): (i32, i32, i32, i32)| {
+                    Box::new(c_form(caller, [method, url, headers, body]))
+                },
+            )?;
+        }
+        _ => return Ok(Served::No),
+    }
+    Ok(Served::Yes)
+}
+
+/// What a call came to: an answer, or the reason for status 0.
+type Outcome = Result<Answer, String>;
+
+/// `http_call(ptr, len) -> i64`: `{method,url,headers,body,timeoutMs}` to
+/// `{statusCode,headers,body,error}`.
+async fn json_form(
+    mut caller: Caller<'_, HostState>,
+    input: i32,
+    length: i32,
+) -> wasmtime::Result<i64> {
+    let (input, _) = bytes(&mut caller, "http_call", input, length)?;
+    let outcome = match Request::from_json(input) {
+        Ok(request) => perform(&caller, request).await?,
+        Err(reason) => refused(&caller, reason),
+    };
+    let reply = to_json(&outcome);
+    let memory = memory_of(&mut caller)?;
+    let address = memory::reply(&mut caller, memory, &reply).await?;
+    Ok(packed(address, reply.len()))
+}
+
+/// `response *http_call(char *method, char *url, headers *, char *body)`.
+async fn c_form(mut caller: Caller<'_, HostState>, texts: [i32; 4]) -> wasmtime::Result<i32> {
+    let [method, url, headers, body] = texts;
+    let mut text = |what: &str, address: i32, most: usize| {
+        let what = format!("http_call: the {what}");
+        c_string(&mut caller, &what, address, most)
+    };
+    let method = text("method", method, limits::NAME_BYTES_MAX)?;
+    let url = text("url", url, limits::URI_BYTES_MAX)?;
+    let headers = text("headers", headers, limits::HEAD_BYTES_MAX)?;
+    let body = text("body", body, limits::PLUGIN_CALL_BODY_BYTES_MAX)?;
+    let outcome = match Request::from_texts(&method, &url, &headers, body) {
+        Ok(request) => perform(&caller, request).await?,
+        Err(reason) => refused(&caller, reason),
+    };
+    let memory = memory_of(&mut caller)?;
+    let (status, headers, body) = in_parts(outcome);
+    // One piece: the structure, the headers and a NUL, the body and a NUL.
+    let length = STRUCTURE_BYTES + headers.len() + 1 + body.len() + 1;
+    let address = memory::reserve_reply(&mut caller, memory, length as u32).await?;
+    let headers_at = address + STRUCTURE_BYTES as u32;
+    let body_at = headers_at + headers.len() as u32 + 1;
+    let mut reply = Vec::with_capacity(length);
+    for field in [u32::from(status), headers_at, headers.len() as u32, body_at, body.len() as u32] {
+        reply.extend_from_slice(&field.to_le_bytes());
+    }
+    for part in [headers, body] {
+        reply.extend_from_slice(&part);
+        reply.push(0);
+    }
+    memory::write(&mut caller, memory, "http_call", address, &reply)?;
+    Ok(address.cast_signed())
+}
+
+/// `{u32 status, u32 headers_ptr, u32 headers_len, u32 body_ptr, u32 body_len}`.
+const STRUCTURE_BYTES: usize = 20;
+
+/// Makes the call within the guest's own bound and the time that the plugin has left.
+async fn perform(caller: &Caller<'_, HostState>, request: Request) -> Result<Outcome, CallError> {
+    let state = caller.data();
+    let left = state.check_deadline().map_err(timed_out)?;
+    let wait = request.timeout.map_or(left, |own| own.min(left));
+    // Taken out, because the future below must not borrow the store.
+    let (host, plugin) = (state.host.clone(), state.plugin.clone());
+    let call = async {
+        let call = make(&host, &plugin, &request);
+        match monoio::time::timeout(wait, call).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(format!("no whole answer within {wait:?}")),
+        }
+    };
+    let outcome = SendWrapper::new(call).await;
+    if outcome.is_err() {
+        state.check_deadline().map_err(timed_out)?;
+    }
+    Ok(match outcome {
+        Ok(answer) => Ok(answer),
+        Err(reason) => {
+            let (method, url) = (request.head.method.as_str(), request.shown());
+            refused(caller, format!("{method} {url}: {reason}"))
+        }
+    })
+}
+
+fn timed_out(error: TimedOut) -> CallError {
+    wasmtime::Error::from(error).into()
+}
+
+/// Tells the log, and with the result the guest, why there is no answer.
+fn refused(caller: &Caller<'_, HostState>, reason: String) -> Outcome {
+    let state = caller.data();
+    let text = format!("http_call: {reason}");
+    state.host.log.gateway(LogLevel::Warn, &state.request_id, &text);
+    Err(reason)
+}
+
+async fn make(host: &Rc<Host>, plugin: &Plugin, request: &Request) -> Outcome {
+    let outbound = &plugin.spec.reach.outbound;
+    let url = request.url()?;
+    match outbound.find(&url)? {
+        Found::Service(at, callee) => match &*callee.cluster {
+            Cluster::Echo => Ok(echoed(request, &callee.name)),
+            Cluster::Endpoints(endpoints) => {
+                to_service(host, outbound, at, endpoints, request).await
+            }
+        },
+        Found::Origin(origin) => to_origin(host, &outbound.bounds, origin, request).await,
+    }
+}
+
+/// The services' own target that needs no origin.
+fn echoed(request: &Request, name: &str) -> Answer {
+    let local = echo::answer(&request.head, name, &request.head.path, &request.body);
+    Answer {
+        head: ResponseHead {
+            status: local.status,
+            fields: local.fields,
+            body: BodyLength::Known(local.body.len() as u64),
+        },
+        body: local.body,
+    }
+}
+
+/// To the endpoint whose turn it is; to the next one where it refuses the connection.
+async fn to_service(
+    host: &Rc<Host>,
+    outbound: &Outbound,
+    service: usize,
+    endpoints: &Endpoints,
+    request: &Request,
+) -> Outcome {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let endpoint = host
+            .turn(service, |at| endpoints.next(at))
+            .ok_or_else(|| Error::NoEndpoint.to_string())?;
+        let to = Destination {
+            id: endpoint.id,
+            address: &endpoint.address,
+            authority: &endpoint.authority,
+        };
+        match send(host, &outbound.bounds, to, request).await {
+            Err(Error::ConnectFailed) if tries < limits::TRIES_MAX && tries < endpoints.len() => {}
+            outcome => return outcome.map_err(words),
+        }
+    }
+}
+
+async fn to_origin(
+    host: &Rc<Host>,
+    bounds: &Bounds,
+    origin: &Origin,
+    request: &Request,
+) -> Outcome {
+    let addresses = Result::clone(&origin.addresses.load())?;
+    let to = Destination {
+        id: origin.id,
+        address: &Address::Tcp(addresses),
+        authority: &origin.authority(),
+    };
+    send(host, bounds, to, request).await.map_err(words)
+}
+
+async fn send(
+    host: &Rc<Host>,
+    bounds: &Bounds,
+    to: Destination<'_>,
+    request: &Request,
+) -> Result<Answer, Error> {
+    let message = Message { head: &request.head, body: &request.body };
+    let most = limits::PLUGIN_CALL_BODY_BYTES_MAX;
+    host.client.call(to, message, bounds, most).await
+}
+
+fn words(error: Error) -> String {
+    match error {
+        // The bound of an exchange has another name.
+        Error::ResponseTooLarge => {
+            let most = limits::PLUGIN_CALL_BODY_BYTES_MAX;
+            format!("the answer's body is over {most} bytes, the limit of http_call")
+        }
+        error => error.to_string(),
+    }
+}
+
+fn to_json(outcome: &Outcome) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1024);
+    match outcome {
+        Ok(answer) => {
+            out.extend_from_slice(b"{\"statusCode\":");
+            out.extend_from_slice(answer.head.status.to_string().as_bytes());
+            write_headers(&mut out, None, &answer.head.fields);
+            write_body(&mut out, Some(&answer.body));
+        }
+        Err(reason) => {
+            out.extend_from_slice(b"{\"statusCode\":0,\"headers\":{},\"body\":\"\",\"error\":");
+            write_string(&mut out, reason);
+        }
+    }
+    out.push(b'}');
+    out
+}
+
+/// Status, headers as lines that end in LF, and body; of a failure status 0 and the reason as body.
+fn in_parts(outcome: Outcome) -> (u16, Vec<u8>, Vec<u8>) {
+    match outcome {
+        Ok(answer) => {
+            let mut lines = Vec::new();
+            for (name, value) in answer.head.fields.iter() {
+                for part in [name, b": ", value, b"\n"] {
+                    lines.extend_from_slice(part);
+                }
+            }
+            (answer.head.status, lines, answer.body)
+        }
+        Err(reason) => (0, Vec::new(), reason.into_bytes()),
+    }
+}
+
+/// A guest's own bound of one call.
+fn timeout_of(millis: u64) -> Option<Duration> {
+    (millis > 0).then(|| Duration::from_millis(millis))
+}
