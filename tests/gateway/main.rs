@@ -21,6 +21,7 @@ mod echo;
 mod errors;
 mod framing;
 mod headers;
+mod hostcalls;
 mod keepalive;
 mod limits;
 mod peers;
