@@ -1,10 +1,16 @@
-//! What the host offers a plugin: log, clock, configuration.
+//! What the host offers a plugin: log, clock, configuration, files, metrics. Calls over HTTP are in
+//! [`crate::http`], shared state is in [`crate::kv`].
 //!
-//! On wasm32 these are imports of the module `env`. Natively the thread's stand-in of
-//! [`crate::testing`] answers, so that a plugin's own tests see what it logged and decide what time
-//! it is.
+//! On wasm32 these are imports of the module `env`, and a module imports only what it uses. Natively
+//! the thread's stand-in of [`crate::testing`] answers, so that a plugin's own tests see what it
+//! logged and decide what time it is.
+//!
+//! What a plugin may reach is what its own `config` names: a file whose path stands there can be
+//! read, another can't, and the gateway's log says so.
 
 use serde::de::DeserializeOwned;
+
+use crate::{Error, sys};
 
 /// How important a log line is; the gateway's `logging.level` decides what is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,37 +76,26 @@ pub fn config<T: DeserializeOwned>(key: &str) -> Option<T> {
         .ok()
 }
 
-#[cfg(not(target_arch = "wasm32"))]
-use crate::testing::host as sys;
+/// Unix time in milliseconds.
+pub fn now_millis() -> i64 {
+    sys::get_time_ms()
+}
 
-/// The imports themselves.
-#[cfg(target_arch = "wasm32")]
-mod sys {
-    #![expect(unsafe_code, reason = "imports of the host are foreign functions")]
+/// The content of a file whose path stands in the plugin's `config`.
+///
+/// # Errors
+/// A file that is not there, is too large, or stands not in `config`; the gateway's log says which.
+pub fn read_file(path: &str) -> Result<Vec<u8>, Error> {
+    sys::read_file(path)
+        .ok_or_else(|| Error::new(format!("{path} can't be read (the gateway's log says why)")))
+}
 
-    use super::Level;
-    use crate::abi;
+/// Adds to a counter of the plugin's own, in the gateway's metrics under the plugin's name.
+pub fn count(metric: &str, by: i64) {
+    sys::metric_increment(metric, by);
+}
 
-    mod env {
-        #[link(wasm_import_module = "env")]
-        unsafe extern "C" {
-            pub(super) fn log(level: i32, text: *const u8, len: usize);
-            pub(super) safe fn get_time() -> i64;
-            pub(super) fn get_config(key: *const u8, len: usize) -> u64;
-        }
-    }
-
-    pub(super) fn log(level: Level, text: &str) {
-        // SAFETY: the host reads `len` bytes of a live string and keeps nothing of it.
-        unsafe { env::log(level as i32, text.as_ptr(), text.len()) }
-    }
-
-    pub(super) fn get_time() -> i64 {
-        env::get_time()
-    }
-
-    pub(super) fn get_config(key: &str) -> Option<Vec<u8>> {
-        // SAFETY: as for `log`.
-        abi::read(unsafe { env::get_config(key.as_ptr(), key.len()) })
-    }
+/// Records a value in a histogram of the plugin's own.
+pub fn record(metric: &str, value: i64) {
+    sys::metric_record(metric, value);
 }

@@ -33,8 +33,12 @@
 /// The border to the gateway: the exported functions' bodies, and who owns which memory.
 #[doc(hidden)]
 pub mod abi;
-/// What the host offers: log, clock, configuration.
+/// What the host offers: log, clock, configuration, files, metrics.
 pub mod host;
+/// Calls over HTTP.
+pub mod http;
+/// State that all instances share.
+pub mod kv;
 /// What a call brings: context, request, response.
 pub mod input;
 /// What a call returns.
@@ -45,6 +49,11 @@ pub mod testing;
 
 /// JSON text out: strings escaped into a byte buffer.
 mod json;
+/// The host functions: imports on wasm32, the stand-in natively.
+#[cfg(target_arch = "wasm32")]
+mod sys;
+#[cfg(not(target_arch = "wasm32"))]
+use testing::sys;
 
 pub use input::{Answer, Context, Headers, Request, Response};
 pub use outcome::Outcome;

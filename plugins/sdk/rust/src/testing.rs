@@ -18,6 +18,7 @@
 //! ```
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
@@ -35,7 +36,7 @@ pub struct Gateway<P> {
 impl<P: Plugin> Gateway<P> {
     /// A gateway with this plugin and its `config` block.
     pub fn new(config: Value) -> Self {
-        host::set_config(config.clone());
+        STATE.with_borrow_mut(|state| state.config = config.clone());
         Self {
             instance: Instance::new(),
             config,
@@ -126,7 +127,12 @@ fn fields<'t>(entries: impl Iterator<Item = (&'t str, &'t str)>) -> Value {
 
 /// Sets what the clock shows to the plugins of this thread.
 pub fn set_time(unix_seconds: i64) {
-    STATE.with_borrow_mut(|state| state.time = unix_seconds);
+    set_time_ms(unix_seconds * 1000);
+}
+
+/// Sets what the clock shows, in milliseconds. Keys of the shared state expire by this clock.
+pub fn set_time_ms(unix_milliseconds: i64) {
+    STATE.with_borrow_mut(|state| state.time_ms = unix_milliseconds);
 }
 
 /// Takes the log lines that plugins of this thread have written since the last time.
@@ -134,36 +140,88 @@ pub fn take_log() -> Vec<(Level, String)> {
     STATE.with_borrow_mut(|state| std::mem::take(&mut state.log))
 }
 
+/// Puts a file where `read_file` finds it.
+pub fn set_file(path: &str, content: impl Into<Vec<u8>>) {
+    STATE.with_borrow_mut(|state| state.files.insert(path.to_owned(), content.into()));
+}
+
+/// Answers `http_call`: from the request's JSON to the answer's. Without this, no host is reached.
+pub fn set_http(answer: impl FnMut(&Value) -> Value + 'static) {
+    STATE.with_borrow_mut(|state| state.http = Some(Box::new(answer)));
+}
+
+/// Makes the shared state fail, as a Redis that is down does, or work again.
+pub fn set_kv_down(is_down: bool) {
+    STATE.with_borrow_mut(|state| state.kv_is_down = is_down);
+}
+
+/// What a metric of the plugin's own stands at: the sum of what was counted or recorded.
+pub fn metric(name: &str) -> i64 {
+    STATE.with_borrow(|state| state.metrics.get(name).copied().unwrap_or_default())
+}
+
+type HttpAnswer = Box<dyn FnMut(&Value) -> Value>;
+
 /// The host as a thread sees it: tests run in parallel, each with a host of its own.
 #[derive(Default)]
 struct State {
-    time: i64,
+    time_ms: i64,
     log: Vec<(Level, String)>,
     config: Value,
+    files: HashMap<String, Vec<u8>>,
+    http: Option<HttpAnswer>,
+    metrics: HashMap<String, i64>,
+    kv: HashMap<Vec<u8>, Entry>,
+    kv_is_down: bool,
+}
+
+struct Entry {
+    value: Vec<u8>,
+    /// 0: never.
+    expires_ms: i64,
+}
+
+impl State {
+    /// The entry of a key that has not expired.
+    fn live(&mut self, key: &[u8]) -> Option<&mut Entry> {
+        let now = self.time_ms;
+        self.kv
+            .retain(|_, entry| entry.expires_ms == 0 || entry.expires_ms > now);
+        self.kv.get_mut(key)
+    }
+
+    fn put(&mut self, key: &[u8], value: Vec<u8>, ttl_ms: i64) {
+        let expires_ms = if ttl_ms > 0 { self.time_ms + ttl_ms } else { 0 };
+        self.kv.insert(key.to_vec(), Entry { value, expires_ms });
+    }
 }
 
 thread_local! {
     static STATE: RefCell<State> = RefCell::default();
 }
 
-/// The host functions, as [`crate::host`] calls them.
-pub(crate) mod host {
-    use super::{Level, STATE, Value};
+/// The host functions natively, under the names and with the results of the imports.
+pub(crate) mod sys {
+    use super::{Level, STATE, State, Value};
 
-    pub(super) fn set_config(config: Value) {
-        STATE.with_borrow_mut(|state| state.config = config);
+    fn with<R>(work: impl FnOnce(&mut State) -> R) -> R {
+        STATE.with_borrow_mut(work)
     }
 
     pub(crate) fn log(level: Level, text: &str) {
-        STATE.with_borrow_mut(|state| state.log.push((level, text.to_owned())));
+        with(|state| state.log.push((level, text.to_owned())));
     }
 
     pub(crate) fn get_time() -> i64 {
-        STATE.with_borrow(|state| state.time)
+        with(|state| state.time_ms.div_euclid(1000))
+    }
+
+    pub(crate) fn get_time_ms() -> i64 {
+        with(|state| state.time_ms)
     }
 
     pub(crate) fn get_config(key: &str) -> Option<Vec<u8>> {
-        STATE.with_borrow(|state| {
+        with(|state| {
             let found = key
                 .split('.')
                 .try_fold(&state.config, |value, part| value.get(part))?;
@@ -171,6 +229,88 @@ pub(crate) mod host {
                 Value::String(text) => text.clone().into_bytes(),
                 other => other.to_string().into_bytes(),
             })
+        })
+    }
+
+    pub(crate) fn read_file(path: &str) -> Option<Vec<u8>> {
+        with(|state| state.files.get(path).cloned())
+    }
+
+    pub(crate) fn http_call(request: &[u8]) -> Option<Vec<u8>> {
+        let request: Value = serde_json::from_slice(request).ok()?;
+        // Taken out meanwhile, so that the answer may use the host itself.
+        let mut answer = with(|state| state.http.take())?;
+        let response = answer(&request);
+        with(|state| state.http = Some(answer));
+        Some(response.to_string().into_bytes())
+    }
+
+    pub(crate) fn metric_increment(name: &str, delta: i64) {
+        with(|state| *state.metrics.entry(name.to_owned()).or_default() += delta);
+    }
+
+    pub(crate) fn metric_record(name: &str, value: i64) {
+        metric_increment(name, value);
+    }
+
+    pub(crate) fn kv_get(key: &[u8]) -> Result<Option<Vec<u8>>, ()> {
+        with(|state| {
+            if state.kv_is_down {
+                return Err(());
+            }
+            Ok(state.live(key).map(|entry| entry.value.clone()))
+        })
+    }
+
+    pub(crate) fn kv_set(key: &[u8], value: &[u8], ttl_ms: i64) -> i32 {
+        with(|state| {
+            if state.kv_is_down {
+                return -1;
+            }
+            state.put(key, value.to_vec(), ttl_ms);
+            0
+        })
+    }
+
+    pub(crate) fn kv_incr(key: &[u8], delta: i64, ttl_ms: i64) -> i64 {
+        with(|state| {
+            if state.kv_is_down {
+                return i64::MIN;
+            }
+            let Some(entry) = state.live(key) else {
+                state.put(key, delta.to_string().into_bytes(), ttl_ms);
+                return delta;
+            };
+            let text = String::from_utf8_lossy(&entry.value);
+            let Ok(sum) = text.parse::<i64>().map(|old| old + delta) else {
+                return i64::MIN;
+            };
+            entry.value = sum.to_string().into_bytes();
+            sum
+        })
+    }
+
+    pub(crate) fn kv_delete(key: &[u8]) -> i32 {
+        with(|state| {
+            if state.kv_is_down {
+                return -1;
+            }
+            let was_there = state.live(key).is_some();
+            state.kv.remove(key);
+            i32::from(was_there)
+        })
+    }
+
+    pub(crate) fn kv_cas(key: &[u8], expected: Option<&[u8]>, value: &[u8], ttl_ms: i64) -> i32 {
+        with(|state| {
+            if state.kv_is_down {
+                return -1;
+            }
+            let is_expected = state.live(key).map(|entry| &*entry.value) == expected;
+            if is_expected {
+                state.put(key, value.to_vec(), ttl_ms);
+            }
+            i32::from(is_expected)
         })
     }
 }
