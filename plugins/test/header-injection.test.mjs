@@ -12,7 +12,7 @@ const CONFIG = {
 const HEADERS = { "X-Gateway": ["Odin"], Via: ["1.1 a", "1.1 b"], "X-Both": ["set"], Cookie: [] };
 const DEFAULT_MEMORY_PAGES = 100;
 
-for (const language of ["rust", "go", "assemblyscript"]) {
+for (const language of ["rust", "go", "assemblyscript", "c"]) {
   const path = new URL(`../dist/header-injection-${language}.wasm`, import.meta.url);
   const load = (config) => Guest.load(path, config);
 

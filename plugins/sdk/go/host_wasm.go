@@ -8,15 +8,73 @@ func envLog(level int32, address unsafe.Pointer, size uint32)
 //go:wasmimport env get_time
 func envGetTime() int64
 
+//go:wasmimport env get_time_ms
+func envGetTimeMillis() int64
+
+//go:wasmimport env read_file
+func envReadFile(address unsafe.Pointer, size uint32) uint64
+
+//go:wasmimport env http_call
+func envHTTPCall(address unsafe.Pointer, size uint32) uint64
+
+//go:wasmimport env metric_increment
+func envMetricIncrement(address unsafe.Pointer, size uint32, delta int64)
+
+//go:wasmimport env metric_record
+func envMetricRecord(address unsafe.Pointer, size uint32, value int64)
+
+//go:wasmimport env kv_get
+func envKVGet(address unsafe.Pointer, size uint32) uint64
+
+//go:wasmimport env kv_set
+func envKVSet(
+	key unsafe.Pointer, keySize uint32, value unsafe.Pointer, valueSize uint32, ttlMillis int64,
+) int32
+
+//go:wasmimport env kv_incr
+func envKVIncrement(address unsafe.Pointer, size uint32, delta, ttlMillis int64) int64
+
+//go:wasmimport env kv_delete
+func envKVDelete(address unsafe.Pointer, size uint32) int32
+
 //go:wasmimport env get_config
 func envGetConfig(address unsafe.Pointer, size uint32) uint64
 
-func hostLog(level Level, text string) {
-	envLog(int32(level), unsafe.Pointer(unsafe.StringData(text)), uint32(len(text)))
+// pointer and size are how a string is handed to the host, which reads it before it returns.
+func pointer(text string) unsafe.Pointer { return unsafe.Pointer(unsafe.StringData(text)) }
+func size(text string) uint32            { return uint32(len(text)) }
+
+func hostLog(level Level, text string) { envLog(int32(level), pointer(text), size(text)) }
+func hostTime() int64                  { return envGetTime() }
+func hostTimeMillis() int64            { return envGetTimeMillis() }
+
+func hostConfig(key string) (string, bool)    { return read(envGetConfig(pointer(key), size(key))) }
+func hostReadFile(path string) (string, bool) { return read(envReadFile(pointer(path), size(path))) }
+func hostHTTPCall(request string) (string, bool) {
+	return read(envHTTPCall(pointer(request), size(request)))
 }
 
-func hostTime() int64 { return envGetTime() }
+func hostMetricIncrement(name string, by int64) { envMetricIncrement(pointer(name), size(name), by) }
+func hostMetricRecord(name string, value int64) { envMetricRecord(pointer(name), size(name), value) }
 
-func hostConfig(key string) (string, bool) {
-	return read(envGetConfig(unsafe.Pointer(unsafe.StringData(key)), uint32(len(key))))
+// failed64 is a packed result that says that the host could not tell.
+const failed64 = 1<<64 - 1
+
+func hostKVGet(key string) (string, bool, error) {
+	packed := envKVGet(pointer(key), size(key))
+	if packed == failed64 {
+		return "", false, ErrShared
+	}
+	value, isThere := read(packed)
+	return value, isThere, nil
 }
+
+func hostKVSet(key, value string, ttlMillis int64) int32 {
+	return envKVSet(pointer(key), size(key), pointer(value), size(value), ttlMillis)
+}
+
+func hostKVIncrement(key string, by, ttlMillis int64) int64 {
+	return envKVIncrement(pointer(key), size(key), by, ttlMillis)
+}
+
+func hostKVDelete(key string) int32 { return envKVDelete(pointer(key), size(key)) }

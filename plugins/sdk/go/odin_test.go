@@ -1,3 +1,5 @@
+//go:build !wasm
+
 package odin
 
 import (
@@ -127,7 +129,7 @@ func TestInputThatIsNoInputIsAnError(t *testing.T) {
 
 func TestTheHostIsPlayed(t *testing.T) {
 	with(t)
-	Host.Time, Host.Logs = 42, nil
+	Host.TimeMillis, Host.Logs = 42_000, nil
 	OnConfig(func(Config) error { return nil })
 	OnRequest(func(*Request) *Result {
 		nested, _ := ConfigText("redis.host")
@@ -137,5 +139,46 @@ func TestTheHostIsPlayed(t *testing.T) {
 	Call(input("request", requestJSON, `{"redis":{"host":"redis:6379"}}`))
 	if Now() != 42 || len(Host.Logs) != 1 || Host.Logs[0] != (LogLine{Warn, "redis:6379"}) {
 		t.Errorf("got %v", Host)
+	}
+}
+
+func TestAnHTTPCallIsWrittenAndItsAnswerRead(t *testing.T) {
+	var asked string
+	Host.HTTP = func(request string) string {
+		asked = request
+		return `{"statusCode":201,"headers":{"X-A":["1"]},"body":"/wA=","bodyEncoding":"base64"}`
+	}
+	answer, err := HTTP("POST", "http://users/7").Header("X-B", "2").Body("\"x\"").Timeout(500).Send()
+	if err != nil || answer.Status() != 201 || answer.Header("x-a") != "1" || answer.Body() != "\xff\x00" {
+		t.Errorf("got %v, %v", answer, err)
+	}
+	want := `{"method":"POST","url":"http://users/7","headers":{"X-B":["2"]},"body":"\"x\"","timeoutMs":500}`
+	if asked != want {
+		t.Errorf("asked %s", asked)
+	}
+	Host.HTTP = func(string) string { return `{"error":"refused"}` }
+	if _, err := HTTP("GET", "http://users/7").Send(); err == nil || err.Error() != "http://users/7: refused" {
+		t.Errorf("got %v", err)
+	}
+	Host.HTTP = nil
+	if _, err := HTTP("GET", "http://users/7").Send(); err == nil {
+		t.Error("no host answered, and that was no error")
+	}
+}
+
+func TestSharedStateThatIsDownIsAnError(t *testing.T) {
+	Host.KV = map[string]string{}
+	if sum, err := KVIncrement("n", 2, 0); sum != 2 || err != nil {
+		t.Errorf("got %d, %v", sum, err)
+	}
+	if value, isThere, err := KVGet("n"); value != "2" || !isThere || err != nil {
+		t.Errorf("got %q, %v, %v", value, isThere, err)
+	}
+	Host.KV = nil
+	if _, _, err := KVGet("n"); err != ErrShared {
+		t.Errorf("got %v", err)
+	}
+	if _, err := KVIncrement("n", 1, 0); err != ErrShared {
+		t.Errorf("got %v", err)
 	}
 }

@@ -15,6 +15,10 @@
 export { Answer, Exchange, Header, Request, Response } from "./input";
 export { Entry, Json } from "./json";
 export { Result } from "./result";
-export { Level, configText, debug, error, info, log, nowSeconds, warn } from "./host";
+export { Level, configText, debug, error, info, log, warn } from "./host";
+export { count, nowMillis, nowSeconds, readFile, record } from "./host";
+export { Answered, Call } from "./http";
+import * as kv from "./kv";
+export { kv };
 export { alloc, cleanup, dealloc, execute } from "./abi";
 export { onAnswers, onCleanup, onConfig, onRequest, onResponse } from "./abi";

@@ -59,7 +59,7 @@ export class Header {
 }
 
 /** What requests, responses and answers have in common. */
-class Message {
+export class Message {
   constructor(protected json: Json) {}
 
   /** The first value of a header, its name in any case; null if there is none. */

@@ -49,6 +49,8 @@ pub mod testing;
 
 /// JSON text out: strings escaped into a byte buffer.
 mod json;
+/// Times in configurations.
+mod period;
 /// The host functions: imports on wasm32, the stand-in natively.
 #[cfg(target_arch = "wasm32")]
 mod sys;
@@ -57,6 +59,7 @@ use testing::sys;
 
 pub use input::{Answer, Context, Headers, Request, Response};
 pub use outcome::Outcome;
+pub use period::Period;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;

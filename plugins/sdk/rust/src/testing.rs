@@ -85,19 +85,23 @@ impl<P: Plugin> Gateway<P> {
     }
 
     /// A call with an `input` object of your own.
+    pub fn call(&mut self, phase: &str, input: Value) -> Value {
+        let context = json!({
+            "requestId": "test-1", "serviceId": "test-service", "routePath": "/api",
+            "timestamp": "2024-01-01T00:00:00Z", "phase": phase, "plugin": "under-test",
+            "clientIp": "192.0.2.1",
+        });
+        self.call_with(context, input)
+    }
+
+    /// A call with `context` and `input` objects of your own; configuration and metadata are put in.
     ///
     /// # Panics
     /// If the output is not JSON, which would be a mistake of this crate.
-    pub fn call(&mut self, phase: &str, input: Value) -> Value {
-        let input = json!({
-            "context": {
-                "requestId": "test-1", "serviceId": "test-service", "routePath": "/api",
-                "timestamp": "2024-01-01T00:00:00Z", "phase": phase, "plugin": "under-test",
-                "clientIp": "192.0.2.1", "config": self.config, "metadata": self.metadata,
-            },
-            "input": input,
-            "config": self.config,
-        });
+    pub fn call_with(&mut self, mut context: Value, input: Value) -> Value {
+        context["config"] = self.config.clone();
+        context["metadata"] = Value::Object(self.metadata.clone());
+        let input = json!({"context": context, "input": input, "config": self.config});
         let output = self.instance.call(input.to_string().as_bytes());
         let output: Value = serde_json::from_slice(output).expect("an outcome is written as JSON");
         if let Some(Value::Object(left)) = output.get("metadata") {
