@@ -89,3 +89,6 @@ func (c Config) Entries(visit func(key string, value Config) bool) {
 func (c Config) Items(visit func(value Config) bool) {
 	c.value.Items(func(value json.Value) bool { return visit(Config{value}) })
 }
+
+// Quote is a text as JSON: quotes around it, and what must be escaped.
+func Quote(text string) string { return string(json.AppendString(nil, text)) }
