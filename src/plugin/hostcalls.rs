@@ -166,6 +166,4 @@ pub(super) fn end_of_call(state: &mut HostState) {
 }
 
 #[cfg(test)]
-mod reach_tests;
-#[cfg(test)]
 mod tests;

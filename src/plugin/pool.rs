@@ -5,6 +5,8 @@
 //! thrown away and replaced by a task in the background. Who finds none waits in order of arrival
 //! until its own deadline.
 
+mod trouble;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
@@ -24,6 +26,7 @@ use super::waiting::{Grant, Queue};
 use crate::kv::Stores;
 use crate::limits;
 use crate::upstream::call::Client;
+use trouble::{Backoff, Trouble};
 
 /// One worker's instances of all plugins. Cheap to clone, never leaves its thread.
 #[derive(Clone, Default)]
@@ -204,46 +207,6 @@ pub(super) struct Pool {
     closed: Rc<Cell<bool>>,
 }
 
-/// When a plugin may be instantiated again after it failed to be.
-#[derive(Debug, Clone, Copy, Default)]
-struct Backoff {
-    failures: u32,
-    until: Option<Instant>,
-}
-
-impl Backoff {
-    fn after_failure(self, now: Instant) -> Self {
-        let wait = limits::PLUGIN_BACKOFF_MIN * 2_u32.saturating_pow(self.failures.min(16));
-        Self {
-            failures: self.failures.saturating_add(1),
-            until: Some(now + wait.min(limits::PLUGIN_BACKOFF_MAX)),
-        }
-    }
-
-    fn left(self, now: Instant) -> Option<std::time::Duration> {
-        self.until?.checked_duration_since(now).filter(|left| !left.is_zero())
-    }
-}
-
-/// How calls have gone lately.
-#[derive(Debug, Clone, Copy, Default)]
-struct Trouble {
-    /// Calls that failed since the last one that did not.
-    failures: u32,
-    backoff: Backoff,
-    /// One call has been let through to see whether the plugin works again.
-    is_probing: bool,
-}
-
-impl Trouble {
-    fn after_failure(self, now: Instant) -> Self {
-        let failures = self.failures.saturating_add(1);
-        let keeps_failing = failures >= limits::PLUGIN_FAILURES_BEFORE_BACKOFF;
-        let backoff = if keeps_failing { self.backoff.after_failure(now) } else { self.backoff };
-        Self { failures, backoff, is_probing: false }
-    }
-}
-
 impl Pool {
     fn new(plugin: &Arc<Plugin>, inner: &Inner) -> Option<Self> {
         let spec = &plugin.spec;
@@ -308,27 +271,6 @@ impl Pool {
                 }
             }
         }
-    }
-
-    /// Refuses a call while the plugin is backed off; when the time is over lets one through.
-    fn admit(&self) -> Result<Probe<'_>, CallError> {
-        let trouble = self.trouble.get();
-        if trouble.backoff.until.is_none() {
-            return Ok(Probe { pool: None });
-        }
-        let failures = trouble.failures;
-        if let Some(left) = trouble.backoff.left(Instant::now()) {
-            return Err(CallError::refused(format!(
-                "backed off: its last {failures} calls failed, tried again in {left:.1?}"
-            )));
-        }
-        if trouble.is_probing {
-            return Err(CallError::refused(format!(
-                "backed off: its last {failures} calls failed, one call tries it now"
-            )));
-        }
-        self.trouble.set(Trouble { is_probing: true, ..trouble });
-        Ok(Probe { pool: Some(self) })
     }
 
     /// Counts a call, and tells the log of a failed one.
@@ -435,12 +377,6 @@ impl Pool {
         drop(room);
     }
 
-    /// The call that tried the plugin has ended; where it did not tell, the next one tries again.
-    fn stop_probing(&self) {
-        let trouble = self.trouble.get();
-        self.trouble.set(Trouble { is_probing: false, ..trouble });
-    }
-
     fn limit(&self) -> u32 {
         self.plugin.spec.instances_per_worker()
     }
@@ -458,27 +394,6 @@ impl Pool {
             instances_active: instances.saturating_sub(idle.len() as u32),
             memory_bytes: idle.iter().map(|instance| instance.memory_bytes() as u64).sum(),
             ..*self.stats.borrow()
-        }
-    }
-}
-
-/// The call that is let through to a plugin that was backed off, until it has its instance.
-/// Dropped before (no instance, its future was dropped), the next call takes its part.
-struct Probe<'a> {
-    pool: Option<&'a Pool>,
-}
-
-impl Probe<'_> {
-    /// From now on the lease tells.
-    fn pass(mut self) {
-        self.pool = None;
-    }
-}
-
-impl Drop for Probe<'_> {
-    fn drop(&mut self) {
-        if let Some(pool) = self.pool {
-            pool.stop_probing();
         }
     }
 }

@@ -1,3 +1,5 @@
+//! What a `config` names: hosts, addresses that are refused, files.
+
 use serde_json::json;
 
 use super::*;

@@ -1,5 +1,7 @@
 //! What guests get from the functions they import, and what they cannot do with them.
 
+mod reach;
+
 use std::sync::Arc;
 
 use super::super::testing::{Bench, Exchange, answer, answers_and, executes, on_both_drivers};

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
-use super::super::reach::{Callee, GivenFile, Origin, Reach, Scheme};
-use super::super::testing::{Bench, Exchange, answer, on_both_drivers, wat_string};
-use super::super::{Plugin, PluginMetric, PluginSpec, PluginStats, PluginType};
+use super::super::super::reach::{Callee, GivenFile, Origin, Reach, Scheme};
+use super::super::super::testing::{Bench, Exchange, answer, on_both_drivers, wat_string};
+use super::super::super::{Plugin, PluginMetric, PluginSpec, PluginStats, PluginType};
 use crate::kv::Backends;
 use crate::kv::config::{Config, Selection};
 use crate::limits;
@@ -165,7 +165,8 @@ fn a_call_in_json_reaches_the_origin_and_its_answer_the_guest() {
         passes(&bench, &plugin).await;
         let line = bench.lines().remove(0);
         for part in [
-            r#"{"statusCode":200,"headers":{"X-From":["origin"]},"body":"<POST /a?b=1 HTTP/1.1\r\n"#,
+            r#"{"statusCode":200,"headers":{"X-From":["origin"]},"#,
+            r#""body":"<POST /a?b=1 HTTP/1.1\r\nHost: origin.test"#,
             r#"Host: origin.test\r\nX-Two: 1\r\nX-Two: 2\r\nUser-Agent: odin\r\n"#,
             r#"Content-Length: 3\r\n\r\nhé>"}"#,
         ] {
@@ -284,9 +285,7 @@ fn answers_are_bounded_and_redirects_are_not_followed() {
                     "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{length}\r\n{chunk}\r\n"
                 ))
             }
-            "/binary" => {
-                Some("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".replace("ok", "\0\u{7f}"))
-            }
+            "/binary" => Some("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n\0\u{7f}".to_owned()),
             "/early" => Some("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 204 No\r\n\r\n".to_owned()),
             "/broken" => Some("HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n".to_owned()),
             _ => Some(
@@ -466,13 +465,13 @@ const WILD: [(&str, &str, &str, &str); 18] = [
         "http_call",
         "i32 i32 i32 i32",
         "i32",
-        "(i32.const -1) (i32.const 0) (i32.const 0) (i32.const 0)",
+        concat!("(i32.const -1) (i32.const 0) (i32.const 0) ", "(i32.const 0)",),
     ),
     (
         "http_call",
         "i32 i32 i32 i32",
         "i32",
-        "(i32.const 0) (i32.const 999991) (i32.const 0) (i32.const 999999)",
+        concat!("(i32.const 0) (i32.const 999991) (i32.const 0) ", "(i32.const 999999)",),
     ),
     ("kv_get", "i32 i32", "i64", "(i32.const 999999) (i32.const 1)"),
     ("kv_get", "i32 i32", "i64", "(i32.const 1) (i32.const -1)"),
@@ -480,38 +479,47 @@ const WILD: [(&str, &str, &str, &str); 18] = [
         "kv_set",
         "i32 i32 i32 i32 i64",
         "i32",
-        "(i32.const -5) (i32.const 5) (i32.const 0) (i32.const 1) (i64.const 0)",
+        concat!("(i32.const -5) (i32.const 5) (i32.const 0) ", "(i32.const 1) (i64.const 0)",),
     ),
     (
         "kv_set",
         "i32 i32 i32 i32 i64",
         "i32",
-        "(i32.const 0) (i32.const 5) (i32.const 0) (i32.const -1) (i64.const 0)",
+        concat!("(i32.const 0) (i32.const 5) (i32.const 0) ", "(i32.const -1) (i64.const 0)",),
     ),
     (
         "kv_incr",
         "i32 i32 i64 i64",
         "i64",
-        "(i32.const 999999) (i32.const 5) (i64.const 1) (i64.const 0)",
+        concat!("(i32.const 999999) (i32.const 5) (i64.const 1) ", "(i64.const 0)",),
     ),
     ("kv_delete", "i32 i32", "i32", "(i32.const 999990) (i32.const 5)"),
     (
         "kv_cas",
         "i32 i32 i32 i32 i32 i32 i64",
         "i32",
-        "(i32.const -1) (i32.const 1) (i32.const 0) (i32.const -1) (i32.const 0) (i32.const 1) (i64.const 0)",
+        concat!(
+            "(i32.const -1) (i32.const 1) (i32.const 0) ",
+            "(i32.const -1) (i32.const 0) (i32.const 1) (i64.const 0)",
+        ),
     ),
     (
         "kv_cas",
         "i32 i32 i32 i32 i32 i32 i64",
         "i32",
-        "(i32.const 0) (i32.const 1) (i32.const 0) (i32.const -2) (i32.const 0) (i32.const 1) (i64.const 0)",
+        concat!(
+            "(i32.const 0) (i32.const 1) (i32.const 0) ",
+            "(i32.const -2) (i32.const 0) (i32.const 1) (i64.const 0)",
+        ),
     ),
     (
         "kv_cas",
         "i32 i32 i32 i32 i32 i32 i64",
         "i32",
-        "(i32.const 0) (i32.const 1) (i32.const 0) (i32.const -1) (i32.const 9) (i32.const -9) (i64.const 0)",
+        concat!(
+            "(i32.const 0) (i32.const 1) (i32.const 0) ",
+            "(i32.const -1) (i32.const 9) (i32.const -9) (i64.const 0)",
+        ),
     ),
     ("read_file", "i32 i32", "i64", "(i32.const -1) (i32.const -1)"),
     ("read_file", "i32 i32", "i64", "(i32.const 999999) (i32.const 1)"),

@@ -1,0 +1,97 @@
+//! How long a plugin that keeps failing is left alone: waits that double, and when they begin.
+
+use std::time::Instant;
+
+use super::super::failure::CallError;
+use super::Pool;
+use crate::limits;
+
+/// When a plugin may be instantiated again after it failed to be.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Backoff {
+    pub(super) failures: u32,
+    pub(super) until: Option<Instant>,
+}
+
+impl Backoff {
+    pub(super) fn after_failure(self, now: Instant) -> Self {
+        let wait = limits::PLUGIN_BACKOFF_MIN * 2_u32.saturating_pow(self.failures.min(16));
+        Self {
+            failures: self.failures.saturating_add(1),
+            until: Some(now + wait.min(limits::PLUGIN_BACKOFF_MAX)),
+        }
+    }
+
+    pub(super) fn left(self, now: Instant) -> Option<std::time::Duration> {
+        self.until?.checked_duration_since(now).filter(|left| !left.is_zero())
+    }
+}
+
+/// How calls have gone lately.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Trouble {
+    /// Calls that failed since the last one that did not.
+    pub(super) failures: u32,
+    pub(super) backoff: Backoff,
+    /// One call has been let through to see whether the plugin works again.
+    pub(super) is_probing: bool,
+}
+
+impl Trouble {
+    pub(super) fn after_failure(self, now: Instant) -> Self {
+        let failures = self.failures.saturating_add(1);
+        let keeps_failing = failures >= limits::PLUGIN_FAILURES_BEFORE_BACKOFF;
+        let backoff = if keeps_failing { self.backoff.after_failure(now) } else { self.backoff };
+        Self { failures, backoff, is_probing: false }
+    }
+}
+
+impl Pool {
+    /// Refuses a call while the plugin is backed off; when the time is over lets one through.
+    pub(super) fn admit(&self) -> Result<Probe<'_>, CallError> {
+        let trouble = self.trouble.get();
+        if trouble.backoff.until.is_none() {
+            return Ok(Probe { pool: None });
+        }
+        let failures = trouble.failures;
+        if let Some(left) = trouble.backoff.left(Instant::now()) {
+            return Err(CallError::refused(format!(
+                "backed off: its last {failures} calls failed, tried again in {left:.1?}"
+            )));
+        }
+        if trouble.is_probing {
+            return Err(CallError::refused(format!(
+                "backed off: its last {failures} calls failed, one call tries it now"
+            )));
+        }
+        self.trouble.set(Trouble { is_probing: true, ..trouble });
+        Ok(Probe { pool: Some(self) })
+    }
+
+    /// The call that tried the plugin has ended; where it did not tell, the next one tries again.
+    pub(super) fn stop_probing(&self) {
+        let trouble = self.trouble.get();
+        self.trouble.set(Trouble { is_probing: false, ..trouble });
+    }
+}
+
+/// The call that is let through to a plugin that was backed off, until it has its instance.
+/// Dropped before (no instance, its future was dropped), the next call takes its part.
+pub(super) struct Probe<'a> {
+    pool: Option<&'a Pool>,
+}
+
+impl Probe<'_> {
+    /// From now on the lease tells.
+    pub(super) fn pass(mut self) {
+        self.pool = None;
+    }
+}
+
+impl Drop for Probe<'_> {
+    fn drop(&mut self) {
+        if let Some(pool) = self.pool {
+            pool.stop_probing();
+        }
+    }
+}
