@@ -213,7 +213,7 @@ fn a_file_of_the_config_is_read_at_load_and_no_other_is() {
 }
 
 /// Sends `count` requests to each of the gateways at once; how many passed.
-fn passed(gateways: &[&Gateway], count: usize) -> usize {
+pub fn passed(gateways: &[&Gateway], count: usize) -> usize {
     const THREADS: usize = 4;
     std::thread::scope(|scope| {
         let mut threads = Vec::new();
@@ -238,13 +238,13 @@ fn a_limit_in_memory_is_exact_over_all_workers() {
 }
 
 /// A real server; stopped when dropped.
-struct Redis {
+pub struct Redis {
     process: Child,
-    port: u16,
+    pub port: u16,
 }
 
 impl Redis {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         Self::start_on(port)
     }

@@ -32,6 +32,7 @@ mod plugin_limits;
 mod plugin_output;
 mod plugin_types;
 mod plugins;
+mod products;
 mod pooling;
 mod routing;
 mod support;
