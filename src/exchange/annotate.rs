@@ -24,13 +24,17 @@ pub(super) fn forwarded(request: &mut RequestHead, peer: Peer, is_trusted: bool)
         let before: Vec<&[u8]> = fields.get_all("x-forwarded-for").collect();
         let all = [before.as_slice(), &[client]].concat().join(&b", "[..]);
         fields.set(b"X-Forwarded-For", &all);
-        if fields.contains("x-forwarded-proto") && fields.contains("x-forwarded-host") {
-            return;
-        }
     } else {
         fields.set(b"X-Forwarded-For", client);
     }
-    fields.set(b"X-Forwarded-Proto", b"http");
+    // Each by itself: a trusted proxy that says only `https` must not be corrected to `http`.
+    let is_said = |name: &str, fields: &crate::message::Fields| is_trusted && fields.contains(name);
+    if !is_said("x-forwarded-proto", fields) {
+        fields.set(b"X-Forwarded-Proto", b"http");
+    }
+    if is_said("x-forwarded-host", fields) {
+        return;
+    }
     if request.authority.is_empty() {
         fields.remove(b"X-Forwarded-Host");
     } else {

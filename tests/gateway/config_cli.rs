@@ -98,6 +98,23 @@ fn a_port_in_use_is_a_runtime_error_that_names_it() {
 }
 
 #[test]
+fn without_a_file_the_embedded_default_is_taken_and_said() {
+    // Its port is fixed, so this test takes it (or somebody else has): the gateway must fail to
+    // bind, after it has said which configuration it took.
+    let _taken = std::net::TcpListener::bind("127.0.0.1:8080");
+    let dir = TempDir::new();
+    let output = Command::new("timeout")
+        .args(["20", env!("CARGO_BIN_EXE_odin")])
+        .current_dir(dir.path())
+        .env_remove("ODIN_CONFIG")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("127.0.0.1:8080"), "{}", said(&output));
+    assert!(said(&output).contains("embedded"), "{}", said(&output));
+}
+
+#[test]
 fn the_file_is_looked_for_in_its_order() {
     // `check` without a file shows which one is taken; each candidate is broken in its own way.
     let dir = TempDir::new();

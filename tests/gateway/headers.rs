@@ -44,6 +44,17 @@ fn a_trusted_proxys_claims_are_kept_and_added_to() {
 }
 
 #[test]
+fn what_a_trusted_proxy_leaves_out_is_added_and_what_it_says_is_kept() {
+    let trusting = |setup: Setup| setup.server("trustForwarded: true");
+    let received = seen_with(trusting, "X-Forwarded-Proto: https\r\n");
+    assert_eq!(received.head.get("x-forwarded-proto").unwrap(), "https");
+    assert_eq!(received.head.get("x-forwarded-host").unwrap(), "a.test");
+    let received = seen_with(trusting, "X-Forwarded-Host: outside.test\r\n");
+    assert_eq!(received.head.get("x-forwarded-proto").unwrap(), "http");
+    assert_eq!(received.head.get("x-forwarded-host").unwrap(), "outside.test");
+}
+
+#[test]
 fn every_request_has_an_id_of_its_own() {
     let origin = Origin::ok();
     let gateway = Setup::to(&origin).start();
