@@ -57,7 +57,8 @@ fn without_tests(text: &str) -> &str {
 }
 
 fn is_test_file(file: &str) -> bool {
-    file.starts_with("tests/") || file.ends_with("/tests.rs") || file.contains("/tests/")
+    let is_named_so = file.ends_with("/tests.rs") || file.ends_with("_tests.rs");
+    is_named_so || file.starts_with("tests/") || file.contains("/tests/")
 }
 
 /// The lines of a source that are code: without comments and strings' insides being looked at
