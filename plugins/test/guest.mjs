@@ -18,9 +18,14 @@ export class Guest {
 
   constructor(module, config, host) {
     this.config = config;
-    this.host = { now: 1_700_000_000, kv: new Map(), http: () => ({ error: "no network" }), files: {}, ...host };
+    this.host = {
+      now: 1_700_000_000, kv: new Map(), kvIsDown: false, files: {},
+      http: () => ({ statusCode: 0, error: "no network" }),
+      ...host,
+    };
     this.logs = [];
     this.metrics = {};
+    this.calls = [];
     this.instance = new WebAssembly.Instance(module, {
       env: only(module, "env", this.#env()),
       wasi_snapshot_preview1: only(module, "wasi_snapshot_preview1", this.#wasi()),
@@ -66,7 +71,8 @@ export class Guest {
     const request = { method: "GET", url: "http://host/api/users", headers: {}, ...input.request };
     request.query ??= query(request.url);
     const response = { statusCode: 200, headers: {}, body: "", ...input, request };
-    return this.call(this.envelope("response", { method: request.method, url: request.url, ...response }, context));
+    const head = { method: request.method, url: request.url };
+    return this.call(this.envelope("response", { ...head, ...response }, context));
   }
 
   envelope(phase, input, { entry, ...context } = {}) {
@@ -81,24 +87,40 @@ export class Guest {
     };
   }
 
+  /** A call of an aggregation plugin. */
+  answers(responses, request = {}, context = {}) {
+    const input = { method: "GET", url: "http://host/api/users", headers: {}, ...request, responses };
+    return this.call(this.envelope("aggregation", input, context));
+  }
+
   #text(address, size) {
     return Buffer.from(this.instance.exports.memory.buffer, address, size).toString();
   }
 
-  /** Puts bytes where the guest allows it; the packed address and size, 0 for none. */
+  /** Puts bytes into the host's own buffer in the guest; the packed address and size, 0 for none. */
   #give(bytes) {
     if (bytes === undefined || bytes === null) return 0n;
     const data = Buffer.from(bytes);
-    const address = this.instance.exports.alloc(data.length) >>> 0;
-    new Uint8Array(this.instance.exports.memory.buffer).set(data, address);
-    return BigInt.asIntN(64, (BigInt(data.length) << 32n) | BigInt(address));
+    const { alloc, dealloc, memory } = this.instance.exports;
+    if (!this.reply || this.reply.size < data.length) {
+      if (this.reply) dealloc?.(this.reply.address, this.reply.size);
+      const size = Math.max(1024, 2 * data.length);
+      this.reply = { address: alloc(size) >>> 0, size };
+    }
+    // What the last result left behind must not be of use.
+    const place = new Uint8Array(memory.buffer, this.reply.address, this.reply.size);
+    place.fill(0x21);
+    place.set(data);
+    return BigInt.asIntN(64, (BigInt(data.length) << 32n) | BigInt(this.reply.address));
   }
 
   #env() {
     const { host } = this;
     const lookUp = (key) => key.split(".").reduce((value, part) => value?.[part], this.config);
     return {
-      log: (level, address, size) => this.logs.push({ level: LEVELS[level], text: this.#text(address, size) }),
+      log: (level, address, size) => {
+        this.logs.push({ level: LEVELS[level], text: this.#text(address, size) });
+      },
       get_time: () => BigInt(Math.floor(host.now)),
       get_time_ms: () => BigInt(Math.floor(host.now * 1000)),
       get_config: (address, size) => {
@@ -106,9 +128,65 @@ export class Guest {
         if (value === undefined) return 0n;
         return this.#give(typeof value === "string" ? value : JSON.stringify(value));
       },
+      read_file: (address, size) => this.#give(host.files[this.#text(address, size)]),
+      http_call: (address, size) => {
+        const request = JSON.parse(this.#text(address, size));
+        this.calls.push(request);
+        return this.#give(JSON.stringify(host.http(request)));
+      },
+      metric_increment: (address, size, by) => this.#count(this.#text(address, size), by),
+      metric_record: (address, size, value) => this.#count(this.#text(address, size), value),
+      ...this.#kv(),
       abort: (message, file, line, column) => {
         throw new Error(`abort: ${this.#utf16(message)} (${this.#utf16(file)}:${line}:${column})`);
       },
+    };
+  }
+
+  #count(metric, by) {
+    this.metrics[metric] = (this.metrics[metric] ?? 0) + Number(by);
+  }
+
+  /** The shared state: a map that instances can be given in common. */
+  #kv() {
+    const { host } = this;
+    const live = (key) => {
+      const entry = host.kv.get(key);
+      if (entry && entry.expires <= host.now) host.kv.delete(key);
+      return host.kv.get(key)?.value;
+    };
+    const put = (key, value, ttlMs) => {
+      host.kv.set(key, { value, expires: ttlMs > 0n ? host.now + Number(ttlMs) / 1000 : Infinity });
+    };
+    const down = (result, work) => (...args) => (host.kvIsDown ? result : work(...args));
+    const text = (address, size) => this.#text(address, size);
+    return {
+      kv_get: down(-4n, (address, size) => this.#give(live(text(address, size)))),
+      kv_set: down(-4, (key, keySize, value, valueSize, ttlMs) => {
+        put(text(key, keySize), text(value, valueSize), ttlMs);
+        return 0;
+      }),
+      kv_incr: down(-(2n ** 63n), (address, size, by, ttlMs) => {
+        const key = text(address, size);
+        const before = live(key);
+        const sum = BigInt(before ?? 0) + by;
+        if (before === undefined) put(key, String(sum), ttlMs);
+        else host.kv.get(key).value = String(sum);
+        return sum;
+      }),
+      kv_delete: down(-4, (address, size) => {
+        const key = text(address, size);
+        const wasThere = live(key) !== undefined;
+        host.kv.delete(key);
+        return wasThere ? 1 : 0;
+      }),
+      kv_cas: down(-4, (key, keySize, old, oldSize, value, valueSize, ttlMs) => {
+        const name = text(key, keySize);
+        const expected = oldSize === -1 ? undefined : text(old, oldSize);
+        if (live(name) !== expected) return 0;
+        put(name, text(value, valueSize), ttlMs);
+        return 1;
+      }),
     };
   }
 
@@ -121,9 +199,14 @@ export class Guest {
 
   #wasi() {
     const view = () => new DataView(this.instance.exports.memory.buffer);
+    const none = (count, size) => {
+      view().setUint32(count, 0, true);
+      view().setUint32(size, 0, true);
+      return 0;
+    };
     return {
-      args_sizes_get: (count, size) => (view().setUint32(count, 0, true), view().setUint32(size, 0, true), 0),
-      environ_sizes_get: (count, size) => (view().setUint32(count, 0, true), view().setUint32(size, 0, true), 0),
+      args_sizes_get: none,
+      environ_sizes_get: none,
       args_get: () => 0,
       environ_get: () => 0,
       clock_time_get: (_id, _precision, out) => {

@@ -126,7 +126,7 @@ static inline void odin_count(odin_str metric, int64_t by) {
 /* Shared state: the value of a key. found: 1, 0, or -1 where the state can't be reached. */
 static inline odin_str odin_kv_get(odin_str key, int *found) {
     uint64_t packed = odin_host_kv_get(key.at, key.size);
-    *found = packed == UINT64_MAX ? -1 : (uint32_t)packed != 0;
+    *found = (int64_t)packed < 0 ? -1 : (uint32_t)packed != 0; /* a size has 31 bits */
     return *found == 1 ? odin_unpack(packed) : (odin_str){0, 0};
 }
 

@@ -57,12 +57,10 @@ func hostHTTPCall(request string) (string, bool) {
 func hostMetricIncrement(name string, by int64) { envMetricIncrement(pointer(name), size(name), by) }
 func hostMetricRecord(name string, value int64) { envMetricRecord(pointer(name), size(name), value) }
 
-// failed64 is a packed result that says that the host could not tell.
-const failed64 = 1<<64 - 1
-
 func hostKVGet(key string) (string, bool, error) {
 	packed := envKVGet(pointer(key), size(key))
-	if packed == failed64 {
+	// Negative: a size has 31 bits.
+	if int64(packed) < 0 {
 		return "", false, ErrShared
 	}
 	value, isThere := read(packed)

@@ -32,7 +32,8 @@ export class Found {
 export function get(key: string): Found {
   const buffer = String.UTF8.encode(key);
   const packed = envKvGet(changetype<usize>(buffer), <usize>buffer.byteLength);
-  return packed == u64.MAX_VALUE ? new Found(true, null) : new Found(false, read(packed));
+  // Negative: a size has 31 bits.
+  return <i64>packed < 0 ? new Found(true, null) : new Found(false, read(packed));
 }
 
 /** Sets a key; false if the state can't be reached or is full, or key or value are over their limit. */

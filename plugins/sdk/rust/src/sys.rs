@@ -8,9 +8,6 @@
 use crate::abi::read;
 use crate::host::Level;
 
-/// A packed result that says that the host could not tell (shared state out of reach, say).
-const FAILED: u64 = u64::MAX;
-
 mod env {
     #[link(wasm_import_module = "env")]
     unsafe extern "C" {
@@ -88,10 +85,9 @@ pub(crate) fn metric_record(name: &str, value: i64) {
 /// `Err` if the host could not tell, `Ok(None)` if there is no such key.
 pub(crate) fn kv_get(key: &[u8]) -> Result<Option<Vec<u8>>, ()> {
     // SAFETY: see above.
-    match unsafe { env::kv_get(key.as_ptr(), key.len()) } {
-        FAILED => Err(()),
-        packed => Ok(read(packed)),
-    }
+    let packed = unsafe { env::kv_get(key.as_ptr(), key.len()) };
+    // Negative: a size has 31 bits.
+    if packed.cast_signed() < 0 { Err(()) } else { Ok(read(packed)) }
 }
 
 pub(crate) fn kv_set(key: &[u8], value: &[u8], ttl_ms: i64) -> i32 {
