@@ -119,12 +119,12 @@ set_up_c() {
     elif debian clang lld && has clang && has wasm-ld; then
         :
     elif pypi ziglang; then
-        write "CC='$cache/ziglang/bin/python -m ziglang cc'"
+        write "CC='$cache/ziglang/bin/python -m ziglang cc -target wasm32-freestanding'"
         return
     else
         fail "clang with lld is missing; install both, or python3 with venv"
     fi
-    write "CC=clang"
+    write "CC='clang --target=wasm32'"
 }
 
 case $language in

@@ -88,3 +88,24 @@ test("the probe answers verbatim, in its phase only, and traps on its header onl
   assert.deepEqual(guest.response(), respond);
   assert.throws(() => guest.response({ request: { headers: { "X-Trap": ["1"] } } }), WebAssembly.RuntimeError);
 });
+
+test("the host canary hands over what it says, and goes on where the host lets it", () => {
+  const host = (mode, stubs) => Guest.load(new URL("../dist/canaries/host.wasm", import.meta.url), { mode, url: "http://u/" }, stubs);
+  const storm = host("log-storm");
+  assert.equal(storm.request().continue, true);
+  assert.equal(storm.logs.length, 10_000);
+  for (const name of ["log", "kv_get", "kv_set", "kv_incr", "kv_delete", "kv_cas", "http_call", "read_file",
+    "metric_increment", "metric_record", "get_config"]) {
+    assert.throws(() => host(`wild-${name}-past-end`).request(), RangeError, name);
+  }
+  assert.throws(() => host("http-trap").request(), WebAssembly.RuntimeError);
+  const calls = host("http-storm");
+  calls.request();
+  assert.equal(calls.calls.length, 1000);
+});
+
+test("a command module in C runs its main, exits with 0 and works", () => {
+  const guest = load("c-command");
+  assert.deepEqual(guest.logs.map((line) => line.text), ["main was here\n"]);
+  assert.deepEqual(guest.request(), { modified: false, continue: true });
+});

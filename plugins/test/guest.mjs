@@ -48,7 +48,7 @@ export class Guest {
 
   /** One call, bytes in and text out. */
   callBytes(bytes, entry = "execute") {
-    const { alloc, dealloc, memory } = this.instance.exports;
+    const { memory, alloc = this.instance.exports.malloc, dealloc } = this.instance.exports;
     if (!this.buffer || this.buffer.size < bytes.length) {
       if (this.buffer) dealloc?.(this.buffer.address, this.buffer.size);
       const size = Math.max(4096, 2 * bytes.length);
@@ -118,8 +118,10 @@ export class Guest {
     const { host } = this;
     const lookUp = (key) => key.split(".").reduce((value, part) => value?.[part], this.config);
     return {
-      log: (level, address, size) => {
-        this.logs.push({ level: LEVELS[level], text: this.#text(address, size) });
+      // With a level and without.
+      log: (...args) => {
+        const [address, size] = args.slice(-2);
+        this.logs.push({ level: LEVELS[args.length === 3 ? args[0] : 2], text: this.#text(address, size) });
       },
       get_time: () => BigInt(Math.floor(host.now)),
       get_time_ms: () => BigInt(Math.floor(host.now * 1000)),

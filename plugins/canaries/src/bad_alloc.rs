@@ -16,10 +16,7 @@ thread_local! {
 extern "C" fn alloc(size: usize) -> usize {
     let call = CALLS.replace(CALLS.get() + 1);
     match call % 4 {
-        0 => vec![0u8; size.max(1)]
-            .leak()
-            .as_mut_ptr()
-            .expose_provenance(),
+        0 => vec![0u8; size.max(1)].leak().as_mut_ptr().expose_provenance(),
         1 => 0xffff_fff0,
         2 => 0,
         _ => core::arch::wasm32::memory_size(0) * 65536 - 1,

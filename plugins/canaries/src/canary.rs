@@ -139,26 +139,18 @@ fn header(mode: &str) -> u64 {
         }
         _ => return constant(r#"{"error":"config.mode names nothing that this canary knows"}"#),
     };
-    leak(format!(
-        r#"{{"modified":true,"continue":true,"response":{{"headers":{headers}}}}}"#
-    ))
+    leak(format!(r#"{{"modified":true,"continue":true,"response":{{"headers":{headers}}}}}"#))
 }
 
 fn status(code: u32) -> u64 {
-    leak(format!(
-        r#"{{"modified":true,"continue":false,"response":{{"statusCode":{code}}}}}"#
-    ))
+    leak(format!(r#"{{"modified":true,"continue":false,"response":{{"statusCode":{code}}}}}"#))
 }
 
 /// More headers than any peer takes, each of them sound.
 fn header_flood() -> u64 {
-    let headers: Vec<String> = (0..5000)
-        .map(|n| format!(r#""x-flood-{n}":["{n}"]"#))
-        .collect();
+    let headers: Vec<String> = (0..5000).map(|n| format!(r#""x-flood-{n}":["{n}"]"#)).collect();
     let headers = headers.join(",");
-    leak(format!(
-        r#"{{"modified":true,"continue":true,"response":{{"headers":{{{headers}}}}}}}"#
-    ))
+    leak(format!(r#"{{"modified":true,"continue":true,"response":{{"headers":{{{headers}}}}}}}"#))
 }
 
 fn leak(text: String) -> u64 {

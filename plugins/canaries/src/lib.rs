@@ -19,10 +19,7 @@ macro_rules! export_alloc {
     () => {
         #[unsafe(no_mangle)]
         extern "C" fn alloc(size: usize) -> usize {
-            vec![0u8; size.max(1)]
-                .leak()
-                .as_mut_ptr()
-                .expose_provenance()
+            vec![0u8; size.max(1)].leak().as_mut_ptr().expose_provenance()
         }
     };
 }

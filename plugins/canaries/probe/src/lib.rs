@@ -17,10 +17,7 @@
 //! | `trapOn`, `spinOn` | traps, or never returns, when the request has this header |
 //! | `burn` | counts to this number of thousands before it answers |
 
-#![expect(
-    unsafe_code,
-    reason = "the bare ABI: the SDK would hide the input's text"
-)]
+#![expect(unsafe_code, reason = "the bare ABI: the SDK would hide the input's text")]
 
 use std::cell::{Cell, RefCell};
 
@@ -97,10 +94,7 @@ fn answer(input: &Value, calls: u32) -> String {
         set(&format!("-{suffix}"), shown);
     }
     for (suffix, key) in entries(&config["getConfig"]) {
-        set(
-            &format!("-{suffix}"),
-            host::config_text(key).unwrap_or("absent".to_owned()),
-        );
+        set(&format!("-{suffix}"), host::config_text(key).unwrap_or("absent".to_owned()));
     }
     if config["time"] == true {
         set("-time", host::now_seconds().to_string());

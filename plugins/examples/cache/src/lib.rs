@@ -78,10 +78,7 @@ impl Plugin for Cache {
                 statuses: config.statuses,
                 body_bytes_max: config.max_body_bytes,
             },
-            store: Store {
-                vary: config.vary,
-                ignore_query: config.ignore_query,
-            },
+            store: Store { vary: config.vary, ignore_query: config.ignore_query },
             honour_client: config.honour_client,
         })
     }
@@ -99,11 +96,7 @@ impl Plugin for Cache {
         }
         let key = self.store.key(request);
         let wants_fresh = wish.no_cache || wish.max_age == Some(0);
-        let found = if wants_fresh {
-            None
-        } else {
-            self.store.get(&key, request)
-        };
+        let found = if wants_fresh { None } else { self.store.get(&key, request) };
         let now = host::now_seconds();
         match found {
             Some(entry) if wish.max_age.is_none_or(|max_age| entry.age(now) <= max_age) => {
@@ -156,16 +149,12 @@ fn is_safe(method: &str) -> bool {
 
 /// The stored answer; only its head where the client has the same already (RFC 9110 section 13.1.2).
 fn answer(entry: &Entry, request: &Request, now: i64) -> Result<Outcome, Error> {
-    let is_known = request
-        .header("if-none-match")
-        .is_some_and(|tags| entry.is_tagged(tags));
+    let is_known = request.header("if-none-match").is_some_and(|tags| entry.is_tagged(tags));
     let mut outcome = Outcome::respond(if is_known { 304 } else { entry.status });
     for (name, values) in &entry.headers {
         outcome = outcome.set_header_values(name.as_str(), values.iter().map(String::as_str));
     }
-    outcome = outcome
-        .set_header("Age", entry.age(now).to_string())
-        .set_header(STATE, "HIT");
+    outcome = outcome.set_header("Age", entry.age(now).to_string()).set_header(STATE, "HIT");
     if !is_known {
         outcome = outcome.body(entry.body()?);
     }

@@ -30,19 +30,11 @@ impl Policy {
         {
             return None;
         }
-        let age = headers
-            .get("age")
-            .and_then(|age| age.parse::<i64>().ok())
-            .unwrap_or(0);
-        let said = said
-            .s_maxage
-            .or(said.max_age)
-            .map(|seconds| seconds.saturating_sub(age));
+        let age = headers.get("age").and_then(|age| age.parse::<i64>().ok()).unwrap_or(0);
+        let said = said.s_maxage.or(said.max_age).map(|seconds| seconds.saturating_sub(age));
         let expires = || {
             // An invalid date, "0" in particular, is in the past (section 5.3).
-            headers
-                .get("expires")
-                .map(|date| unix_time(date).map_or(0, |at| at - now))
+            headers.get("expires").map(|date| unix_time(date).map_or(0, |at| at - now))
         };
         Some(said.or_else(expires).unwrap_or(self.ttl)).filter(|lifetime| *lifetime > 0)
     }
@@ -63,10 +55,7 @@ pub(crate) struct Directives {
 impl Directives {
     pub(crate) fn of(headers: &Headers) -> Self {
         let mut directives = Self::default();
-        for directive in headers
-            .get_all("cache-control")
-            .flat_map(|line| line.split(','))
-        {
+        for directive in headers.get_all("cache-control").flat_map(|line| line.split(',')) {
             let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
             // A value that is no number counts as the shortest time.
             let seconds = || Some(value.trim().trim_matches('"').parse().unwrap_or(0));
@@ -89,9 +78,8 @@ impl Directives {
 
 /// The Unix time of an HTTP date (`Sun, 06 Nov 1994 08:49:37 GMT`, RFC 9110 section 5.6.7).
 pub(crate) fn unix_time(date: &str) -> Option<i64> {
-    const MONTHS: [&str; 12] = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let (_, rest) = date.split_once(", ")?;
     let mut parts = rest.split([' ', ':']);
     let mut number = || parts.next()?.parse::<i64>().ok();

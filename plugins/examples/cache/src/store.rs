@@ -61,25 +61,13 @@ impl Entry {
         let mut headers: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (name, value) in response.headers().iter() {
             if !NOT_STORED.iter().any(|not| name.eq_ignore_ascii_case(not)) {
-                headers
-                    .entry(name.to_owned())
-                    .or_default()
-                    .push(value.to_owned());
+                headers.entry(name.to_owned()).or_default().push(value.to_owned());
             }
         }
-        let age = response
-            .header("age")
-            .and_then(|age| age.parse::<i64>().ok())
-            .unwrap_or(0);
+        let age = response.header("age").and_then(|age| age.parse::<i64>().ok()).unwrap_or(0);
         let body =
             std::str::from_utf8(body).map_or_else(|_| Err(hex(body)), |text| Ok(text.into()));
-        Self {
-            status: response.status(),
-            headers,
-            body,
-            born: now.saturating_sub(age),
-            lifetime,
-        }
+        Self { status: response.status(), headers, body, born: now.saturating_sub(age), lifetime }
     }
 
     /// Seconds since the service made it.
@@ -96,10 +84,7 @@ impl Entry {
 
     /// Whether one of an `If-None-Match`'s tags is this answer's, weakly compared.
     pub(crate) fn is_tagged(&self, tags: &str) -> bool {
-        let own = self
-            .headers
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case("etag"));
+        let own = self.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("etag"));
         let Some(own) = own.and_then(|(_, values)| values.first()) else {
             return false;
         };
@@ -137,19 +122,10 @@ impl Store {
     }
 
     pub(crate) fn put(&self, key: &str, entry: &Entry, request: &Request, response: &Response) {
-        let named = response
-            .headers()
-            .get_all("vary")
-            .flat_map(|names| names.split(','));
-        let named = named
-            .map(|name| name.trim().to_ascii_lowercase())
-            .filter(|n| !n.is_empty());
-        let mut headers: Vec<String> = self
-            .vary
-            .iter()
-            .map(|name| name.to_ascii_lowercase())
-            .chain(named)
-            .collect();
+        let named = response.headers().get_all("vary").flat_map(|names| names.split(','));
+        let named = named.map(|name| name.trim().to_ascii_lowercase()).filter(|n| !n.is_empty());
+        let mut headers: Vec<String> =
+            self.vary.iter().map(|name| name.to_ascii_lowercase()).chain(named).collect();
         headers.sort_unstable();
         headers.dedup();
         let lifetime_ms = entry.lifetime.saturating_mul(1000);
@@ -157,10 +133,7 @@ impl Store {
             return write(key, &Stored::Answer(entry.clone()), lifetime_ms);
         }
         let number = match read(key) {
-            Some(Stored::Varies {
-                headers: known,
-                number,
-            }) if known == headers => number,
+            Some(Stored::Varies { headers: known, number }) if known == headers => number,
             _ => new_number(),
         };
         let answer_key = variant(key, &headers, number, request);
@@ -215,17 +188,13 @@ fn write(key: &str, stored: &Stored, lifetime_ms: i64) {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {
     let pairs = text.as_bytes().chunks(2);
-    pairs
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-        .collect()
+    pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }

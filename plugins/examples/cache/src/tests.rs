@@ -57,29 +57,18 @@ struct Answer<'a> {
 }
 
 const fn ok<'a>(headers: &'a [(&'a str, &'a str)]) -> Answer<'a> {
-    Answer {
-        status: 200,
-        headers,
-        body: "[1]",
-        is_base64: false,
-    }
+    Answer { status: 200, headers, body: "[1]", is_base64: false }
 }
 
 fn state(response: &Value) -> String {
-    response["headers"][STATE][0]
-        .as_str()
-        .unwrap_or("none")
-        .to_owned()
+    response["headers"][STATE][0].as_str().unwrap_or("none").to_owned()
 }
 
 #[test]
 fn the_second_request_is_answered_from_the_cache_until_the_ttl() {
     let cache = Exchanges::new(json!({"ttl": 300}));
     assert_eq!(
-        cache.get(
-            &[],
-            &ok(&[("Content-Type", "application/json"), ("Connection", "x")])
-        ),
+        cache.get(&[], &ok(&[("Content-Type", "application/json"), ("Connection", "x")])),
         "MISS"
     );
     set_time(NOW + 299);
@@ -98,10 +87,7 @@ fn the_second_request_is_answered_from_the_cache_until_the_ttl() {
 fn what_the_service_says_counts() {
     let cases: &[(&[(&str, &str)], i64)] = &[
         (&[("Cache-Control", "max-age=10")], 10),
-        (
-            &[("cache-control", "public, S-MaxAge=\"20\", max-age=10")],
-            20,
-        ),
+        (&[("cache-control", "public, S-MaxAge=\"20\", max-age=10")], 20),
         (&[("Cache-Control", "max-age=10"), ("Age", "4")], 6),
         (&[("Cache-Control", "max-age=junk")], 0),
         (&[("Cache-Control", "no-store")], 0),
@@ -126,11 +112,7 @@ fn what_the_service_says_counts() {
             );
         }
         set_time(NOW + lifetime);
-        assert_eq!(
-            state(&cache.ask("GET", &url, &[], &ok(headers))),
-            "MISS",
-            "{headers:?}"
-        );
+        assert_eq!(state(&cache.ask("GET", &url, &[], &ok(headers))), "MISS", "{headers:?}");
     }
 }
 
@@ -164,15 +146,7 @@ fn answers_vary_by_the_headers_that_the_service_or_the_configuration_names() {
 fn a_failed_change_keeps_what_is_stored() {
     let cache = Exchanges::new(json!({}));
     cache.get(&[], &ok(&[]));
-    cache.ask(
-        "DELETE",
-        URL,
-        &[],
-        &Answer {
-            status: 403,
-            ..ok(&[])
-        },
-    );
+    cache.ask("DELETE", URL, &[], &Answer { status: 403, ..ok(&[]) });
     assert_eq!(cache.get(&[], &ok(&[])), "HIT");
     cache.ask("DELETE", URL, &[], &ok(&[]));
     assert_eq!(cache.get(&[], &ok(&[])), "MISS");
@@ -183,14 +157,8 @@ fn credentials_are_answered_for_all_only_where_the_service_says_so() {
     let bearer = [("Authorization", "Bearer x")];
     let cache = Exchanges::new(json!({}));
     assert_eq!(cache.get(&bearer, &ok(&[])), "MISS");
-    assert_eq!(
-        cache.get(&[], &ok(&[("Cache-Control", "no-store")])),
-        "MISS"
-    );
-    assert_eq!(
-        cache.get(&bearer, &ok(&[("Cache-Control", "public")])),
-        "MISS"
-    );
+    assert_eq!(cache.get(&[], &ok(&[("Cache-Control", "no-store")])), "MISS");
+    assert_eq!(cache.get(&bearer, &ok(&[("Cache-Control", "public")])), "MISS");
     assert_eq!(cache.get(&[], &ok(&[])), "HIT");
 }
 
@@ -199,54 +167,29 @@ fn a_client_can_get_around_the_cache_if_it_may() {
     let cache = Exchanges::new(json!({}));
     cache.get(&[], &ok(&[]));
     set_time(NOW + 20);
-    for (wish, expected) in [
-        ("no-store", "none"),
-        ("no-cache", "MISS"),
-        ("max-age=0", "MISS"),
-    ] {
+    for (wish, expected) in [("no-store", "none"), ("no-cache", "MISS"), ("max-age=0", "MISS")] {
         let answer = ok(&[("Cache-Control", "no-store")]);
-        assert_eq!(
-            cache.get(&[("Cache-Control", wish)], &answer),
-            expected,
-            "{wish}"
-        );
+        assert_eq!(cache.get(&[("Cache-Control", wish)], &answer), expected, "{wish}");
     }
     assert_eq!(
-        cache.get(
-            &[("Cache-Control", "max-age=19")],
-            &ok(&[("Cache-Control", "no-store")])
-        ),
+        cache.get(&[("Cache-Control", "max-age=19")], &ok(&[("Cache-Control", "no-store")])),
         "MISS"
     );
-    assert_eq!(
-        cache.get(&[("Cache-Control", "max-age=20, only-if-cached")], &ok(&[])),
-        "HIT"
-    );
-    let nothing = cache.ask(
-        "GET",
-        "http://host/none",
-        &[("Cache-Control", "only-if-cached")],
-        &ok(&[]),
-    );
+    assert_eq!(cache.get(&[("Cache-Control", "max-age=20, only-if-cached")], &ok(&[])), "HIT");
+    let nothing =
+        cache.ask("GET", "http://host/none", &[("Cache-Control", "only-if-cached")], &ok(&[]));
     assert_eq!(nothing["statusCode"], 504);
 
     let strict = Exchanges::new(json!({"honourClient": false}));
-    assert_eq!(
-        strict.get(&[("Cache-Control", "no-cache")], &ok(&[])),
-        "HIT"
-    );
+    assert_eq!(strict.get(&[("Cache-Control", "no-cache")], &ok(&[])), "HIT");
 }
 
 #[test]
 fn a_client_that_has_it_gets_only_the_head() {
     let cache = Exchanges::new(json!({}));
     cache.get(&[], &ok(&[("ETag", "\"v1\"")]));
-    for (tags, status) in [
-        ("\"v1\"", 304),
-        ("W/\"v1\", \"v0\"", 304),
-        ("*", 304),
-        ("\"v2\"", 200),
-    ] {
+    for (tags, status) in [("\"v1\"", 304), ("W/\"v1\", \"v0\"", 304), ("*", 304), ("\"v2\"", 200)]
+    {
         let hit = cache.ask("GET", URL, &[("If-None-Match", tags)], &ok(&[]));
         assert_eq!(hit["statusCode"], status, "{tags}");
         assert_eq!(hit.get("body").is_some(), status == 200);
@@ -258,33 +201,9 @@ fn only_whole_answers_to_get_are_stored() {
     let cache = Exchanges::new(json!({"maxBodyBytes": 3, "statuses": [200]}));
     cache.ask("HEAD", URL, &[], &ok(&[]));
     cache.ask("POST", URL, &[], &ok(&[]));
-    cache.ask(
-        "GET",
-        URL,
-        &[("Range", "bytes=0-1")],
-        &Answer {
-            status: 206,
-            ..ok(&[])
-        },
-    );
-    cache.ask(
-        "GET",
-        URL,
-        &[],
-        &Answer {
-            status: 500,
-            ..ok(&[])
-        },
-    );
-    cache.ask(
-        "GET",
-        URL,
-        &[],
-        &Answer {
-            body: "four",
-            ..ok(&[])
-        },
-    );
+    cache.ask("GET", URL, &[("Range", "bytes=0-1")], &Answer { status: 206, ..ok(&[]) });
+    cache.ask("GET", URL, &[], &Answer { status: 500, ..ok(&[]) });
+    cache.ask("GET", URL, &[], &Answer { body: "four", ..ok(&[]) });
     assert_eq!(cache.get(&[], &ok(&[])), "MISS");
     assert_eq!(state(&cache.ask("HEAD", URL, &[], &ok(&[]))), "HIT");
 }
@@ -292,19 +211,9 @@ fn only_whole_answers_to_get_are_stored() {
 #[test]
 fn bodies_of_any_bytes_come_back_as_they_were() {
     let cache = Exchanges::new(json!({}));
-    cache.get(
-        &[],
-        &Answer {
-            body: "/wCA",
-            is_base64: true,
-            ..ok(&[])
-        },
-    );
+    cache.get(&[], &Answer { body: "/wCA", is_base64: true, ..ok(&[]) });
     let hit = cache.ask("GET", URL, &[], &ok(&[]));
-    assert_eq!(
-        (&hit["body"], &hit["bodyEncoding"]),
-        (&json!("/wCA"), &json!("base64"))
-    );
+    assert_eq!((&hit["body"], &hit["bodyEncoding"]), (&json!("/wCA"), &json!("base64")));
 }
 
 #[test]
@@ -332,14 +241,8 @@ fn a_store_that_is_down_fails_no_request() {
 
 #[test]
 fn http_dates_are_read() {
-    assert_eq!(
-        policy::unix_time("Sun, 06 Nov 1994 08:49:37 GMT"),
-        Some(784_111_777)
-    );
-    assert_eq!(
-        policy::unix_time("Thu, 29 Feb 2024 00:00:00 GMT"),
-        Some(1_709_164_800)
-    );
+    assert_eq!(policy::unix_time("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
+    assert_eq!(policy::unix_time("Thu, 29 Feb 2024 00:00:00 GMT"), Some(1_709_164_800));
     for date in ["", "0", "Sun, 06 Foo 1994 08:49:37 GMT", "Sun, 06 Nov 1994"] {
         assert_eq!(policy::unix_time(date), None, "{date}");
     }

@@ -130,9 +130,7 @@ impl Judge {
             leeway: config.leeway.seconds(),
             require_expiry: config.require_expiry,
             max_age: config.max_age.map(Period::seconds),
-            required: required
-                .map(|(claim, values)| (claim, values.into_vec()))
-                .collect(),
+            required: required.map(|(claim, values)| (claim, values.into_vec())).collect(),
         }
     }
 
@@ -160,9 +158,7 @@ impl Judge {
     fn judge_times(&self, claims: &Value, now: i64) -> Result<(), Refusal> {
         let time = |claim: &str| match claims.get(claim) {
             None => Ok(None),
-            Some(value) => seconds(value)
-                .map(Some)
-                .ok_or_else(|| Refusal::Claim(claim.to_owned())),
+            Some(value) => seconds(value).map(Some).ok_or_else(|| Refusal::Claim(claim.to_owned())),
         };
         match time("exp")? {
             Some(exp) if now >= exp.saturating_add(self.leeway) => return Err(Refusal::Expired),
@@ -210,20 +206,13 @@ fn has_one_of(value: &Value, allowed: &[String]) -> bool {
 /// Whether one of a text's words is one of these: how `scope` lists its scopes.
 fn has_word_of(value: &Value, allowed: &[String]) -> bool {
     let text = value.as_str().unwrap_or_default();
-    text.split(' ')
-        .any(|word| allowed.iter().any(|one| one == word))
+    text.split(' ').any(|word| allowed.iter().any(|one| one == word))
 }
 
 /// A claim by its name, or by a path into nested claims with dots between.
 pub(crate) fn find<'a>(claims: &'a Value, name: &str) -> Option<&'a Value> {
-    let by_path = || {
-        name.split('.')
-            .try_fold(claims, |value, part| value.get(part))
-    };
-    claims
-        .get(name)
-        .or_else(by_path)
-        .filter(|value| !value.is_null())
+    let by_path = || name.split('.').try_fold(claims, |value, part| value.get(part));
+    claims.get(name).or_else(by_path).filter(|value| !value.is_null())
 }
 
 /// A claim as a header carries it: text as it is, an array with commas, the rest as JSON.

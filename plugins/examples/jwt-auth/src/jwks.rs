@@ -50,13 +50,7 @@ struct Entry {
 
 impl Jwks {
     pub(crate) fn new(url: String, refresh: Period) -> Self {
-        Self {
-            url,
-            refresh,
-            text: String::new(),
-            keys: Vec::new(),
-            tried_at: None,
-        }
+        Self { url, refresh, text: String::new(), keys: Vec::new(), tried_at: None }
     }
 
     pub(crate) fn keys(&self) -> &[Key] {
@@ -65,15 +59,9 @@ impl Jwks {
 
     /// Fetches the set if it is due; true if its keys are others than before.
     pub(crate) fn refresh(&mut self, now: i64) -> Result<bool, Error> {
-        let due = if self.keys.is_empty() {
-            COOLDOWN
-        } else {
-            self.refresh.seconds().max(COOLDOWN)
-        };
-        if self
-            .tried_at
-            .is_some_and(|tried| now.saturating_sub(tried) < due)
-        {
+        let due =
+            if self.keys.is_empty() { COOLDOWN } else { self.refresh.seconds().max(COOLDOWN) };
+        if self.tried_at.is_some_and(|tried| now.saturating_sub(tried) < due) {
             return self.unless_empty(false);
         }
         // Another instance may have just fetched it. Shared state that is down is no reason to fail.
@@ -91,10 +79,7 @@ impl Jwks {
 
     /// Fetches the set although it is not due.
     pub(crate) fn renew(&mut self, now: i64) -> Result<bool, Error> {
-        if self
-            .tried_at
-            .is_some_and(|tried| now.saturating_sub(tried) < COOLDOWN)
-        {
+        if self.tried_at.is_some_and(|tried| now.saturating_sub(tried) < COOLDOWN) {
             return Ok(false);
         }
         self.fetch(now)
@@ -105,12 +90,7 @@ impl Jwks {
         match self.answer().and_then(|text| self.adopt(text)) {
             Ok(is_new) => {
                 let shared_for = self.refresh.millis().max(1);
-                if kv::set(
-                    self.shared_key().as_bytes(),
-                    self.text.as_bytes(),
-                    shared_for,
-                )
-                .is_err()
+                if kv::set(self.shared_key().as_bytes(), self.text.as_bytes(), shared_for).is_err()
                 {
                     host::debug("the key set can't be shared; each instance fetches its own");
                 }
@@ -141,16 +121,10 @@ impl Jwks {
         }
         let set: Set = serde_json::from_str(&text)?;
         // Keys of other kinds are for others; one that is broken is no reason to refuse the rest.
-        let keys: Vec<Key> = set
-            .keys
-            .into_iter()
-            .take(KEYS_MAX)
-            .filter_map(Entry::into_key)
-            .collect();
+        let keys: Vec<Key> =
+            set.keys.into_iter().take(KEYS_MAX).filter_map(Entry::into_key).collect();
         if keys.is_empty() {
-            return Err(Error::new(
-                "the key set has no RSA or P-256 key for signatures",
-            ));
+            return Err(Error::new("the key set has no RSA or P-256 key for signatures"));
         }
         self.keys = keys;
         self.text = text;
@@ -159,10 +133,7 @@ impl Jwks {
 
     fn unless_empty(&self, is_new: bool) -> Result<bool, Error> {
         match self.keys.is_empty() {
-            true => Err(Error::new(format!(
-                "no keys could be fetched from {}",
-                self.url
-            ))),
+            true => Err(Error::new(format!("no keys could be fetched from {}", self.url))),
             false => Ok(is_new),
         }
     }
@@ -170,11 +141,7 @@ impl Jwks {
     fn shared_key(&self) -> String {
         use sha2::{Digest, Sha256};
         let hash = Sha256::digest(&self.url);
-        let hash: String = hash
-            .iter()
-            .take(16)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let hash: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
         format!("jwks:{hash}")
     }
 }

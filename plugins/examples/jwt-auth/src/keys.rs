@@ -105,17 +105,11 @@ impl Key {
             )));
         }
         let key = Box::new(pkcs1v15::VerifyingKey::new(key));
-        Ok(Self {
-            id,
-            material: Material::Rsa(key),
-        })
+        Ok(Self { id, material: Material::Rsa(key) })
     }
 
     pub(crate) fn from_ec(id: Option<String>, key: p256::ecdsa::VerifyingKey) -> Self {
-        Self {
-            id,
-            material: Material::Ec(Box::new(key)),
-        }
+        Self { id, material: Material::Ec(Box::new(key)) }
     }
 
     fn from_secret(secret: Vec<u8>) -> Result<Self, Error> {
@@ -125,10 +119,7 @@ impl Key {
                 secret.len()
             )));
         }
-        Ok(Self {
-            id: None,
-            material: Material::Secret(secret),
-        })
+        Ok(Self { id: None, material: Material::Secret(secret) })
     }
 
     fn algorithm(&self) -> Algorithm {
@@ -149,9 +140,7 @@ impl Key {
                 let mac = Hmac::<Sha256>::new_from_slice(secret);
                 // verify_slice compares in constant time.
                 mac.is_ok_and(|mac| {
-                    mac.chain_update(token.signed)
-                        .verify_slice(&token.signature)
-                        .is_ok()
+                    mac.chain_update(token.signed).verify_slice(&token.signature).is_ok()
                 })
             }
         }
@@ -169,41 +158,27 @@ impl Keys {
     pub(crate) fn new(config: KeysConfig) -> Result<Self, Error> {
         let mut fixed = Vec::new();
         for key in config.public_key.iter().chain(&config.public_keys) {
-            let pem = if key.contains("-----BEGIN") {
-                key.clone()
-            } else {
-                read(key)?
-            };
+            let pem = if key.contains("-----BEGIN") { key.clone() } else { read(key)? };
             fixed.push(Key::from_pem(&pem)?);
         }
         if let Some(secret) = config.secret {
             fixed.push(Key::from_secret(secret.into_bytes())?);
         }
         if let Some(path) = config.secret_file {
-            fixed.push(Key::from_secret(
-                read(&path)?.trim_end().to_owned().into_bytes(),
-            )?);
+            fixed.push(Key::from_secret(read(&path)?.trim_end().to_owned().into_bytes())?);
         }
         if fixed.is_empty() && config.jwks_url.is_none() {
             return Err(Error::new(
                 "there is no key; set publicKey, publicKeys, secret, secretFile or jwksUrl",
             ));
         }
-        let fetched = config
-            .jwks_url
-            .map(|url| Jwks::new(url, config.jwks_refresh));
-        Ok(Self {
-            fixed,
-            fetched,
-            algorithms: config.algorithms,
-        })
+        let fetched = config.jwks_url.map(|url| Jwks::new(url, config.jwks_refresh));
+        Ok(Self { fixed, fetched, algorithms: config.algorithms })
     }
 
     /// Fetches the key set when it is due; true if the keys are others than before.
     pub(crate) fn refresh(&mut self, now: i64) -> Result<bool, Error> {
-        self.fetched
-            .as_mut()
-            .map_or(Ok(false), |jwks| jwks.refresh(now))
+        self.fetched.as_mut().map_or(Ok(false), |jwks| jwks.refresh(now))
     }
 
     /// Fetches the key set when a token names a key that is not in it, which is how a rotation shows
@@ -224,11 +199,7 @@ impl Keys {
     /// its key id.
     pub(crate) fn verify(&self, token: &Token) -> Result<(), Refusal> {
         let algorithm = Algorithm::named(&token.header.alg).ok_or(Refusal::Signature)?;
-        if self
-            .algorithms
-            .as_ref()
-            .is_some_and(|allowed| !allowed.contains(&algorithm))
-        {
+        if self.algorithms.as_ref().is_some_and(|allowed| !allowed.contains(&algorithm)) {
             return Err(Refusal::Signature);
         }
         let fits = |key: &&Key| {
@@ -245,9 +216,7 @@ impl Keys {
     }
 
     fn all(&self) -> impl Iterator<Item = &Key> {
-        self.fixed
-            .iter()
-            .chain(self.fetched.iter().flat_map(|jwks| jwks.keys()))
+        self.fixed.iter().chain(self.fetched.iter().flat_map(|jwks| jwks.keys()))
     }
 }
 

@@ -138,14 +138,10 @@ impl JwtAuth {
                 .then(|| token.trim().to_owned());
         }
         let wanted = self.cookie_name.as_deref()?;
-        request
-            .headers()
-            .get_all("cookie")
-            .flat_map(|line| line.split(';'))
-            .find_map(|pair| {
-                let (name, value) = pair.trim().split_once('=')?;
-                (name == wanted).then(|| value.to_owned())
-            })
+        request.headers().get_all("cookie").flat_map(|line| line.split(';')).find_map(|pair| {
+            let (name, value) = pair.trim().split_once('=')?;
+            (name == wanted).then(|| value.to_owned())
+        })
     }
 
     /// The claims of a token whose signature holds.
@@ -200,9 +196,7 @@ impl JwtAuth {
 
     /// No client may bring the headers that say who it is.
     fn without_forged(&self, outcome: Outcome) -> Outcome {
-        self.forward
-            .keys()
-            .fold(outcome, |outcome, header| outcome.remove_header(header))
+        self.forward.keys().fold(outcome, |outcome, header| outcome.remove_header(header))
     }
 
     /// 401 with the challenge of RFC 6750 section 3, or 403 for a token that is sound and does not
@@ -220,9 +214,7 @@ impl JwtAuth {
             Some(refusal) => (refusal.status(), Some(refusal.code()), refusal.to_string()),
         };
         if let Some(code) = code {
-            challenge.push_str(&format!(
-                "{comma} error=\"{code}\", error_description=\"{text}\""
-            ));
+            challenge.push_str(&format!("{comma} error=\"{code}\", error_description=\"{text}\""));
         }
         let body = serde_json::json!({"error": text}).to_string();
         Outcome::respond(status)

@@ -23,11 +23,7 @@ const SECRET: &str = "a secret of more than thirty-two bytes";
 const NOW: i64 = 1_700_000_000;
 
 fn signed(header: &Value, claims: &Value, sign: impl Fn(&[u8]) -> Vec<u8>) -> String {
-    let text = format!(
-        "{}.{}",
-        URL.encode(header.to_string()),
-        URL.encode(claims.to_string())
-    );
+    let text = format!("{}.{}", URL.encode(header.to_string()), URL.encode(claims.to_string()));
     let signature = URL.encode(sign(text.as_bytes()));
     format!("{text}.{signature}")
 }
@@ -41,9 +37,7 @@ fn hs256(secret: &str, header: &Value, claims: &Value) -> String {
 
 fn rs256(kid: &str, claims: &Value) -> String {
     let key = pkcs1v15::SigningKey::<Sha256>::from_pkcs8_pem(RSA).unwrap();
-    signed(&json!({"alg": "RS256", "kid": kid}), claims, |text| {
-        key.sign(text).to_vec()
-    })
+    signed(&json!({"alg": "RS256", "kid": kid}), claims, |text| key.sign(text).to_vec())
 }
 
 fn es256(kid: &str, claims: &Value) -> String {
@@ -71,12 +65,7 @@ fn with_secret(mut config: Value) -> Gateway<JwtAuth> {
 
 fn ask(gateway: &mut Gateway<JwtAuth>, token: &str) -> Value {
     let value = format!("Bearer {token}");
-    gateway.request(
-        "GET",
-        "http://host/api",
-        &[("authorization", &value), ("X-User", "root")],
-        "",
-    )
+    gateway.request("GET", "http://host/api", &[("authorization", &value), ("X-User", "root")], "")
 }
 
 fn refusal(output: &Value) -> (u64, String) {
@@ -103,33 +92,16 @@ fn tokens_of_each_algorithm_pass() {
 fn a_token_that_is_not_valid_is_refused_with_its_reason() {
     let header = json!({"alg": "HS256"});
     let valid = hs(json!({"exp": NOW + 60}));
-    let forged = hs256(
-        "another secret of thirty-two bytes",
-        &header,
-        &json!({"exp": NOW + 60}),
-    );
-    let none = format!(
-        "{}.{}.",
-        URL.encode(r#"{"alg":"none"}"#),
-        URL.encode(r#"{"exp":9e9}"#)
-    );
-    let critical = hs256(
-        SECRET,
-        &json!({"alg": "HS256", "crit": ["b64"]}),
-        &json!({"exp": NOW + 60}),
-    );
+    let forged = hs256("another secret of thirty-two bytes", &header, &json!({"exp": NOW + 60}));
+    let none = format!("{}.{}.", URL.encode(r#"{"alg":"none"}"#), URL.encode(r#"{"exp":9e9}"#));
+    let critical =
+        hs256(SECRET, &json!({"alg": "HS256", "crit": ["b64"]}), &json!({"exp": NOW + 60}));
     let (signed, _) = valid.rsplit_once('.').unwrap();
     let cases = [
         (forged, "signature"),
         (none, "signature"),
-        (
-            hs256(SECRET, &json!({"alg": "hs256"}), &json!({"exp": NOW + 60})),
-            "signature",
-        ),
-        (
-            hs256(SECRET, &json!({"alg": "HS512"}), &json!({"exp": NOW + 60})),
-            "signature",
-        ),
+        (hs256(SECRET, &json!({"alg": "hs256"}), &json!({"exp": NOW + 60})), "signature"),
+        (hs256(SECRET, &json!({"alg": "HS512"}), &json!({"exp": NOW + 60})), "signature"),
         (format!("{signed}.{}", URL.encode([0; 31])), "signature"),
         (critical, "malformed"),
         (format!("{valid}="), "malformed"),
@@ -141,14 +113,8 @@ fn a_token_that_is_not_valid_is_refused_with_its_reason() {
         (hs(json!({"exp": NOW - 31})), "expired"),
         (hs(json!({"exp": "soon"})), "exp"),
         (hs(json!({})), "exp"),
-        (
-            hs(json!({"exp": NOW + 60, "nbf": NOW + 31})),
-            "not valid yet",
-        ),
-        (
-            hs(json!({"exp": NOW + 60, "iat": NOW + 31})),
-            "not valid yet",
-        ),
+        (hs(json!({"exp": NOW + 60, "nbf": NOW + 31})), "not valid yet"),
+        (hs(json!({"exp": NOW + 60, "iat": NOW + 31})), "not valid yet"),
     ];
     let mut gateway = with_secret(json!({}));
     assert_eq!(ask(&mut gateway, &valid)["continue"], true);
@@ -158,12 +124,7 @@ fn a_token_that_is_not_valid_is_refused_with_its_reason() {
         assert_eq!(status, 401);
         assert!(text.contains(reason), "{text}, wanted {reason}");
         let challenge = &output["response"]["headers"]["WWW-Authenticate"][0];
-        assert!(
-            challenge
-                .as_str()
-                .unwrap()
-                .starts_with("Bearer error=\"invalid_token\"")
-        );
+        assert!(challenge.as_str().unwrap().starts_with("Bearer error=\"invalid_token\""));
     }
 }
 
@@ -185,10 +146,7 @@ fn a_remembered_token_still_expires() {
     let token = hs(json!({"exp": NOW + 60}));
     assert_eq!(ask(&mut gateway, &token)["continue"], true);
     set_time(NOW + 60);
-    assert_eq!(
-        refusal(&ask(&mut gateway, &token)).1,
-        "the token has expired"
-    );
+    assert_eq!(refusal(&ask(&mut gateway, &token)).1, "the token has expired");
 }
 
 #[test]
@@ -209,11 +167,7 @@ fn issuer_and_audience_must_be_among_those_allowed() {
     let mut ask = |issuer: Value, audience: Value| {
         let claims = json!({"exp": NOW + 60, "iss": issuer, "aud": audience});
         let output = ask(&mut gateway, &hs(claims));
-        if output["continue"] == true {
-            String::new()
-        } else {
-            refusal(&output).1
-        }
+        if output["continue"] == true { String::new() } else { refusal(&output).1 }
     };
     assert_eq!(ask(json!("https://idp"), json!("api")), "");
     assert_eq!(ask(json!("https://idp"), json!(["other", "admin"])), "");
@@ -233,16 +187,11 @@ fn claims_that_do_not_allow_it_give_403() {
         ask(&mut gateway, &hs(claims))
     };
     let verified = json!({"verified": true});
-    assert_eq!(
-        ask("openid orders:read", verified.clone())["continue"],
-        true
-    );
+    assert_eq!(ask("openid orders:read", verified.clone())["continue"], true);
     assert_eq!(refusal(&ask("openid orders", verified)).0, 403);
     let output = ask("admin", json!({}));
     assert_eq!(refusal(&output).0, 403);
-    let challenge = output["response"]["headers"]["WWW-Authenticate"][0]
-        .as_str()
-        .unwrap();
+    let challenge = output["response"]["headers"]["WWW-Authenticate"][0].as_str().unwrap();
     assert!(challenge.contains("insufficient_scope"), "{challenge}");
 }
 
@@ -273,10 +222,7 @@ fn the_service_gets_claims_as_headers_and_never_the_clients_own() {
     optional["optional"] = json!(true);
     let mut gateway = with_secret(optional);
     let output = gateway.request("GET", "http://host/", &[("X-User", "root")], "");
-    assert_eq!(
-        output["response"]["headers"],
-        json!({"X-User": [], "X-Roles": []})
-    );
+    assert_eq!(output["response"]["headers"], json!({"X-User": [], "X-Roles": []}));
     assert_eq!(refusal(&ask(&mut gateway, "a.b.c")).0, 401);
 }
 
@@ -292,11 +238,7 @@ fn later_plugins_learn_who_it_is() {
 #[test]
 fn no_token_is_answered_with_a_challenge() {
     let mut gateway = with_secret(json!({"realm": "api"}));
-    for headers in [
-        &[][..],
-        &[("Authorization", "Basic YTpi")],
-        &[("Authorization", "token")],
-    ] {
+    for headers in [&[][..], &[("Authorization", "Basic YTpi")], &[("Authorization", "token")]] {
         let output = gateway.request("GET", "http://host/", headers, "");
         assert_eq!(refusal(&output).0, 401);
         let challenge = &output["response"]["headers"]["WWW-Authenticate"];
@@ -350,11 +292,8 @@ fn keys_are_fetched_once_and_follow_a_rotation() {
     let asked = issuer(set.clone());
     let mut gateway = auth(json!({"jwksUrl": "https://idp/keys"}));
     let claims = json!({"exp": NOW + 6000});
-    for token in [
-        rs256("r1", &claims),
-        es256("e1", &claims),
-        rs256("r1", &json!({"exp": NOW + 9})),
-    ] {
+    for token in [rs256("r1", &claims), es256("e1", &claims), rs256("r1", &json!({"exp": NOW + 9}))]
+    {
         assert_eq!(ask(&mut gateway, &token)["continue"], true);
     }
     assert_eq!(asked.get(), 1);
@@ -374,11 +313,7 @@ fn keys_are_fetched_once_and_follow_a_rotation() {
     set_time(NOW + 1000);
     assert_eq!(ask(&mut gateway, &es256("e2", &claims))["continue"], true);
     assert_eq!(asked.get(), 3);
-    assert!(
-        take_log()
-            .iter()
-            .any(|(_, line)| line.contains("connection refused"))
-    );
+    assert!(take_log().iter().any(|(_, line)| line.contains("connection refused")));
 }
 
 #[test]
@@ -403,13 +338,7 @@ fn without_any_keys_the_verdict_is_left_to_the_failure_mode() {
     let mut gateway = auth(json!({"jwksUrl": "https://idp/keys"}));
     for _ in 0..2 {
         let output = ask(&mut gateway, &es256("e1", &json!({"exp": NOW + 60})));
-        assert!(
-            output["error"]
-                .as_str()
-                .unwrap()
-                .contains("https://idp/keys"),
-            "{output}"
-        );
+        assert!(output["error"].as_str().unwrap().contains("https://idp/keys"), "{output}");
         assert!(output.get("continue").is_none());
     }
 }
@@ -420,19 +349,13 @@ fn mistakes_of_the_configuration_are_named() {
         (json!({}), "there is no key"),
         (json!({"secret": "short"}), "5 bytes"),
         (json!({"publicKey": RSA_SHORT}), "1024 bits"),
-        (
-            json!({"publicKey": "-----BEGIN CERTIFICATE-----"}),
-            "BEGIN PUBLIC KEY",
-        ),
+        (json!({"publicKey": "-----BEGIN CERTIFICATE-----"}), "BEGIN PUBLIC KEY"),
         (json!({"publicKey": "/nowhere.pem"}), "/nowhere.pem"),
         (json!({"secret": SECRET, "algorithms": ["HS512"]}), "HS512"),
     ];
     for (config, part) in cases {
         let output = ask(&mut auth(config), "a.b.c");
         let error = output["error"].as_str().unwrap_or_default();
-        assert!(
-            error.starts_with("config: ") && error.contains(part),
-            "{error}"
-        );
+        assert!(error.starts_with("config: ") && error.contains(part), "{error}");
     }
 }

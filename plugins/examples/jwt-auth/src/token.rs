@@ -40,12 +40,7 @@ impl<'a> Token<'a> {
         if !claims.is_object() || header.crit.is_some() {
             return Err(Refusal::Malformed);
         }
-        Ok(Self {
-            header,
-            claims,
-            signed: signed.as_bytes(),
-            signature: decode(signature)?,
-        })
+        Ok(Self { header, claims, signed: signed.as_bytes(), signature: decode(signature)? })
     }
 }
 
@@ -54,7 +49,5 @@ fn json<T: serde::de::DeserializeOwned>(part: &str) -> Result<T, Refusal> {
 }
 
 fn decode(part: &str) -> Result<Vec<u8>, Refusal> {
-    BASE64_URL_SAFE_NO_PAD
-        .decode(part)
-        .map_err(|_| Refusal::Malformed)
+    BASE64_URL_SAFE_NO_PAD.decode(part).map_err(|_| Refusal::Malformed)
 }

@@ -41,18 +41,11 @@ pub(crate) fn take(key: &str, bucket: &Bucket, now: i64) -> Result<Decision, Err
         }
         let text = format!("{left},{now}");
         let expected = stored.as_deref();
-        if kv::compare_and_set(
-            key.as_bytes(),
-            expected,
-            text.as_bytes(),
-            bucket.full_after_ms(),
-        )? {
+        if kv::compare_and_set(key.as_bytes(), expected, text.as_bytes(), bucket.full_after_ms())? {
             return Ok(bucket.decision(true, left));
         }
     }
-    Err(Error::new(format!(
-        "the bucket {key} was changed {TRIES_MAX} times while it was read"
-    )))
+    Err(Error::new(format!("the bucket {key} was changed {TRIES_MAX} times while it was read")))
 }
 
 impl Bucket {
@@ -95,8 +88,5 @@ impl Bucket {
 
 fn parse(stored: &[u8]) -> Option<State> {
     let (units, at_ms) = std::str::from_utf8(stored).ok()?.split_once(',')?;
-    Some(State {
-        units: units.parse().ok()?,
-        at_ms: at_ms.parse().ok()?,
-    })
+    Some(State { units: units.parse().ok()?, at_ms: at_ms.parse().ok()? })
 }

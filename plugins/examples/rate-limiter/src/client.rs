@@ -120,10 +120,9 @@ impl Clients {
         let parts = match &config.key {
             OneOrMany::Default => vec![Part::Client],
             OneOrMany::One(part) => vec![Part::parse(part)?],
-            OneOrMany::Many(parts) => parts
-                .iter()
-                .map(|part| Part::parse(part))
-                .collect::<Result<_, _>>()?,
+            OneOrMany::Many(parts) => {
+                parts.iter().map(|part| Part::parse(part)).collect::<Result<_, _>>()?
+            }
         };
         Ok(Self { config, parts })
     }
@@ -138,10 +137,7 @@ impl Clients {
             key.push_str(&self.part(part, subject.as_deref(), context, request));
         }
         if key.len() > KEY_BYTES_MAX {
-            key = Sha256::digest(&key)
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
+            key = Sha256::digest(&key).iter().map(|byte| format!("{byte:02x}")).collect();
         }
         Client { key, limit }
     }
@@ -149,15 +145,9 @@ impl Clients {
     /// The tier whose limit counts, and that limit.
     fn tier<'t>(&self, named: Option<&'t str>, has_subject: bool) -> (&'t str, i64) {
         let limits = &self.config.limits;
-        let standing = if has_subject {
-            AUTHENTICATED
-        } else {
-            ANONYMOUS
-        };
+        let standing = if has_subject { AUTHENTICATED } else { ANONYMOUS };
         let known = named.into_iter().chain([standing]);
-        let found = known
-            .filter_map(|tier| Some((tier, *limits.get(tier)?)))
-            .next();
+        let found = known.filter_map(|tier| Some((tier, *limits.get(tier)?))).next();
         // Where a subject's tier has no limit and there is no general one, it gets the one that
         // everybody gets (which `new` has seen to be there).
         found.unwrap_or_else(|| {

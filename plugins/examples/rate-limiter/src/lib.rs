@@ -95,15 +95,7 @@ impl Plugin for RateLimiter {
             Algorithm::SlidingWindow => window::sliding(key, limit, self.window, now)?,
             Algorithm::TokenBucket => {
                 let burst = self.burst.unwrap_or(limit);
-                bucket::take(
-                    key,
-                    &bucket::Bucket {
-                        limit,
-                        window: self.window,
-                        burst,
-                    },
-                    now,
-                )?
+                bucket::take(key, &bucket::Bucket { limit, window: self.window, burst }, now)?
             }
         };
         if decision.is_allowed {
@@ -118,10 +110,7 @@ impl RateLimiter {
     /// 429 with what a client needs to do better: `Retry-After` (RFC 9110 section 10.2.3), and the
     /// `RateLimit` fields that clients' libraries know.
     fn refuse(&self, decision: Decision) -> Result<Outcome, Error> {
-        let seconds = Period::from_millis(decision.reset_ms)
-            .seconds()
-            .max(1)
-            .to_string();
+        let seconds = Period::from_millis(decision.reset_ms).seconds().max(1).to_string();
         let body = serde_json::json!({"error": self.message, "retryAfter": seconds});
         Ok(Outcome::respond(429)
             .json(&body)?

@@ -18,9 +18,7 @@ fn ask(gateway: &mut Gateway<RateLimiter>) -> Value {
 /// How many of `requests` are let pass at this time.
 fn allowed(gateway: &mut Gateway<RateLimiter>, requests: usize, at_ms: i64) -> usize {
     set_time_ms(START + at_ms);
-    (0..requests)
-        .filter(|_| ask(gateway)["continue"] == true)
-        .count()
+    (0..requests).filter(|_| ask(gateway)["continue"] == true).count()
 }
 
 #[test]
@@ -178,17 +176,11 @@ fn mistakes_of_the_configuration_are_named() {
         (json!({"limit": 1, "window": "soon"}), "60s"),
         (json!({"limit": 1, "algorithm": "guess"}), "sliding-window"),
         (json!({"limit": 1, "key": "ip"}), "known: client"),
-        (
-            json!({"limit": 1, "algorithm": "token-bucket", "burst": 0}),
-            "burst",
-        ),
+        (json!({"limit": 1, "algorithm": "token-bucket", "burst": 0}), "burst"),
     ];
     for (config, part) in cases {
         let output = ask(&mut limiter(config));
         let error = output["error"].as_str().unwrap_or_default();
-        assert!(
-            error.starts_with("config: ") && error.contains(part),
-            "{error}"
-        );
+        assert!(error.starts_with("config: ") && error.contains(part), "{error}");
     }
 }

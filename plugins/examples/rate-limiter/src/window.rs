@@ -14,35 +14,19 @@ pub(crate) fn fixed(key: &str, limit: i64, window: Period, now: i64) -> Result<D
     let begin_key = format!("{key}:begin");
     let count = kv::increment(key.as_bytes(), 1, window.millis())?;
     if count == 1 {
-        kv::set(
-            begin_key.as_bytes(),
-            now.to_string().as_bytes(),
-            window.millis(),
-        )?;
+        kv::set(begin_key.as_bytes(), now.to_string().as_bytes(), window.millis())?;
     }
     let is_allowed = count <= limit;
     // When the window ends is asked for only by those who are told to wait for it.
-    let reset_ms = if is_allowed {
-        0
-    } else {
-        until_end(&begin_key, window, now)?
-    };
-    Ok(Decision {
-        is_allowed,
-        limit,
-        remaining: (limit - count).max(0),
-        reset_ms,
-    })
+    let reset_ms = if is_allowed { 0 } else { until_end(&begin_key, window, now)? };
+    Ok(Decision { is_allowed, limit, remaining: (limit - count).max(0), reset_ms })
 }
 
 fn until_end(begin_key: &str, window: Period, now: i64) -> Result<i64, Error> {
     let begin = kv::get(begin_key.as_bytes())?;
     let begin = begin.and_then(|text| String::from_utf8(text).ok()?.parse::<i64>().ok());
     let elapsed = begin.map_or(0, |begin| now.saturating_sub(begin));
-    Ok(window
-        .millis()
-        .saturating_sub(elapsed)
-        .clamp(0, window.millis()))
+    Ok(window.millis().saturating_sub(elapsed).clamp(0, window.millis()))
 }
 
 /// Counts one request in the window that contains `now`, if it and what still counts of the window
@@ -51,9 +35,7 @@ pub(crate) fn sliding(key: &str, limit: i64, window: Period, now: i64) -> Result
     let window_ms = window.millis();
     let (index, elapsed) = (now.div_euclid(window_ms), now.rem_euclid(window_ms));
     let before = kv::get(format!("{key}:{}", index - 1).as_bytes())?;
-    let before = before
-        .and_then(|text| String::from_utf8(text).ok()?.parse().ok())
-        .unwrap_or(0i64);
+    let before = before.and_then(|text| String::from_utf8(text).ok()?.parse().ok()).unwrap_or(0i64);
     let weight_ms = window_ms - elapsed;
     let carried = (i128::from(before) * i128::from(weight_ms) / i128::from(window_ms)) as i64;
 
@@ -64,18 +46,9 @@ pub(crate) fn sliding(key: &str, limit: i64, window: Period, now: i64) -> Result
     if !is_allowed {
         kv::increment(current_key.as_bytes(), -1, window_ms.saturating_mul(2))?;
     }
-    let reset_ms = if is_allowed {
-        0
-    } else {
-        wait(before, count - 1, limit, elapsed, window_ms)
-    };
+    let reset_ms = if is_allowed { 0 } else { wait(before, count - 1, limit, elapsed, window_ms) };
     let remaining = (limit - carried - count).max(0);
-    Ok(Decision {
-        is_allowed,
-        limit,
-        remaining,
-        reset_ms,
-    })
+    Ok(Decision { is_allowed, limit, remaining, reset_ms })
 }
 
 /// Milliseconds until the window before has lost so much weight that one more fits; else until this
@@ -88,7 +61,5 @@ fn wait(before: i64, count: i64, limit: i64, elapsed: i64, window_ms: i64) -> i6
     // before * (window - t) / window <= room, solved for t
     let spent = i128::from(room + 1) * i128::from(window_ms) / i128::from(before);
     let at = i128::from(window_ms) - spent;
-    i64::try_from(at - i128::from(elapsed))
-        .unwrap_or(window_ms)
-        .clamp(1, window_ms)
+    i64::try_from(at - i128::from(elapsed)).unwrap_or(window_ms).clamp(1, window_ms)
 }

@@ -18,23 +18,15 @@ pub(crate) struct Mistake {
 
 impl Mistake {
     pub(crate) fn new(at: impl Into<String>, text: impl Into<String>) -> Self {
-        Self {
-            at: at.into(),
-            text: text.into(),
-        }
+        Self { at: at.into(), text: text.into() }
     }
 }
 
 impl Schema {
     /// What is wrong with an instance; not more than `max` mistakes.
     pub(crate) fn check(&self, instance: &Value, max: usize) -> Vec<Mistake> {
-        let mut check = Check {
-            schema: self,
-            max,
-            mistakes: Vec::new(),
-            at: String::new(),
-            depth: 0,
-        };
+        let mut check =
+            Check { schema: self, max, mistakes: Vec::new(), at: String::new(), depth: 0 };
         check.node(0, instance);
         check.mistakes
     }
@@ -105,8 +97,7 @@ impl<'s> Check<'s> {
     fn part(&mut self, index: Index, name: &str, instance: &Value) {
         let before = self.at.len();
         self.at.push('/');
-        self.at
-            .push_str(&name.replace('~', "~0").replace('/', "~1"));
+        self.at.push_str(&name.replace('~', "~0").replace('/', "~1"));
         self.node(index, instance);
         self.at.truncate(before);
     }
@@ -154,10 +145,7 @@ impl<'s> Check<'s> {
                 self.expect(is_met, || "fits none of the schemas of anyOf".to_owned());
             }
             Keyword::OneOf(one) => {
-                let fitting = one
-                    .iter()
-                    .filter(|index| self.is_valid(**index, instance))
-                    .count();
+                let fitting = one.iter().filter(|index| self.is_valid(**index, instance)).count();
                 self.expect(fitting == 1, || {
                     format!("fits {fitting} of the schemas of oneOf, must fit exactly 1")
                 });
@@ -166,16 +154,8 @@ impl<'s> Check<'s> {
                 let is_met = !self.is_valid(*index, instance);
                 self.expect(is_met, || "fits the schema of not".to_owned());
             }
-            Keyword::If {
-                condition,
-                then,
-                otherwise,
-            } => {
-                let branch = if self.is_valid(*condition, instance) {
-                    then
-                } else {
-                    otherwise
-                };
+            Keyword::If { condition, then, otherwise } => {
+                let branch = if self.is_valid(*condition, instance) { then } else { otherwise };
                 if let Some(index) = branch {
                     self.node(*index, instance);
                 }
@@ -188,24 +168,16 @@ impl<'s> Check<'s> {
     fn number(&mut self, keyword: &Keyword, number: f64) {
         match keyword {
             Keyword::Minimum(min) => {
-                self.expect(number >= *min, || {
-                    format!("is {number}, must be at least {min}")
-                });
+                self.expect(number >= *min, || format!("is {number}, must be at least {min}"));
             }
             Keyword::Maximum(max) => {
-                self.expect(number <= *max, || {
-                    format!("is {number}, must be at most {max}")
-                });
+                self.expect(number <= *max, || format!("is {number}, must be at most {max}"));
             }
             Keyword::ExclusiveMinimum(min) => {
-                self.expect(number > *min, || {
-                    format!("is {number}, must be above {min}")
-                });
+                self.expect(number > *min, || format!("is {number}, must be above {min}"));
             }
             Keyword::ExclusiveMaximum(max) => {
-                self.expect(number < *max, || {
-                    format!("is {number}, must be below {max}")
-                });
+                self.expect(number < *max, || format!("is {number}, must be below {max}"));
             }
             Keyword::MultipleOf(of) => {
                 self.expect(is_multiple(number, *of), || {
@@ -230,14 +202,10 @@ impl<'s> Check<'s> {
                 });
             }
             Keyword::Pattern(regex) => {
-                self.expect(regex.is_match(text), || {
-                    format!("must match {}", regex.as_str())
-                });
+                self.expect(regex.is_match(text), || format!("must match {}", regex.as_str()));
             }
             Keyword::Format(format) => {
-                self.expect(format.is_met(text), || {
-                    format!("must be a {}", format.name())
-                });
+                self.expect(format.is_met(text), || format!("must be a {}", format.name()));
             }
             _ => {}
         }
@@ -257,9 +225,7 @@ impl<'s> Check<'s> {
                 });
             }
             Keyword::UniqueItems => {
-                self.expect(is_unique(items), || {
-                    "has equal items, all must differ".to_owned()
-                });
+                self.expect(is_unique(items), || "has equal items, all must differ".to_owned());
             }
             Keyword::PrefixItems(schemas) => {
                 for (n, (index, item)) in schemas.iter().zip(items).enumerate() {
@@ -275,16 +241,10 @@ impl<'s> Check<'s> {
                 }
             }
             Keyword::Contains { schema, min, max } => {
-                let found = items
-                    .iter()
-                    .filter(|item| self.is_valid(*schema, item))
-                    .count();
+                let found = items.iter().filter(|item| self.is_valid(*schema, item)).count();
                 self.expect(found >= *min && found <= *max, || {
-                    let most = if *max == usize::MAX {
-                        String::new()
-                    } else {
-                        format!(" to {max}")
-                    };
+                    let most =
+                        if *max == usize::MAX { String::new() } else { format!(" to {max}") };
                     format!("has {found} items that fit contains, must have {min}{most}")
                 });
             }
@@ -319,9 +279,7 @@ impl<'s> Check<'s> {
             }
             Keyword::Properties(properties) => self.properties(properties, object),
             Keyword::DependentRequired(dependencies) => {
-                let present = dependencies
-                    .iter()
-                    .filter(|(name, _)| object.contains_key(name));
+                let present = dependencies.iter().filter(|(name, _)| object.contains_key(name));
                 for (name, needed) in present {
                     for missing in needed.iter().filter(|needed| !object.contains_key(*needed)) {
                         self.mistake(format!("{missing} is missing, needed with {name}"));
@@ -329,9 +287,7 @@ impl<'s> Check<'s> {
                 }
             }
             Keyword::DependentSchemas(dependencies) => {
-                for (_, index) in dependencies
-                    .iter()
-                    .filter(|(name, _)| object.contains_key(name))
+                for (_, index) in dependencies.iter().filter(|(name, _)| object.contains_key(name))
                 {
                     self.node(*index, instance);
                 }
@@ -350,11 +306,7 @@ impl<'s> Check<'s> {
                 is_known = true;
                 self.part(*index, name, value);
             }
-            for (_, index) in properties
-                .patterns
-                .iter()
-                .filter(|(regex, _)| regex.is_match(name))
-            {
+            for (_, index) in properties.patterns.iter().filter(|(regex, _)| regex.is_match(name)) {
                 is_known = true;
                 self.part(*index, name, value);
             }
@@ -425,9 +377,7 @@ fn is_unique(items: &[Value]) -> bool {
 
 fn canonical(value: &Value) -> String {
     match value {
-        Value::Number(number) => number
-            .as_f64()
-            .map_or(number.to_string(), |n| n.to_string()),
+        Value::Number(number) => number.as_f64().map_or(number.to_string(), |n| n.to_string()),
         Value::Array(items) => {
             let items: Vec<_> = items.iter().map(canonical).collect();
             format!("[{}]", items.join(","))

@@ -137,9 +137,7 @@ fn minutes_of(offset: &str) -> Option<i64> {
 /// A number of exactly so many digits.
 fn number(text: Option<&str>, digits: usize) -> Option<u32> {
     let text = text.filter(|text| text.len() == digits)?;
-    text.bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| text.parse().ok())?
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 /// A dot-atom or a quoted string, and a host name or an address literal (RFC 5321 section 4.1.2).
@@ -152,16 +150,12 @@ fn is_email(text: &str) -> bool {
             |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte);
         !part.is_empty() && part.bytes().all(is_atext)
     };
-    let inner = local
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'));
+    let inner = local.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     let is_quoted = inner.is_some_and(|inner| {
         inner.bytes().all(|byte| (0x20..0x7f).contains(&byte)) && !inner.contains('"')
     });
     let is_local = local.len() <= 64 && (local.split('.').all(is_atom) || is_quoted);
-    let literal = domain
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'));
+    let literal = domain.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let is_domain = match literal {
         Some(literal) => match literal.strip_prefix("IPv6:") {
             Some(address) => Format::Ipv6.is_met(address),
@@ -176,9 +170,7 @@ fn is_email(text: &str) -> bool {
 fn is_hostname(text: &str) -> bool {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
@@ -208,9 +200,7 @@ fn has_scheme(text: &str) -> bool {
         return false;
     };
     scheme.starts_with(|first: char| first.is_ascii_alphabetic())
-        && scheme
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
 /// RFC 4122 section 3.
@@ -224,10 +214,7 @@ fn is_uuid(text: &str) -> bool {
 
 /// RFC 6901 section 3.
 fn is_json_pointer(text: &str) -> bool {
-    let has_sound_escapes = || {
-        text.split('~')
-            .skip(1)
-            .all(|after| after.starts_with('0') || after.starts_with('1'))
-    };
+    let has_sound_escapes =
+        || text.split('~').skip(1).all(|after| after.starts_with('0') || after.starts_with('1'));
     text.is_empty() || (text.starts_with('/') && has_sound_escapes())
 }

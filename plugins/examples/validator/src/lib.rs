@@ -77,11 +77,7 @@ impl Plugin for Validator {
     }
 
     fn on_request(&mut self, _: &Context, request: &Request) -> Result<Outcome, Error> {
-        if !self
-            .methods
-            .iter()
-            .any(|method| method.eq_ignore_ascii_case(request.method()))
-        {
+        if !self.methods.iter().any(|method| method.eq_ignore_ascii_case(request.method())) {
             return Ok(Outcome::next());
         }
         if self.strict && !is_json(request.header("content-type")) {
@@ -133,9 +129,7 @@ impl Validator {
         }
         let mut body = json!({"error": text});
         if !mistakes.is_empty() {
-            let all = mistakes
-                .iter()
-                .map(|one| json!({"path": one.at, "message": one.text}));
+            let all = mistakes.iter().map(|one| json!({"path": one.at, "message": one.text}));
             body["details"] = all.collect();
         }
         Outcome::respond(status).json(&body)
@@ -144,12 +138,7 @@ impl Validator {
 
 /// `application/json` and its kin (RFC 6839), whatever parameters follow.
 fn is_json(content_type: Option<&str>) -> bool {
-    let essence = content_type
-        .unwrap_or_default()
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim();
+    let essence = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case("application/json")
         || essence
             .get(essence.len().saturating_sub(5)..)

@@ -49,12 +49,8 @@ const ANNOTATIONS: &[&str] = &[
 ];
 
 /// Keywords that would be silently wrong if they were left out.
-const NOT_SUPPORTED: &[&str] = &[
-    "unevaluatedProperties",
-    "unevaluatedItems",
-    "$dynamicRef",
-    "$recursiveRef",
-];
+const NOT_SUPPORTED: &[&str] =
+    &["unevaluatedProperties", "unevaluatedItems", "$dynamicRef", "$recursiveRef"];
 
 /// A place in the list of compiled schemas.
 pub(crate) type Index = usize;
@@ -166,16 +162,10 @@ pub(crate) struct Properties {
 impl Schema {
     /// Compiles a schema.
     pub(crate) fn compile(schema: &Value, strict: bool) -> Result<Self, Error> {
-        let mut compiler = Compiler {
-            root: schema,
-            strict,
-            nodes: Vec::new(),
-            compiled: HashMap::new(),
-        };
+        let mut compiler =
+            Compiler { root: schema, strict, nodes: Vec::new(), compiled: HashMap::new() };
         compiler.compile(schema, "#", 0)?;
-        Ok(Self {
-            nodes: compiler.nodes,
-        })
+        Ok(Self { nodes: compiler.nodes })
     }
 }
 
@@ -195,9 +185,7 @@ impl<'s> Compiler<'s> {
             return Ok(index);
         }
         if depth > DEPTH_MAX {
-            return Err(Error::new(format!(
-                "schema: {place}: nested deeper than {DEPTH_MAX}"
-            )));
+            return Err(Error::new(format!("schema: {place}: nested deeper than {DEPTH_MAX}")));
         }
         let index = self.nodes.len();
         self.compiled.insert(schema, index);
@@ -221,18 +209,11 @@ impl<'s> Compiler<'s> {
         let mut keywords = Vec::new();
         for (name, value) in object {
             let at = format!("{place}/{name}");
-            let one = Part {
-                object,
-                value,
-                at: &at,
-                depth: depth + 1,
-            };
+            let one = Part { object, value, at: &at, depth: depth + 1 };
             match self.keyword(name, &one)? {
                 Some(keyword) => keywords.push(keyword),
                 None if NOT_SUPPORTED.contains(&&**name) => {
-                    return Err(Error::new(format!(
-                        "schema: {at}: this keyword is not supported"
-                    )));
+                    return Err(Error::new(format!("schema: {at}: this keyword is not supported")));
                 }
                 None if self.strict && !ANNOTATIONS.contains(&&**name) && !is_part_of(name) => {
                     return Err(Error::new(format!(
@@ -269,9 +250,7 @@ impl<'s> Compiler<'s> {
             "minProperties" => Keyword::MinProperties(part.count()?),
             "maxProperties" => Keyword::MaxProperties(part.count()?),
             "dependentRequired" => {
-                let entries = part
-                    .entries()?
-                    .map(|(name, at)| Ok((name.clone(), at.texts()?)));
+                let entries = part.entries()?.map(|(name, at)| Ok((name.clone(), at.texts()?)));
                 Keyword::DependentRequired(entries.collect::<Result<_, Error>>()?)
             }
             _ => return self.applicator(name, part),
@@ -366,10 +345,8 @@ impl<'s> Compiler<'s> {
                 }
             }
         }
-        let keywords = vec![
-            Keyword::DependentRequired(required),
-            Keyword::DependentSchemas(schemas),
-        ];
+        let keywords =
+            vec![Keyword::DependentRequired(required), Keyword::DependentSchemas(schemas)];
         Ok(self.node(keywords))
     }
 
@@ -380,28 +357,15 @@ impl<'s> Compiler<'s> {
         depth: usize,
     ) -> Result<Option<Keyword>, Error> {
         let part = |name: &'static str| object.get(name).map(|value| (name, value));
-        let mut properties = Properties {
-            named: Vec::new(),
-            patterns: Vec::new(),
-            additional: None,
-        };
+        let mut properties =
+            Properties { named: Vec::new(), patterns: Vec::new(), additional: None };
         if let Some((name, value)) = part("properties") {
             let at = format!("{place}/{name}");
-            properties.named = self.map(&Part {
-                object,
-                value,
-                at: &at,
-                depth,
-            })?;
+            properties.named = self.map(&Part { object, value, at: &at, depth })?;
         }
         if let Some((name, value)) = part("patternProperties") {
             let at = format!("{place}/{name}");
-            let part = Part {
-                object,
-                value,
-                at: &at,
-                depth,
-            };
+            let part = Part { object, value, at: &at, depth };
             for (pattern, index) in self.map(&part)? {
                 properties.patterns.push((part.regex(&pattern)?, index));
             }
@@ -423,9 +387,7 @@ impl<'s> Compiler<'s> {
     fn reference(&mut self, part: &Part<'_, 's>) -> Result<Index, Error> {
         let text = part.text()?;
         let id = self.root.get("$id").and_then(Value::as_str);
-        let own = id
-            .and_then(|id| text.strip_prefix(id.trim_end_matches('#')))
-            .unwrap_or(text);
+        let own = id.and_then(|id| text.strip_prefix(id.trim_end_matches('#'))).unwrap_or(text);
         let Some(fragment) = own.strip_prefix('#').or(own.is_empty().then_some("")) else {
             return Err(Error::new(format!(
                 "schema: {}: {text} is not in this schema; references stay within it",
@@ -444,14 +406,8 @@ impl<'s> Compiler<'s> {
 
 /// Keywords that are compiled together with others.
 fn is_part_of(name: &str) -> bool {
-    [
-        "properties",
-        "patternProperties",
-        "additionalProperties",
-        "uniqueItems",
-        "format",
-    ]
-    .contains(&name)
+    ["properties", "patternProperties", "additionalProperties", "uniqueItems", "format"]
+        .contains(&name)
 }
 
 fn find_anchor<'s>(schema: &'s Value, anchor: &str, depth: usize) -> Option<&'s Value> {
@@ -462,12 +418,12 @@ fn find_anchor<'s>(schema: &'s Value, anchor: &str, depth: usize) -> Option<&'s 
         Value::Object(object) if object.get("$anchor").is_some_and(|name| name == anchor) => {
             Some(schema)
         }
-        Value::Object(object) => object
-            .values()
-            .find_map(|value| find_anchor(value, anchor, depth + 1)),
-        Value::Array(values) => values
-            .iter()
-            .find_map(|value| find_anchor(value, anchor, depth + 1)),
+        Value::Object(object) => {
+            object.values().find_map(|value| find_anchor(value, anchor, depth + 1))
+        }
+        Value::Array(values) => {
+            values.iter().find_map(|value| find_anchor(value, anchor, depth + 1))
+        }
         _ => None,
     }
 }

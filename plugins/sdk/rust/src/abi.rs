@@ -7,10 +7,7 @@
 //!
 //! Results travel packed: the address in the low 32 bits, the size in the high 32 bits.
 
-#![expect(
-    unsafe_code,
-    reason = "the host hands over addresses of this module's own memory"
-)]
+#![expect(unsafe_code, reason = "the host hands over addresses of this module's own memory")]
 
 use std::alloc::Layout;
 
@@ -41,11 +38,7 @@ impl<P> Default for Instance<P> {
 impl<P> Instance<P> {
     /// An instance before its first call.
     pub const fn new() -> Self {
-        Self {
-            plugin: None,
-            config: String::new(),
-            output: Vec::new(),
-        }
+        Self { plugin: None, config: String::new(), output: Vec::new() }
     }
 }
 
@@ -86,11 +79,7 @@ impl<P: Plugin> Instance<P> {
             config.clone_into(&mut self.config);
             self.plugin = Some(build(config));
         }
-        match self
-            .plugin
-            .as_mut()
-            .expect("built just now or by an earlier call")
-        {
+        match self.plugin.as_mut().expect("built just now or by an earlier call") {
             Ok(plugin) => Ok(plugin),
             Err(error) => Err(error.clone()),
         }
@@ -118,10 +107,7 @@ pub fn alloc(size: usize) -> usize {
 pub fn dealloc(address: usize, size: usize) {
     // SAFETY: the host gives back what `alloc` made, with the size that it asked for.
     unsafe {
-        std::alloc::dealloc(
-            std::ptr::with_exposed_provenance_mut(address),
-            buffer_layout(size),
-        )
+        std::alloc::dealloc(std::ptr::with_exposed_provenance_mut(address), buffer_layout(size))
     }
 }
 

@@ -62,10 +62,7 @@ impl Call {
     /// Adds a header.
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.headers
-            .entry(name.into())
-            .or_default()
-            .push(value.into());
+        self.headers.entry(name.into()).or_default().push(value.into());
         self
     }
 
@@ -124,10 +121,7 @@ impl Answer {
 
     /// The first value of a header; its name in any case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let (_, values) = self
-            .headers
-            .iter()
-            .find(|(key, _)| key.eq_ignore_ascii_case(name))?;
+        let (_, values) = self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name))?;
         values.first().map(String::as_str)
     }
 

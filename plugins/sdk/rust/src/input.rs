@@ -30,13 +30,9 @@ pub(crate) struct Envelope<'a> {
 impl Envelope<'_> {
     /// Calls the method of the plugin that this input is for.
     pub(crate) fn dispatch<P: Plugin>(self, plugin: &mut P) -> Result<Outcome, Error> {
-        let Self {
-            context, mut input, ..
-        } = self;
+        let Self { context, mut input, .. } = self;
         if let Some(answers) = input.responses.take() {
-            let request = Request {
-                message: input.request_or_self(),
-            };
+            let request = Request { message: input.request_or_self() };
             let answers: Vec<Answer> = answers.into_iter().map(Answer::from).collect();
             plugin.on_answers(&context, &request, &answers)
         } else if context.phase() == "response" {
@@ -176,9 +172,7 @@ impl<'a> Message<'a> {
             });
         }
         let bytes = BASE64_STANDARD.decode(text.as_bytes());
-        bytes
-            .map(Cow::Owned)
-            .map_err(|cause| Error::new(format!("body is not base64: {cause}")))
+        bytes.map(Cow::Owned).map_err(|cause| Error::new(format!("body is not base64: {cause}")))
     }
 
     fn body_text(&self) -> Result<Cow<'a, str>, Error> {
@@ -223,9 +217,7 @@ impl<'a> Request<'a> {
     pub fn path(&self) -> &str {
         let url = self.url();
         let after_scheme = url.find("://").map_or(0, |at| at + 3);
-        let path_from = url[after_scheme..]
-            .find('/')
-            .map_or(url.len(), |at| after_scheme + at);
+        let path_from = url[after_scheme..].find('/').map_or(url.len(), |at| after_scheme + at);
         let path = &url[path_from..];
         &path[..path.find(['?', '#']).unwrap_or(path.len())]
     }
@@ -242,13 +234,7 @@ impl<'a> Request<'a> {
 
     /// The first value of a query parameter, decoded.
     pub fn query(&self, name: &str) -> Option<&str> {
-        let (_, values) = self
-            .message
-            .query
-            .0
-            .get()
-            .iter()
-            .find(|(key, _)| key.0 == name)?;
+        let (_, values) = self.message.query.0.get().iter().find(|(key, _)| key.0 == name)?;
         values.first()
     }
 
@@ -285,10 +271,7 @@ pub struct Response<'a> {
 
 impl<'a> From<Message<'a>> for Response<'a> {
     fn from(mut message: Message<'a>) -> Self {
-        let mut head = message
-            .request
-            .take()
-            .map_or_else(Message::default, |request| *request);
+        let mut head = message.request.take().map_or_else(Message::default, |request| *request);
         // The gateway names the request's method and URL in both places; take either.
         if head.method.0.is_empty() {
             std::mem::swap(&mut head.method, &mut message.method);
@@ -296,10 +279,7 @@ impl<'a> From<Message<'a>> for Response<'a> {
         if head.url.0.is_empty() {
             std::mem::swap(&mut head.url, &mut message.url);
         }
-        Self {
-            message,
-            request: Request { message: head },
-        }
+        Self { message, request: Request { message: head } }
     }
 }
 
@@ -413,9 +393,7 @@ impl<'a> Headers<'a> {
     /// All values of a header, in their order; its name in any case.
     pub fn get_all<'n>(&'n self, name: &'n str) -> impl Iterator<Item = &'n str> {
         let fields = self.0.get().iter();
-        fields
-            .filter(move |(key, _)| key.0.eq_ignore_ascii_case(name))
-            .flat_map(|(_, v)| v.iter())
+        fields.filter(move |(key, _)| key.0.eq_ignore_ascii_case(name)).flat_map(|(_, v)| v.iter())
     }
 
     /// Every name and value.
@@ -452,9 +430,7 @@ impl<'a> LazyFields<'a> {
     /// The entries. What is not of the documented shape reads as none: the gateway wrote it.
     fn get(&self) -> &[(Text<'a>, Values<'a>)] {
         self.parsed.get_or_init(|| {
-            let fields = self
-                .raw
-                .and_then(|raw| serde_json::from_str(raw.get()).ok());
+            let fields = self.raw.and_then(|raw| serde_json::from_str(raw.get()).ok());
             fields.map_or_else(Vec::new, |Fields(fields)| fields)
         })
     }
@@ -463,10 +439,7 @@ impl<'a> LazyFields<'a> {
 impl<'de: 'a, 'a> Deserialize<'de> for LazyFields<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Option::<&'de RawValue>::deserialize(deserializer)?;
-        Ok(Self {
-            raw,
-            parsed: OnceCell::new(),
-        })
+        Ok(Self { raw, parsed: OnceCell::new() })
     }
 }
 

@@ -21,11 +21,7 @@ pub fn get(key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
 /// # Errors
 /// Shared state that can't be reached or is full; a key or value over its limit.
 pub fn set(key: &[u8], value: &[u8], ttl_ms: i64) -> Result<(), Error> {
-    if sys::kv_set(key, value, ttl_ms) == 0 {
-        Ok(())
-    } else {
-        Err(Error::new(UNREACHABLE))
-    }
+    if sys::kv_set(key, value, ttl_ms) == 0 { Ok(()) } else { Err(Error::new(UNREACHABLE)) }
 }
 
 /// Adds to a counter, and returns what it then is: atomic over all workers and gateways. A counter

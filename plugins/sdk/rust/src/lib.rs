@@ -136,9 +136,7 @@ pub trait Plugin: Sized + 'static {
         answers: &[Answer],
     ) -> Result<Outcome, Error> {
         let _ = (context, request, answers);
-        Err(Error::new(
-            "this plugin does not aggregate (it has no on_answers)",
-        ))
+        Err(Error::new("this plugin does not aggregate (it has no on_answers)"))
     }
 
     /// The instance is about to be dropped (reload, unload, shutdown).

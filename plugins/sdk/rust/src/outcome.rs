@@ -44,20 +44,12 @@ impl Outcome {
     /// a rate limit, else 403, with `{"error": reason}` as its body. The reason is seen by the
     /// client, so it should not say more than the client may know.
     pub fn refuse(reason: impl Into<String>) -> Self {
-        Self {
-            goes_on: false,
-            error: reason.into(),
-            ..Self::next()
-        }
+        Self { goes_on: false, error: reason.into(), ..Self::next() }
     }
 
     /// The chain stops and the client gets a response of this status.
     pub fn respond(status: u16) -> Self {
-        Self {
-            goes_on: false,
-            status: Some(status),
-            ..Self::next()
-        }
+        Self { goes_on: false, status: Some(status), ..Self::next() }
     }
 
     /// Sets a header to one value in the place of all it had.
@@ -84,11 +76,7 @@ impl Outcome {
 
     /// The last word on a header counts, in whatever case its name was spelled before.
     fn with_header(mut self, name: String, values: Vec<String>) -> Self {
-        match self
-            .headers
-            .iter_mut()
-            .find(|(known, _)| known.eq_ignore_ascii_case(&name))
-        {
+        match self.headers.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(&name)) {
             Some(entry) => *entry = (name, values),
             None => self.headers.push((name, values)),
         }
@@ -115,9 +103,7 @@ impl Outcome {
     /// A value that JSON has no form for (a map whose keys are no strings).
     pub fn json(self, value: &impl Serialize) -> Result<Self, crate::Error> {
         let body = serde_json::to_vec(value)?;
-        Ok(self
-            .set_header("Content-Type", "application/json")
-            .body(body))
+        Ok(self.set_header("Content-Type", "application/json").body(body))
     }
 
     /// Request phase: replaces the method.
@@ -193,14 +179,7 @@ impl Outcome {
     /// The object with the changes: `request` where method or URL are among them, else `response`.
     fn write_message(&self, out: &mut Vec<u8>) {
         let is_request = self.method.is_some() || self.url.is_some();
-        push(
-            out,
-            if is_request {
-                ",\"request\":{"
-            } else {
-                ",\"response\":{"
-            },
-        );
+        push(out, if is_request { ",\"request\":{" } else { ",\"response\":{" });
         let before = out.len();
         for (key, text) in [("method", &self.method), ("url", &self.url)] {
             if let Some(text) = text {
@@ -214,9 +193,7 @@ impl Outcome {
         }
         if !self.headers.is_empty() {
             push_key(out, before, "headers");
-            push_object(out, self.headers.iter(), |out, values| {
-                push_strings(out, values)
-            });
+            push_object(out, self.headers.iter(), |out, values| push_strings(out, values));
         }
         if let Some(body) = &self.body {
             push_key(out, before, "body");
@@ -294,10 +271,7 @@ mod tests {
     #[test]
     fn the_last_word_on_a_header_counts() {
         let outcome = Outcome::next().set_header("X-A", "1").remove_header("x-a");
-        assert_eq!(
-            written(outcome)["response"]["headers"],
-            serde_json::json!({"x-a": []})
-        );
+        assert_eq!(written(outcome)["response"]["headers"], serde_json::json!({"x-a": []}));
     }
 
     #[test]

@@ -18,9 +18,7 @@ impl Period {
 
     /// So many seconds.
     pub const fn from_seconds(seconds: i64) -> Self {
-        Self {
-            millis: seconds.saturating_mul(1000),
-        }
+        Self { millis: seconds.saturating_mul(1000) }
     }
 
     /// In milliseconds, never negative.
@@ -44,9 +42,7 @@ impl Period {
             _ => return None,
         };
         let number: i64 = text[..digits].parse().ok()?;
-        Some(Self {
-            millis: number.checked_mul(unit_ms)?,
-        })
+        Some(Self { millis: number.checked_mul(unit_ms)? })
     }
 }
 
@@ -67,27 +63,19 @@ impl<'de> Deserialize<'de> for Period {
             }
 
             fn visit_u64<E: Error>(self, seconds: u64) -> Result<Period, E> {
-                let millis = i64::try_from(seconds)
-                    .ok()
-                    .and_then(|s| s.checked_mul(1000));
+                let millis = i64::try_from(seconds).ok().and_then(|s| s.checked_mul(1000));
                 millis.map(Period::from_millis).ok_or_else(|| {
                     E::invalid_value(serde::de::Unexpected::Unsigned(seconds), &self)
                 })
             }
 
             fn visit_i64<E: Error>(self, seconds: i64) -> Result<Period, E> {
-                Err(E::invalid_value(
-                    serde::de::Unexpected::Signed(seconds),
-                    &self,
-                ))
+                Err(E::invalid_value(serde::de::Unexpected::Signed(seconds), &self))
             }
 
             fn visit_f64<E: Error>(self, seconds: f64) -> Result<Period, E> {
                 if !(0.0..1e12).contains(&seconds) {
-                    return Err(E::invalid_value(
-                        serde::de::Unexpected::Float(seconds),
-                        &self,
-                    ));
+                    return Err(E::invalid_value(serde::de::Unexpected::Float(seconds), &self));
                 }
                 #[expect(clippy::cast_possible_truncation, reason = "bounded just now")]
                 Ok(Period::from_millis((seconds * 1000.0) as i64))
@@ -122,9 +110,7 @@ mod tests {
 
     #[test]
     fn what_is_no_time_is_refused() {
-        for text in [
-            r#""""#, r#""s""#, r#""-1s""#, r#""1 s""#, r#""1w""#, "-1", "null", "1e300",
-        ] {
+        for text in [r#""""#, r#""s""#, r#""-1s""#, r#""1 s""#, r#""1w""#, "-1", "null", "1e300"] {
             assert!(serde_json::from_str::<Period>(text).is_err(), "{text}");
         }
     }

@@ -108,9 +108,8 @@ pub(crate) fn kv_delete(key: &[u8]) -> i32 {
 /// 1 swapped, 0 not, less than 0 failed.
 pub(crate) fn kv_cas(key: &[u8], expected: Option<&[u8]>, value: &[u8], ttl_ms: i64) -> i32 {
     // A length of -1 says that no key is expected.
-    let (expected, expected_len) = expected.map_or((std::ptr::null(), usize::MAX), |bytes| {
-        (bytes.as_ptr(), bytes.len())
-    });
+    let (expected, expected_len) =
+        expected.map_or((std::ptr::null(), usize::MAX), |bytes| (bytes.as_ptr(), bytes.len()));
     // SAFETY: see above.
     unsafe {
         env::kv_cas(

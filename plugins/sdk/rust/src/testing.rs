@@ -37,11 +37,7 @@ impl<P: Plugin> Gateway<P> {
     /// A gateway with this plugin and its `config` block.
     pub fn new(config: Value) -> Self {
         STATE.with_borrow_mut(|state| state.config = config.clone());
-        Self {
-            instance: Instance::new(),
-            config,
-            metadata: Map::new(),
-        }
+        Self { instance: Instance::new(), config, metadata: Map::new() }
     }
 
     /// What earlier plugins of the exchange have left. What this plugin leaves is added by itself.
@@ -121,10 +117,7 @@ fn fields<'t>(entries: impl Iterator<Item = (&'t str, &'t str)>) -> Value {
     let mut fields = Map::new();
     for (name, value) in entries {
         let values = fields.entry(name).or_insert_with(|| json!([]));
-        values
-            .as_array_mut()
-            .expect("only arrays are put in")
-            .push(json!(value));
+        values.as_array_mut().expect("only arrays are put in").push(json!(value));
     }
     Value::Object(fields)
 }
@@ -189,8 +182,7 @@ impl State {
     /// The entry of a key that has not expired.
     fn live(&mut self, key: &[u8]) -> Option<&mut Entry> {
         let now = self.time_ms;
-        self.kv
-            .retain(|_, entry| entry.expires_ms == 0 || entry.expires_ms > now);
+        self.kv.retain(|_, entry| entry.expires_ms == 0 || entry.expires_ms > now);
         self.kv.get_mut(key)
     }
 
@@ -226,9 +218,7 @@ pub(crate) mod sys {
 
     pub(crate) fn get_config(key: &str) -> Option<Vec<u8>> {
         with(|state| {
-            let found = key
-                .split('.')
-                .try_fold(&state.config, |value, part| value.get(part))?;
+            let found = key.split('.').try_fold(&state.config, |value, part| value.get(part))?;
             Some(match found {
                 Value::String(text) => text.clone().into_bytes(),
                 other => other.to_string().into_bytes(),

@@ -16,10 +16,7 @@ pub(super) struct Part<'p, 's> {
 
 impl<'s> Part<'_, 's> {
     pub(super) fn wrong(&self, wanted: &str) -> Error {
-        Error::new(format!(
-            "schema: {}: {} is not {wanted}",
-            self.at, self.value
-        ))
+        Error::new(format!("schema: {}: {} is not {wanted}", self.at, self.value))
     }
 
     pub(super) fn number(&self) -> Result<f64, Error> {
@@ -41,9 +38,7 @@ impl<'s> Part<'_, 's> {
         let Some(value) = self.object.get(name) else {
             return Ok(None);
         };
-        count(value)
-            .map(Some)
-            .ok_or_else(|| Error::new(format!("schema: {}: {name}", self.at)))
+        count(value).map(Some).ok_or_else(|| Error::new(format!("schema: {}: {name}", self.at)))
     }
 
     pub(super) fn text(&self) -> Result<&'s str, Error> {
@@ -55,13 +50,8 @@ impl<'s> Part<'_, 's> {
     }
 
     pub(super) fn texts(&self) -> Result<Vec<String>, Error> {
-        let texts = self
-            .array()?
-            .iter()
-            .map(|value| value.as_str().map(str::to_owned));
-        texts
-            .collect::<Option<_>>()
-            .ok_or_else(|| self.wrong("an array of strings"))
+        let texts = self.array()?.iter().map(|value| value.as_str().map(str::to_owned));
+        texts.collect::<Option<_>>().ok_or_else(|| self.wrong("an array of strings"))
     }
 
     pub(super) fn entries<'e>(
@@ -71,17 +61,7 @@ impl<'s> Part<'_, 's> {
             return Err(self.wrong("an object"));
         };
         let (object, at, depth) = (self.object, self.at, self.depth);
-        Ok(entries.iter().map(move |(name, value)| {
-            (
-                name,
-                Part {
-                    object,
-                    value,
-                    at,
-                    depth,
-                },
-            )
-        }))
+        Ok(entries.iter().map(move |(name, value)| (name, Part { object, value, at, depth })))
     }
 
     pub(super) fn types(&self) -> Result<Vec<Type>, Error> {
@@ -90,31 +70,20 @@ impl<'s> Part<'_, 's> {
             _ => self.texts()?,
         };
         let types = names.iter().map(|name| Type::named(name));
-        types
-            .collect::<Option<_>>()
-            .ok_or_else(|| self.wrong("a type or a list of types"))
+        types.collect::<Option<_>>().ok_or_else(|| self.wrong("a type or a list of types"))
     }
 
     pub(super) fn regex(&self, pattern: &str) -> Result<Regex, Error> {
         Regex::new(pattern).map_err(|cause| {
-            Error::new(format!(
-                "schema: {}: the pattern {pattern:?}: {cause}",
-                self.at
-            ))
+            Error::new(format!("schema: {}: the pattern {pattern:?}: {cause}", self.at))
         })
     }
 }
 
 fn count(value: &Value) -> Option<usize> {
     let whole = value.as_u64().or_else(|| {
-        let number = value
-            .as_f64()
-            .filter(|number| (0.0..1e15).contains(number))?;
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "just bounded"
-        )]
+        let number = value.as_f64().filter(|number| (0.0..1e15).contains(number))?;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "just bounded")]
         (number.fract() == 0.0).then_some(number as u64)
     })?;
     usize::try_from(whole).ok()
