@@ -20,7 +20,7 @@ use crate::deadline::now_ms;
 use crate::error::{Error, Side};
 use crate::limits::DISCARD_BYTES_MAX;
 use crate::message::{BodyLength, Fields, LocalResponse, RequestHead, ResponseHead};
-use crate::plugin::{self, BodySlot, Carried, Facts, Selected, Verdict};
+use crate::plugin::{self, BodySlot, Carried, Facts, Part, Selected, Verdict};
 use crate::relay::{self, BodySink, BodySource, Collected};
 use crate::snapshot::{Service, Snapshot};
 use crate::stream::Peer;
@@ -244,18 +244,24 @@ impl Exchange<'_> {
         }
         let mut slot = BodySlot::default();
         let mut prefix = Vec::new();
+        let mut part = Part::All;
         if self.selected.needs_request_body() && request.body != BodyLength::Empty {
-            match self.collect_request(request, body, reply).await? {
-                Collected { bytes, is_whole: true } => slot.given = Some(bytes),
-                Collected { bytes, is_whole: false } => prefix = bytes,
+            // What needs no body comes first and may refuse: no memory for whom auth turns away.
+            if self.selected.has_bodiless_start() {
+                let verdict = self.run_plugins(Part::BeforeBody, request, &mut slot, carried).await;
+                if let Verdict::Respond(local) = verdict {
+                    return Ok(Err(local));
+                }
+                part = Part::FromBody;
+            }
+            if slot.given.is_none() {
+                match self.collect_request(request, body, reply).await? {
+                    Collected { bytes, is_whole: true } => slot.given = Some(bytes),
+                    Collected { bytes, is_whole: false } => prefix = bytes,
+                }
             }
         }
-        let (chain, pools) = (&self.service.chain, self.worker.plugins());
-        let facts = self.facts();
-        let run =
-            plugin::run_request(chain, self.selected, pools, &facts, request, &mut slot, carried);
-        // Boxed, as in the response phase: an exchange without plugins stays small.
-        let verdict = Box::pin(run).await;
+        let verdict = self.run_plugins(part, request, &mut slot, carried).await;
         if let Verdict::Respond(local) = verdict {
             return Ok(Err(local));
         }
@@ -270,6 +276,21 @@ impl Exchange<'_> {
             None if prefix.is_empty() => Payload::Stream,
             None => Payload::Prefix(prefix),
         }))
+    }
+
+    async fn run_plugins(
+        &self,
+        part: Part,
+        request: &mut RequestHead,
+        slot: &mut BodySlot,
+        carried: &mut Carried,
+    ) -> Verdict {
+        let (chain, pools) = (&self.service.chain, self.worker.plugins());
+        let facts = self.facts();
+        let run =
+            plugin::run_request(chain, self.selected, part, pools, &facts, request, slot, carried);
+        // Boxed, as in the response phase: an exchange without plugins stays small.
+        Box::pin(run).await
     }
 
     /// Reads the request's body for the plugins: whole, or as far as is read before a body that may

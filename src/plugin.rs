@@ -37,8 +37,8 @@ pub mod oneshot;
 mod testing;
 
 pub use chain::{
-    BodySlot, CallAnswer, Carried, Chain, Facts, Selected, Verdict, run_aggregation, run_request,
-    run_response,
+    BodySlot, CallAnswer, Carried, Chain, Facts, Part, Selected, Verdict, run_aggregation,
+    run_request, run_response,
 };
 pub use log::{LogSink, PluginLine};
 pub use metrics::PluginMetric;

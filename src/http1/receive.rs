@@ -105,6 +105,9 @@ impl<S: Stream> Receiver<S> {
                 }
                 Ok(0) if is_first => return Err(HeadFailure::Nothing),
                 Ok(0) => return Err(HeadFailure::Closed),
+                Ok(_) if self.deadline.has_fired() && !is_first => {
+                    return Err(HeadFailure::Timeout);
+                }
                 Ok(_) if is_first && self.skip_empty_line() => scanner = HeadScanner::default(),
                 Ok(_) => {}
                 Err(_) if is_first => return Err(HeadFailure::Nothing),
@@ -166,6 +169,9 @@ impl<S: Stream> Receiver<S> {
                     Ok(0) if self.deadline.has_fired() => return Err(BodyFailure::Timeout),
                     Ok(0) if self.decoder.finish_at_close() => return Ok(None),
                     Ok(0) | Err(_) => return Err(BodyFailure::Closed),
+                    // A socket that is shut down for reading still hands out what a peer goes on
+                    // sending: the deadline holds all the same.
+                    Ok(_) if self.deadline.has_fired() => return Err(BodyFailure::Timeout),
                     Ok(_) => {}
                 }
             }

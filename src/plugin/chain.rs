@@ -63,6 +63,8 @@ pub struct Selected {
     request_body: bool,
     response_body: bool,
     rejects_large: bool,
+    /// How many of `indexes` stand before the first that reads the request's body.
+    bodiless: usize,
 }
 
 impl Selected {
@@ -76,6 +78,7 @@ impl Selected {
             request_body: false,
             response_body: false,
             rejects_large: false,
+            bodiless: 0,
         }
     }
 
@@ -88,6 +91,7 @@ impl Selected {
         self.request_body = false;
         self.response_body = false;
         self.rejects_large = false;
+        self.bodiless = 0;
     }
 
     /// Whether [`run_request`] has anything to do.
@@ -111,6 +115,21 @@ impl Selected {
         self.aggregation
     }
 
+    /// Whether plugins run before the first one that reads the request's body. They are to run
+    /// before it is collected: what an auth plugin refuses must not have cost the memory of a body.
+    pub fn has_bodiless_start(&self) -> bool {
+        self.bodiless > 0
+    }
+
+    /// The plugins before the first one that reads the request's body, or the others.
+    fn part(&self, part: Part) -> &[usize] {
+        match part {
+            Part::All => &self.indexes,
+            Part::BeforeBody => &self.indexes[..self.bodiless],
+            Part::FromBody => &self.indexes[self.bodiless..],
+        }
+    }
+
     /// Whether a plugin asks for the request's body: it has to be collected.
     pub fn needs_request_body(&self) -> bool {
         self.request_body
@@ -127,6 +146,7 @@ impl Selected {
         self.response_phase |= plugin.runs_in(Phase::Response);
         self.aggregation |= plugin.runs_in(Phase::Aggregation);
         self.request_body |= plugin.takes_body_in(Phase::Request);
+        self.bodiless += usize::from(!self.request_body);
         self.response_body |= plugin.takes_body_in(Phase::Response);
         self.rejects_large |= plugin.spec.wants_body && !plugin.spec.passes_large_bodies;
     }
@@ -250,6 +270,17 @@ impl Carried {
     }
 }
 
+/// Which of the selected plugins run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// All of them.
+    All,
+    /// Those before the first that reads the request's body.
+    BeforeBody,
+    /// That one and those after it.
+    FromBody,
+}
+
 /// What a chain says at the end of a phase.
 #[derive(Debug)]
 pub enum Verdict {
@@ -259,13 +290,15 @@ pub enum Verdict {
     Respond(LocalResponse),
 }
 
-/// Runs the request phase: the selected plugins in their order, until one answers.
+/// Runs the request phase: the selected plugins of `part` in their order, until one answers.
 ///
 /// A plugin that fails leaves `head` and `body` as it found them. If the future is dropped, the
 /// instance in use is thrown away and replaced.
+#[expect(clippy::too_many_arguments, reason = "the message and what the exchange knows")]
 pub async fn run_request(
     chain: &Chain,
     selected: &Selected,
+    part: Part,
     pools: &Pools,
     facts: &Facts<'_>,
     head: &mut RequestHead,
@@ -273,7 +306,7 @@ pub async fn run_request(
     carried: &mut Carried,
 ) -> Verdict {
     let mut subject = Subject::Request { head };
-    run(chain, selected, pools, facts, &mut subject, body, carried).await
+    run(chain, selected.part(part), pools, facts, &mut subject, body, carried).await
 }
 
 /// Runs the response phase: like [`run_request`], over the response.
@@ -289,7 +322,7 @@ pub async fn run_response(
     carried: &mut Carried,
 ) -> Verdict {
     let mut subject = Subject::Response { request, head: response };
-    run(chain, selected, pools, facts, &mut subject, body, carried).await
+    run(chain, selected.part(Part::All), pools, facts, &mut subject, body, carried).await
 }
 
 /// Runs the first selected plugin of type `aggregation`, if there is one: it makes `response` and
@@ -307,12 +340,12 @@ pub async fn run_aggregation(
     carried: &mut Carried,
 ) -> Verdict {
     let mut subject = Subject::Aggregation { request, answers, head: response };
-    run(chain, selected, pools, facts, &mut subject, body, carried).await
+    run(chain, selected.part(Part::All), pools, facts, &mut subject, body, carried).await
 }
 
 async fn run(
     chain: &Chain,
-    selected: &Selected,
+    indexes: &[usize],
     pools: &Pools,
     facts: &Facts<'_>,
     subject: &mut Subject<'_>,
@@ -324,7 +357,7 @@ async fn run(
         Subject::Response { .. } => Phase::Response,
         Subject::Aggregation { .. } => Phase::Aggregation,
     };
-    let plugins = selected.indexes.iter().filter_map(|&index| chain.plugins.get(index));
+    let plugins = indexes.iter().filter_map(|&index| chain.plugins.get(index));
     for plugin in plugins.filter(|plugin| plugin.runs_in(phase)) {
         let verdict = json_abi::call(pools, plugin, facts, subject, body, carried)
             .await

@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::task::Poll;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
+use super::chain::Part;
 use super::{
     BodySlot, CallAnswer, Carried, Chain, Facts, LogSink, Phase, Plugin, PluginLine, PluginSpec,
     PluginType, Pools, Runtime, RuntimeOptions, Selected, Verdict, run_aggregation, run_request,
@@ -138,6 +139,7 @@ impl Exchange {
         run_request(
             &self.chain,
             &self.selected,
+            Part::All,
             &bench.pools,
             &facts(),
             &mut self.request,

@@ -284,3 +284,30 @@ fn a_client_that_leaves_while_a_plugin_runs_harms_nobody() {
         get_with(gateway.addr, "/", "").status == 200
     });
 }
+
+#[test]
+fn whom_auth_turns_away_is_not_asked_for_a_body() {
+    let origin = Origin::ok();
+    let gateway = Setup::to(&origin)
+        .plugin(
+            "door",
+            wasm::answering(r#"{"modified":false,"continue":false}"#),
+            "type: auth, priority: 1",
+        )
+        .plugin("reader", wasm::passing(), "type: request, priority: 2")
+        .start();
+    let mut client = Client::connect(gateway.addr);
+    // Neither `100 Continue` nor the body: the refusal comes first.
+    client.send(
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 500000\r\nExpect: 100-continue\r\n\r\n",
+    );
+    let refused = client.response();
+    assert_eq!(refused.status, 401, "{}", refused.head);
+    assert!(refused.closes(), "the body was never asked for");
+    // Where auth lets a request through, the reader gets its body as ever.
+    let gateway = Setup::to(&origin)
+        .plugin("door", wasm::passing(), "type: auth, priority: 1")
+        .plugin("reader", wasm::passing(), "type: request, priority: 2")
+        .start();
+    assert_eq!(crate::support::post(gateway.addr, "/", "hello").status, 200);
+}
