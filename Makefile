@@ -3,11 +3,11 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup plugins build run test lint clean
+.PHONY: help setup plugins build run test lint perf-count clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | \
-		awk -F':.*## ' '{ printf "make %-10s %s\n", $$1, $$2 }'
+		awk -F':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
 
 setup: ## install what the tests run against (nginx, redis, wrk …), where that is missing
 	@.ci/setup
@@ -39,6 +39,9 @@ test: setup plugins lint ## everything that CI runs: lint, plugins, the gateway 
 	@$(MAKE) --no-print-directory -C plugins test
 	ODIN_TEST_IO_DRIVER=epoll cargo test --locked --tests
 	ODIN_TEST_IO_DRIVER=io_uring cargo test --locked
+
+perf-count: plugins build ## count the instructions of one request into perf/instructions.json
+	perf/instructions.py --binary target/debug/odin --json perf/instructions.json
 
 clean: ## remove what was built
 	cargo clean

@@ -2,7 +2,7 @@
 //! all its workers, against a real Redis where the block names one.
 
 use crate::hostcalls::{Redis, passed};
-use crate::support::{Setup, get, get_with, post};
+use crate::support::{Gateway, Origin, Setup, get, get_with, post};
 
 /// A shipped plugin, built by `make plugins`.
 fn shipped(name: &str) -> Vec<u8> {
@@ -95,4 +95,81 @@ fn jwt_auth_without_a_token_refuses_with_401() {
     let forged = get_with(gateway.addr, "/api/x", "Authorization: Bearer a.b.c\r\n");
     assert_eq!(forged.status, 401);
     assert_eq!(post(gateway.addr, "/api/x", "{}").status, 401);
+}
+
+#[test]
+fn api_key_auth_lets_only_known_keys_pass_and_keeps_them_from_the_service() {
+    let origin = Origin::ok();
+    let gateway = Setup::to(&origin)
+        .plugin(
+            "api-key-auth",
+            shipped("api-key-auth"),
+            "type: auth, priority: 1, config: {headerName: X-API-Key, validKeys: [key1, key2]}",
+        )
+        .start();
+    assert_eq!(get(gateway.addr, "/").status, 401);
+    assert_eq!(get_with(gateway.addr, "/", "X-API-Key: key3\r\n").status, 401);
+    assert_eq!(get_with(gateway.addr, "/", "X-API-Key: key2\r\n").status, 200);
+    assert!(!origin.only_request().head.has("x-api-key"));
+}
+
+#[test]
+fn the_cache_answers_from_redis_whichever_gateway_stored_it() {
+    let redis = Redis::start();
+    let origin = Origin::raw(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\ntools",
+    );
+    let kv = format!("kv: {{redis: {{host: '127.0.0.1:{}'}}}}\n", redis.port);
+    let gateway = || {
+        Setup::to(&origin)
+            .yaml(&kv)
+            .plugin(
+                "cache-plugin",
+                shipped("cache"),
+                "type: response, priority: 10, allowedUrls: [/api/products.*], \
+                 config: {ttl: 300, backend: redis}",
+            )
+            .start()
+    };
+    let ask = |gateway: &Gateway| {
+        let request = "GET /api/products HTTP/1.1\r\nHost: shop.test\r\n\r\n";
+        let response = crate::support::ask(gateway.addr, request);
+        assert_eq!((response.status, response.text()), (200, "tools".to_owned()));
+        response.head.get("x-cache").unwrap_or_default()
+    };
+    let (one, two) = (gateway(), gateway());
+    assert_eq!([ask(&one), ask(&one), ask(&two)], ["MISS", "HIT", "HIT"]);
+    assert_eq!(origin.requests().len(), 1);
+}
+
+#[test]
+fn enrich_response_adds_what_the_user_service_knows() {
+    let users = Origin::scripted(|connection, _| {
+        while let Some(request) = connection.request() {
+            let body = format!("{{\"name\":\"ann of {}\"}}", request.target);
+            connection.send(format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
+                 Content-Length: {}\r\n\r\n{body}",
+                body.len()
+            ));
+        }
+    });
+    let origin = Origin::raw(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 19\r\n\r\n\
+         {\"id\":1,\"userId\":7}",
+    );
+    let gateway = Setup::to(&origin)
+        .plugin(
+            "enrich-response",
+            shipped("enrich-response"),
+            &format!(
+                "type: response, priority: 8, config: {{addUserDetails: true, \
+                 userServiceUrl: '{}'}}",
+                users.url()
+            ),
+        )
+        .start();
+    let enriched = get(gateway.addr, "/order").json();
+    assert_eq!(enriched["user"]["name"], "ann of /users/7", "{enriched}");
+    assert_eq!(enriched["id"], 1);
 }
