@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::admin;
 use super::compile::Compiler;
-use super::config::{Config, IoDriver, Listen, Workers};
+use super::config::{AccessLog, Config, IoDriver, Listen, Workers};
 use super::fleet::{self, Fleet, Order};
 use crate::plugin::{Runtime, RuntimeOptions};
 use crate::worker::driver::{self, Wish};
@@ -39,6 +39,9 @@ async fn serve(config: Config) -> Result<(), String> {
     let plugins = Runtime::new(&runtime_options(&config)).map_err(|error| error.to_string())?;
     let mut compiler = Compiler::new(plugins, workers, &config.kv);
     let compiled = compiler.compile(&config);
+    if config.logging.access_log != AccessLog::Off {
+        tracing::warn!("logging.accessLog: no access log is written by this version");
+    }
     for warning in &compiled.warnings {
         tracing::warn!("{warning}");
     }
