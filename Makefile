@@ -23,7 +23,7 @@ run: plugins build ## start the gateway with config/odin.yaml on 127.0.0.1:8080
 		'Odin listens on http://127.0.0.1:8080 and answers with what a service would have seen:' \
 		'' \
 		'  curl -s http://127.0.0.1:8080/api/users' \
-		'  curl -s http://127.0.0.1:8080/api/users -d "{\"name\":\"ann\"}" -H "Content-Type: application/json"' \
+		'  curl -s http://127.0.0.1:8080/api/users -d "{\"name\":\"ann\"}"' \
 		'  curl -s http://127.0.0.1:8081/healthz' \
 		'' \
 		'X-Rust, X-Go and X-AssemblyScript in it were added by plugins/examples/header-injection.' \

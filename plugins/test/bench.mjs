@@ -13,9 +13,17 @@ for (const path of process.argv.slice(2)) {
   for (const bodyBytes of [0, 4096]) {
     const guest = Guest.load(path, CONFIG);
     const body = '{"some":"json"}'.repeat(bodyBytes / 15);
-    const input = Buffer.from(JSON.stringify(guest.envelope("request", {
-      method: "GET", url: "http://host/api/users?limit=10", headers: HEADERS, query: { limit: ["10"] }, body,
-    })));
+    const input = Buffer.from(
+      JSON.stringify(
+        guest.envelope("request", {
+          method: "GET",
+          url: "http://host/api/users?limit=10",
+          headers: HEADERS,
+          query: { limit: ["10"] },
+          body,
+        }),
+      ),
+    );
     const rounds = [];
     for (let round = 0; round < ROUNDS; round++) {
       const start = process.hrtime.bigint();
@@ -24,6 +32,8 @@ for (const path of process.argv.slice(2)) {
     }
     rounds.sort((a, b) => a - b);
     const median = rounds[ROUNDS >> 1].toFixed(2);
-    console.log(`${path} body ${bodyBytes}: ${median} us/call, memory ${guest.memoryBytes / 65536} pages`);
+    console.log(
+      `${path} body ${bodyBytes}: ${median} us/call, memory ${guest.memoryBytes / 65536} pages`,
+    );
   }
 }

@@ -1,4 +1,5 @@
-// Runs the cases that stand beside each example, in tests/*.yaml. examples/README.md has their form.
+// Runs the cases that stand beside each example, in tests/*.yaml. examples/README.md has their
+// form.
 
 import assert from "node:assert/strict";
 import { existsSync, readFileSync, readdirSync } from "node:fs";
@@ -18,7 +19,8 @@ for (const name of readdirSync(examples)) {
     for (const plugin of [suite.plugin].flat()) {
       const module = new WebAssembly.Module(readFileSync(path.join(dir, plugin)));
       const label = path.basename(plugin, ".wasm");
-      for (const one of suite.cases) test(`${label}: ${one.name}`, () => run(module, suite, one, dir));
+      for (const one of suite.cases)
+        test(`${label}: ${one.name}`, () => run(module, suite, one, dir));
     }
   }
 }
@@ -29,9 +31,13 @@ function run(module, suite, one, dir) {
   const stubs = { ...suite.host, ...one.host };
   const guest = new Guest(module, config, {
     now: stubs.time ?? 1_700_000_000,
-    kv: new Map(Object.entries(stubs.kv ?? {}).map(([key, value]) => [key, { value, expires: Infinity }])),
+    kv: new Map(
+      Object.entries(stubs.kv ?? {}).map(([key, value]) => [key, { value, expires: Infinity }]),
+    ),
     kvIsDown: stubs.kvIsDown ?? false,
-    files: Object.fromEntries(Object.entries(stubs.files ?? {}).map(([name, file]) => [name, content(file, dir)])),
+    files: Object.fromEntries(
+      Object.entries(stubs.files ?? {}).map(([name, file]) => [name, content(file, dir)]),
+    ),
     http: (request) => answer(stubs.http ?? [], request),
   });
   for (const step of one.steps ?? [one]) {
@@ -49,8 +55,11 @@ function content(file, dir) {
 }
 
 function answer(answers, request) {
-  const found = answers.find((one) => one.url === request.url && (one.method ?? "GET") === request.method);
-  if (!found) return { statusCode: 0, error: `the case has no answer for ${request.method} ${request.url}` };
+  const found = answers.find(
+    (one) => one.url === request.url && (one.method ?? "GET") === request.method,
+  );
+  if (!found)
+    return { statusCode: 0, error: `the case has no answer for ${request.method} ${request.url}` };
   if (found.error) return { statusCode: 0, error: found.error };
   return { statusCode: found.status ?? 200, headers: lists(found.headers), body: text(found) };
 }
@@ -59,8 +68,11 @@ function play(guest, step) {
   const context = { ...step.context, metadata: step.metadata ?? {} };
   if (step.answers) {
     const responses = step.answers.map((one) => ({
-      name: one.name, service: one.service ?? one.name, statusCode: one.status ?? 200,
-      headers: lists(one.headers), body: text(one),
+      name: one.name,
+      service: one.service ?? one.name,
+      statusCode: one.status ?? 200,
+      headers: lists(one.headers),
+      body: text(one),
     }));
     return guest.answers(responses, message(step.request ?? {}), context);
   }
@@ -93,17 +105,27 @@ function check(guest, output, expected) {
   if ("status" in expected) assert.equal(message.statusCode, expected.status, where);
   if ("url" in expected) assert.equal(message.url, expected.url, where);
   if ("body" in expected) assert.equal(message.body, expected.body, where);
-  if ("json" in expected) assert.deepEqual(JSON.parse(message.body ?? "null"), expected.json, where);
+  if ("json" in expected)
+    assert.deepEqual(JSON.parse(message.body ?? "null"), expected.json, where);
   if ("error" in expected) assert.ok((output.error ?? "").includes(expected.error), where);
   if ("metadata" in expected) assert.deepEqual(output.metadata ?? {}, expected.metadata, where);
-  const headers = new Map(Object.entries(message.headers ?? {}).map(([name, v]) => [name.toLowerCase(), v]));
+  const headers = new Map(
+    Object.entries(message.headers ?? {}).map(([name, v]) => [name.toLowerCase(), v]),
+  );
   for (const [name, value] of Object.entries(lists(expected.headers))) {
     const got = headers.get(name.toLowerCase());
     // null: the header is not changed; an empty list: it is removed.
     assert.deepEqual(got, value[0] === null ? undefined : value, `${name} in ${where}`);
   }
   for (const line of expected.log ?? []) {
-    assert.ok(guest.logs.some((log) => log.text.includes(line)), `no "${line}" in ${JSON.stringify(guest.logs)}`);
+    assert.ok(
+      guest.logs.some((log) => log.text.includes(line)),
+      `no "${line}" in ${JSON.stringify(guest.logs)}`,
+    );
   }
-  if ("calls" in expected) assert.deepEqual(guest.calls.map((call) => call.url), expected.calls);
+  if ("calls" in expected)
+    assert.deepEqual(
+      guest.calls.map((call) => call.url),
+      expected.calls,
+    );
 }

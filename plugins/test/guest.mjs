@@ -19,7 +19,10 @@ export class Guest {
   constructor(module, config, host) {
     this.config = config;
     this.host = {
-      now: 1_700_000_000, kv: new Map(), kvIsDown: false, files: {},
+      now: 1_700_000_000,
+      kv: new Map(),
+      kvIsDown: false,
+      files: {},
       http: () => ({ statusCode: 0, error: "no network" }),
       ...host,
     };
@@ -55,7 +58,10 @@ export class Guest {
       this.buffer = { address: alloc(size) >>> 0, size };
     }
     new Uint8Array(memory.buffer).set(bytes, this.buffer.address);
-    const packed = BigInt.asUintN(64, this.instance.exports[entry](this.buffer.address, bytes.length));
+    const packed = BigInt.asUintN(
+      64,
+      this.instance.exports[entry](this.buffer.address, bytes.length),
+    );
     return this.#text(Number(packed & 0xffffffffn), Number(packed >> 32n));
   }
 
@@ -78,9 +84,16 @@ export class Guest {
   envelope(phase, input, { entry, ...context } = {}) {
     return {
       context: {
-        requestId: "test-1", serviceId: "users-service", routePath: "/api/users",
-        timestamp: "2024-01-01T00:00:00Z", phase, plugin: "under-test", clientIp: "192.0.2.1",
-        config: this.config, metadata: {}, ...context,
+        requestId: "test-1",
+        serviceId: "users-service",
+        routePath: "/api/users",
+        timestamp: "2024-01-01T00:00:00Z",
+        phase,
+        plugin: "under-test",
+        clientIp: "192.0.2.1",
+        config: this.config,
+        metadata: {},
+        ...context,
       },
       input,
       config: this.config,
@@ -89,7 +102,13 @@ export class Guest {
 
   /** A call of an aggregation plugin. */
   answers(responses, request = {}, context = {}) {
-    const input = { method: "GET", url: "http://host/api/users", headers: {}, ...request, responses };
+    const input = {
+      method: "GET",
+      url: "http://host/api/users",
+      headers: {},
+      ...request,
+      responses,
+    };
     return this.call(this.envelope("aggregation", input, context));
   }
 
@@ -121,7 +140,10 @@ export class Guest {
       // With a level and without.
       log: (...args) => {
         const [address, size] = args.slice(-2);
-        this.logs.push({ level: LEVELS[args.length === 3 ? args[0] : 2], text: this.#text(address, size) });
+        this.logs.push({
+          level: LEVELS[args.length === 3 ? args[0] : 2],
+          text: this.#text(address, size),
+        });
       },
       get_time: () => BigInt(Math.floor(host.now)),
       get_time_ms: () => BigInt(Math.floor(host.now * 1000)),
@@ -160,7 +182,10 @@ export class Guest {
     const put = (key, value, ttlMs) => {
       host.kv.set(key, { value, expires: ttlMs > 0n ? host.now + Number(ttlMs) / 1000 : Infinity });
     };
-    const down = (result, work) => (...args) => (host.kvIsDown ? result : work(...args));
+    const down =
+      (result, work) =>
+      (...args) =>
+        host.kvIsDown ? result : work(...args);
     const text = (address, size) => this.#text(address, size);
     return {
       kv_get: down(-4n, (address, size) => this.#give(live(text(address, size)))),
@@ -260,11 +285,13 @@ function ignoringExit(start) {
 /** The imports that the module asks for; WASI's unknown ones answer an errno. */
 function only(module, from, known) {
   const wanted = WebAssembly.Module.imports(module).filter((entry) => entry.module === from);
-  return Object.fromEntries(wanted.map(({ name }) => {
-    if (known[name]) return [name, known[name]];
-    if (from === "env") throw new Error(`the module imports env.${name}, which no host offers`);
-    return [name, () => WASI_ENOSYS];
-  }));
+  return Object.fromEntries(
+    wanted.map(({ name }) => {
+      if (known[name]) return [name, known[name]];
+      if (from === "env") throw new Error(`the module imports env.${name}, which no host offers`);
+      return [name, () => WASI_ENOSYS];
+    }),
+  );
 }
 
 function query(url) {

@@ -1,8 +1,8 @@
 // Makes one JSON object of the answers of an aggregation's calls: each under its name, as the
 // configuration says.
 //
-// An answer that is no success, or never came, is a failure: it is left out or null, told in the list
-// of errors, or fails the whole, where it is required.
+// An answer that is no success, or never came, is a failure: it is left out or null, told in the
+// list of errors, or fails the whole, where it is required.
 package main
 
 import (

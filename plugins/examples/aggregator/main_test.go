@@ -10,7 +10,7 @@ import (
 // merged is the status and the body that come of these answers.
 func merged(t *testing.T, config string, answers ...string) (string, string) {
 	t.Helper()
-	output := odin.Call(`{"context":{"phase":"response"},"input":{"method":"GET","responses":[` +
+	output := odin.Call(`{"context":{"phase":"aggregation"},"input":{"method":"GET","responses":[` +
 		strings.Join(answers, ",") + `]},"config":` + config + `}`)
 	response := odin.ParseJSON(output).Get("response")
 	if !response.Exists() {

@@ -1,6 +1,6 @@
-// Transforms requests and responses: headers, query parameters, JSON bodies. What is changed stands in
-// the configuration, under request and response; how bodies are edited is in body.go, how values are
-// made of what the exchange brings in template.go.
+// Transforms requests and responses: headers, query parameters, JSON bodies. What is changed stands
+// in the configuration, under request and response; how bodies are edited is in body.go, how values
+// are made of what the exchange brings in template.go.
 package main
 
 import (
@@ -175,7 +175,8 @@ func (t *transformation) response(response *odin.Response) *odin.Result {
 	return result
 }
 
-// apply changes headers: renamed first, then removed, then set, so that the last word is what is set.
+// apply changes headers: renamed first, then removed, then set, so that the last word is what is
+// set.
 func (c *fieldChanges) apply(result *odin.Result, from message, source *source) {
 	for _, one := range c.rename {
 		if values := from.HeaderValues(one.from); len(values) > 0 {
@@ -192,7 +193,8 @@ func (c *fieldChanges) apply(result *odin.Result, from message, source *source) 
 	}
 }
 
-// applyToURL changes the query in the same order; parameters that are not changed stay as they came.
+// applyToURL changes the query in the same order; parameters that are not changed stay as they
+// came.
 func (c *fieldChanges) applyToURL(url string, source *source) string {
 	path, query, _ := strings.Cut(url, "?")
 	var kept []string

@@ -9,14 +9,16 @@
  *     clang --target=wasm32 -O3 -mbulk-memory -nostdlib -Wl,--no-entry -Wl,--strip-all \
  *         -o plugin.wasm plugin.c
  *
- * Include it in one source file: it defines the exports. Define the functions of the phases that the
- * plugin is about (odin_on_request, odin_on_response, odin_on_answers); the others do nothing.
+ * Include it in one source file: it defines the exports. Define the functions of the phases that
+ * the plugin is about (odin_on_request, odin_on_response, odin_on_answers); the others do nothing.
  *
- * The input stays the JSON text that the gateway wrote. An odin_json is a range of it; odin_get finds
- * a key by skipping over the others, odin_text decodes a string. Malformed text reads as absent.
+ * The input stays the JSON text that the gateway wrote. An odin_json is a range of it; odin_get
+ * finds a key by skipping over the others, odin_text decodes a string. Malformed text reads as
+ * absent.
  *
- * Memory: odin_allocate is freed by itself when the call is over; static variables live as long as the
- * instance. An instance serves one call at a time; every worker of the gateway has its own instances.
+ * Memory: odin_allocate is freed by itself when the call is over; static variables live as long as
+ * the instance. An instance serves one call at a time; every worker of the gateway has its own
+ * instances.
  */
 #ifndef ODIN_PLUGIN_H
 #define ODIN_PLUGIN_H
@@ -39,8 +41,9 @@ typedef struct {
 /* The JSON text of one value; size 0: there is none. */
 typedef odin_str odin_json;
 
-/* What a call brings. The objects are those of the ABI: input has method, url, headers, query, body,
- * and in the response phase statusCode and request; context has requestId, clientIp, metadata … */
+/* What a call brings. The objects are those of the ABI: input has method, url, headers, query,
+ * body, and in the response phase statusCode and request; context has requestId, clientIp,
+ * metadata … */
 typedef struct {
     odin_json context, input, config;
 } odin_call;
@@ -83,10 +86,12 @@ ODIN_IMPORT("read_file") uint64_t odin_host_read_file(const char *path, size_t s
 ODIN_IMPORT("http_call") uint64_t odin_host_http_call(const char *request, size_t size);
 ODIN_IMPORT("metric_increment")
 void odin_host_metric_increment(const char *name, size_t size, int64_t by);
-ODIN_IMPORT("metric_record") void odin_host_metric_record(const char *name, size_t size, int64_t value);
+ODIN_IMPORT("metric_record")
+void odin_host_metric_record(const char *name, size_t size, int64_t value);
 ODIN_IMPORT("kv_get") uint64_t odin_host_kv_get(const char *key, size_t size);
 ODIN_IMPORT("kv_set")
-int32_t odin_host_kv_set(const char *key, size_t size, const char *value, size_t value_size, int64_t ttl);
+int32_t odin_host_kv_set(const char *key, size_t size, const char *value, size_t value_size,
+                         int64_t ttl);
 ODIN_IMPORT("kv_incr")
 int64_t odin_host_kv_incr(const char *key, size_t size, int64_t by, int64_t ttl);
 ODIN_IMPORT("kv_delete") int32_t odin_host_kv_delete(const char *key, size_t size);
@@ -112,8 +117,8 @@ static inline odin_str odin_read_file(odin_str path) {
     return odin_unpack(odin_host_read_file(path.at, path.size));
 }
 
-/* Makes a call over HTTP: {"method","url","headers","body","timeoutMs"} in, {"statusCode","headers",
- * "body","error"} out. The plugin waits, the worker does not. */
+/* Makes a call over HTTP: {"method","url","headers","body","timeoutMs"} in,
+ * {"statusCode","headers","body","error"} out. The plugin waits, the worker does not. */
 static inline odin_json odin_http_call(odin_str request) {
     return odin_unpack(odin_host_http_call(request.at, request.size));
 }
@@ -235,8 +240,31 @@ static inline const char *odin_skip_space(const char *at, const char *end) {
     return at;
 }
 
+#define ODIN_ONES 0x0101010101010101u
+
+/* A word whose lowest set bit is in the first byte of `word` that equals `c`; 0 if none does.
+ * (Bytes behind the first may be marked wrongly: the subtraction borrows.) */
+static inline uint64_t odin_equal_bytes(uint64_t word, char c) {
+    uint64_t different = word ^ ODIN_ONES * (unsigned char)c;
+    return (different - ODIN_ONES) & ~different & ODIN_ONES << 7;
+}
+
+/* Looks at eight bytes together: most of a string is neither quote nor backslash. */
 static inline const char *odin_skip_string(const char *at, const char *end) {
-    for (at++; at < end; at++) {
+    at++;
+    while (end - at >= 8) {
+        uint64_t word;
+        __builtin_memcpy(&word, at, 8);
+        uint64_t found = odin_equal_bytes(word, '"') | odin_equal_bytes(word, '\\');
+        if (!found) {
+            at += 8;
+            continue;
+        }
+        at += __builtin_ctzll(found) / 8;
+        if (*at == '"') return at + 1;
+        at += 2;
+    }
+    for (; at < end; at++) {
         if (*at == '"') return at + 1;
         if (*at == '\\') at++;
     }
@@ -571,7 +599,8 @@ static inline void odin_put_string(odin_str text) {
 }
 
 static inline void odin_put_base64(odin_str bytes) {
-    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    static const char alphabet[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     odin_put(ODIN("\""));
     for (size_t i = 0; i < bytes.size; i += 3) {
         uint32_t bits = 0;
@@ -695,7 +724,7 @@ static inline void odin_put_result(const odin_result *result) {
 static inline void odin_dispatch(const odin_call *call, odin_result *result) {
     if (!odin_is_object(call->context) || !odin_is_object(call->input)) {
         odin_fail(result, ODIN("input has no context and input objects"));
-    } else if (odin_is_array(odin_get(call->input, "responses"))) {
+    } else if (odin_equal(odin_text(odin_get(call->context, "phase")), ODIN("aggregation"))) {
         if (odin_on_answers) {
             odin_on_answers(call, result);
         } else {
@@ -714,8 +743,13 @@ ODIN_EXPORT("alloc") void *odin_export_alloc(size_t size) { return odin_take(siz
 
 ODIN_EXPORT("execute") uint64_t odin_export_execute(const char *input, size_t size) {
     for (odin_chunk *chunk = odin_chunks; chunk; chunk = chunk->next) chunk->used = 0;
-    odin_json whole = {input, size};
-    odin_call call = {odin_get(whole, "context"), odin_get(whole, "input"), odin_get(whole, "config")};
+    odin_call call = {{0, 0}, {0, 0}, {0, 0}};
+    odin_iterator it = odin_iterate((odin_json){input, size});
+    while (it.is_object && odin_next(&it)) {
+        if (odin_equal(it.name, ODIN("context"))) call.context = it.value;
+        if (odin_equal(it.name, ODIN("input"))) call.input = it.value;
+        if (odin_equal(it.name, ODIN("config"))) call.config = it.value;
+    }
     odin_result result = {0};
     odin_dispatch(&call, &result);
     odin_put_result(&result);

@@ -38,16 +38,16 @@ func Count(metric string, by int64) { hostMetricIncrement(metric, by) }
 // Record records a value in a histogram of the plugin's own.
 func Record(metric string, value int64) { hostMetricRecord(metric, value) }
 
-// ErrShared is what the functions of the shared state return when it can't be reached or is full, or
-// a key or value is over its limit: the gateway's log says which.
+// ErrShared is what the functions of the shared state return when it can't be reached or is full,
+// or a key or value is over its limit: the gateway's log says which.
 var ErrShared = errors.New("the shared state can't be reached (the gateway's log says why)")
 
 // KVGet is the value of a key that all instances of this plugin share, on every worker and, with a
 // Redis, in every gateway. The second result tells whether it is there.
 func KVGet(key string) (string, bool, error) { return hostKVGet(key) }
 
-// KVSet sets a key, for ttlMillis; 0 is for ever, which in the bounded memory backend means until it
-// is evicted.
+// KVSet sets a key, for ttlMillis; 0 is for ever, which in the bounded memory backend means until
+// it is evicted.
 func KVSet(key, value string, ttlMillis int64) error {
 	if hostKVSet(key, value, ttlMillis) != 0 {
 		return ErrShared
@@ -55,8 +55,8 @@ func KVSet(key, value string, ttlMillis int64) error {
 	return nil
 }
 
-// KVIncrement adds to a counter and returns what it then is: atomic over all workers and gateways. A
-// counter that is not there is made, with this time to live; one that is keeps its own.
+// KVIncrement adds to a counter and returns what it then is: atomic over all workers and gateways.
+// A counter that is not there is made, with this time to live; one that is keeps its own.
 func KVIncrement(key string, by, ttlMillis int64) (int64, error) {
 	value := hostKVIncrement(key, by, ttlMillis)
 	if value == -1<<63 {

@@ -8,8 +8,8 @@ import (
 )
 
 // HTTPCall is a call over HTTP that is being put together. The plugin waits for its answer, the
-// worker does not. Reached are the gateway's services and the hosts that stand in the plugin's config
-// as URLs, or in its allowedHosts.
+// worker does not. Reached are the gateway's services and the hosts that stand in the plugin's
+// config as URLs, or in its allowedHosts.
 type HTTPCall struct {
 	method, url string
 	headers     []header

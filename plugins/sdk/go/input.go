@@ -24,7 +24,7 @@ func (e *Exchange) RoutePath() string { return e.context.Get("routePath").String
 // Timestamp is when the exchange began, RFC 3339 in UTC.
 func (e *Exchange) Timestamp() string { return e.context.Get("timestamp").String() }
 
-// Phase is "request" or "response".
+// Phase is "request", "response" or "aggregation".
 func (e *Exchange) Phase() string { return e.context.Get("phase").String() }
 
 // PluginName is the name under which this plugin is configured.

@@ -124,30 +124,23 @@ var (
 
 func (c call) dispatch() *Result {
 	exchange := Exchange{context: c.context, config: c.config}
-	if plugin.onAnswers != nil {
-		if answers := c.input.Get("responses"); answers.IsArray() {
-			request = Request{exchange, message{text: requestOf(c.input)}}
-			return plugin.onAnswers(&request, newAnswers(answers))
-		}
-	}
-	if exchange.Phase() == "response" {
+	switch exchange.Phase() {
+	case "response":
 		if plugin.onResponse == nil {
 			return nil
 		}
 		response = newResponse(exchange, c.input)
 		return plugin.onResponse(&response)
+	case "aggregation":
+		if plugin.onAnswers == nil {
+			return Fail(errors.New("this plugin does not aggregate (it registers no OnAnswers)"))
+		}
+		request = Request{exchange, message{text: c.input}}
+		return plugin.onAnswers(&request, newAnswers(c.input.Get("responses")))
 	}
 	if plugin.onRequest == nil {
 		return nil
 	}
 	request = Request{exchange, message{text: c.input}}
 	return plugin.onRequest(&request)
-}
-
-// requestOf is the request that an input is about: the one that comes with it, or itself.
-func requestOf(input json.Value) json.Value {
-	if request := input.Get("request"); request.IsObject() {
-		return request
-	}
-	return input
 }

@@ -72,7 +72,7 @@ func TestAnswersAreMerged(t *testing.T) {
 	OnAnswers(func(r *Request, answers []Answer) *Result {
 		return Respond(200).JSON(`{"` + answers[0].Name() + `":` + answers[0].Body() + `}`)
 	})
-	got := Call(input("response", `{"method":"GET","responses":[{"name":"a","service":"s","statusCode":200,"body":"[1]"}]}`, "{}"))
+	got := Call(input("aggregation", `{"method":"GET","responses":[{"name":"a","service":"s","statusCode":200,"body":"[1]"}]}`, "{}"))
 	want := `{"modified":true,"continue":false,"response":{"statusCode":200,` +
 		`"headers":{"Content-Type":["application/json"]},"body":"{\"a\":[1]}"}}`
 	if got != want {

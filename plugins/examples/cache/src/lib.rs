@@ -1,9 +1,9 @@
-//! Answers from a cache, as HTTP's rules allow (RFC 9111): the two moments of an exchange. What may be
-//! stored and for how long is in [`policy`], what is stored and where in [`store`].
+//! Answers from a cache, as HTTP's rules allow (RFC 9111): the two moments of an exchange. What may
+//! be stored and for how long is in [`policy`], what is stored and where in [`store`].
 //!
-//! A plugin of type `response` that is also asked in the request phase: there it answers what it has,
-//! before the service is asked; in the response phase it keeps what came. A cache that can't be
-//! reached is one that has nothing: no request fails for it.
+//! A plugin of type `response` that is also asked in the request phase: there it answers what it
+//! has, before the service is asked; in the response phase it keeps what came. A cache that can't
+//! be reached is one that has nothing: no request fails for it.
 
 mod policy;
 mod store;
@@ -14,7 +14,8 @@ use serde::Deserialize;
 use policy::{Directives, Policy};
 use store::{Entry, Store};
 
-/// Under this the request phase leaves the key for the response phase; without it nothing is stored.
+/// Under this the request phase leaves the key for the response phase; without it nothing is
+/// stored.
 const KEY: &str = "odin.cache.key";
 /// The header that tells the client what the cache did.
 const STATE: &str = "X-Cache";
@@ -147,7 +148,8 @@ fn is_safe(method: &str) -> bool {
     matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE")
 }
 
-/// The stored answer; only its head where the client has the same already (RFC 9110 section 13.1.2).
+/// The stored answer; only its head where the client has the same already (RFC 9110 section
+/// 13.1.2).
 fn answer(entry: &Entry, request: &Request, now: i64) -> Result<Outcome, Error> {
     let is_known = request.header("if-none-match").is_some_and(|tags| entry.is_tagged(tags));
     let mut outcome = Outcome::respond(if is_known { 304 } else { entry.status });

@@ -92,8 +92,8 @@ pub(crate) fn unix_time(date: &str) -> Option<i64> {
     Some(((days(year, month, day) * 24 + hour) * 60 + minute) * 60 + second)
 }
 
-/// Days from 1970-01-01 to a date of the Gregorian calendar, counted in years that begin in March, so
-/// that the leap day is a year's last.
+/// Days from 1970-01-01 to a date of the Gregorian calendar, counted in years that begin in March,
+/// so that the leap day is a year's last.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));

@@ -4,7 +4,9 @@
 // Users are asked for once per response, and remembered in the shared state for a while. A user
 // that can't be had leaves the response as it is, or fails it, as the configuration says.
 
-import { Call, Json, Response, Result, count, kv, onConfig, onResponse, warn } from "odin-plugin/assembly";
+import {
+  Call, Json, Response, Result, count, kv, onConfig, onResponse, warn,
+} from "odin-plugin/assembly";
 import { escapeSegment, findAll, scalar } from "./path";
 
 export { alloc, dealloc, execute } from "odin-plugin/assembly";
@@ -37,7 +39,9 @@ onConfig((config: Json): string | null => {
   const onError = textOr(config.get("onError"), "skip");
   failsOnError = onError == "fail";
 
-  if (onError != "skip" && onError != "fail") return `onError is "${onError}", must be skip or fail`;
+  if (onError != "skip" && onError != "fail") {
+    return `onError is "${onError}", must be skip or fail`;
+  }
   if (!isOn) return null;
   if (serviceUrl.length == 0) return "userServiceUrl is missing";
   if (!path.includes("{id}")) return `path is "${path}", must have {id} in it`;
@@ -84,7 +88,7 @@ function complete(text: string, body: Json, found: Json[]): Result {
     if (id.length == 0 || object.get(targetField).exists) continue;
     if (!known.has(id)) {
       if (known.size >= lookupsMax) {
-        warn(`a response names more than ${lookupsMax} users (maxLookups); the others are left out`);
+        warn(`a response names more than ${lookupsMax} users (maxLookups), the rest is left out`);
         break;
       }
       known.set(id, look(id));
@@ -114,7 +118,8 @@ function look(id: string): Looked {
 
   count("lookups_total", 1);
   const url = serviceUrl + path.split("{id}").join(escapeSegment(id));
-  const answer = new Call("GET", url).header("Accept", "application/json").timeout(timeoutMs).send();
+  const call = new Call("GET", url).header("Accept", "application/json").timeout(timeoutMs);
+  const answer = call.send();
   const error = answer.error;
   if (error !== null) return failed(error);
   const status = answer.status;

@@ -41,7 +41,9 @@ export function escapeSegment(text: string): string {
     const byte = bytes[i];
     const isPlain = (byte >= 0x30 && byte <= 0x39) || (byte >= 0x41 && byte <= 0x5a) ||
       (byte >= 0x61 && byte <= 0x7a) || UNRESERVED.includes(String.fromCharCode(byte));
-    out += isPlain ? String.fromCharCode(byte) : "%" + HEX.charAt(byte >> 4) + HEX.charAt(byte & 15);
+    out += isPlain
+      ? String.fromCharCode(byte)
+      : "%" + HEX.charAt(byte >> 4) + HEX.charAt(byte & 15);
   }
   return out;
 }

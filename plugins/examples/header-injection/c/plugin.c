@@ -1,8 +1,8 @@
-/* Adds and removes headers, as its configuration says: addHeaders is a map of names to values (or lists
- * of values), removeHeaders a list of names.
+/* Adds and removes headers, as its configuration says: addHeaders is a map of names to values (or
+ * lists of values), removeHeaders a list of names.
  *
- * As a request plugin it changes what the service sees, as a response plugin what the client sees, as
- * middleware both. A header that stands in both lists is set.
+ * As a request plugin it changes what the service sees, as a response plugin what the client sees,
+ * as middleware both. A header that stands in both lists is set.
  */
 #include "odin_plugin.h"
 

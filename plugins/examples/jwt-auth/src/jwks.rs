@@ -1,8 +1,9 @@
 //! A JSON Web Key Set (RFC 7517) that is fetched, and fetched again: keys are rotated.
 //!
-//! One instance's fetch serves all: the set is left in the shared state. A set that can't be fetched
-//! again stays in use, so that an issuer's outage locks nobody out; a token of an unknown key makes
-//! it be fetched at once, but not more often than [`COOLDOWN`], so that forged key ids load no issuer.
+//! One instance's fetch serves all: the set is left in the shared state. A set that can't be
+//! fetched again stays in use, so that an issuer's outage locks nobody out; a token of an unknown
+//! key makes it be fetched at once, but not more often than [`COOLDOWN`], so that forged key ids
+//! load no issuer.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -64,7 +65,8 @@ impl Jwks {
         if self.tried_at.is_some_and(|tried| now.saturating_sub(tried) < due) {
             return self.unless_empty(false);
         }
-        // Another instance may have just fetched it. Shared state that is down is no reason to fail.
+        // Another instance may have just fetched it. Shared state that is down is no reason to
+        // fail.
         if let Ok(Some(text)) = kv::get(self.shared_key().as_bytes())
             && self.tried_at.is_none()
         {

@@ -181,8 +181,8 @@ impl Keys {
         self.fetched.as_mut().map_or(Ok(false), |jwks| jwks.refresh(now))
     }
 
-    /// Fetches the key set when a token names a key that is not in it, which is how a rotation shows
-    /// first; true if the keys are others than before.
+    /// Fetches the key set when a token names a key that is not in it, which is how a rotation
+    /// shows first; true if the keys are others than before.
     pub(crate) fn renew_for(&mut self, token: &Token, now: i64) -> Result<bool, Error> {
         let is_known = token
             .header

@@ -1,7 +1,7 @@
 //! The token bucket: `limit` tokens drip in per window, up to `burst`; a request takes one.
 //!
-//! The level is exact, in whole numbers: a token is as many units as the window has milliseconds, so
-//! that `limit` units drip in per millisecond. It is changed by compare-and-set, which is tried
+//! The level is exact, in whole numbers: a token is as many units as the window has milliseconds,
+//! so that `limit` units drip in per millisecond. It is changed by compare-and-set, which is tried
 //! again when another worker or gateway was faster.
 
 use odin_plugin::{Error, Period, kv};

@@ -1,9 +1,10 @@
 //! The two counting algorithms.
 //!
-//! A fixed window begins with a client's first request and is one counter that expires: the cheapest,
-//! one operation per request; a client may use one window's limit at its end and the next's at its
-//! beginning. A sliding window weighs the window before by how much of it still counts: two
-//! operations, and no such seam; an approximation that assumes that requests come evenly.
+//! A fixed window begins with a client's first request and is one counter that expires: the
+//! cheapest, one operation per request; a client may use one window's limit at its end and the
+//! next's at its beginning. A sliding window weighs the window before by how much of it still
+//! counts: two operations, and no such seam; an approximation that assumes that requests come
+//! evenly.
 
 use odin_plugin::{Error, Period, kv};
 

@@ -1,5 +1,5 @@
-//! Applies a compiled schema to an instance, and tells what is wrong, each mistake with its place (a
-//! JSON pointer, RFC 6901).
+//! Applies a compiled schema to an instance, and tells what is wrong, each mistake with its place
+//! (a JSON pointer, RFC 6901).
 
 use serde_json::{Map, Value};
 
@@ -352,7 +352,8 @@ fn kind(instance: &Value) -> &'static str {
     }
 }
 
-/// Equality as JSON Schema has it: 1 and 1.0 are the same number, the order of properties is nothing.
+/// Equality as JSON Schema has it: 1 and 1.0 are the same number, the order of properties is
+/// nothing.
 fn is_equal(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),

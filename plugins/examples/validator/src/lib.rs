@@ -1,8 +1,8 @@
-//! Validates JSON bodies against a JSON Schema: the decision, from the body to the answer. The schema
-//! is compiled in [`schema`], applied in [`check`]; [`format`] knows the formats.
+//! Validates JSON bodies against a JSON Schema: the decision, from the body to the answer. The
+//! schema is compiled in [`schema`], applied in [`check`]; [`format`] knows the formats.
 //!
-//! As a `request` plugin it refuses bodies that don't fit with 400 and all that is wrong with them; as
-//! a `response` plugin it keeps a service's answer that doesn't fit from the client, with 502.
+//! As a `request` plugin it refuses bodies that don't fit with 400 and all that is wrong with them;
+//! as a `response` plugin it keeps a service's answer that doesn't fit from the client, with 502.
 
 mod check;
 mod format;

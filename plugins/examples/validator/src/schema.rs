@@ -1,5 +1,5 @@
-//! A JSON Schema (draft 2020-12), compiled: each keyword a value that can be checked without looking
-//! at the schema's JSON again.
+//! A JSON Schema (draft 2020-12), compiled: each keyword a value that can be checked without
+//! looking at the schema's JSON again.
 //!
 //! All assertions and applicators of the drafts 7 to 2020-12 that concern one document are known,
 //! but for `unevaluatedProperties` and `unevaluatedItems`; references stay within the schema (`#`,

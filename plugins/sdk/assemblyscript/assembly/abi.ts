@@ -105,17 +105,16 @@ function configure(config: Json): string | null {
 }
 
 function dispatch(exchange: Exchange, input: Json): Result {
-  const merge = mergeAnswers;
-  if (merge !== null) {
-    const answers = input.get("responses");
-    if (answers.isArray) {
-      const request = input.get("request");
-      return merge(new Request(exchange, request.isObject ? request : input), answersOf(answers));
-    }
-  }
   if (exchange.isResponsePhase) {
     const decide = decideResponse;
     return decide === null ? Result.next() : decide(new Response(exchange, input));
+  }
+  if (exchange.isAggregation) {
+    const merge = mergeAnswers;
+    if (merge === null) {
+      return Result.fail("this plugin does not aggregate (it registers no onAnswers)");
+    }
+    return merge(new Request(exchange, input), answersOf(input.get("responses")));
   }
   const decide = decideRequest;
   return decide === null ? Result.next() : decide(new Request(exchange, input));

@@ -52,7 +52,8 @@ export function nowSeconds(): i64 {
   return envGetTime();
 }
 
-/** A key of the plugin's config as text, dots reaching into nested objects; null if there is none. */
+/** A key of the plugin's config as text, dots reaching into nested objects; null if there is
+ * none. */
 export function configText(key: string): string | null {
   const buffer = String.UTF8.encode(key);
   return read(envGetConfig(changetype<usize>(buffer), <usize>buffer.byteLength));
@@ -63,8 +64,8 @@ export function nowMillis(): i64 {
   return envGetTimeMs();
 }
 
-/** The content of a file whose path stands in the plugin's config; null for one that is not there, is
- * too large, or stands not in config: the gateway's log says which. */
+/** The content of a file whose path stands in the plugin's config; null for one that is not there,
+ * is too large, or stands not in config: the gateway's log says which. */
 export function readFile(path: string): string | null {
   const buffer = String.UTF8.encode(path);
   return read(envReadFile(changetype<usize>(buffer), <usize>buffer.byteLength));
@@ -82,7 +83,8 @@ export function record(metric: string, value: i64): void {
   envMetricRecord(changetype<usize>(buffer), <usize>buffer.byteLength, value);
 }
 
-/** A host function's packed result. It stands in a buffer of the host's, so it is never freed here. */
+/** A host function's packed result. It stands in a buffer of the host's, so it is never freed
+ * here. */
 export function read(packed: u64): string | null {
   const address = <usize>(packed & 0xffffffff);
   if (address == 0) return null;

@@ -28,13 +28,17 @@ export class Exchange {
     return this.context.get("timestamp").toString();
   }
 
-  /** "request" or "response". */
+  /** "request", "response" or "aggregation". */
   get phase(): string {
     return this.context.get("phase").toString();
   }
 
   get isResponsePhase(): bool {
     return this.context.get("phase").is("response");
+  }
+
+  get isAggregation(): bool {
+    return this.context.get("phase").is("aggregation");
   }
 
   /** The name under which this plugin is configured. */
@@ -47,7 +51,7 @@ export class Exchange {
     return this.context.get("clientIp").toString();
   }
 
-  /** What an earlier plugin of this exchange, or this one in the request phase, left under a key. */
+  /** What an earlier plugin of this exchange (or this one, in the request phase) left there. */
   metadata(key: string): Json {
     return this.context.get("metadata").get(key);
   }

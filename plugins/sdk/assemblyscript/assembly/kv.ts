@@ -11,7 +11,9 @@ import { read } from "./host";
 declare function envKvGet(key: usize, keySize: usize): u64;
 
 @external("env", "kv_set")
-declare function envKvSet(key: usize, keySize: usize, value: usize, valueSize: usize, ttlMs: i64): i32;
+declare function envKvSet(
+  key: usize, keySize: usize, value: usize, valueSize: usize, ttlMs: i64,
+): i32;
 
 @external("env", "kv_incr")
 declare function envKvIncr(key: usize, keySize: usize, delta: i64, ttlMs: i64): i64;
@@ -36,18 +38,21 @@ export function get(key: string): Found {
   return <i64>packed < 0 ? new Found(true, null) : new Found(false, read(packed));
 }
 
-/** Sets a key; false if the state can't be reached or is full, or key or value are over their limit. */
+/** Sets a key; false if the state can't be reached or is full, or key or value are over their
+ * limit. */
 export function set(key: string, value: string, ttlMs: i64): bool {
   const k = String.UTF8.encode(key);
   const v = String.UTF8.encode(value);
-  return envKvSet(changetype<usize>(k), <usize>k.byteLength, changetype<usize>(v), <usize>v.byteLength, ttlMs) == 0;
+  const keySize = <usize>k.byteLength;
+  const valueSize = <usize>v.byteLength;
+  return envKvSet(changetype<usize>(k), keySize, changetype<usize>(v), valueSize, ttlMs) == 0;
 }
 
 /** What `increment` returns where the state can't be reached. */
 export const FAILED: i64 = i64.MIN_VALUE;
 
-/** Adds to a counter and returns what it then is (or FAILED): atomic over all workers and gateways. A
- * counter that is not there is made, with this time to live; one that is keeps its own. */
+/** Adds to a counter and returns what it then is (or FAILED): atomic over all workers and gateways.
+ * A counter that is not there is made, with this time to live; one that is keeps its own. */
 export function increment(key: string, by: i64, ttlMs: i64): i64 {
   const buffer = String.UTF8.encode(key);
   return envKvIncr(changetype<usize>(buffer), <usize>buffer.byteLength, by, ttlMs);

@@ -32,8 +32,8 @@ export class Result {
     return new Result(Verdict.Next);
   }
 
-  /** The chain stops; the client gets a refusal (by default 401 from an auth plugin, 429 from a rate
-   * limit, else 403) with {"error": reason} as its body. */
+  /** The chain stops; the client gets a refusal (by default 401 from an auth plugin, 429 from a
+   * rate limit, else 403) with {"error": reason} as its body. */
   static refuse(reason: string): Result {
     const result = new Result(Verdict.Stop);
     result.error = reason;

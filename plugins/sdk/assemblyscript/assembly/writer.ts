@@ -58,7 +58,8 @@ export function json(text: string): void {
   length += String.UTF8.encodeUnsafe(changetype<usize>(text), text.length, buffer + length);
 }
 
-/** A JSON string, quotes included. Half a surrogate pair becomes U+FFFD: UTF-8 has no form for it. */
+/** A JSON string, quotes included. Half a surrogate pair, which UTF-8 has no form for, becomes
+ * U+FFFD. */
 export function str(text: string): void {
   const size = text.length;
   // Six bytes is the longest that one UTF-16 unit becomes (\u001f); a pair takes four.

@@ -11,8 +11,6 @@
 
 use std::alloc::Layout;
 
-use serde_json::value::RawValue;
-
 use crate::input::Envelope;
 use crate::{Error, Outcome, Plugin};
 
@@ -25,7 +23,7 @@ pub struct Instance<P> {
     plugin: Option<Result<P, Error>>,
     /// The configuration's text, to see that a call brings the same one (a comparison costs a
     /// hundredth of parsing it again).
-    config: String,
+    config: Vec<u8>,
     output: Vec<u8>,
 }
 
@@ -38,7 +36,7 @@ impl<P> Default for Instance<P> {
 impl<P> Instance<P> {
     /// An instance before its first call.
     pub const fn new() -> Self {
-        Self { plugin: None, config: String::new(), output: Vec::new() }
+        Self { plugin: None, config: Vec::new(), output: Vec::new() }
     }
 }
 
@@ -62,21 +60,17 @@ impl<P: Plugin> Instance<P> {
         }
     }
 
-    /// The same call as a value, which is what unit tests look at.
-    pub(crate) fn outcome(&mut self, input: &[u8]) -> Result<Outcome, Error> {
-        // One pass over all of it proves UTF-8, so that the parser need not for each string.
-        let text = std::str::from_utf8(input)?;
-        let envelope: Envelope =
-            serde_json::from_str(text).map_err(|cause| Error::new(format!("input: {cause}")))?;
-        let plugin = self.plugin(envelope.config)?;
+    /// The same call as a value.
+    fn outcome(&mut self, input: &[u8]) -> Result<Outcome, Error> {
+        let envelope = Envelope::read(input)?;
+        let plugin = self.plugin(envelope.config.0)?;
         envelope.dispatch(plugin)
     }
 
-    fn plugin(&mut self, config: Option<&RawValue>) -> Result<&mut P, Error> {
-        let config = config.map_or("{}", RawValue::get);
+    fn plugin(&mut self, config: &[u8]) -> Result<&mut P, Error> {
         if self.plugin.is_none() || self.config != config {
             self.cleanup();
-            config.clone_into(&mut self.config);
+            self.config = config.to_vec();
             self.plugin = Some(build(config));
         }
         match self.plugin.as_mut().expect("built just now or by an earlier call") {
@@ -86,8 +80,8 @@ impl<P: Plugin> Instance<P> {
     }
 }
 
-fn build<P: Plugin>(config: &str) -> Result<P, Error> {
-    let parsed = serde_json::from_str(config).map_err(|cause| format!("config: {cause}"))?;
+fn build<P: Plugin>(config: &[u8]) -> Result<P, Error> {
+    let parsed = serde_json::from_slice(config).map_err(|cause| format!("config: {cause}"))?;
     P::new(parsed).map_err(|error| Error::new(format!("config: {}", error.text())))
 }
 

@@ -1,9 +1,9 @@
 //! What the host offers a plugin: log, clock, configuration, files, metrics. Calls over HTTP are in
 //! [`crate::http`], shared state is in [`crate::kv`].
 //!
-//! On wasm32 these are imports of the module `env`, and a module imports only what it uses. Natively
-//! the thread's stand-in of [`crate::testing`] answers, so that a plugin's own tests see what it
-//! logged and decide what time it is.
+//! On wasm32 these are imports of the module `env`, and a module imports only what it uses.
+//! Natively the thread's stand-in of [`crate::testing`] answers, so that a plugin's own tests see
+//! what it logged and decide what time it is.
 //!
 //! What a plugin may reach is what its own `config` names: a file whose path stands there can be
 //! read, another can't, and the gateway's log says so.

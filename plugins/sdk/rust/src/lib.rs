@@ -22,10 +22,10 @@
 //! odin_plugin::export!(Hello);
 //! ```
 //!
-//! What a call costs is decided here as much as in the plugin, so: the input is parsed in one pass
-//! that borrows from the gateway's bytes; headers, query and metadata stay text until they are
-//! asked for; the plugin is built once per configuration, not per call; only what changes is
-//! written back, into a buffer that lives as long as the instance.
+//! What a call costs is decided here as much as in the plugin, so: the input stays the gateway's
+//! text, in which things are found when they are asked for; the plugin is built once per
+//! configuration, not per call; only what changes is written back, into a buffer that lives as long
+//! as the instance.
 //!
 //! Everything but the calls to the host works the same natively: `cargo test` runs a plugin without
 //! WebAssembly, with [`testing`] in the place of the gateway.
@@ -49,6 +49,8 @@ pub mod testing;
 
 /// JSON text out: strings escaped into a byte buffer.
 mod json;
+/// JSON text in: values found by skipping over others.
+mod scan;
 /// Times in configurations.
 mod period;
 /// The host functions: imports on wasm32, the stand-in natively.

@@ -90,7 +90,8 @@ impl<P: Plugin> Gateway<P> {
         self.call_with(context, input)
     }
 
-    /// A call with `context` and `input` objects of your own; configuration and metadata are put in.
+    /// A call with `context` and `input` objects of your own; configuration and metadata are put
+    /// in.
     ///
     /// # Panics
     /// If the output is not JSON, which would be a mistake of this crate.

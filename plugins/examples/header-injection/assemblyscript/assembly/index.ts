@@ -4,7 +4,9 @@
 // As a request plugin it changes what the service sees, as a response plugin what the client sees,
 // as middleware both. A header that stands in both lists is set.
 
-import { Json, Request, Response, Result, onConfig, onRequest, onResponse } from "odin-plugin/assembly";
+import {
+  Json, Request, Response, Result, onConfig, onRequest, onResponse,
+} from "odin-plugin/assembly";
 
 export { alloc, dealloc, execute } from "odin-plugin/assembly";
 

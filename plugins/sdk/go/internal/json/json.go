@@ -7,7 +7,8 @@
 package json
 
 import (
-	"bytes"
+	"encoding/binary"
+	"math/bits"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -246,23 +247,39 @@ func skipValue(text []byte, at, depth int) int {
 	}
 }
 
-// skipString looks for quotes only, a machine word at a time, and then whether that quote is
-// escaped: by an odd number of backslashes before it. (The opening quote ends the walk back.)
+// skipString looks at eight bytes together: most of a string is neither quote nor backslash.
 func skipString(text []byte, at int) int {
-	for at++; ; {
-		next := bytes.IndexByte(text[at:], '"')
-		if next < 0 {
-			return -1
+	for at++; at+8 <= len(text); {
+		word := binary.LittleEndian.Uint64(text[at:])
+		found := equalBytes(word, '"') | equalBytes(word, '\\')
+		if found == 0 {
+			at += 8
+			continue
 		}
-		at += next + 1
-		backslashes := 0
-		for text[at-2-backslashes] == '\\' {
-			backslashes++
+		at += bits.TrailingZeros64(found) / 8
+		if text[at] == '"' {
+			return at + 1
 		}
-		if backslashes%2 == 0 {
-			return at
+		at += 2
+	}
+	for ; at < len(text); at++ {
+		switch text[at] {
+		case '"':
+			return at + 1
+		case '\\':
+			at++
 		}
 	}
+	return -1
+}
+
+const ones = 0x0101010101010101
+
+// equalBytes is a word whose lowest set bit is in the first byte of word that equals char; 0 if none
+// does. (Bytes behind the first may be marked wrongly: the subtraction borrows.)
+func equalBytes(word uint64, char byte) uint64 {
+	different := word ^ ones*uint64(char)
+	return (different - ones) &^ different & (ones << 7)
 }
 
 func skipContainer(text []byte, at, depth int) int {

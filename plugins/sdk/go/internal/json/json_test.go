@@ -5,6 +5,7 @@ import (
 	stdjson "encoding/json"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 func TestGetFindsValuesWhateverStandsAroundThem(t *testing.T) {
@@ -68,6 +69,11 @@ func FuzzParseAgreesWithTheStandardLibrary(f *testing.F) {
 	f.Add([]byte(`{"a":["b",1,null,{"c":"\u0041"}]}`))
 	f.Add([]byte(`"\ud834\udd1e"`))
 	f.Fuzz(func(t *testing.T, text []byte) {
+		if !utf8.Valid(text) {
+			// The gateway writes UTF-8. The standard library replaces what is none, this package keeps it.
+			Parse(text).Get("a").Strings()
+			return
+		}
 		var want any
 		if stdjson.Unmarshal(text, &want) != nil {
 			Parse(text).Get("a").Strings()
