@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 const MIB: usize = 1 << 20;
 const BIG: usize = 100 * MIB;
-/// What issue 2 allows the process while 100 MiB pass.
+/// What the process may hold while 100 MiB pass.
 const RSS_MAX_KIB: u64 = 64 * 1024;
 
 /// Bytes without a period that a shifted or repeated piece could hide in.

@@ -1,7 +1,8 @@
 //! Nobody waits for ever: each wait has its own bound and its own answer.
 
 use crate::support::{Client, Gate, Origin, PATIENCE, Setup, get};
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 /// Times `wait`; fails if it took less than `least` or so long that something else ended it.
@@ -164,4 +165,35 @@ fn a_connect_that_hangs_gets_504_within_its_bound() {
         assert_eq!(response.status, 504);
         assert!(!response.reason().is_empty());
     });
+}
+
+#[test]
+fn a_response_that_floods_is_cut_at_the_services_time() {
+    // A socket that is shut down for reading still hands out what its peer goes on sending: an
+    // origin that never pauses must not outlive the deadline by that.
+    let origin = Origin::scripted(|connection, _| {
+        if connection.request().is_some() {
+            connection.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+            let chunk = format!("4000\r\n{}\r\n", "x".repeat(0x4000));
+            while connection.send(&chunk) {}
+        }
+    });
+    let gateway = Setup::new()
+        .service(&format!("name: a, basePath: /, timeout: 300ms, targets: ['{}']", origin.url()))
+        .service("name: echo, basePath: /echo, targets: ['builtin:echo']")
+        .start();
+    let mut client = TcpStream::connect(gateway.addr).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let start = Instant::now();
+    let mut piece = vec![0; 1 << 20];
+    let mut received = 0;
+    // To the end of the stream; a gateway that reads on for ever would keep this going.
+    while let Ok(count @ 1..) = client.read(&mut piece) {
+        received += count;
+        assert!(start.elapsed() < PATIENCE, "{received} bytes and no end");
+    }
+    assert!(received > 0);
+    origin.wait_all_closed();
+    assert_eq!(get(gateway.addr, "/echo").status, 200, "the worker serves on");
 }
