@@ -1,5 +1,4 @@
-// Runs the cases that stand beside each example, in tests/*.yaml. examples/README.md has their
-// form.
+// Runs the cases that stand beside each example, in tests/*.yaml. sdk/CASES.md has their form.
 
 import assert from "node:assert/strict";
 import { existsSync, readFileSync, readdirSync } from "node:fs";

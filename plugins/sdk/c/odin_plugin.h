@@ -94,6 +94,9 @@ int32_t odin_host_kv_set(const char *key, size_t size, const char *value, size_t
                          int64_t ttl);
 ODIN_IMPORT("kv_incr")
 int64_t odin_host_kv_incr(const char *key, size_t size, int64_t by, int64_t ttl);
+ODIN_IMPORT("kv_cas")
+int32_t odin_host_kv_cas(const char *key, size_t size, const char *expected, size_t expected_size,
+                         const char *value, size_t value_size, int64_t ttl);
 ODIN_IMPORT("kv_delete") int32_t odin_host_kv_delete(const char *key, size_t size);
 
 /* A host function's packed result as text; size 0 and at NULL: none. It stands in a buffer of the
@@ -143,6 +146,15 @@ static inline int odin_kv_set(odin_str key, odin_str value, int64_t ttl) {
 /* Shared state: adds to a counter and returns what it then is; INT64_MIN where that failed. */
 static inline int64_t odin_kv_increment(odin_str key, int64_t by, int64_t ttl) {
     return odin_host_kv_incr(key.at, key.size, by, ttl);
+}
+
+/* Shared state: sets a key if it still has the expected value (NULL: if it is not there); 1 if it
+ * was set, 0 if not, less where that failed. With odin_kv_get before it, any change of a value
+ * becomes atomic: try again until it is set. Copy what odin_kv_get gave (odin_copy) first. */
+static inline int odin_kv_compare_and_set(odin_str key, const odin_str *expected, odin_str value,
+                                          int64_t ttl) {
+    odin_str old = expected ? *expected : (odin_str){0, (size_t)-1};
+    return odin_host_kv_cas(key.at, key.size, old.at, old.size, value.at, value.size, ttl);
 }
 
 /* Shared state: removes a key; 1 if it was there, 0 if not, less where that failed. */
@@ -453,10 +465,12 @@ static inline int64_t odin_integer(odin_json value, int64_t fallback) {
     if (i >= value.size) return fallback;
     for (; i < value.size; i++) {
         int digit = value.at[i] - '0';
-        if (digit < 0 || digit > 9 || __builtin_mul_overflow(number, 10, &number) ||
-            __builtin_add_overflow(number, digit, &number)) {
+        /* Not by __builtin_mul_overflow, which calls a function of the compiler's library. */
+        if (digit < 0 || digit > 9 || number > INT64_MAX / 10 ||
+            number * 10 > INT64_MAX - digit) {
             return fallback;
         }
+        number = number * 10 + digit;
     }
     return is_negative ? -number : number;
 }

@@ -65,9 +65,19 @@ func KVIncrement(key string, by, ttlMillis int64) (int64, error) {
 	return value, nil
 }
 
+// KVCompareAndSet sets a key if it still has the expected value (nil: if it is not there) and tells
+// whether it was set. With KVGet before it, any change of a value becomes atomic: try again until it
+// is set.
+func KVCompareAndSet(key string, expected *string, value string, ttlMillis int64) (bool, error) {
+	return outcome(hostKVCompareAndSet(key, expected, value, ttlMillis))
+}
+
 // KVDelete removes a key and tells whether it was there.
-func KVDelete(key string) (bool, error) {
-	switch hostKVDelete(key) {
+func KVDelete(key string) (bool, error) { return outcome(hostKVDelete(key)) }
+
+// outcome is what 1, 0 and everything else mean.
+func outcome(code int32) (bool, error) {
+	switch code {
 	case 0:
 		return false, nil
 	case 1:

@@ -79,6 +79,18 @@ func hostKVIncrement(key string, by, _ int64) int64 {
 	return value + by
 }
 
+func hostKVCompareAndSet(key string, expected *string, value string, _ int64) int32 {
+	if Host.KV == nil {
+		return -1
+	}
+	now, isThere := Host.KV[key]
+	if isThere != (expected != nil) || isThere && now != *expected {
+		return 0
+	}
+	Host.KV[key] = value
+	return 1
+}
+
 func hostKVDelete(key string) int32 {
 	if Host.KV == nil {
 		return -1

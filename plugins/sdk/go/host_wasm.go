@@ -34,6 +34,12 @@ func envKVSet(
 //go:wasmimport env kv_incr
 func envKVIncrement(address unsafe.Pointer, size uint32, delta, ttlMillis int64) int64
 
+//go:wasmimport env kv_cas
+func envKVCompareAndSet(
+	key unsafe.Pointer, keySize uint32, expected unsafe.Pointer, expectedSize uint32,
+	value unsafe.Pointer, valueSize uint32, ttlMillis int64,
+) int32
+
 //go:wasmimport env kv_delete
 func envKVDelete(address unsafe.Pointer, size uint32) int32
 
@@ -73,6 +79,17 @@ func hostKVSet(key, value string, ttlMillis int64) int32 {
 
 func hostKVIncrement(key string, by, ttlMillis int64) int64 {
 	return envKVIncrement(pointer(key), size(key), by, ttlMillis)
+}
+
+func hostKVCompareAndSet(key string, expected *string, value string, ttlMillis int64) int32 {
+	// A size of -1 says that no key is expected.
+	address, expectedSize := unsafe.Pointer(nil), ^uint32(0)
+	if expected != nil {
+		address, expectedSize = pointer(*expected), size(*expected)
+	}
+	return envKVCompareAndSet(
+		pointer(key), size(key), address, expectedSize, pointer(value), size(value), ttlMillis,
+	)
 }
 
 func hostKVDelete(key string) int32 { return envKVDelete(pointer(key), size(key)) }

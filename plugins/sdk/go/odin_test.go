@@ -166,6 +166,36 @@ func TestAnHTTPCallIsWrittenAndItsAnswerRead(t *testing.T) {
 	}
 }
 
+func TestAValueIsSwappedOnlyIfItIsTheExpectedOne(t *testing.T) {
+	Host.KV = map[string]string{}
+	text := func(text string) *string { return &text }
+	for _, step := range []struct {
+		expected *string
+		value    string
+		isSet    bool
+	}{
+		{text(""), "a", false},
+		{nil, "a", true},
+		{nil, "b", false},
+		{text("b"), "c", false},
+		{text("a"), "", true},
+		{nil, "d", false},
+		{text(""), "e", true},
+	} {
+		isSet, err := KVCompareAndSet("k", step.expected, step.value, 0)
+		if isSet != step.isSet || err != nil {
+			t.Errorf("%+v: got %v, %v", step, isSet, err)
+		}
+	}
+	if Host.KV["k"] != "e" {
+		t.Errorf("got %q", Host.KV["k"])
+	}
+	Host.KV = nil
+	if _, err := KVCompareAndSet("k", nil, "a", 0); err != ErrShared {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestSharedStateThatIsDownIsAnError(t *testing.T) {
 	Host.KV = map[string]string{}
 	if sum, err := KVIncrement("n", 2, 0); sum != 2 || err != nil {

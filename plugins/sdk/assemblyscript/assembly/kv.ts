@@ -18,6 +18,12 @@ declare function envKvSet(
 @external("env", "kv_incr")
 declare function envKvIncr(key: usize, keySize: usize, delta: i64, ttlMs: i64): i64;
 
+@external("env", "kv_cas")
+declare function envKvCas(
+  key: usize, keySize: usize, expected: usize, expectedSize: usize,
+  value: usize, valueSize: usize, ttlMs: i64,
+): i32;
+
 @external("env", "kv_delete")
 declare function envKvDelete(key: usize, keySize: usize): i32;
 
@@ -56,6 +62,23 @@ export const FAILED: i64 = i64.MIN_VALUE;
 export function increment(key: string, by: i64, ttlMs: i64): i64 {
   const buffer = String.UTF8.encode(key);
   return envKvIncr(changetype<usize>(buffer), <usize>buffer.byteLength, by, ttlMs);
+}
+
+/** Sets a key if it still has the expected value (null: if it is not there): 1 if it was set, 0 if
+ * not, less than 0 if the state can't be reached or is full. With `get` before it, any change of a
+ * value becomes atomic: try again until it is set. */
+export function compareAndSet(
+  key: string, expected: string | null, value: string, ttlMs: i64,
+): i32 {
+  const k = String.UTF8.encode(key);
+  const v = String.UTF8.encode(value);
+  const e = String.UTF8.encode(expected === null ? "" : expected);
+  // A size of -1 says that no key is expected.
+  const expectedSize = expected === null ? usize.MAX_VALUE : <usize>e.byteLength;
+  return envKvCas(
+    changetype<usize>(k), <usize>k.byteLength, changetype<usize>(e), expectedSize,
+    changetype<usize>(v), <usize>v.byteLength, ttlMs,
+  );
 }
 
 /** Removes a key: 1 if it was there, 0 if not, less than 0 if the state can't be reached. */

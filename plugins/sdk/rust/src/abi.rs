@@ -25,6 +25,8 @@ pub struct Instance<P> {
     /// hundredth of parsing it again).
     config: Vec<u8>,
     output: Vec<u8>,
+    /// The last call's: the output may stand in it.
+    outcome: Option<Outcome>,
 }
 
 impl<P> Default for Instance<P> {
@@ -36,21 +38,24 @@ impl<P> Default for Instance<P> {
 impl<P> Instance<P> {
     /// An instance before its first call.
     pub const fn new() -> Self {
-        Self { plugin: None, config: Vec::new(), output: Vec::new() }
+        Self { plugin: None, config: Vec::new(), output: Vec::new(), outcome: None }
     }
 }
 
 impl<P: Plugin> Instance<P> {
     /// One call: the input's JSON in, the output's JSON out.
     pub fn call(&mut self, input: &[u8]) -> &[u8] {
+        self.outcome = None;
         let outcome = self.outcome(input);
         self.output.clear();
         self.output.shrink_to(OUTPUT_KEPT_BYTES_MAX);
         match outcome {
-            Ok(outcome) => outcome.write(&mut self.output),
-            Err(error) => Outcome::write_error(&mut self.output, error.text()),
+            Ok(outcome) => self.outcome.insert(outcome).output(&mut self.output),
+            Err(error) => {
+                Outcome::write_error(&mut self.output, error.text());
+                &self.output
+            }
         }
-        &self.output
     }
 
     /// The instance's end: the plugin's own `cleanup`, once.

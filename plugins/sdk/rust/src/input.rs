@@ -11,29 +11,65 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::de::DeserializeOwned;
 
-use crate::scan::Raw;
+use crate::scan::{Entries, Raw};
 use crate::{Error, Outcome, Plugin};
 
 /// The whole input of a call.
+///
+/// The gateway writes `config`, `context` and `input` in this order, and a plugin may need no more of
+/// the latter two than the phase: they are not even walked over before they are asked for.
+/// Any other order is read too.
 pub(crate) struct Envelope<'a> {
     context: Raw<'a>,
-    input: Raw<'a>,
+    input: Place<'a>,
     pub(crate) config: Raw<'a>,
+}
+
+/// Where a message stands.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    /// Here.
+    At(Raw<'a>),
+    /// Under the key `input`, behind what these entries are about to take.
+    Behind(Entries<'a>),
+}
+
+impl<'a> Place<'a> {
+    fn raw(self) -> Raw<'a> {
+        match self {
+            Self::At(raw) => raw,
+            Self::Behind(mut entries) => {
+                entries.value();
+                let found = entries.find(|(name, _)| *name == b"input");
+                found.map_or(Raw(b""), |(_, value)| value)
+            }
+        }
+    }
 }
 
 impl<'a> Envelope<'a> {
     pub(crate) fn read(text: &'a [u8]) -> Result<Self, Error> {
-        let mut envelope = Self { context: Raw(b""), input: Raw(b""), config: Raw(b"{}") };
-        for (name, value) in Raw(text.trim_ascii_start()).entries() {
+        let (mut context, mut input, mut config) = (Raw(b""), Raw(b""), None);
+        let mut entries = Raw(text.trim_ascii_start()).entries();
+        while let Some(name) = entries.key() {
+            if let (b"context", Some(config)) = (name, config) {
+                let (context, input) = (entries.rest(), Place::Behind(entries));
+                return Ok(Self { context, input, config });
+            }
+            let Some(value) = entries.value() else {
+                break;
+            };
             match name {
-                b"context" => envelope.context = value,
-                b"input" => envelope.input = value,
-                b"config" => envelope.config = value,
+                b"context" => context = value,
+                b"input" => input = value,
+                b"config" => config = Some(value),
                 _ => {}
             }
         }
-        match envelope.context.is_object() && envelope.input.is_object() {
-            true => Ok(envelope),
+        match context.is_object() && input.is_object() {
+            true => {
+                Ok(Self { context, input: Place::At(input), config: config.unwrap_or(Raw(b"{}")) })
+            }
             false => Err(Error::new("the input has no context and input objects")),
         }
     }
@@ -47,7 +83,7 @@ impl<'a> Envelope<'a> {
             b"\"aggregation\"" => {
                 let answers = message.parts().responses.items();
                 let answers: Vec<Answer> =
-                    answers.map(|raw| Answer { message: Message::new(raw) }).collect();
+                    answers.map(|raw| Answer { message: Message::new(Place::At(raw)) }).collect();
                 plugin.on_answers(&context, &Request { message }, &answers)
             }
             _ => plugin.on_request(&context, &Request { message }),
@@ -145,7 +181,7 @@ impl<'a> Context<'a> {
 
 /// The JSON object that stands for a request or a response.
 struct Message<'a> {
-    raw: Raw<'a>,
+    place: Place<'a>,
     parts: OnceCell<Parts<'a>>,
 }
 
@@ -166,14 +202,14 @@ struct Parts<'a> {
 }
 
 impl<'a> Message<'a> {
-    const fn new(raw: Raw<'a>) -> Self {
-        Self { raw, parts: OnceCell::new() }
+    const fn new(place: Place<'a>) -> Self {
+        Self { place, parts: OnceCell::new() }
     }
 
     fn parts(&self) -> &Parts<'a> {
         self.parts.get_or_init(|| {
             let mut parts = Parts::default();
-            for (name, value) in self.raw.entries() {
+            for (name, value) in self.place.raw().entries() {
                 match name {
                     b"method" => parts.method = value.text(),
                     b"url" => parts.url = value.text(),
@@ -296,17 +332,12 @@ impl<'a> Request<'a> {
 /// The response as the service sent it and earlier plugins changed it, with the request's head.
 pub struct Response<'a> {
     message: Message<'a>,
-    request: Request<'a>,
+    request: OnceCell<Request<'a>>,
 }
 
 impl<'a> From<Message<'a>> for Response<'a> {
     fn from(message: Message<'a>) -> Self {
-        let request = match message.parts().request {
-            raw if raw.is_object() => raw,
-            // Its method and URL stand beside the response's own parts as well.
-            _ => message.raw,
-        };
-        Self { message, request: Request { message: Message::new(request) } }
+        Self { message, request: OnceCell::new() }
     }
 }
 
@@ -328,7 +359,14 @@ impl<'a> Response<'a> {
 
     /// The request that this answers: its head, without a body.
     pub fn request(&self) -> &Request<'a> {
-        &self.request
+        self.request.get_or_init(|| {
+            let place = match self.message.parts().request {
+                raw if raw.is_object() => Place::At(raw),
+                // Its method and URL stand beside the response's own parts as well.
+                _ => self.message.place,
+            };
+            Request { message: Message::new(place) }
+        })
     }
 
     /// The body's bytes; see [`Request::body`].

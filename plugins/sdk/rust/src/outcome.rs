@@ -2,6 +2,9 @@
 //!
 //! Only what was said is written: an outcome without changes is 34 bytes, whatever the request was.
 
+use std::cell::OnceCell;
+use std::rc::Rc;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
@@ -12,8 +15,15 @@ use crate::json::push_string;
 ///
 /// Start with [`Outcome::next`] to let the exchange go on, [`Outcome::refuse`] or
 /// [`Outcome::respond`] to end it here; then say what changes.
+///
+/// An outcome that is the same for many calls is best kept in the plugin and cloned: that costs
+/// nothing, and its JSON is written once.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome {
+pub struct Outcome(Rc<Said>);
+
+/// What was said.
+#[derive(Debug, Clone, Default)]
+struct Said {
     goes_on: bool,
     error: String,
     status: Option<u16>,
@@ -23,33 +33,34 @@ pub struct Outcome {
     url: Option<String>,
     /// Keys with values that are JSON already.
     metadata: Vec<(String, String)>,
+    /// The JSON, once it was written for an outcome that is kept.
+    text: OnceCell<Vec<u8>>,
 }
+
+impl PartialEq for Said {
+    fn eq(&self, other: &Self) -> bool {
+        self.written() == other.written()
+    }
+}
+
+impl Eq for Said {}
 
 impl Outcome {
     /// The exchange goes on; what is not changed stays as it is.
-    pub const fn next() -> Self {
-        Self {
-            goes_on: true,
-            error: String::new(),
-            status: None,
-            headers: Vec::new(),
-            body: None,
-            method: None,
-            url: None,
-            metadata: Vec::new(),
-        }
+    pub fn next() -> Self {
+        Self(Rc::new(Said { goes_on: true, ..Said::default() }))
     }
 
     /// The chain stops and the client gets a refusal: by default 401 from an auth plugin, 429 from
     /// a rate limit, else 403, with `{"error": reason}` as its body. The reason is seen by the
     /// client, so it should not say more than the client may know.
     pub fn refuse(reason: impl Into<String>) -> Self {
-        Self { goes_on: false, error: reason.into(), ..Self::next() }
+        Self(Rc::new(Said { error: reason.into(), ..Said::default() }))
     }
 
     /// The chain stops and the client gets a response of this status.
     pub fn respond(status: u16) -> Self {
-        Self { goes_on: false, status: Some(status), ..Self::next() }
+        Self(Rc::new(Said { status: Some(status), ..Said::default() }))
     }
 
     /// Sets a header to one value in the place of all it had.
@@ -75,26 +86,33 @@ impl Outcome {
     }
 
     /// The last word on a header counts, in whatever case its name was spelled before.
-    fn with_header(mut self, name: String, values: Vec<String>) -> Self {
-        match self.headers.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(&name)) {
-            Some(entry) => *entry = (name, values),
-            None => self.headers.push((name, values)),
-        }
+    fn with_header(self, name: String, values: Vec<String>) -> Self {
+        self.with(|said| {
+            match said.headers.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(&name)) {
+                Some(entry) => *entry = (name, values),
+                None => said.headers.push((name, values)),
+            }
+        })
+    }
+
+    /// Says more. What was written of an outcome that is kept no longer holds for this one.
+    fn with(mut self, say: impl FnOnce(&mut Said)) -> Self {
+        let said = Rc::make_mut(&mut self.0);
+        said.text.take();
+        say(said);
         self
     }
 
     /// Sets the status, where this is about a response.
     #[must_use]
-    pub fn status(mut self, status: u16) -> Self {
-        self.status = Some(status);
-        self
+    pub fn status(self, status: u16) -> Self {
+        self.with(|said| said.status = Some(status))
     }
 
     /// Replaces the body. Bytes that are not UTF-8 travel as base64.
     #[must_use]
-    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
-        self.body = Some(body.into());
-        self
+    pub fn body(self, body: impl Into<Vec<u8>>) -> Self {
+        self.with(|said| said.body = Some(body.into()))
     }
 
     /// Replaces the body by JSON, and says so in `Content-Type`.
@@ -108,16 +126,14 @@ impl Outcome {
 
     /// Request phase: replaces the method.
     #[must_use]
-    pub fn method(mut self, method: impl Into<String>) -> Self {
-        self.method = Some(method.into());
-        self
+    pub fn method(self, method: impl Into<String>) -> Self {
+        self.with(|said| said.method = Some(method.into()))
     }
 
     /// Request phase: replaces the URL (path and query; the route has been chosen already).
     #[must_use]
-    pub fn url(mut self, url: impl Into<String>) -> Self {
-        self.url = Some(url.into());
-        self
+    pub fn url(self, url: impl Into<String>) -> Self {
+        self.with(|said| said.url = Some(url.into()))
     }
 
     /// Leaves a value for the later plugins of this exchange, both phases; see
@@ -126,19 +142,42 @@ impl Outcome {
     /// # Panics
     /// Where JSON has no form for the value: a map whose keys are no strings.
     #[must_use]
-    pub fn set_metadata(mut self, key: impl Into<String>, value: &impl Serialize) -> Self {
+    pub fn set_metadata(self, key: impl Into<String>, value: &impl Serialize) -> Self {
         let value = serde_json::to_string(value).expect("metadata has a form in JSON");
-        self.metadata.push((key.into(), value));
-        self
+        self.with(|said| said.metadata.push((key.into(), value)))
     }
 
     /// Whether the exchange goes on.
     pub fn goes_on(&self) -> bool {
-        self.goes_on
+        self.0.goes_on
     }
 
     /// Whether anything of the message changes.
     pub fn is_modified(&self) -> bool {
+        self.0.is_modified()
+    }
+
+    /// The output's JSON: of an outcome that somebody else keeps as it was written first, else
+    /// written to `out`.
+    pub(crate) fn output<'o>(&'o self, out: &'o mut Vec<u8>) -> &'o [u8] {
+        if Rc::strong_count(&self.0) > 1 {
+            return self.0.text.get_or_init(|| self.0.written());
+        }
+        self.0.write(out);
+        out
+    }
+
+    /// The output for a plugin that could not decide: an error, and no word on whether to go on,
+    /// which leaves that to the failure mode.
+    pub(crate) fn write_error(out: &mut Vec<u8>, text: &str) {
+        push(out, "{\"error\":");
+        push_string(out, text);
+        out.push(b'}');
+    }
+}
+
+impl Said {
+    fn is_modified(&self) -> bool {
         self.status.is_some()
             || !self.headers.is_empty()
             || self.body.is_some()
@@ -146,8 +185,13 @@ impl Outcome {
             || self.url.is_some()
     }
 
-    /// The output's JSON.
-    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+    fn written(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.write(&mut out);
+        out
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
         let flag = |on: bool| if on { "true" } else { "false" };
         push(out, "{\"modified\":");
         push(out, flag(self.is_modified()));
@@ -165,14 +209,6 @@ impl Outcome {
             let entries = self.metadata.iter();
             push_object(out, entries, |out, value| push(out, value));
         }
-        out.push(b'}');
-    }
-
-    /// The output for a plugin that could not decide: an error, and no word on whether to go on,
-    /// which leaves that to the failure mode.
-    pub(crate) fn write_error(out: &mut Vec<u8>, text: &str) {
-        push(out, "{\"error\":");
-        push_string(out, text);
         out.push(b'}');
     }
 
@@ -256,16 +292,13 @@ mod tests {
     use super::*;
 
     fn written(outcome: Outcome) -> serde_json::Value {
-        let mut out = Vec::new();
-        outcome.write(&mut out);
-        serde_json::from_slice(&out).unwrap()
+        serde_json::from_slice(outcome.output(&mut Vec::new())).unwrap()
     }
 
     #[test]
     fn an_outcome_without_changes_says_only_that() {
         let mut out = Vec::new();
-        Outcome::next().write(&mut out);
-        assert_eq!(out, br#"{"modified":false,"continue":true}"#);
+        assert_eq!(Outcome::next().output(&mut out), br#"{"modified":false,"continue":true}"#);
     }
 
     #[test]
@@ -287,6 +320,20 @@ mod tests {
         let expected = serde_json::json!({"url": "/b?c=d", "headers": {"X-A": ["1"]}});
         assert_eq!(output["request"], expected);
         assert!(output.get("response").is_none());
+    }
+
+    #[test]
+    fn what_is_said_after_a_clone_is_said_of_the_clone_alone() {
+        let kept = Outcome::next().set_header("X-A", "1");
+        let mut unused = Vec::new();
+        for _ in 0..2 {
+            let clone = kept.clone();
+            assert!(clone.output(&mut unused).ends_with(br#"{"X-A":["1"]}}}"#));
+        }
+        assert!(unused.is_empty(), "the text of a kept outcome is its own");
+        let more = kept.clone().status(201);
+        assert_eq!(written(more)["response"]["statusCode"], 201);
+        assert_eq!(written(kept)["response"].get("statusCode"), None);
     }
 
     #[test]

@@ -41,19 +41,8 @@ impl<'a> Raw<'a> {
     }
 
     /// The keys (as they stand between their quotes) and values of an object; none if it is none.
-    pub(crate) fn entries(self) -> impl Iterator<Item = (&'a [u8], Raw<'a>)> {
-        let mut at = self.inside(b'{');
-        std::iter::from_fn(move || {
-            let name_from = skip_space(self.0, at);
-            if self.0.get(name_from) != Some(&b'"') {
-                return None;
-            }
-            let name_to = skip_string(self.0, name_from + 1)?;
-            let colon = skip_space(self.0, name_to);
-            let (value, next) = self.value(colon + 1)?;
-            at = next;
-            Some((self.0.get(name_from + 1..name_to - 1)?, value))
-        })
+    pub(crate) fn entries(self) -> Entries<'a> {
+        Entries { text: self.0, at: self.inside(b'{') }
     }
 
     /// The values of an array; none if it is none.
@@ -77,13 +66,56 @@ impl<'a> Raw<'a> {
         if self.0.first() == Some(&bracket) { 1 } else { self.0.len() }
     }
 
-    /// The value at `at`, and where the one after the next comma begins.
+    /// The value at `at`, and where the next one begins.
     fn value(self, at: usize) -> Option<(Self, usize)> {
         let from = skip_space(self.0, at);
         let to = skip_value(self.0, from)?;
         let comma = skip_space(self.0, to);
-        let next = if self.0.get(comma) == Some(&b',') { comma + 1 } else { self.0.len() };
+        // Without a comma this was the last one: its bracket, at which nothing begins, is next.
+        let next = if self.0.get(comma) == Some(&b',') { comma + 1 } else { comma };
         Some((Self(self.0.get(from..to)?), next))
+    }
+}
+
+/// A walk over the entries of an object.
+#[derive(Clone, Copy)]
+pub(crate) struct Entries<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Entries<'a> {
+    /// The next key. Its value is to be taken before the next one is asked for.
+    pub(crate) fn key(&mut self) -> Option<&'a [u8]> {
+        let from = skip_space(self.text, self.at);
+        if self.text.get(from) != Some(&b'"') {
+            return None;
+        }
+        let to = skip_string(self.text, from + 1)?;
+        // Behind the colon.
+        let colon = skip_space(self.text, to);
+        self.at = skip_space(self.text, colon + 1);
+        self.text.get(from + 1..to - 1)
+    }
+
+    /// The value of the key.
+    pub(crate) fn value(&mut self) -> Option<Raw<'a>> {
+        let (value, next) = Raw(self.text).value(self.at)?;
+        self.at = next;
+        Some(value)
+    }
+
+    /// The value of the key with all that follows it: where it ends is not looked for.
+    pub(crate) fn rest(&self) -> Raw<'a> {
+        Raw(self.text.get(self.at..).unwrap_or_default())
+    }
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = (&'a [u8], Raw<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some((self.key()?, self.value()?))
     }
 }
 
@@ -206,6 +238,21 @@ mod tests {
             let raw = Raw(text.as_bytes());
             assert!(raw.entries().count() + raw.items().count() <= 1, "{text}");
         }
+    }
+
+    #[test]
+    fn the_rest_of_an_entry_reads_like_its_value() {
+        let text = br#"{"a":1,"b": {"c":2,"d":[3]},"e":4}"#;
+        let mut entries = Raw(text).entries();
+        assert_eq!(entries.next().map(|(name, _)| name), Some(&b"a"[..]));
+        assert_eq!(entries.key(), Some(&b"b"[..]));
+        let rest = entries.rest();
+        assert_eq!(
+            (rest.get("c").0, rest.get("d").0, rest.get("e").0),
+            (&b"2"[..], &b"[3]"[..], &b""[..])
+        );
+        assert_eq!(entries.value().map(|value| value.0), Some(&br#"{"c":2,"d":[3]}"#[..]));
+        assert_eq!(entries.key(), Some(&b"e"[..]));
     }
 
     #[test]

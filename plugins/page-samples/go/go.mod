@@ -1,0 +1,3 @@
+module page-sample
+
+go 1.24
