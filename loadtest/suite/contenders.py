@@ -1,0 +1,238 @@
+"""Who takes part: how each is started, what it must make of a request, what it needs.
+
+All do the same work: they forward the client's fields, tell the origin who asked (X-Forwarded-For,
+-Proto, -Host) and give the request an id (X-Request-Id), have time limits, keep connections to the
+origin and write no access log. suite/fairness.py checks that before anything is measured."""
+
+import dataclasses
+import pathlib
+import shutil
+from collections.abc import Callable
+
+from .places import MODULES, NGINX_MODULES, PATH_MORE, PEERS, PROXY_CORE, RUN, TOOLS, written
+
+FORWARDED = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-request-id")
+
+
+@dataclasses.dataclass(frozen=True)
+class Contender:
+    """`command(binary, port, origin)` starts it."""
+
+    command: Callable[[pathlib.Path, int, int], list]
+    # What the origin sees beyond what the client sent: names in lower case, value if it is fixed.
+    adds: tuple[str, ...] = FORWARDED
+    sets: tuple[tuple[str, str], ...] = ()
+    # Of these, only that they are there is checked.
+    loose: tuple[str, ...] = ()
+    # Files without which it cannot be had here; it is then left out, and the report says so.
+    needs: tuple[pathlib.Path | str, ...] = ()
+    core: str = PROXY_CORE
+    # What happens meanwhile: called with the process and the port, a context manager.
+    beside: Callable | None = None
+    # Where it has an admin API, for `beside`.
+    is_ours: bool = False
+
+    def missing(self) -> str | None:
+        for need in self.needs:
+            if isinstance(need, pathlib.Path):
+                if not need.exists():
+                    return f"no {need.name}"
+            elif not shutil.which(need, path=f"/usr/bin:/bin{PATH_MORE}"):
+                return f"no {need}"
+        return None
+
+
+# --- Odin -----------------------------------------------------------------------------------------
+
+HEADER = (("x-gateway", "Odin"),)
+
+
+def plugin(
+    language: str, index: int = 0, body: bool = False, path: str = "", value: str = "Odin"
+) -> str:
+    """A header plugin as configuration; the one at `index` sets a header of its own."""
+    name = f"X-Gateway-{index}" if index else "X-Gateway"
+    module = path or f"header-injection-{language}.wasm"
+    reads = "true" if body else "false"
+    return (
+        f"    - {{ name: p{index}, path: {module}, type: request, body: {reads}, "
+        f"priority: {index}, maxMemoryPages: 256, config: {{ addHeaders: "
+        f"{{ {name}: {value} }} }} }}\n"
+    )
+
+
+def odin_config(
+    port: int, origin: int, plugins: str = "", driver: str = "auto", workers: int = 1,
+    admin: str = "off", services: str = "",
+) -> str:
+    listed = f"  plugins:\n{plugins}" if plugins else "  plugins: []\n"
+    target = f"targets: [\"http://127.0.0.1:{origin}\"]"
+    pins = "true" if workers > 1 else "false"
+    return (
+        f"server:\n  listen: 127.0.0.1:{port}\n  workers: {workers}\n  pinCores: {pins}\n"
+        f"  ioDriver: {driver}\n  limits: {{ upstreamIdleMax: 1024 }}\n"
+        f"admin: {{ listen: {admin} }}\nwasm:\n  pluginDir: {MODULES}\n  maxInstances: 64\n{listed}"
+        f"services:\n  - {{ name: s, basePath: /, {target} }}\n"
+        + services.replace("TARGET", target)
+    )
+
+
+def odin(
+    plugins: str = "", driver: str = "auto", workers: int = 1, core: str = PROXY_CORE,
+    sets: tuple = (), needs: tuple = (), **more,
+) -> Contender:
+    def command(binary: pathlib.Path, port: int, origin: int) -> list:
+        text = odin_config(port, origin, plugins, driver, workers)
+        return [binary, "--config", written(f"odin-{port}.yaml", text)]
+
+    return Contender(command, sets=sets, needs=needs, core=core, is_ours=True, **more)
+
+
+def odin_header(language: str, body: bool = False) -> Contender:
+    module = MODULES / f"header-injection-{language}.wasm"
+    return odin(plugin(language, body=body), sets=HEADER, needs=(module,))
+
+
+def odin_chain(length: int) -> Contender:
+    plugins = "".join(plugin("rust", at) for at in range(length))
+    more = tuple((f"x-gateway-{at}", "Odin") for at in range(1, length))
+    needs = (MODULES / "header-injection-rust.wasm",)
+    return odin(plugins, sets=HEADER + more if length else (), needs=needs)
+
+
+def odin_constant_guest() -> Contender:
+    """A guest that returns its outcome without work: what is left is the gateway's part."""
+    path = RUN / "constant.wasm"
+    return odin(plugin("", path=str(path)), sets=HEADER, needs=(path,))
+
+
+# --- Peers ----------------------------------------------------------------------------------------
+
+
+def filled(file: str, places: dict[str, object]) -> str:
+    text = (PEERS / file).read_text()
+    for name, value in places.items():
+        text = text.replace(f"@{name}@", str(value))
+    return text
+
+
+def peer(file: str, words: Callable[[pathlib.Path], list], inserts: dict[str, str]):
+    def command(_: pathlib.Path, port: int, origin: int) -> list:
+        places = {**inserts, "PORT": port, "ORIGIN": origin, "RUN": RUN, "PEERS": PEERS}
+        return words(written(f"{port}-{file}", filled(file, places)))
+
+    return command
+
+
+NGINX_FIELDS = """proxy_set_header X-Forwarded-Proto $scheme;
+      proxy_set_header X-Forwarded-Host $http_host;
+      proxy_set_header X-Request-Id $request_id;"""
+NGINX_LUA = "ngx.req.set_header('X-Gateway', 'Odin')"
+NGINX_LUA_MODULES = ("ndk_http_module.so", "ngx_http_lua_module.so")
+
+
+def nginx(
+    plugin: str = "", http: str = "", modules: tuple[str, ...] = (), fields: str = NGINX_FIELDS,
+    **more,
+) -> Contender:
+    inserts = {
+        "MODULES": "\n".join(f"load_module {NGINX_MODULES / module};" for module in modules),
+        "HTTP": http, "PLUGIN": plugin, "FIELDS": fields,
+    }
+    needs = ("nginx", *(NGINX_MODULES / module for module in modules))
+    command = peer("nginx.conf", lambda path: ["nginx", "-c", path, "-p", RUN], inserts)
+    return Contender(command, needs=needs, **more)
+
+
+def nginx_njs() -> Contender:
+    http = f"js_path {PEERS};\n  js_import header from header.js;\n  js_set $gateway header.value;"
+    plugin = "proxy_set_header X-Gateway $gateway;"
+    return nginx(plugin, http, ("ngx_http_js_module.so",), sets=HEADER)
+
+
+def nginx_lua(body: bool = False) -> Contender:
+    reading = " ngx.req.read_body() ngx.req.get_body_data()" if body else ""
+    code = f"rewrite_by_lua_block {{ {NGINX_LUA}{reading} }}"
+    return nginx(code, "", NGINX_LUA_MODULES, sets=HEADER)
+
+
+HAPROXY_FIELDS = """http-request set-header X-Forwarded-Proto http
+  http-request set-header X-Forwarded-Host %[req.hdr(host)]
+  http-request set-header X-Request-Id %[uuid()]"""
+
+
+def haproxy(lua: bool = False, fields: str = HAPROXY_FIELDS, **more) -> Contender:
+    inserts = {
+        "GLOBAL": f"lua-load {PEERS}/header.lua" if lua else "",
+        "PLUGIN": "http-request lua.gateway" if lua else "",
+        "FIELDS": fields,
+    }
+    command = peer("haproxy.cfg", lambda path: ["haproxy", "-db", "-f", path], inserts)
+    return Contender(command, needs=("haproxy",), sets=HEADER if lua else (), **more)
+
+
+ENVOY_FIELDS = (
+    'request_headers_to_add: [ { header: { key: X-Forwarded-Host, value: "%REQ(:AUTHORITY)%" }, '
+    "append_action: OVERWRITE_IF_EXISTS_OR_ADD } ]"
+)
+ENVOY_TYPE = '"@type": type.googleapis.com/envoy.extensions.filters.http'
+ENVOY_LUA = f"""- name: envoy.filters.http.lua
+            typed_config:
+              {ENVOY_TYPE}.lua.v3.Lua
+              default_source_code:
+                inline_string: |
+                  function envoy_on_request(handle)
+                    handle:headers():replace("X-Gateway", "Odin")
+                  end"""
+ENVOY_WASM = f"""- name: envoy.filters.http.wasm
+            typed_config:
+              {ENVOY_TYPE}.wasm.v3.Wasm
+              config:
+                name: f
+                root_id: f
+                configuration:
+                  "@type": type.googleapis.com/google.protobuf.StringValue
+                  value: "CONFIG"
+                vm_config:
+                  vm_id: v
+                  runtime: envoy.wasm.runtime.v8
+                  code: {{ local: {{ filename: {RUN}/filter.wasm }} }}"""
+
+
+# What it adds of its own; a rule that takes it away again would cost it more.
+ENVOY_UNASKED = ("x-envoy-external-address",)
+
+
+def envoy(plugin: str = "", fields: str = ENVOY_FIELDS, request_id: bool = True, **more):
+    inserts = {
+        "PLUGIN": plugin, "FIELDS": fields, "REQUEST_ID": "true" if request_id else "false",
+    }
+    flags = ["--concurrency", "1", "--disable-hot-restart", "-l", "error"]
+    command = peer("envoy.yaml", lambda path: [RUN / "envoy", "-c", path, *flags], inserts)
+    needs = (RUN / "envoy", *more.pop("needs", ()))
+    adds = (*more.pop("adds", FORWARDED), *ENVOY_UNASKED)
+    # For a client on the loopback it names an address of the machine's.
+    return Contender(command, needs=needs, adds=adds, loose=("x-forwarded-for",), **more)
+
+
+def envoy_wasm(body: bool = False) -> Contender:
+    filter = ENVOY_WASM.replace("CONFIG", "body" if body else "header")
+    return envoy(filter, sets=HEADER, needs=(RUN / "filter.wasm",))
+
+
+FLOOR_WAYS = {"floor, turns": "turns", "floor, pipes": "pipes"}
+
+
+def floor(way: str) -> Contender:
+    def command(_: pathlib.Path, port: int, origin: int) -> list:
+        return [TOOLS / "floor", f"127.0.0.1:{port}", f"127.0.0.1:{origin}", way]
+
+    return Contender(command, adds=(), needs=(TOOLS / "floor",))
+
+
+# With as little added to a request as each allows, instead of what Odin adds.
+NGINX_FEWER = nginx(fields="", adds=("x-forwarded-for",))
+HAPROXY_FEWER = haproxy(fields="", adds=("x-forwarded-for",))
+ENVOY_FEWER = envoy(
+    fields="", request_id=False, adds=("x-forwarded-for", "x-forwarded-proto")
+)

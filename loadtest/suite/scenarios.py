@@ -1,0 +1,195 @@
+"""What is compared. The first contender of a scenario is what the others are compared with."""
+
+import dataclasses
+from collections.abc import Callable
+
+from . import contenders as who
+from .contenders import Contender, envoy, envoy_wasm, floor, haproxy, nginx, nginx_lua, odin
+from .contenders import odin_chain, odin_constant_guest, odin_header
+from .disturbances import looping, reloaded
+from .loads import H2load, Oha, OpenLoop, Wrk
+from .places import RUN
+
+
+@dataclasses.dataclass(frozen=True)
+class Scenario:
+    title: str
+    contenders: dict[str, Contender]
+    load: Callable[[int, float], dict]
+    note: str = ""
+    # Instead of `load`, for the contenders that have one of their own.
+    loads: dict[str, Callable[[int, float], dict]] = dataclasses.field(default_factory=dict)
+    # What the plot shows: "cpu" or "latency".
+    plot: str = "cpu"
+    # Of --seconds, how long a run is. Where the figure is CPU per request, a clock of nanoseconds
+    # has it soon; a p99.9 needs tens of thousands of requests.
+    share: float = 2 / 3
+
+    def seconds(self, whole: int) -> int:
+        return max(1, round(whole * self.share))
+
+    def load_of(self, contender: str) -> Callable[[int, float], dict]:
+        return self.loads.get(contender, self.load)
+
+
+FOUR = {"odin": odin(), "nginx": nginx(), "haproxy": haproxy(), "envoy": envoy()}
+FLOORS = {name: floor(way) for name, way in who.FLOOR_WAYS.items()}
+OPEN_LOOP_RATES = (10_000, 20_000)
+# Beside reloads and endless loops: a fifth or so of what a worker can do.
+DISTURBED_RATE = 10_000
+
+
+def needing(contender: Contender, *needs) -> Contender:
+    return dataclasses.replace(contender, needs=contender.needs + needs)
+
+
+SCENARIOS: dict[str, Scenario] = {
+    "plain": Scenario(
+        "No plugin",
+        {
+            **FOUR,
+            **FLOORS,
+            "odin, epoll": odin(driver="epoll"),
+            "nginx, fewer fields": who.NGINX_FEWER,
+            "haproxy, fewer fields": who.HAPROXY_FEWER,
+            "envoy, fewer fields": who.ENVOY_FEWER,
+        },
+        Wrk(),
+        "64 connections, 128 bytes of answer. `floor` hands messages on unread, in two ways. "
+        "`fewer fields`: with as few fields added to the request as that proxy allows (Odin always "
+        "adds four).",
+        share=1,
+    ),
+    "header-plugin": Scenario(
+        "One plugin that sets a request header",
+        {
+            "odin": odin(),
+            "odin, constant guest": odin_constant_guest(),
+            "odin, Rust": odin_header("rust"),
+            "odin, C": odin_header("c"),
+            "odin, AssemblyScript": odin_header("assemblyscript"),
+            "odin, Go": odin_header("go"),
+            "nginx": nginx(),
+            "nginx, njs": who.nginx_njs(),
+            "nginx, Lua": nginx_lua(),
+            "haproxy": haproxy(),
+            "haproxy, Lua": haproxy(lua=True),
+            "envoy": envoy(),
+            "envoy, Lua": envoy(who.ENVOY_LUA, sets=who.HEADER),
+            "envoy, proxy-wasm": envoy_wasm(),
+        },
+        Wrk(),
+        "Odin's guests get the whole request head as JSON. `constant guest` returns its outcome "
+        "without work: what it adds is the gateway's part of a call, what others add beyond it is "
+        "the guest's.",
+        share=1,
+    ),
+    "chain": Scenario(
+        "A chain of Rust header plugins",
+        {f"odin, {length} plugins": odin_chain(length) for length in (0, 1, 3, 10)},
+        Wrk(),
+    ),
+    "body-4k": Scenario(
+        "A plugin that reads a request body of 4 KB",
+        {
+            "odin": odin(),
+            "odin, Rust": odin_header("rust", body=True),
+            "odin, AssemblyScript": odin_header("assemblyscript", body=True),
+            "odin, Go": odin_header("go", body=True),
+            "nginx": nginx(),
+            "nginx, Lua": nginx_lua(body=True),
+            "envoy": envoy(),
+            "envoy, proxy-wasm": envoy_wasm(body=True),
+        },
+        Wrk(body_bytes=4096),
+    ),
+    "body-64k": Scenario(
+        "A plugin that reads a request body of 64 KB",
+        {
+            "odin": odin(),
+            "odin, Rust": odin_header("rust", body=True),
+            "nginx": nginx(),
+            "nginx, Lua": nginx_lua(body=True),
+            "envoy": envoy(),
+            "envoy, proxy-wasm": envoy_wasm(body=True),
+        },
+        Wrk(body_bytes=65536),
+    ),
+    **{
+        f"connections-{count}": Scenario(
+            f"{count} connection{'s' if count > 1 else ''}", FOUR, Wrk(connections=count)
+        )
+        for count in (1, 8, 512)
+    },
+    "answer-16k": Scenario(
+        "Answers of 16 KiB",
+        {**FOUR, **FLOORS, "odin, epoll": odin(driver="epoll")},
+        Wrk(target="/bytes/16384"),
+    ),
+    "answer-1m": Scenario(
+        "Answers of 1 MiB",
+        {**FOUR, **FLOORS, "odin, epoll": odin(driver="epoll")},
+        Wrk(connections=16, target="/bytes/1048576"),
+        "16 connections.",
+    ),
+    "new-connections": Scenario(
+        "A connection for each request",
+        FOUR,
+        Wrk(closes=True),
+        "The client says `Connection: close`; connections to the origin are kept.",
+    ),
+    **{
+        f"open-loop-{rate // 1000}k": Scenario(
+            f"Latency at {rate:,} requests/s".replace(",", " "),
+            {**FOUR, **FLOORS},
+            OpenLoop(rate),
+            "Open loop: a request is timed from when it was to start. `lag`: by how much the "
+            "generator sent later than planned, its own share of the latency.",
+            plot="latency",
+            share=5 / 3,
+        )
+        for rate in OPEN_LOOP_RATES
+    },
+    "reload": Scenario(
+        "A reload every 100 ms",
+        {"odin": reloaded(False), "odin, reloaded": reloaded(True)},
+        OpenLoop(DISTURBED_RATE),
+        f"Open loop at {DISTURBED_RATE} requests/s through a Rust header plugin; the plugin's "
+        "configuration is changed by each reload. The control thread shares the worker's core.",
+        plot="latency",
+        share=5 / 3,
+    ),
+    "endless-loop": Scenario(
+        "A plugin that never ends, on another route of the same worker",
+        {"odin": looping(False), "odin, looping": looping(True)},
+        OpenLoop(DISTURBED_RATE),
+        f"Open loop at {DISTURBED_RATE} requests/s; beside it one call of the endless plugin after "
+        "the other, each ended after its second.",
+        plot="latency",
+        share=5 / 3,
+    ),
+    "workers": Scenario(
+        "One and two workers",
+        {
+            "odin, 1 worker": odin(),
+            "odin, 2 workers": odin(workers=2, core="0,1"),
+        },
+        Wrk(connections=128),
+        "The second worker shares its core with the origin and the load: throughput says nothing "
+        "here, CPU per request does: it must not grow with workers.",
+    ),
+    "generators": Scenario(
+        "The same by other load generators",
+        {
+            f"{name}, {generator}": needing(contender, need)
+            for generator, need in [("wrk", "wrk"), ("oha", RUN / "oha"), ("h2load", "h2load")]
+            for name, contender in [("odin", odin()), ("nginx", nginx())]
+        },
+        Wrk(),
+        "Whether the ratio hangs on the generator. h2load gives no percentiles.",
+        loads={
+            **{f"{name}, oha": Oha() for name in ("odin", "nginx")},
+            **{f"{name}, h2load": H2load() for name in ("odin", "nginx")},
+        },
+    ),
+}

@@ -1,0 +1,134 @@
+"""The claims, each with what was measured and whether it holds."""
+
+import dataclasses
+import math
+
+from .contenders import FLOOR_WAYS
+from .figures import difference, differences, middle, ratios, spread, text
+from .scenarios import OPEN_LOOP_RATES
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """`found` has what was measured, a figure per round; their median counts."""
+
+    what: str
+    target: str
+    found: list[float]
+    most: float
+
+    @property
+    def verdict(self) -> str:
+        if not self.found or math.isnan(self.most):
+            return "not measured"
+        return "holds" if middle(self.found) <= self.most else "MISSED"
+
+    @property
+    def measured(self) -> str:
+        if not self.found:
+            return "-"
+        return f"{middle(self.found):.2f} ({min(self.found):.2f} to {max(self.found):.2f})"
+
+
+def at_most(what: str, found: list[float], most: float) -> Claim:
+    return Claim(what, f"<= {most:g}", found, most)
+
+
+def claims(results: dict[str, dict]) -> list[Claim]:
+    return [
+        *plain(results.get("plain")),
+        *open_loop(results),
+        *plugins(results.get("header-plugin")),
+        *disturbances(results),
+        *workers(results.get("workers")),
+    ]
+
+
+def plain(result: dict | None) -> list[Claim]:
+    limits = [("nginx", 0.78), ("haproxy", 0.80), ("envoy", 0.28), (lower_floor(result), 1.15)]
+    return [
+        at_most(f"no plugin: CPU per request, odin / {peer}", ratios(result, "odin", peer), most)
+        for peer, most in limits
+    ]
+
+
+def lower_floor(result: dict | None) -> str:
+    """The way of moving bytes that is cheaper on this machine."""
+    medians = {name: spread(result, name, "cpu_us")[0] for name in FLOOR_WAYS}
+    measured = {name: median for name, median in medians.items() if not math.isnan(median)}
+    return min(measured, key=measured.get, default=next(iter(FLOOR_WAYS)))
+
+
+def open_loop(results: dict[str, dict]) -> list[Claim]:
+    found = []
+    for rate in OPEN_LOOP_RATES:
+        result = results.get(f"open-loop-{rate // 1000}k")
+        for key, words in [("p50", "p50"), ("p99", "p99"), ("p999", "p99.9")]:
+            what = f"{rate // 1000}k requests/s, open loop: {words}, odin / nginx"
+            found.append(at_most(what, ratios(result, "odin", "nginx", key), 1.0))
+    return found
+
+
+def plugins(result: dict | None) -> list[Claim]:
+    def added(ours: str, base: str = "odin") -> list[float]:
+        return differences(result, ours, base)
+
+    envoys = middle(added("envoy, proxy-wasm", "envoy"))
+    whole = ratios(result, "odin, Rust", "envoy, proxy-wasm")
+    return [
+        at_most("a Rust header plugin adds, us", added("odin, Rust"), 3.5),
+        Claim(
+            "a Rust header plugin adds less than Envoy's filter, us", f"< {text(envoys, 2)}",
+            added("odin, Rust"), envoys,
+        ),
+        at_most("with that plugin: CPU per request, odin / envoy with its filter", whole, 0.32),
+        at_most("a Go header plugin adds, us", added("odin, Go"), 25),
+        at_most("an AssemblyScript one adds, us", added("odin, AssemblyScript"), 10),
+    ]
+
+
+def disturbances(results: dict[str, dict]) -> list[Claim]:
+    reload, loop = results.get("reload"), results.get("endless-loop")
+    beside = differences(loop, "odin, looping", "odin", "p99")
+    return [
+        at_most(
+            "p99 while reloading every 100 ms / without",
+            ratios(reload, "odin, reloaded", "odin", "p99"), 1.2,
+        ),
+        at_most(
+            "p99 beside a plugin that never ends - without, ms", [us / 1e3 for us in beside], 5
+        ),
+    ]
+
+
+def workers(result: dict | None) -> list[Claim]:
+    found = ratios(result, "odin, 2 workers", "odin, 1 worker")
+    # Under 1 is no merit: the worker beside the load waits for its core, then has more to do.
+    return [at_most("CPU per request, 2 workers / 1 worker", found, 1.05)]
+
+
+def table(results: dict[str, dict]) -> str:
+    rows = ["| claim | target | measured (least to most) | |", "|---|---|---|---|"]
+    for claim in claims(results):
+        rows.append(f"| {claim.what} | {claim.target} | {claim.measured} | {claim.verdict} |")
+    return "\n".join(rows)
+
+
+def shares(result: dict | None) -> str:
+    """What a header plugin adds, and how much of that is the gateway's and how much the guest's."""
+    constant = difference(result, "odin, constant guest", "odin")
+    rows = [
+        "| plugin | adds, us | of that the gateway's part | the guest's own |", "|---|---|---|---|",
+    ]
+    for language in ("Rust", "C", "AssemblyScript", "Go"):
+        added = difference(result, f"odin, {language}", "odin")
+        cells = [text(added, 2), text(constant, 2), text(added - constant, 2)]
+        rows.append(f"| odin, {language} | {' | '.join(cells)} |")
+    for name in ("nginx, njs", "nginx, Lua", "haproxy, Lua", "envoy, Lua", "envoy, proxy-wasm"):
+        added = difference(result, name, name.split(",")[0])
+        rows.append(f"| {name} | {text(added, 2)} | | |")
+    return "\n".join(rows)
+
+
+def has_failed(results: dict[str, dict]) -> bool:
+    return any(claim.verdict == "MISSED" for claim in claims(results))

@@ -1,0 +1,250 @@
+//! Latency at a fixed rate: requests start when the plan says so, whether or not earlier ones have
+//! been answered, and each is timed from the planned moment (so a stall counts for every request
+//! that it delays: no coordinated omission).
+//!
+//! One thread, which sleeps in `epoll_pwait2` to the microsecond. (oha paces by timers of a
+//! millisecond, which is more than the latencies to be seen.) Prints one line of JSON; times in
+//! microseconds. `lag` is by how much requests were sent later than planned: the generator's own
+//! share of the latency, and the wait for a free connection. `sent` counts the warm-up as well.
+//!
+//! Status 3: the rate was not sustained, requests waited for more than two seconds to be sent.
+//!
+//! Usage: openloop ADDRESS TARGET REQUESTS_PER_SECOND SECONDS CONNECTIONS
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use rustix::event::epoll;
+use rustix::time::Timespec;
+
+/// As `load.lua` writes them.
+const FIELDS: &str = "Host: gateway.example\r\n\
+    User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0\
+    \r\nAccept: text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8\r\n\
+    Accept-Encoding: gzip, deflate, br\r\nAccept-Language: en-US,en;q=0.9\r\n\
+    Cookie: session=0123456789abcdef0123456789abcdef; theme=dark\r\n\
+    Referer: http://example.com/some/page\r\nX-Request-Start: t=1234567890\r\n\r\n";
+/// Requests of the first part of the run, which are not counted.
+const WARM_UP: Duration = Duration::from_secs(1);
+/// How far behind its plan a run may be.
+const BEHIND_MAX: Duration = Duration::from_secs(2);
+const BUFFER_BYTES: usize = 64 * 1024;
+/// Where the curve of a plot is sampled, in per cent.
+const CURVE: [f64; 12] = [1.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.95, 99.99];
+
+struct Plan {
+    interval: Duration,
+    start: Instant,
+    counted_from: Instant,
+    end: Instant,
+}
+
+struct Connection {
+    stream: TcpStream,
+    /// When the request that it carries was to start.
+    planned: Option<Instant>,
+    filled: usize,
+    /// Bytes of the answer, once its head is here.
+    whole: Option<usize>,
+    buffer: Vec<u8>,
+}
+
+struct Seen {
+    latency: Histogram<u64>,
+    lag: Histogram<u64>,
+    sent: u64,
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(Some(seen)) => {
+            println!("{}", seen.json());
+            ExitCode::SUCCESS
+        }
+        Ok(None) => {
+            eprintln!("openloop: the rate was not sustained");
+            ExitCode::from(3)
+        }
+        Err(error) => {
+            eprintln!("openloop: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What was seen; `None` if the rate was not sustained.
+fn run() -> io::Result<Option<Seen>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [address, target, rate, seconds, count] = arguments.as_slice() else {
+        return Err(io::Error::other("usage: openloop ADDRESS TARGET RATE SECONDS CONNECTIONS"));
+    };
+    let number = |text: &String| {
+        let number = text.parse::<u64>().ok().filter(|number| *number > 0);
+        number.ok_or_else(|| io::Error::other(format!("{text} is not a number from 1")))
+    };
+    let interval = Duration::from_nanos(1_000_000_000 / number(rate)?);
+    let span = WARM_UP + Duration::from_secs(number(seconds)?);
+    let count = number(count)? as usize;
+    rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1))?;
+
+    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    let mut connections = Vec::new();
+    for index in 0..count {
+        let connection = Connection::open(address)?;
+        let data = epoll::EventData::new_u64(index as u64);
+        epoll::add(&epoll, &connection.stream, data, epoll::EventFlags::IN)?;
+        connections.push(connection);
+    }
+    let request = format!("GET {target} HTTP/1.1\r\n{FIELDS}");
+    let start = Instant::now();
+    let plan = Plan { interval, start, counted_from: start + WARM_UP, end: start + span };
+    play(&plan, request.as_bytes(), &epoll, &mut connections)
+}
+
+fn play(
+    plan: &Plan,
+    request: &[u8],
+    epoll: &impl std::os::fd::AsFd,
+    connections: &mut [Connection],
+) -> io::Result<Option<Seen>> {
+    let mut seen = Seen::new()?;
+    // In turns: every connection is used equally often.
+    let mut idle: VecDeque<usize> = (0..connections.len()).collect();
+    let mut events = Vec::with_capacity(connections.len());
+    let mut next = plan.start;
+    while next < plan.end || idle.len() < connections.len() {
+        let mut now = Instant::now();
+        while next < plan.end && now >= next {
+            let Some(index) = idle.pop_front() else { break };
+            connections[index].send(request, next)?;
+            seen.sent += 1;
+            // After the system call: what it takes is the generator's.
+            now = Instant::now();
+            if next >= plan.counted_from {
+                seen.lag += nanoseconds(now - next);
+            }
+            next += plan.interval;
+        }
+        let oldest = connections.iter().filter_map(|connection| connection.planned).min();
+        let due = if next < plan.end { oldest.unwrap_or(next).min(next) } else { plan.end };
+        if now > due + BEHIND_MAX {
+            return Ok(None);
+        }
+        // Without a free connection only an answer helps.
+        let wait = match idle.is_empty() || next >= plan.end {
+            true => Duration::from_millis(100),
+            false => next.saturating_duration_since(now),
+        };
+        let wait = Timespec::try_from(wait).map_err(io::Error::other)?;
+        events.clear();
+        epoll::wait(epoll, rustix::buffer::spare_capacity(&mut events), Some(&wait))?;
+        for event in &events {
+            let index = event.data.u64() as usize;
+            if let Some(planned) = connections[index].receive()? {
+                if planned >= plan.counted_from {
+                    seen.latency += nanoseconds(planned.elapsed());
+                }
+                idle.push_back(index);
+            }
+        }
+    }
+    Ok(Some(seen))
+}
+
+fn nanoseconds(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl Connection {
+    fn open(address: &str) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_nonblocking(true)?;
+        let buffer = vec![0; BUFFER_BYTES];
+        Ok(Self { stream, planned: None, filled: 0, whole: None, buffer })
+    }
+
+    fn send(&mut self, request: &[u8], planned: Instant) -> io::Result<()> {
+        // A free connection has an empty send buffer, so that this does not block.
+        self.stream.write_all(request)?;
+        self.planned = Some(planned);
+        Ok(())
+    }
+
+    /// Reads what is there; once the answer is whole, when its request was to start.
+    fn receive(&mut self) -> io::Result<Option<Instant>> {
+        match self.stream.read(&mut self.buffer[self.filled..]) {
+            Ok(0) => return Err(io::Error::other("the gateway closed a connection")),
+            Ok(count) => self.filled += count,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        if self.whole.is_none() {
+            self.whole = answer_bytes(&self.buffer[..self.filled])?;
+        }
+        match self.whole {
+            Some(whole) if whole == self.filled => {
+                self.filled = 0;
+                self.whole = None;
+                let planned = self.planned.take();
+                planned.map(Some).ok_or_else(|| io::Error::other("an answer that nobody asked for"))
+            }
+            Some(whole) if whole < self.filled => Err(io::Error::other("an answer is too long")),
+            _ if self.filled == self.buffer.len() => {
+                Err(io::Error::other("an answer is larger than 64 KiB"))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// The length of an answer, once its head is whole. Anything but 200 with a length is an error.
+fn answer_bytes(bytes: &[u8]) -> io::Result<Option<usize>> {
+    let Some(head) = memchr::memmem::find(bytes, b"\r\n\r\n") else { return Ok(None) };
+    if !bytes.starts_with(b"HTTP/1.1 200") {
+        let line = bytes.split(|&byte| byte == b'\r').next().unwrap_or_default();
+        return Err(io::Error::other(format!("an answer was {}", String::from_utf8_lossy(line))));
+    }
+    const NAME: &[u8] = b"content-length:";
+    let length = bytes[..head].split(|&byte| byte == b'\n').find_map(|line| {
+        let (name, value) = line.split_at_checked(NAME.len())?;
+        let value = std::str::from_utf8(value).ok().filter(|_| name.eq_ignore_ascii_case(NAME))?;
+        value.trim().parse::<usize>().ok()
+    });
+    let length = length.ok_or_else(|| io::Error::other("an answer has no Content-Length"))?;
+    Ok(Some(head + 4 + length))
+}
+
+impl Seen {
+    fn new() -> io::Result<Self> {
+        let latency = Histogram::new(3).map_err(io::Error::other)?;
+        Ok(Self { lag: latency.clone(), latency, sent: 0 })
+    }
+
+    fn json(&self) -> String {
+        let at = |histogram: &Histogram<u64>, percent| {
+            histogram.value_at_quantile(percent / 100.0) as f64 / 1e3
+        };
+        let curve = CURVE.map(|percent| format!("[{percent},{:.1}]", at(&self.latency, percent)));
+        format!(
+            "{{\"requests\":{},\"sent\":{},\"p50\":{:.1},\"p90\":{:.1},\"p99\":{:.1},\
+             \"p999\":{:.1},\"max\":{:.1},\"lag_p50\":{:.1},\"lag_p99\":{:.1},\"lag_p999\":{:.1},\
+             \"curve\":[{}]}}",
+            self.latency.len(),
+            self.sent,
+            at(&self.latency, 50.0),
+            at(&self.latency, 90.0),
+            at(&self.latency, 99.0),
+            at(&self.latency, 99.9),
+            self.latency.max() as f64 / 1e3,
+            at(&self.lag, 50.0),
+            at(&self.lag, 99.0),
+            at(&self.lag, 99.9),
+            curve.join(","),
+        )
+    }
+}

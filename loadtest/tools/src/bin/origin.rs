@@ -1,0 +1,238 @@
+//! The origin behind every contender: as little CPU per request as sockets allow, so that it and
+//! the load generator, which share a core, are faster than most proxies on the other one.
+//!
+//! One thread, epoll, answers made before the first request. What it looks at of a request is the
+//! end of its head, its target and, with a body, its `Content-Length`.
+//!
+//! `/bytes/N…` is answered with N bytes, `/echo…` with the request's head as it was received,
+//! anything else with 404. A chunked request body is 501: no contender should make one of ours.
+//!
+//! Usage: origin LISTEN (as in 127.0.0.1:9000)
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::rc::Rc;
+
+use rustix::event::epoll::{self, EventData, EventFlags};
+
+/// Room for a head, or a piece of a body.
+const BUFFER_BYTES: usize = 64 * 1024;
+/// The longest answer.
+const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Fields that origins commonly send, so that no proxy has to add its own.
+const HEAD: &str = "HTTP/1.1 200 OK\r\nServer: origin\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\n\
+    Content-Type: text/plain\r\nContent-Length: ";
+const LISTENER: u64 = u64::MAX;
+
+fn main() -> io::Result<()> {
+    let address = std::env::args().nth(1).ok_or(io::Error::other("usage: origin LISTEN"))?;
+    let listener = TcpListener::bind(address)?;
+    // std's backlog is 128 here, which is less than the connections that open at once.
+    rustix::net::listen(&listener, 4096)?;
+    listener.set_nonblocking(true)?;
+    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    epoll::add(&epoll, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
+    let mut connections: Vec<Option<Connection>> = Vec::new();
+    let mut answers = Answers::default();
+    let mut buffer = vec![0; BUFFER_BYTES];
+    let mut events = Vec::with_capacity(1024);
+    loop {
+        events.clear();
+        epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut events), None)?;
+        for event in &events {
+            let index = event.data.u64();
+            if index == LISTENER {
+                accept(&listener, &epoll, &mut connections)?;
+                continue;
+            }
+            let place = &mut connections[index as usize];
+            let Some(connection) = place else { continue };
+            // A connection that fails, or has ended, is closed by being dropped.
+            if !connection.serve(&mut buffer, &mut answers).unwrap_or(false) {
+                *place = None;
+            } else if connection.is_writing_asked != connection.is_blocked() {
+                connection.is_writing_asked = connection.is_blocked();
+                let interest = match connection.is_blocked() {
+                    true => EventFlags::OUT,
+                    false => EventFlags::IN,
+                };
+                epoll::modify(&epoll, &connection.stream, event.data, interest)?;
+            }
+        }
+    }
+}
+
+fn accept(
+    listener: &TcpListener,
+    epoll: impl AsFd,
+    connections: &mut Vec<Option<Connection>>,
+) -> io::Result<()> {
+    loop {
+        let stream = match listener.accept() {
+            Ok((stream, _)) => stream,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            // One that was gone before it was accepted.
+            Err(error) if error.kind() == ErrorKind::ConnectionAborted => continue,
+            Err(error) => return Err(error),
+        };
+        stream.set_nodelay(true)?;
+        stream.set_nonblocking(true)?;
+        let free = connections.iter().position(Option::is_none);
+        let index = free.unwrap_or_else(|| {
+            connections.push(None);
+            connections.len() - 1
+        });
+        epoll::add(&epoll, &stream, EventData::new_u64(index as u64), EventFlags::IN)?;
+        connections[index] = Some(Connection::new(stream));
+    }
+}
+
+/// Whole responses, one per length that was asked for.
+#[derive(Default)]
+struct Answers(Vec<(usize, Rc<[u8]>)>);
+
+impl Answers {
+    fn of_length(&mut self, length: usize) -> Rc<[u8]> {
+        if let Some((_, answer)) = self.0.iter().find(|(have, _)| *have == length) {
+            return answer.clone();
+        }
+        let answer = response(&vec![b'x'; length]);
+        self.0.push((length, answer.clone()));
+        answer
+    }
+
+    /// The response to a request with this head.
+    fn to(&mut self, head: &[u8]) -> Rc<[u8]> {
+        let target = head.split(|&byte| byte == b' ').nth(1).unwrap_or_default();
+        if target.starts_with(b"/echo") {
+            return response(head);
+        }
+        let digits = target.strip_prefix(b"/bytes/").unwrap_or_default();
+        let count = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        match std::str::from_utf8(&digits[..count]).unwrap_or_default().parse() {
+            Ok(length) if length <= ANSWER_BYTES_MAX => self.of_length(length),
+            _ => Rc::from(&b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"[..]),
+        }
+    }
+}
+
+fn response(body: &[u8]) -> Rc<[u8]> {
+    let head = format!("{HEAD}{}\r\n\r\n", body.len());
+    Rc::from([head.as_bytes(), body].concat())
+}
+
+struct Connection {
+    stream: TcpStream,
+    /// The part of a head that has arrived, if its end has not.
+    head: Vec<u8>,
+    /// Bytes of a request's body that are still to come.
+    body_left: usize,
+    /// What is answered once the body is here.
+    due: Option<Rc<[u8]>>,
+    /// What is being written, and how much of it has been.
+    writing: Option<(Rc<[u8]>, usize)>,
+    is_writing_asked: bool,
+}
+
+impl Connection {
+    fn new(stream: TcpStream) -> Self {
+        let (head, due, writing) = (Vec::new(), None, None);
+        Self { stream, head, body_left: 0, due, writing, is_writing_asked: false }
+    }
+
+    fn is_blocked(&self) -> bool {
+        self.writing.is_some()
+    }
+
+    /// Goes on with what is at hand; whether the connection goes on.
+    fn serve(&mut self, buffer: &mut [u8], answers: &mut Answers) -> io::Result<bool> {
+        self.write()?;
+        if self.is_blocked() {
+            return Ok(true);
+        }
+        // One read: what is left wakes us again, and for a whole request a second only costs.
+        let count = match self.stream.read(buffer) {
+            Ok(0) => return Ok(false),
+            Ok(count) => count,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
+            Err(error) => return Err(error),
+        };
+        self.take(&buffer[..count], answers)?;
+        self.write()?;
+        Ok(true)
+    }
+
+    /// Takes what has arrived. Clients here do not send a request before the last is answered.
+    fn take(&mut self, bytes: &[u8], answers: &mut Answers) -> io::Result<()> {
+        if self.due.is_some() {
+            return self.take_body(bytes);
+        }
+        let joined;
+        let bytes = if self.head.is_empty() {
+            bytes
+        } else {
+            self.head.extend_from_slice(bytes);
+            joined = std::mem::take(&mut self.head);
+            &joined
+        };
+        let Some(end) = head_end(bytes) else {
+            self.head = bytes.to_vec();
+            return match self.head.len() > BUFFER_BYTES {
+                true => Err(io::Error::other("a head without an end")),
+                false => Ok(()),
+            };
+        };
+        let (head, rest) = bytes.split_at(end);
+        self.due = Some(answers.to(head));
+        if !head.starts_with(b"GET ") {
+            if field(head, b"transfer-encoding").is_some() {
+                let refusal = &b"HTTP/1.1 501 Not Implemented\r\nContent-Length: 0\r\n\r\n"[..];
+                self.due = Some(Rc::from(refusal));
+            }
+            let length = field(head, b"content-length").unwrap_or(b"0");
+            let length = std::str::from_utf8(length).unwrap_or_default().trim();
+            self.body_left = length.parse().map_err(io::Error::other)?;
+        }
+        self.take_body(rest)
+    }
+
+    fn take_body(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let left = self.body_left.checked_sub(bytes.len());
+        self.body_left = left.ok_or(io::Error::other("more bytes than the request has"))?;
+        if self.body_left == 0 {
+            self.writing = self.due.take().map(|answer| (answer, 0));
+        }
+        Ok(())
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        while let Some((answer, written)) = &mut self.writing {
+            match self.stream.write(&answer[*written..]) {
+                Ok(count) => *written += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+            if *written == answer.len() {
+                self.writing = None;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where a head ends. Nearly always that is the end of what has arrived.
+fn head_end(bytes: &[u8]) -> Option<usize> {
+    if bytes.starts_with(b"GET ") && bytes.ends_with(b"\r\n\r\n") {
+        return Some(bytes.len());
+    }
+    bytes.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4)
+}
+
+/// The value of the first field with this name (in lower case).
+fn field<'a>(head: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    head.split(|&byte| byte == b'\n').find_map(|line| {
+        let (have, value) = line.split_at_checked(name.len())?;
+        have.eq_ignore_ascii_case(name).then_some(value.strip_prefix(b":")?)
+    })
+}
