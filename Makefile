@@ -3,14 +3,16 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup plugins build run test lint perf-count clean
+.PHONY: help setup plugins build run test test-browser lint bench perf-check perf-accept perf-show \
+	perf-selftest flamegraph release pgo loadtest soak fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | \
-		awk -F':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
+		awk -F':.*## ' '{ printf "make %-14s %s\n", $$1, $$2 }'
 
 setup: ## install what the tests run against (nginx, redis, wrk …), where that is missing
 	@.ci/setup
+	@.ci/tools
 
 plugins: ## build the plugins into plugins/dist, installing toolchains that are missing
 	@$(MAKE) --no-print-directory -C plugins
@@ -26,6 +28,8 @@ run: plugins build ## start the gateway with config/odin.yaml on 127.0.0.1:8080
 		'  curl -s http://127.0.0.1:8080/api/users -d "{\"name\":\"ann\"}"' \
 		'  curl -s http://127.0.0.1:8081/healthz' \
 		'' \
+		'The dashboard: http://127.0.0.1:8081/' \
+		'' \
 		'X-Rust, X-Go and X-AssemblyScript in it were added by plugins/examples/header-injection.' \
 		'Ctrl-C ends it.' ''
 	@exec target/debug/odin --config config/odin.yaml
@@ -33,15 +37,70 @@ run: plugins build ## start the gateway with config/odin.yaml on 127.0.0.1:8080
 lint: ## formatting and clippy, gateway and plugins
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	@# A dependency of the gateway is one of the fuzz targets', which have a lock file of their own.
+	@cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
 	@$(MAKE) --no-print-directory -C plugins lint
 
 test: setup plugins lint ## everything that CI runs: lint, plugins, the gateway on both I/O drivers
 	@$(MAKE) --no-print-directory -C plugins test
+	perf/check.py check
+	@$(MAKE) --no-print-directory test-browser
 	ODIN_TEST_IO_DRIVER=epoll cargo test --locked --tests
 	ODIN_TEST_IO_DRIVER=io_uring cargo test --locked
 
-perf-count: plugins build ## count the instructions of one request into perf/instructions.json
-	perf/instructions.py --binary target/debug/odin --json perf/instructions.json
+perf-check: setup plugins ## count instructions of requests and stages; fail where one has grown by 3 %
+	perf/check.py check $(if $(BASE),--base $(BASE))
+
+perf-accept: setup plugins ## make today's counts the record: perf-accept REASON='why it is worth it'
+	@perf/check.py accept "$(REASON)"
+
+perf-show: setup plugins ## print the counts, with the functions that cost most
+	@perf/check.py show
+
+perf-selftest: setup plugins ## show that perf-check fails when the path of a request is slowed
+	perf/selftest.sh
+
+# The crate `odin` as in a release, its dependencies as they are built already (perf/README.md).
+OPTIMISED := --config profile.dev.package.odin.opt-level=3 \
+	--config profile.dev.package.odin.debug-assertions=false \
+	--config profile.dev.package.odin.overflow-checks=false
+
+bench: plugins ## time the stages of a request; BENCH=plugin/ for some, RELEASE=1 with everything as released
+	cargo bench --locked --bench time $(if $(RELEASE),,--profile dev $(OPTIMISED)) -- $(BENCH)
+
+SCENARIO ?= plain
+flamegraph: setup plugins target/tools/bin/inferno-flamegraph ## sample a gateway under load; SCENARIO=chain-10
+	@command -v perf >/dev/null || { echo "install perf (Debian's linux-perf)" >&2; exit 1; }
+	flamegraphs/guests.sh target/flamegraphs/guests
+	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/flamegraphs/rustc.sh \
+		cargo build --locked --bin odin --target-dir target $(OPTIMISED)
+	cp target/debug/odin target/flamegraphs/odin
+	flamegraphs/run.sh $(SCENARIO)
+
+target/tools/bin/inferno-flamegraph:
+	cargo install inferno@0.12.8 --locked --root target/tools --no-default-features --features cli,nameattr
+
+release: ## build what is to be installed: target/release/odin and odin-cli, with fat LTO (minutes)
+	cargo build --locked --release --bins
+
+pgo: setup plugins ## the same, optimised by a profile of itself under load: target/pgo/odin
+	perf/pgo.sh
+
+test-browser: setup plugins build ## the dashboard in a headless Chromium
+	@tests/browser/run.sh
+
+loadtest: plugins ## compare with nginx, HAProxy and Envoy: CPU, latency, claims (half an hour)
+	@loadtest/setup build
+	cargo build --release --locked --bin odin
+	loadtest/compare.py $(LOADTEST)
+
+SOAK ?= --plugins 1000 --configs 200 --upgrades 3
+soak: setup plugins build ## reload and upgrade under load: nothing fails, nothing stays (some 4 minutes)
+	loadtest/reloads.py --binary target/debug/odin $(SOAK)
+
+FUZZ_SECONDS ?= 20
+fuzz: ## search for inputs that break something, FUZZ_SECONDS (20) for each target of fuzz/
+	@fuzz/run.sh $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
 clean: ## remove what was built
 	cargo clean

@@ -1,10 +1,11 @@
 //! Buffers of a worker: taken for a read, handed along as a [`Chunk`], given back after the write.
 //!
-//! One pool per worker, single-threaded. A connection that waits for its next request holds none.
-//! A buffer whose operation is cancelled is lost to the pool, not leaked: the runtime frees it when
-//! the kernel is done with it.
+//! One pool per worker, single-threaded. A connection that has waited for its next request for a
+//! while holds none. A buffer whose operation is given up is lost to the pool, not leaked: the
+//! runtime frees it when the kernel is done with it. (A warm read that is ended gives its buffer
+//! back.)
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::Range;
 
 use crate::limits::{BUFFER_BYTES, BUFFERS_KEPT_MAX};
@@ -13,12 +14,31 @@ use crate::limits::{BUFFER_BYTES, BUFFERS_KEPT_MAX};
 #[derive(Debug, Default)]
 pub struct BufferPool {
     free: RefCell<Vec<Vec<u8>>>,
+    /// The fewest that lay here since the last [`Self::trim`]: so many were not needed.
+    fewest: Cell<usize>,
 }
 
 impl BufferPool {
     /// An empty buffer of [`BUFFER_BYTES`] capacity.
     pub fn take(&self) -> Vec<u8> {
-        self.free.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES))
+        let mut free = self.free.borrow_mut();
+        let taken = free.pop();
+        self.fewest.set(self.fewest.get().min(free.len()));
+        taken.unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES))
+    }
+
+    /// Frees what has not been needed since the last time.
+    pub fn trim(&self) {
+        let mut free = self.free.borrow_mut();
+        let needed = free.len() - self.fewest.get();
+        free.truncate(needed);
+        self.fewest.set(needed);
+    }
+
+    /// How many buffers lie here.
+    #[cfg(test)]
+    pub fn spare(&self) -> usize {
+        self.free.borrow().len()
     }
 
     /// Takes a buffer back. One that has grown, or that is one too many, is freed.
@@ -168,6 +188,21 @@ mod tests {
         read.bytes.resize(BUFFER_BYTES, 7);
         read.make_room(&pool);
         assert!(read.bytes.capacity() >= 2 * BUFFER_BYTES);
+    }
+
+    #[test]
+    fn the_pool_frees_what_it_did_not_need_since_the_last_time() {
+        let pool = BufferPool::default();
+        let (first, second, third) = (pool.take(), pool.take(), pool.take());
+        [first, second, third].into_iter().for_each(|buffer| pool.give(buffer));
+        pool.trim();
+        assert_eq!(pool.spare(), 3);
+        // One is in use at a time: two lie there unneeded.
+        pool.give(pool.take());
+        pool.trim();
+        assert_eq!(pool.spare(), 1);
+        pool.trim();
+        assert_eq!(pool.spare(), 0);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! One downstream HTTP/1 connection: wait, read a head, run the exchange, again.
 //!
-//! Holds no buffer while it waits for a request. Generic over the byte stream, so that TLS attaches
-//! by its stream type alone; an HTTP/2 connection is a sibling of this file that calls the same
-//! [`exchange::run`] once per stream.
+//! Holds no buffer once it has waited a second for a request. Generic over the byte stream, so that
+//! TLS attaches by its stream type alone; an HTTP/2 connection is a sibling of this file that calls
+//! the same [`exchange::run`] once per stream.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::exchange::{self, Reply, Scratch};
 use crate::http1::encode::{self, ResponseForm};
 use crate::http1::head::{self, HeadFacts};
-use crate::http1::receive::{BodyFailure, HeadFailure, Receiver};
+use crate::http1::receive::{BodyFailure, HeadFailure, Receiver, Wait};
 use crate::http1::send::Sender;
 use crate::limits::{LINGER_BYTES_MAX, LINGER_TIMEOUT};
 use crate::message::{Fields, ResponseHead};
@@ -32,8 +32,13 @@ pub async fn serve<S: Stream>(stream: S, peer: Peer, worker: Rc<Worker>) {
     let mut body = RequestBody { receiver, body_timeout };
     let mut reply = HttpReply::new(sender, worker.clone());
 
-    while !worker.is_draining() || body.receiver.has_unread() {
+    loop {
+        if S::IS_PORTABLE && body.receiver.is_at_rest() && worker.hand_over(fd, peer) {
+            reply.sender.leave();
+            return;
+        }
         match serve_one(&mut body, &mut reply, peer, &worker).await {
+            // While the worker drains, the wait for it ends at once (`Deadlines::expire_idle`).
             Next::Request => {}
             Next::Linger => {
                 stream::shutdown(fd, Direction::Write);
@@ -64,19 +69,27 @@ async fn serve_one<S: Stream>(
 ) -> Next {
     let timeouts = worker.snapshot().timeouts;
     body.receiver.deadline.arm_idle(timeouts.idle, Direction::Read);
-    if !body.receiver.wait().await {
-        return Next::Close;
+    match body.receiver.wait().await {
+        Wait::Readable => {}
+        Wait::Over => return Next::Close,
+        Wait::Asked => return Next::Request,
     }
     body.receiver.deadline.arm(timeouts.head, Direction::Read);
     let mut scratch = worker.take_scratch();
     let outcome = match read_request(body, reply, &mut scratch, worker).await {
-        // Boxed: a connection that waits for a request must not hold the room of an exchange.
-        Ok(()) => Box::pin(exchange::run(worker, peer, &mut scratch, body, reply)).await,
+        // Housed: a connection that waits for a request must not hold the room of an exchange.
+        Ok(()) => {
+            let scratch = &mut scratch;
+            worker.rooms().house(|| exchange::run(worker, peer, scratch, body, reply)).await
+        }
         Err(None) => {
             worker.give_scratch(scratch);
             return Next::Close;
         }
-        Err(Some(error)) => Box::pin(exchange::refuse(worker, error, reply)).await,
+        Err(Some(error)) => {
+            let scratch = &mut scratch;
+            worker.rooms().house(|| exchange::refuse(worker, peer, error, scratch, reply)).await
+        }
     };
     worker.account(&outcome);
     worker.give_scratch(scratch);
@@ -216,7 +229,7 @@ impl<S: Stream> Reply for HttpReply<S> {
         self.has_started = true;
         let is_http10 = self.facts.is_http10;
         let must_close = encode::must_close(head, is_http10, has_body);
-        self.keeps_alive &= keep_alive && !must_close && !self.worker.is_draining();
+        self.keeps_alive &= keep_alive && !must_close && !self.worker.ends(S::IS_PORTABLE);
         let form = ResponseForm { is_http10, keep_alive: self.keeps_alive, has_body };
         self.sender.head(|out| encode::response_head(head, form, out));
     }
@@ -246,6 +259,10 @@ impl<S: Stream> Reply for HttpReply<S> {
 
     fn has_started(&self) -> bool {
         self.has_started
+    }
+
+    fn body_bytes(&self) -> u64 {
+        if self.has_started { self.sender.body_bytes() } else { 0 }
     }
 }
 

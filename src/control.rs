@@ -9,11 +9,33 @@ pub mod config;
 pub mod compile;
 // what each plugin may reach: hosts, files, shared state
 pub mod reach;
+// the sockets that the process listens on
+pub mod sockets;
 // worker threads: started, messaged, awaited
 pub mod fleet;
-// GET /healthz
+// changes while traffic goes on
+pub mod reload;
+// files that change on disk
+pub mod watch;
+// whom to trust when an origin is called by TLS
+pub mod trust;
+// what the workers have counted, as Prometheus reads it
+pub mod metrics;
+// the same at a glance
+pub mod status;
+// spans on their way to a collector
+pub mod otlp;
+// the admin API
 pub mod admin;
+// the thread that writes the access log
+pub mod access_log;
 // where log lines go
 pub mod log;
+// another binary in the place of this one
+pub mod upgrade;
+// what systemd, or whoever else watches the process, is told
+pub mod supervisor;
+// what ends or upgrades it
+mod signals;
 // from a configuration to a running gateway to its end
 pub mod process;

@@ -7,12 +7,21 @@
 //! for each of the five deadlines of a request), linked timeouts (they can lose received bytes).
 //!
 //! 10,000 connections cost the sweep 10,000 comparisons per tick, about 10 us.
+//!
+//! The same table parks connections: a connection that waits for a request keeps a read pending
+//! for a while (it is *warm*), because the next request of a busy client comes soon. The sweep ends
+//! a read that has waited too long, and the connection goes on waiting without a buffer.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::os::fd::RawFd;
 use std::rc::Rc;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use monoio::io::{CancelHandle, Canceller};
+
+use crate::limits::{WARM_READS_MAX, WARM_TIME};
 use crate::stream::{Direction, shutdown};
 
 /// How often the table is swept: a deadline fires at most so much late.
@@ -27,21 +36,28 @@ pub fn now_ms() -> u64 {
 }
 
 /// The deadlines of one worker.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Deadlines {
     table: Rc<Table>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Table {
     slots: RefCell<Vec<Slot>>,
     free: RefCell<Vec<usize>>,
+    /// How many slots are warm.
+    warm: Cell<usize>,
+    /// By slot: who waits in [`Deadline::unless_asked`].
+    waiting: RefCell<Vec<Option<Waker>>>,
 }
 
 /// `at_ms` is `u64::MAX` while disarmed.
-#[derive(Debug, Clone, Copy)]
 struct Slot {
     at_ms: u64,
+    /// When a warm read is ended; `u64::MAX` while there is none.
+    parks_at_ms: u64,
+    /// Ends warm reads; made by the first, gone with one that was ended.
+    canceller: Option<Canceller>,
     fd: RawFd,
     direction: Direction,
     has_fired: bool,
@@ -54,6 +70,8 @@ impl Deadlines {
     pub fn register(&self, fd: RawFd) -> Deadline {
         let slot = Slot {
             at_ms: u64::MAX,
+            parks_at_ms: u64::MAX,
+            canceller: None,
             fd,
             direction: Direction::Both,
             has_fired: false,
@@ -91,12 +109,34 @@ impl Deadlines {
         }
     }
 
+    /// How many reads are warm.
+    #[cfg(test)]
+    pub fn warm(&self) -> usize {
+        self.table.warm.get()
+    }
+
+    /// Has [`Deadline::unless_asked`] of at most `most` sockets return. A warm read is ended first:
+    /// the connection is asked the next time.
+    pub fn ask_waiting(&self, most: usize) {
+        let mut waiting = self.table.waiting.borrow_mut();
+        for waker in waiting.iter_mut().filter_map(Option::take).take(most) {
+            waker.wake();
+        }
+        let mut slots = self.table.slots.borrow_mut();
+        for slot in slots.iter_mut().filter(|slot| slot.parks_at_ms != u64::MAX).take(most) {
+            slot.park();
+        }
+    }
+
     /// Fires what is due at `now_ms`; whether anything is still armed.
-    fn sweep(&self, now_ms: u64) -> bool {
+    pub(crate) fn sweep(&self, now_ms: u64) -> bool {
         let mut is_any_armed = false;
         for slot in self.table.slots.borrow_mut().iter_mut() {
             if slot.at_ms <= now_ms {
                 slot.fire();
+            }
+            if slot.parks_at_ms <= now_ms {
+                slot.park();
             }
             is_any_armed |= slot.at_ms != u64::MAX;
         }
@@ -110,10 +150,17 @@ impl Slot {
         self.has_fired = true;
         shutdown(self.fd, self.direction);
     }
+
+    /// Ends the warm read. The canceller goes: a parked connection is to hold little.
+    fn park(&mut self) {
+        self.parks_at_ms = u64::MAX;
+        if let Some(canceller) = self.canceller.take() {
+            canceller.cancel();
+        }
+    }
 }
 
 /// One socket's deadline. Drop it before the socket closes: its descriptor may be reused.
-#[derive(Debug)]
 pub struct Deadline {
     table: Rc<Table>,
     index: usize,
@@ -139,9 +186,63 @@ impl Deadline {
         slot.is_idle = false;
     }
 
+    /// Begins a warm read: what ends it after [`WARM_TIME`]. `None`: too many are warm already.
+    /// [`Self::cool`] must follow.
+    pub fn warm(&self) -> Option<CancelHandle> {
+        let warm = self.table.warm.get();
+        if warm >= WARM_READS_MAX {
+            return None;
+        }
+        self.table.warm.set(warm + 1);
+        let slot = &mut self.table.slots.borrow_mut()[self.index];
+        slot.parks_at_ms = now_ms() + WARM_TIME.as_millis() as u64;
+        Some(slot.canceller.get_or_insert_default().handle())
+    }
+
+    /// The warm read has ended.
+    pub fn cool(&self) {
+        self.table.warm.set(self.table.warm.get() - 1);
+        self.table.slots.borrow_mut()[self.index].parks_at_ms = u64::MAX;
+    }
+
     /// Calls it off. One that has fired stays fired.
     pub fn disarm(&self) {
         self.table.slots.borrow_mut()[self.index].at_ms = u64::MAX;
+    }
+
+    /// Awaits `waiting`; `None` if [`Deadlines::ask_waiting`] comes first. Then `waiting` is
+    /// dropped: it must be one that loses nothing.
+    pub async fn unless_asked<T>(&self, waiting: impl Future<Output = T>) -> Option<T> {
+        let mut waiting = std::pin::pin!(waiting);
+        let mut has_begun = false;
+        let outcome = std::future::poll_fn(|cx| {
+            if let Poll::Ready(outcome) = waiting.as_mut().poll(cx) {
+                return Poll::Ready(Some(outcome));
+            }
+            let mut wakers = self.table.waiting.borrow_mut();
+            if wakers.len() <= self.index {
+                wakers.resize(self.index + 1, None);
+            }
+            let waker = &mut wakers[self.index];
+            if has_begun && waker.is_none() {
+                return Poll::Ready(None);
+            }
+            has_begun = true;
+            match waker {
+                Some(waker) => waker.clone_from(cx.waker()),
+                None => *waker = Some(cx.waker().clone()),
+            }
+            Poll::Pending
+        })
+        .await;
+        self.forget_waker();
+        outcome
+    }
+
+    fn forget_waker(&self) {
+        if let Some(waker) = self.table.waiting.borrow_mut().get_mut(self.index) {
+            *waker = None;
+        }
     }
 
     /// Whether it has shut the socket down.
@@ -150,9 +251,23 @@ impl Deadline {
     }
 }
 
+impl fmt::Debug for Deadlines {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Deadlines").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Deadline {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Deadline").field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
 impl Drop for Deadline {
     fn drop(&mut self) {
         self.disarm();
+        self.table.slots.borrow_mut()[self.index].canceller = None;
+        self.forget_waker();
         self.table.free.borrow_mut().push(self.index);
     }
 }
@@ -181,6 +296,25 @@ mod tests {
         assert!(!deadlines.sweep(10));
         assert!(due.has_fired() && !called_off.has_fired());
         assert_eq!(reader.read(&mut [0; 1]).unwrap(), 0);
+    }
+
+    #[test]
+    fn who_is_asked_stops_waiting_and_who_has_something_has_it() {
+        let deadlines = Deadlines::default();
+        let (socket, _keep) = UnixStream::pair().unwrap();
+        let deadline = deadlines.register(socket.as_raw_fd());
+        let mut cx = std::task::Context::from_waker(Waker::noop());
+
+        let mut waiting = std::pin::pin!(deadline.unless_asked(std::future::pending::<()>()));
+        deadlines.ask_waiting(1);
+        assert!(waiting.as_mut().poll(&mut cx).is_pending(), "asked before it waited");
+        assert!(waiting.as_mut().poll(&mut cx).is_pending(), "woken by something else");
+        deadlines.ask_waiting(1);
+        assert_eq!(waiting.as_mut().poll(&mut cx), Poll::Ready(None));
+
+        let mut ready = std::pin::pin!(deadline.unless_asked(std::future::ready(7)));
+        deadlines.ask_waiting(1);
+        assert_eq!(ready.as_mut().poll(&mut cx), Poll::Ready(Some(7)));
     }
 
     #[test]

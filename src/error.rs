@@ -51,6 +51,8 @@ pub enum Error {
     ConnectFailed,
     /// No connection to the endpoint within `timeouts.connect`.
     ConnectTimeout,
+    /// No TLS with the endpoint: its certificate, or the handshake.
+    TlsFailed(&'static str),
     /// The origin closed or reset the connection before its response was whole.
     UpstreamGone,
     /// The origin closed a connection that had been idle, before the first byte of its response:
@@ -85,6 +87,7 @@ impl Error {
             Self::NoRoute | Self::NoEndpoint => Side::Gateway,
             Self::ConnectFailed
             | Self::ConnectTimeout
+            | Self::TlsFailed(_)
             | Self::UpstreamGone
             | Self::UpstreamStale
             | Self::BadResponse(_)
@@ -106,6 +109,7 @@ impl Error {
             Self::HeadTooLarge => 431,
             Self::UnsupportedCoding | Self::UnsupportedMethod => 501,
             Self::ConnectFailed
+            | Self::TlsFailed(_)
             | Self::UpstreamGone
             | Self::UpstreamStale
             | Self::BadResponse(_)
@@ -136,6 +140,7 @@ impl Error {
             Self::NoEndpoint => "no_endpoint",
             Self::ConnectFailed => "connect_failed",
             Self::ConnectTimeout => "connect_timeout",
+            Self::TlsFailed(_) => "tls_failed",
             Self::UpstreamGone => "upstream_gone",
             Self::UpstreamStale => "upstream_stale",
             Self::BadResponse(_) => "bad_response",
@@ -158,7 +163,8 @@ impl fmt::Display for Error {
             Self::BadRequest(reason)
             | Self::BadRequestBody(reason)
             | Self::BadResponse(reason)
-            | Self::BadResponseBody(reason) => reason,
+            | Self::BadResponseBody(reason)
+            | Self::TlsFailed(reason) => reason,
             Self::UnsupportedCoding => "transfer coding is not supported, only chunked is",
             Self::UnsupportedMethod => "method CONNECT is not supported by this gateway",
             Self::UnsupportedVersion => "HTTP version is not supported, 1.0 and 1.1 are",

@@ -9,12 +9,16 @@
 
 mod aggregate;
 mod annotate;
+mod attempt;
 mod call;
 mod finish;
 mod forward;
+mod log;
 
-use std::time::SystemTime;
+use std::cell::Cell;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use crate::access_log::Asked;
 use crate::buffer::Chunk;
 use crate::deadline::now_ms;
 use crate::error::{Error, Side};
@@ -24,6 +28,7 @@ use crate::plugin::{self, BodySlot, Carried, Facts, Part, Selected, Verdict};
 use crate::relay::{self, BodySink, BodySource, Collected};
 use crate::snapshot::{Service, Snapshot};
 use crate::stream::Peer;
+use crate::trace::Trace;
 use crate::worker::Worker;
 use crate::{echo, respond, route};
 
@@ -40,6 +45,8 @@ pub trait Reply: BodySink {
     fn awaits_invitation(&self) -> bool;
     /// Whether `head` has been called.
     fn has_started(&self) -> bool;
+    /// Bytes of the response's body that were sent so far.
+    fn body_bytes(&self) -> u64;
 }
 
 /// The memory of one exchange, reused by the worker for the next one.
@@ -52,6 +59,14 @@ pub struct Scratch {
     request_id: String,
     selected: Selected,
     carried: Carried,
+    /// The place of the service in the snapshot, once it is known.
+    service: Option<usize>,
+    /// The id of the endpoint that was asked last.
+    upstream: Cell<Option<usize>>,
+    /// For the access log: the request as it came.
+    asked: Asked,
+    /// Its place in a trace, and what of it is told.
+    trace: Trace,
 }
 
 /// How an exchange ended.
@@ -94,6 +109,9 @@ struct Exchange<'a> {
     /// By the clock of `deadline::now_ms`.
     expires_ms: u64,
     selected: &'a Selected,
+    /// The id of the endpoint that was asked last.
+    upstream: &'a Cell<Option<usize>>,
+    trace: &'a Trace,
 }
 
 /// Serves the request whose head stands in `scratch`.
@@ -105,27 +123,66 @@ pub async fn run(
     reply: &mut impl Reply,
 ) -> Outcome {
     let snapshot = worker.snapshot();
-    let error = match serve(worker, &snapshot, peer, scratch, body, reply).await {
-        Ok(status) => {
-            return Outcome { status, error: None, is_complete: true };
-        }
-        Err(error) => error,
+    let started = Instant::now();
+    scratch.service = None;
+    scratch.upstream.set(None);
+    scratch.request_id.clear();
+    if let Some(log) = &snapshot.access_log {
+        scratch.asked.keep(log, &scratch.request);
+    }
+    scratch.trace.begin(worker, &snapshot, peer, &mut scratch.request, started);
+    let outcome = match serve(worker, &snapshot, peer, scratch, body, reply).await {
+        Ok(status) => Outcome { status, error: None, is_complete: true },
+        Err(error) => fail(worker, &snapshot, error, scratch, body, reply).await,
     };
+    let took = started.elapsed();
+    if let Some(service) = scratch.service.and_then(|index| snapshot.services.get(index)) {
+        worker.account_service(&snapshot, service, outcome.status, took);
+    }
+    log::leave(worker, &snapshot, peer, scratch, reply, outcome, took);
+    log::finish_trace(worker, &snapshot, scratch, outcome, took);
+    outcome
+}
+
+/// Ends an exchange that has failed: with a response that says so, if none has begun.
+async fn fail(
+    worker: &Worker,
+    snapshot: &Snapshot,
+    error: Error,
+    scratch: &Scratch,
+    body: &impl BodySource,
+    reply: &mut impl Reply,
+) -> Outcome {
     if reply.has_started() || error == Error::DownstreamGone {
         let status = if reply.has_started() { scratch.response.status } else { 0 };
         return Outcome { status, error: Some(error), is_complete: false };
     }
     let is_body_readable = error.side() != Side::Downstream;
     let keep_alive = is_body_readable && may_keep_alive(&scratch.request, body, reply);
-    let sent = send_local(worker, &scratch.request, respond::error(error), keep_alive, reply).await;
+    let mut local = respond::error(error);
+    log::add_server_timing(snapshot, scratch, &mut local.fields);
+    let sent = send_local(worker, &scratch.request, local, keep_alive, reply).await;
     Outcome { status: error.status(), error: Some(error), is_complete: sent.is_ok() }
 }
 
 /// Answers a request that never became an exchange: its head could not be read.
-pub async fn refuse(worker: &Worker, error: Error, reply: &mut impl Reply) -> Outcome {
+pub async fn refuse(
+    worker: &Worker,
+    peer: Peer,
+    error: Error,
+    scratch: &mut Scratch,
+    reply: &mut impl Reply,
+) -> Outcome {
+    let started = Instant::now();
+    scratch.service = None;
+    scratch.request_id.clear();
+    scratch.asked.clear();
+    scratch.trace.clear();
     let request = RequestHead::default();
     let sent = send_local(worker, &request, respond::error(error), false, reply).await;
-    Outcome { status: error.status(), error: Some(error), is_complete: sent.is_ok() }
+    let outcome = Outcome { status: error.status(), error: Some(error), is_complete: sent.is_ok() };
+    log::leave(worker, &worker.snapshot(), peer, scratch, reply, outcome, started.elapsed());
+    outcome
 }
 
 async fn serve(
@@ -136,13 +193,25 @@ async fn serve(
     body: &mut impl BodySource,
     reply: &mut impl Reply,
 ) -> Result<u16, Error> {
-    let Scratch { request, response, path, request_id, selected, carried } = scratch;
+    let Scratch {
+        request,
+        response,
+        path,
+        request_id,
+        selected,
+        carried,
+        service: place,
+        upstream,
+        trace,
+        ..
+    } = scratch;
     if request.path == "*" {
         // OPTIONS *: asks the server as a whole (RFC 9110 section 9.3.7), and that is the gateway.
         let local = LocalResponse { status: 204, ..LocalResponse::default() };
         return send_local(worker, request, local, body.is_done(), reply).await;
     }
     let service = find_service(snapshot, request, path)?;
+    *place = Some(service.index);
     if matches!(request.body, BodyLength::Known(n) if n > snapshot.limits.body_bytes_max) {
         return Err(Error::BodyTooLarge);
     }
@@ -156,15 +225,19 @@ async fn serve(
         service,
         peer,
         request_id,
-        received: SystemTime::now(),
+        // Only plugins are told the time.
+        received: if selected.is_empty() { UNIX_EPOCH } else { SystemTime::now() },
+        upstream,
+        trace,
         expires_ms: now_ms().saturating_add(service.timeout.as_millis() as u64),
         selected,
     };
     let payload = match exchange.request_phase(request, path, carried, body, reply).await? {
         Ok(payload) => payload,
-        Err(verdict) => {
+        Err(mut verdict) => {
             let keep_alive = may_keep_alive(request, body, reply);
             response.status = verdict.status;
+            exchange.add_server_timing(&mut verdict.fields);
             return send_local(worker, request, verdict, keep_alive, reply).await;
         }
     };
@@ -287,10 +360,14 @@ impl Exchange<'_> {
     ) -> Verdict {
         let (chain, pools) = (&self.service.chain, self.worker.plugins());
         let facts = self.facts();
-        let run =
-            plugin::run_request(chain, self.selected, part, pools, &facts, request, slot, carried);
-        // Boxed, as in the response phase: an exchange without plugins stays small.
-        Box::pin(run).await
+        // Housed, as in the response phase: an exchange without plugins stays small.
+        self.worker
+            .rooms()
+            .house(|| {
+                let selected = self.selected;
+                plugin::run_request(chain, selected, part, pools, &facts, request, slot, carried)
+            })
+            .await
     }
 
     /// Reads the request's body for the plugins: whole, or as far as is read before a body that may
@@ -350,6 +427,7 @@ impl Exchange<'_> {
             scheme: "http",
             client_ip: self.peer.ip,
             received: self.received,
+            trace: Some(self.trace),
         }
     }
 

@@ -37,6 +37,7 @@ use std::time::{Duration, Instant};
 use std::cell::RefCell;
 
 use crate::limits;
+use crate::upstream::tls::Tls;
 use config::{Backend, Config, RedisConfig, Selection};
 use memory::{MemoryStore, Namespace};
 use redis::{Client, Endpoint, Target};
@@ -232,6 +233,19 @@ pub enum Binding {
     Redis(Arc<Target>, Box<str>),
 }
 
+impl Binding {
+    /// Whether both are the same state, reached in the same way.
+    pub fn is_same_as(&self, other: &Binding) -> bool {
+        match (self, other) {
+            (Binding::Memory(ours), Binding::Memory(theirs)) => ours.is_same_as(theirs),
+            (Binding::Redis(ours, our_space), Binding::Redis(theirs, their_space)) => {
+                ours.is_same_as(theirs) && our_space == their_space
+            }
+            _ => false,
+        }
+    }
+}
+
 /// What the control thread keeps for all plugins, over all snapshots.
 #[derive(Debug)]
 pub struct Backends {
@@ -259,16 +273,24 @@ impl Backends {
 
     /// Opens what a plugin selected. A Redis that is down or whose name doesn't resolve is no
     /// error: calls fail fast until it is there. Resolving names is left to the caller, see
-    /// [`Backends::endpoints`].
-    pub fn bind(&mut self, selection: &Selection, plugin: &str) -> Binding {
+    /// [`Backends::endpoints`]. `tls` says how to call a host by TLS, or why that cannot be: the
+    /// one error there is.
+    pub fn bind(
+        &mut self,
+        selection: &Selection,
+        plugin: &str,
+        tls: &dyn Fn(&str) -> Result<Tls, String>,
+    ) -> Result<Binding, String> {
         let namespace = selection.namespace.as_deref().unwrap_or(plugin);
-        match &selection.backend {
+        Ok(match &selection.backend {
             Backend::Memory => Binding::Memory(self.memory.namespace(namespace)),
             Backend::Redis(redis) => {
-                let endpoint = self.endpoint(redis);
-                Binding::Redis(Arc::new(Target::new(endpoint, redis.clone())), namespace.into())
+                let tls = redis.tls.then(|| tls(&redis.host)).transpose();
+                let tls = tls.map_err(|why| format!("redis {}: {why}", redis.name()))?;
+                let target = Target::new(self.endpoint(redis), redis.clone(), tls);
+                Binding::Redis(Arc::new(target), namespace.into())
             }
-        }
+        })
     }
 
     fn endpoint(&mut self, config: &RedisConfig) -> Arc<Endpoint> {

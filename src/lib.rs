@@ -11,6 +11,8 @@ pub mod error;
 pub mod worker;
 // accept, cap, back off
 pub mod listener;
+// connections that go on in the next process
+pub mod handover;
 // one downstream connection: keep-alive, timeouts
 pub mod connection;
 // one request, one response: calls what follows, in order
@@ -29,6 +31,10 @@ pub mod relay;
 pub mod respond;
 // the target that needs no origin
 pub mod echo;
+// one line for each request
+pub mod access_log;
+// its place in a trace, what it was made of
+pub mod trace;
 // the border: what the control plane publishes and workers read
 pub mod snapshot;
 // -- what they are made of
@@ -38,6 +44,8 @@ pub mod message;
 pub mod buffer;
 // TCP and Unix sockets, split in halves
 pub mod stream;
+// numbers and dates as text
+pub mod text;
 // deadlines that cost nothing until they fire
 pub mod deadline;
 // bytes to messages and back

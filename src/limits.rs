@@ -45,6 +45,19 @@ pub const BUFFER_BYTES: usize = 16 * 1024;
 /// Buffers that a worker keeps for reuse; more are freed. 1024 x 16 KiB = 16 MiB per worker.
 pub const BUFFERS_KEPT_MAX: usize = 1024;
 
+/// How long a connection that waits for its next request keeps a read pending, and with it a
+/// buffer. Waiting for readiness first costs an operation more for every request; who has asked
+/// nothing for so long will not notice.
+pub const WARM_TIME: Duration = Duration::from_secs(1);
+/// Connections of a worker that do so at once: 64 x 16 KiB = 1 MiB per worker at most. Those beyond
+/// wait for readiness at once.
+pub const WARM_READS_MAX: usize = 64;
+
+/// Idle upstream connections of a worker that read ahead, each with a buffer, so that what happens
+/// to them is seen without asking the kernel at each reuse: 256 x 16 KiB = 4 MiB per worker at
+/// most. Those beyond are asked about.
+pub const READS_AHEAD_MAX: usize = 256;
+
 // --- connections ---
 
 /// Downstream connections of one worker; beyond it a new one is closed at once. Each costs a file
@@ -64,10 +77,18 @@ pub const INTERIM_MAX: usize = 16;
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
 /// Scratch memory of finished exchanges that a worker keeps: as many as run at once in a busy one.
 pub const SCRATCH_KEPT_MAX: usize = 256;
+/// Memory of finished futures that a worker keeps: that of as many exchanges, with their phases.
+pub const ROOMS_KEPT_MAX: usize = 2 * SCRATCH_KEPT_MAX;
 /// Pause of a listener that cannot accept (no descriptor, no memory): connections wait in the
 /// kernel's queue meanwhile, and the log is not flooded.
 pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
-/// How often idle upstream connections are looked at.
+/// Connections that a worker accepts at a stretch before its other tasks have their turn.
+pub const ACCEPTS_AT_ONCE: usize = 64;
+/// For the runtime to let go of a listener that nobody waits for any more: one round of its driver.
+pub const LISTENER_RELEASE: Duration = Duration::from_millis(2);
+/// Idle connections that a worker hands to the next process at a stretch, about 0.5 ms.
+pub const HANDOVERS_AT_ONCE: usize = 256;
+/// How often idle upstream connections are looked at, and buffers that were not needed are freed.
 pub const POOL_SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 // --- times (defaults of the configuration) ---
@@ -89,6 +110,17 @@ pub const SERVICE_TIMEOUT: Duration = Duration::from_secs(60);
 pub const UPSTREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(55);
 /// For exchanges in flight to end after SIGTERM. `server.drainTimeout`.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// For the new process of a binary upgrade to be ready. `server.upgradeTimeout`. It compiles all
+/// plugins if the cache is off or the new version makes other code: a large one in Go takes 5 s.
+pub const UPGRADE_TIMEOUT: Duration = Duration::from_secs(60);
+/// For a new process that is ready and was told to serve to do so: it only begins to accept.
+pub const UPGRADE_SERVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest message between the two processes: a reason, cut to 4 KiB, escaped.
+pub const UPGRADE_MESSAGE_BYTES_MAX: usize = 32 * 1024;
+/// Names of failing plugins and services that the new process is told: they are part of one
+/// environment variable, of which the kernel takes 128 KiB. Others count as new failures.
+pub const UPGRADE_FAILING_MAX: usize = 256;
 
 // --- plugins ---
 
@@ -119,6 +151,9 @@ pub const PLUGIN_STACK_BYTES: usize = 512 * 1024;
 pub const PLUGIN_FIBER_STACK_BYTES: usize = 1024 * 1024;
 /// Largest module. Go's standard toolchain makes 2-10 MB.
 pub const PLUGIN_MODULE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Uploaded modules that `wasm.pluginDir` may hold, all names together: 64 of 64 MiB are 4 GiB. Who
+/// uploads must not fill the disk; which of them are still wanted only the operator knows.
+pub const UPLOADS_KEPT_MAX: usize = 64;
 /// First size of an instance's input buffer; it doubles from there. A request without a body fits.
 pub const PLUGIN_INPUT_BYTES_MIN: u32 = 4 * 1024;
 /// Largest output of one call. A body of [`PLUGIN_BODY_BYTES_MAX`] in base64 or with most of its
@@ -305,6 +340,93 @@ pub const KV_REDIS_BACKOFF_MIN: Duration = Duration::from_millis(50);
 /// Redis that came back is found soon.
 pub const KV_REDIS_BACKOFF_MAX: Duration = Duration::from_secs(2);
 
+// --- traces and metrics ---
+
+/// Members of a `tracestate`: the most that W3C Trace Context allows (section 3.3.1.1). With the
+/// next limit that bounds it to 16 KiB; the field is passed on as it came or not at all.
+pub const TRACESTATE_MEMBERS_MAX: usize = 32;
+/// Longest key, and longest value, of such a member: the specification's.
+pub const TRACESTATE_MEMBER_PART_BYTES_MAX: usize = 256;
+/// Parts of one exchange that are noted: some plugins in both phases and the calls of a page's
+/// aggregation. More are counted as dropped.
+pub const TRACE_SPANS_MAX: usize = 128;
+/// Longest text of a span (a path, a User-Agent); the rest is cut. Together with
+/// [`TRACE_SPANS_MAX`] it bounds an exchange that waits for its export to some 150 KiB at worst;
+/// a usual one has 1 to 2 KiB.
+pub const TRACE_TEXT_BYTES_MAX: usize = 1024;
+/// Sampled exchanges that wait for the control thread: 20,000 a second at its
+/// [`TRACE_EXPORT_INTERVAL`]. More are dropped and counted.
+pub const TRACE_QUEUE_EXCHANGES: usize = 4096;
+/// How often the control thread takes what waits.
+pub const TRACE_EXPORT_INTERVAL: Duration = Duration::from_millis(200);
+/// Exchanges in one message to the collector: some 500 KiB, well under the 4 MiB and more that
+/// collectors take.
+pub const TRACE_BATCH_EXCHANGES: usize = 512;
+/// For one message, from the connection to the answer. `tracing.otlp.timeout`; OpenTelemetry's
+/// default.
+pub const TRACE_EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Tries of one message before it is dropped. With the pauses between them some 15 s, in which a
+/// collector restarts; meanwhile the queue fills.
+pub const TRACE_EXPORT_TRIES_MAX: u32 = 5;
+/// First pause after a failed try; it doubles.
+pub const TRACE_EXPORT_BACKOFF_MIN: Duration = Duration::from_secs(1);
+/// Longest pause, and the longest that a collector's `Retry-After` is obeyed.
+pub const TRACE_EXPORT_BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// Bytes of a collector's answer that are read.
+pub const TRACE_ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Between two log lines that say that spans cannot be exported.
+pub const TRACE_COMPLAINTS_INTERVAL: Duration = Duration::from_secs(30);
+/// At the end of the process, for the last spans to be sent.
+pub const TRACE_END_TIMEOUT: Duration = Duration::from_secs(2);
+/// Most fields of `tracing.otlp.headers`.
+pub const TRACE_HEADERS_MAX: usize = 64;
+
+/// Longest duration that a histogram tells from longer ones, in microseconds: 10 minutes. Longer
+/// exchanges are streams, whose duration is the client's wish.
+pub const DURATION_MICROS_MAX: u64 = 600_000_000;
+/// Names of services whose counts a worker keeps over reloads, 23 KiB each. More count together.
+pub const REPORTED_SERVICES_MAX: usize = 1024;
+/// Names of plugins that are gone whose counts a worker keeps, 23 KiB each. Beyond it the next ones
+/// are forgotten, and a plugin of such a name starts at 0.
+pub const REPORTED_PLUGINS_GONE_MAX: usize = 512;
+/// Histograms that a worker copies at a stretch for a report: 4 x 23 KiB are some 25 us
+/// (`tests/scrape.rs`). Requests must not wait for more than 100 us.
+pub const REPORT_STRETCH: usize = 4;
+/// Workers that are asked for reports at once: 8 with 40 histograms each are 7 MiB in memory, 64
+/// would be 60.
+pub const REPORTS_AT_ONCE: usize = 8;
+/// Changes of the configuration that wait for the one being made. People ask for them one by one; a
+/// script that asks faster is told so.
+pub const RELOADS_WAITING_MAX: usize = 64;
+/// Changes that the admin API tells of, the latest.
+pub const RELOADS_REMEMBERED: usize = 100;
+/// Bytes of a body that the admin API takes, uploads apart: a plugin's `config` is the largest.
+pub const ADMIN_BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Who may watch `/api/events` at once: the dashboards of a team. Each is sent some 10 KiB a
+/// second.
+pub const EVENTS_WATCHERS_MAX: usize = 32;
+/// Between two events: rates per second need no finer, and a worker copies its counts for each.
+pub const EVENTS_INTERVAL: Duration = Duration::from_secs(1);
+/// For what the admin API sends to be taken by the other side's kernel. Dashboards on sleeping
+/// laptops would otherwise keep their places among [`EVENTS_WATCHERS_MAX`].
+pub const ADMIN_STALL_TIMEOUT: Duration = Duration::from_secs(20);
+/// Quiet that must follow a change on disk before the configuration is read again: who copies a
+/// plugin writes in several steps.
+pub const WATCH_QUIET: Duration = Duration::from_millis(200);
+/// The longest that events on disk put off the next look at the files: some folders never rest.
+pub const WATCH_BURST_MAX: Duration = Duration::from_secs(2);
+/// Bytes of access log that a worker collects before it hands them on: some 150 lines a write.
+pub const ACCESS_LOG_BUFFER_BYTES: usize = 32 * 1024;
+/// How long a line waits in a buffer that does not fill: who follows the log sees it at once.
+pub const ACCESS_LOG_FLUSH_INTERVAL: Duration = Duration::from_millis(200);
+/// Buffers that wait for the thread that writes; more are dropped and counted. 8 MiB: half a second
+/// of a disk that stalls under 100,000 requests a second.
+pub const ACCESS_LOG_QUEUE_BATCHES: usize = 256;
+/// Between two log lines that say that the access log cannot be written.
+pub const ACCESS_LOG_COMPLAINTS_INTERVAL: Duration = Duration::from_secs(10);
+/// At the end of the process, for the last lines to be written.
+pub const ACCESS_LOG_END_TIMEOUT: Duration = Duration::from_secs(2);
+
 const _: () = assert!(URI_BYTES_MAX < HEAD_BYTES_MAX);
 const _: () = assert!(HEAD_BYTES_MAX <= HEAD_BYTES_CEILING && HEAD_BYTES_MAX >= HEAD_BYTES_FLOOR);
 const _: () = assert!(HEAD_FIELDS_MAX <= HEAD_FIELDS_CEILING);
@@ -321,3 +443,6 @@ const _: () = assert!(PLUGIN_INSTANCES_MAX <= PLUGIN_INSTANCES_PROCESS_MAX);
 const _: () = assert!(KV_KEY_BYTES_MAX + KV_VALUE_BYTES_MAX < KV_NAMESPACE_BYTES_MAX);
 const _: () = assert!(KV_VALUE_BYTES_MAX < KV_REDIS_UNSENT_BYTES_MAX);
 const _: () = assert!(KV_EXPECTED_BYTES_MAX < KV_VALUE_BYTES_MAX);
+const _: () =
+    assert!(TRACESTATE_MEMBERS_MAX * (2 * TRACESTATE_MEMBER_PART_BYTES_MAX + 2) < HEAD_BYTES_MAX);
+const _: () = assert!(TRACE_BATCH_EXCHANGES <= TRACE_QUEUE_EXCHANGES);

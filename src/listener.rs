@@ -1,25 +1,31 @@
 //! Accepts connections: one socket per worker (SO_REUSEPORT), a cap, a pause when the process runs
 //! out of descriptors.
+//!
+//! A worker waits until its socket is readable, then takes what stands in the queue. Sockets never
+//! block, whatever the I/O driver: when the binary is upgraded two processes accept on the same
+//! ones for a moment, and who comes second finds nothing. Rejected: an accept operation of the
+//! runtime; one that is cancelled may have taken a connection already.
 
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 
-use monoio::io::{CancelHandle, Canceller};
-use monoio::net::{TcpListener, TcpStream, UnixListener};
-use socket2::{Domain, Protocol, SockAddr, Type};
+use monoio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use rustix::io::Errno;
+use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
 
 use crate::connection;
-use crate::limits::{ACCEPT_BACKOFF, BACKLOG};
+use crate::limits::{ACCEPT_BACKOFF, ACCEPTS_AT_ONCE, BACKLOG, LISTENER_RELEASE};
 use crate::stream::{Peer, Stream};
 use crate::worker::{Admission, Worker};
 
-/// A bound, listening socket that waits for its worker.
+/// A bound socket that waits for its worker.
 #[derive(Debug)]
 pub enum Socket {
     /// TCP.
@@ -28,8 +34,8 @@ pub enum Socket {
     Unix(std::os::unix::net::UnixListener),
 }
 
-/// Binds one TCP socket. All workers bind the same address; for port 0 the first one's choice must
-/// be passed to the others. Control thread.
+/// Binds one TCP socket; it does not listen yet. All workers bind the same address; for port 0 the
+/// first one's choice must be passed to the others. Control thread.
 pub fn bind_tcp(address: SocketAddr) -> io::Result<(Socket, SocketAddr)> {
     let socket = socket2::Socket::new(
         Domain::for_address(address),
@@ -43,13 +49,13 @@ pub fn bind_tcp(address: SocketAddr) -> io::Result<(Socket, SocketAddr)> {
         socket.set_only_v6(true)?;
     }
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    let listener: std::net::TcpListener = OwnedFd::from(socket).into();
-    let bound = listener.local_addr()?;
-    Ok((Socket::Tcp(listener), bound))
+    let socket: std::net::TcpListener = OwnedFd::from(socket).into();
+    let bound = socket.local_addr()?;
+    Ok((Socket::Tcp(socket), bound))
 }
 
-/// Binds a Unix socket, over a stale file of an earlier process if nobody listens there.
+/// Binds a Unix socket, over a stale file of an earlier process if nobody listens there. It listens
+/// at once: one that does not would look stale to others.
 pub fn bind_unix(path: &Path) -> io::Result<Socket> {
     let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
     let address = SockAddr::unix(path)?;
@@ -74,90 +80,190 @@ impl Socket {
             Self::Unix(listener) => Self::Unix(listener.try_clone()?),
         })
     }
+
+    /// Has the kernel queue connections from now on. One that listens already goes on.
+    pub fn listen(&self) -> io::Result<()> {
+        SockRef::from(&self.as_fd()).listen(BACKLOG)
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener) => listener.as_fd(),
+        }
+    }
+}
+
+/// A connection that another process has accepted and handed over.
+#[derive(Debug)]
+pub enum Accepted {
+    /// TCP.
+    Tcp(std::net::TcpStream, Peer),
+    /// Unix.
+    Unix(std::os::unix::net::UnixStream, Peer),
+}
+
+impl Accepted {
+    /// A connection of this descriptor, whatever its kind. Never blocks from now on.
+    pub fn of(fd: OwnedFd, peer: Peer) -> io::Result<Self> {
+        let domain = SockRef::from(&fd).domain()?;
+        Ok(if domain == Domain::UNIX {
+            let stream = std::os::unix::net::UnixStream::from(fd);
+            stream.set_nonblocking(true)?;
+            Self::Unix(stream, peer)
+        } else {
+            let stream = std::net::TcpStream::from(fd);
+            stream.set_nonblocking(true)?;
+            Self::Tcp(stream, peer)
+        })
+    }
+}
+
+/// Serves a connection that is there already.
+pub fn serve(accepted: Accepted, worker: &Rc<Worker>) {
+    let outcome = match accepted {
+        Accepted::Tcp(stream, peer) => {
+            TcpStream::from_std(stream).map(|stream| start(stream, peer, worker))
+        }
+        Accepted::Unix(stream, peer) => {
+            UnixStream::from_std(stream).map(|stream| start(stream, peer, worker))
+        }
+    };
+    if let Err(error) = outcome {
+        tracing::warn!(worker = worker.id, %error, "cannot serve a connection");
+    }
 }
 
 /// The running accept loops of a worker.
+#[derive(Default)]
 pub struct Listeners {
-    canceller: Canceller,
-    loops: Vec<monoio::task::JoinHandle<()>>,
+    loops: RefCell<Vec<(Rc<Stop>, monoio::task::JoinHandle<()>)>>,
 }
 
 impl Listeners {
-    /// Stops accepting. A connection that the kernel has handed over already is still served: the
-    /// accept is cancelled, never dropped, so none is lost.
-    pub async fn close(self) {
-        let _ = self.canceller.cancel();
-        for accepting in self.loops {
+    /// Starts accepting on all sockets. One that the runtime does not take is logged and left out.
+    pub fn open(&self, worker: &Rc<Worker>, sockets: Vec<Socket>) {
+        for socket in sockets {
+            let listener = match socket {
+                Socket::Tcp(socket) => TcpListener::from_std(socket).map(Listener::Tcp),
+                Socket::Unix(socket) => UnixListener::from_std(socket).map(Listener::Unix),
+            };
+            match listener {
+                Ok(listener) => {
+                    let stop = Rc::<Stop>::default();
+                    let accepting = accept(listener, worker.clone(), stop.clone());
+                    self.loops.borrow_mut().push((stop, monoio::spawn(accepting)));
+                }
+                Err(error) => tracing::error!(worker = worker.id, %error, "cannot listen"),
+            }
+        }
+    }
+
+    /// Stops accepting. What stands in the kernel's queues is still served.
+    pub async fn close(&self) {
+        let loops = self.loops.take();
+        loops.iter().for_each(|(stop, _)| stop.set());
+        for (_, accepting) in loops {
             accepting.await;
         }
     }
 }
 
-/// Starts accepting on all sockets. One that the runtime does not take is logged and left out.
-pub fn spawn_all(worker: &Rc<Worker>, sockets: Vec<Socket>) -> Listeners {
-    let canceller = Canceller::new();
-    let mut loops = Vec::new();
-    for socket in sockets {
-        let (worker, cancel) = (worker.clone(), canceller.handle());
-        match socket {
-            Socket::Tcp(listener) => match TcpListener::from_std(listener) {
-                Ok(listener) => loops.push(monoio::spawn(accept_tcp(listener, worker, cancel))),
-                Err(error) => tracing::error!(worker = worker.id, %error, "cannot listen"),
-            },
-            Socket::Unix(listener) => match UnixListener::from_std(listener) {
-                Ok(listener) => loops.push(monoio::spawn(accept_unix(listener, worker, cancel))),
-                Err(error) => tracing::error!(worker = worker.id, %error, "cannot listen"),
-            },
-        }
-    }
-    Listeners { canceller, loops }
+/// A socket of the worker's runtime.
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
 }
 
-async fn accept_tcp(listener: TcpListener, worker: Rc<Worker>, cancel: CancelHandle) {
-    loop {
-        match listener.cancelable_accept(cancel.clone()).await {
-            Ok((stream, address)) => start(stream, Peer { ip: address.ip() }, &worker),
-            Err(error) if is_cancelled(&error) => break,
-            Err(error) => pause(&worker, &error).await,
+impl Listener {
+    async fn readable(&self) -> io::Result<()> {
+        // `relaxed = false`: see `stream`.
+        match self {
+            Self::Tcp(listener) => listener.readable(false).await,
+            Self::Unix(listener) => listener.readable(false).await,
         }
     }
-    take_the_rest(&listener, &worker);
-}
 
-async fn accept_unix(listener: UnixListener, worker: Rc<Worker>, cancel: CancelHandle) {
-    let peer = Peer { ip: IpAddr::V4(Ipv4Addr::LOCALHOST) };
-    loop {
-        match listener.cancelable_accept(cancel.clone()).await {
-            Ok((stream, _)) => start(stream, peer, &worker),
-            Err(error) if is_cancelled(&error) => return,
-            Err(error) => pause(&worker, &error).await,
+    /// Takes one connection from the queue, if there is one.
+    fn take(&self) -> Result<Accepted, Errno> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, address) = crate::stream::accept_now(listener)?;
+                let ip = address.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |at| at.ip());
+                Ok(Accepted::Tcp(stream.into(), Peer { ip }))
+            }
+            Self::Unix(listener) => {
+                let (stream, _) = crate::stream::accept_now(listener)?;
+                Ok(Accepted::Unix(stream.into(), Peer { ip: IpAddr::V4(Ipv4Addr::LOCALHOST) }))
+            }
         }
     }
 }
 
-/// Serves what stands in the kernel's queue: closing the socket would reset those connections.
-fn take_the_rest(listener: &TcpListener, worker: &Rc<Worker>) {
-    use std::os::fd::AsRawFd;
-    while let Some(stream) = crate::stream::accept_now(listener.as_raw_fd()) {
-        let Ok(address) = stream.peer_addr() else {
-            continue;
-        };
-        if let Ok(stream) = TcpStream::from_std(stream) {
-            start(stream, Peer { ip: address.ip() }, worker);
+async fn accept(listener: Listener, worker: Rc<Worker>, stop: Rc<Stop>) {
+    while let Some(outcome) = stop.unless_set(listener.readable()).await {
+        let outcome = outcome.and_then(|()| {
+            take_queued(&listener, &worker, ACCEPTS_AT_ONCE).map_err(io::Error::from)
+        });
+        if let Err(error) = outcome {
+            pause(&worker, &error).await;
         }
+    }
+    // The runtime holds the socket until it knows that nobody waits for it any more. Only then does
+    // dropping it close it, and closing it resets those that stand in its queue.
+    monoio::time::sleep(LISTENER_RELEASE).await;
+    if let Err(error) = take_queued(&listener, &worker, usize::MAX) {
+        tracing::warn!(worker = worker.id, %error, "connections that wait may be lost");
     }
 }
 
-fn is_cancelled(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(rustix::io::Errno::CANCELED.raw_os_error())
+/// Serves at most so many of the connections that stand in the queue.
+fn take_queued(listener: &Listener, worker: &Rc<Worker>, most: usize) -> Result<(), Errno> {
+    for _ in 0..most {
+        match listener.take() {
+            Ok(accepted) => serve(accepted, worker),
+            Err(Errno::AGAIN) => break,
+            // Given up by its client.
+            Err(Errno::CONNABORTED | Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
-/// Waits out what keeps us from accepting. A connection that its client has given up already
-/// (ECONNABORTED) is no such thing.
+/// Ends the waiting of one accept loop.
+#[derive(Default)]
+struct Stop {
+    is_set: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Stop {
+    fn set(&self) {
+        self.is_set.set(true);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Awaits `readiness`; `None` once this is set. Dropping what waits for that loses nothing.
+    async fn unless_set<T>(&self, readiness: impl Future<Output = T>) -> Option<T> {
+        let mut readiness = std::pin::pin!(readiness);
+        std::future::poll_fn(|cx| {
+            if self.is_set.get() {
+                return Poll::Ready(None);
+            }
+            *self.waker.borrow_mut() = Some(cx.waker().clone());
+            readiness.as_mut().poll(cx).map(Some)
+        })
+        .await
+    }
+}
+
+/// Waits out what keeps us from accepting.
 async fn pause(worker: &Worker, error: &io::Error) {
-    if error.kind() == io::ErrorKind::ConnectionAborted {
-        return;
-    }
     tracing::warn!(
         worker = worker.id,
         %error,
@@ -188,7 +294,7 @@ impl ServedStream for TcpStream {
     }
 }
 
-impl ServedStream for monoio::net::UnixStream {}
+impl ServedStream for UnixStream {}
 
 /// A panic ends its connection, not the worker. There is no known way to cause one; this is the
 /// line that holds if there is.

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use odin::control::config::{self, Config, Located};
-use odin::control::{log, process};
+use odin::control::config::{self, Located};
+use odin::control::log;
+use odin::control::process::{self, Options};
+use odin::control::upgrade::Inheritance;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -42,6 +44,13 @@ struct Run {
     /// else an embedded default
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Read the configuration again whenever it, or the file of a plugin, changes on disk
+    #[arg(long)]
+    watch: bool,
+    /// Write the process's id to this file once it serves; after a binary upgrade (SIGUSR2) that
+    /// of the new process
+    #[arg(long, value_name = "FILE")]
+    pid_file: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -54,8 +63,8 @@ fn main() -> ExitCode {
     };
     match arguments.command {
         Some(Command::Check { file }) => check(&file),
-        Some(Command::Run(run)) => start(run.config.as_deref()),
-        None => start(arguments.run.config.as_deref()),
+        Some(Command::Run(run)) => start(&run),
+        None => start(&arguments.run),
     }
 }
 
@@ -72,16 +81,29 @@ fn check(file: &Path) -> ExitCode {
     }
 }
 
-fn start(explicit: Option<&Path>) -> ExitCode {
-    let config = match load(explicit) {
+fn start(run: &Run) -> ExitCode {
+    let inheritance = match Inheritance::from_env() {
+        Ok(inheritance) => inheritance,
+        Err(reason) => {
+            eprintln!("odin: {reason}");
+            return ExitCode::from(USAGE);
+        }
+    };
+    let located = locate(run.config.as_deref());
+    let config = match located.load() {
         Ok(config) => config,
         Err(errors) => {
             eprintln!("{errors}");
+            if let Some(predecessor) = inheritance.predecessor {
+                predecessor.refuse(&errors.to_string());
+            }
             return ExitCode::from(USAGE);
         }
     };
     log::init(&config.logging);
-    match process::run(config) {
+    let pid_file = run.pid_file.clone();
+    let options = Options { located, watches: run.watch, pid_file, inheritance };
+    match process::run(config, options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
             eprintln!("odin: {reason}");
@@ -90,7 +112,7 @@ fn start(explicit: Option<&Path>) -> ExitCode {
     }
 }
 
-fn load(explicit: Option<&Path>) -> Result<Config, config::ConfigErrors> {
+fn locate(explicit: Option<&Path>) -> Located {
     let located = config::locate(explicit);
     if located == Located::Embedded {
         eprintln!(
@@ -99,5 +121,5 @@ fn load(explicit: Option<&Path>) -> Result<Config, config::ConfigErrors> {
             config::FILES.join(", ")
         );
     }
-    located.load()
+    located
 }

@@ -8,7 +8,11 @@
 //! Everything here is reused from one exchange to the next (`clear` keeps the capacity), so a
 //! warmed-up worker parses a head without an allocation.
 
+mod ip_text;
+
 use std::ops::Range;
+
+pub use self::ip_text::IpText;
 
 /// A request method. The registered ones are a byte; any other token is kept as it came.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -100,10 +104,44 @@ pub fn is_field_value(bytes: &[u8]) -> bool {
         && bytes.iter().all(|&byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f))
 }
 
+/// Whether `bytes` can be an authority without user information: `host`, `host:port`, `[v6]:port`
+/// (RFC 3986 section 3.2), by its bytes alone.
+pub fn is_authority(bytes: &[u8]) -> bool {
+    let (host, port) = match bytes.iter().rposition(|&byte| byte == b':') {
+        Some(colon) if !bytes[colon..].contains(&b']') => (&bytes[..colon], &bytes[colon + 1..]),
+        _ => (bytes, &b""[..]),
+    };
+    let name = match host {
+        [b'[', address @ .., b']'] => {
+            return !address.is_empty()
+                && address.iter().all(|byte| byte.is_ascii_hexdigit() || b":.".contains(byte))
+                && is_port(port);
+        }
+        name => name,
+    };
+    is_port(port)
+        && !name.is_empty()
+        && name.iter().all(|byte| {
+            matches!(byte, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'.' | b'_' | b'~'
+                | b'%' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*'
+                | b'+' | b';' | b'=')
+        })
+}
+
+fn is_port(bytes: &[u8]) -> bool {
+    bytes.len() <= 5 && bytes.iter().all(u8::is_ascii_digit)
+}
+
+/// Between a name and its value.
+const SEPARATOR: &[u8] = b": ";
+/// After a value.
+const LINE_END: &[u8] = b"\r\n";
+
 /// Where one field's name and value stand in the bytes of its [`Fields`].
 #[derive(Debug, Clone, Copy)]
 struct Place {
     name: u32,
+    name_end: u32,
     value: u32,
     end: u32,
 }
@@ -113,6 +151,9 @@ struct Place {
 ///
 /// Invariant: every name is a token, every value passes [`is_field_value`]; whoever pushes has
 /// checked it (the parser by parsing, the plugin ABI by asking), so that no encoder has to.
+///
+/// The bytes are lines as they stand in an HTTP/1 head: what a parser reads is copied whole, and
+/// what goes on unchanged is written in few pieces ([`Self::write_lines`]).
 #[derive(Debug, Clone, Default)]
 pub struct Fields {
     bytes: Vec<u8>,
@@ -141,18 +182,68 @@ impl Fields {
         self.places.is_empty()
     }
 
+    /// Makes the fields those of `head`, of which `parts` are the names and values, parsed.
+    pub fn read<'h>(&mut self, head: &'h [u8], parts: impl Iterator<Item = (&'h [u8], &'h [u8])>) {
+        self.places.clear();
+        self.bytes.clear();
+        self.bytes.extend_from_slice(head);
+        for (name, value) in parts {
+            debug_assert!(is_token(name) && is_field_value(value));
+            match (range_in(head, name), range_in(head, value)) {
+                (Some(name), Some(value)) => self.places.push(Place {
+                    name: name.start,
+                    name_end: name.end,
+                    value: value.start,
+                    end: value.end,
+                }),
+                // An empty value may stand anywhere.
+                _ => self.push(name, value),
+            }
+        }
+    }
+
     /// Appends a field. The caller has checked name and value (see the type's invariant).
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
         debug_assert!(is_token(name) && is_field_value(value));
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(name);
-        self.bytes.extend_from_slice(value);
         // u32: a head is bounded by limits::HEAD_BYTES_MAX and what plugins may add to it.
-        self.places.push(Place {
-            name: start as u32,
-            value: (start + name.len()) as u32,
-            end: self.bytes.len() as u32,
-        });
+        let start = self.bytes.len() as u32;
+        let name_end = start + name.len() as u32;
+        let value_start = name_end + SEPARATOR.len() as u32;
+        let end = value_start + value.len() as u32;
+        self.bytes.reserve(name.len() + SEPARATOR.len() + value.len() + LINE_END.len());
+        self.bytes.extend_from_slice(name);
+        self.bytes.extend_from_slice(SEPARATOR);
+        self.bytes.extend_from_slice(value);
+        self.bytes.extend_from_slice(LINE_END);
+        self.places.push(Place { name: start, name_end, value: value_start, end });
+    }
+
+    /// Appends each field to `out` as a line of an HTTP/1 head. Lines that stand one behind the
+    /// other are written together.
+    pub fn write_lines(&self, out: &mut Vec<u8>) {
+        let mut places = self.places.iter().peekable();
+        while let Some(place) = places.next() {
+            if !self.is_line(place) {
+                out.extend_from_slice(self.name_of(*place));
+                out.extend_from_slice(SEPARATOR);
+                out.extend_from_slice(self.value_of(*place));
+                out.extend_from_slice(LINE_END);
+                continue;
+            }
+            let line_end = |place: &Place| place.end + LINE_END.len() as u32;
+            let mut end = line_end(place);
+            while let Some(next) = places.next_if(|next| next.name == end && self.is_line(next)) {
+                end = line_end(next);
+            }
+            out.extend_from_slice(&self.bytes[place.name as usize..end as usize]);
+        }
+    }
+
+    /// Whether the field's bytes stand as a line is to be written.
+    fn is_line(&self, place: &Place) -> bool {
+        let end = place.end as usize;
+        self.bytes[place.name_end as usize..place.value as usize] == *SEPARATOR
+            && self.bytes.get(end..end + LINE_END.len()) == Some(LINE_END)
     }
 
     /// All fields, as `(name, value)`.
@@ -162,28 +253,27 @@ impl Fields {
 
     /// The first value of the field `name` (any letter case).
     pub fn get<'a>(&'a self, name: &str) -> Option<&'a [u8]> {
-        self.iter()
-            .find(|(have, _)| have.eq_ignore_ascii_case(name.as_bytes()))
-            .map(|(_, value)| value)
+        self.places_of(name.as_bytes()).next().map(|place| self.value_of(*place))
     }
 
     /// All values of the field `name` (any letter case), in order.
     pub fn get_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        self.iter()
-            .filter(move |(have, _)| have.eq_ignore_ascii_case(name.as_bytes()))
-            .map(|(_, value)| value)
+        self.places_of(name.as_bytes()).map(|place| self.value_of(*place))
     }
 
     /// Whether there is a field `name` (any letter case).
     pub fn contains(&self, name: &str) -> bool {
-        self.get(name).is_some()
+        self.places_of(name.as_bytes()).next().is_some()
     }
 
     /// Takes every field `name` (any letter case) out.
     pub fn remove(&mut self, name: &[u8]) {
+        if self.places_of(name).next().is_none() {
+            return;
+        }
         let bytes = &self.bytes;
         self.places.retain(|place| {
-            !bytes[place.name as usize..place.value as usize].eq_ignore_ascii_case(name)
+            !bytes[place.name as usize..place.name_end as usize].eq_ignore_ascii_case(name)
         });
     }
 
@@ -193,21 +283,37 @@ impl Fields {
         self.push(name, value);
     }
 
+    /// The places of the fields `name`. By length first: most fields are not it.
+    fn places_of<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a Place> {
+        self.places.iter().filter(move |place| {
+            (place.name_end - place.name) as usize == name.len()
+                && self.name_of(**place).eq_ignore_ascii_case(name)
+        })
+    }
+
     /// Keeps only the fields for which `keep(name, value)` says so.
     pub fn retain(&mut self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
         let bytes = &self.bytes;
         let part = |range: Range<u32>| &bytes[range.start as usize..range.end as usize];
         self.places
-            .retain(|place| keep(part(place.name..place.value), part(place.value..place.end)));
+            .retain(|place| keep(part(place.name..place.name_end), part(place.value..place.end)));
     }
 
     fn name_of(&self, place: Place) -> &[u8] {
-        &self.bytes[place.name as usize..place.value as usize]
+        &self.bytes[place.name as usize..place.name_end as usize]
     }
 
     fn value_of(&self, place: Place) -> &[u8] {
         &self.bytes[place.value as usize..place.end as usize]
     }
+}
+
+/// Where `part`, a slice of `whole`, stands in it; `None` if it is none.
+fn range_in(whole: &[u8], part: &[u8]) -> Option<Range<u32>> {
+    let start = part.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
+    let end = start.checked_add(part.len()).filter(|&end| end <= whole.len())?;
+    // u32: see `Fields::push`.
+    Some(start as u32..end as u32)
 }
 
 /// What a head says of the body that follows it.
@@ -306,6 +412,37 @@ mod tests {
         assert_eq!(fields.get("Set-Cookie"), Some(&b"c"[..]));
         fields.remove(b"x-ONE");
         assert!(!fields.contains("x-one"));
+    }
+
+    #[test]
+    fn fields_that_go_on_unchanged_are_written_as_they_came() {
+        let head = b"GET / HTTP/1.1\r\nA: 1\r\nB:2\r\nC: 3 \r\nD: 4\r\nE:\r\nF: 6\r\n\r\n";
+        let part = |range: Range<usize>| &head[range];
+        let mut fields = Fields::new();
+        fields.push(b"Old", b"gone");
+        // httparse's parts: trimmed, an empty value anywhere.
+        let parts = [
+            (part(16..17), part(19..20)),
+            (part(22..23), part(24..25)),
+            (part(27..28), part(30..31)),
+            (part(34..35), part(37..38)),
+            (part(40..41), &b""[..]),
+            (part(44..45), part(47..48)),
+        ];
+        fields.read(head, parts.into_iter());
+        fields.push(b"G", b"7");
+        fields.push(b"H", b"8");
+        let mut out = Vec::new();
+        fields.write_lines(&mut out);
+        let expected = "A: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\nE: \r\nF: 6\r\nG: 7\r\nH: 8\r\n";
+        assert_eq!(String::from_utf8_lossy(&out), expected);
+
+        fields.remove(b"d");
+        fields.set(b"A", b"9");
+        out.clear();
+        fields.write_lines(&mut out);
+        let expected = "B: 2\r\nC: 3\r\nE: \r\nF: 6\r\nG: 7\r\nH: 8\r\nA: 9\r\n";
+        assert_eq!(String::from_utf8_lossy(&out), expected);
     }
 
     #[test]

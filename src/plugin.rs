@@ -32,6 +32,13 @@ mod cache;
 mod runtime;
 // without a gateway
 pub mod oneshot;
+// one instance and its calls, in the place of a worker
+pub mod trial;
+// the host's two halves of a call, by themselves
+pub mod halves;
+// what a module is, without running it
+pub mod inspect;
+mod scene;
 
 #[cfg(test)]
 mod testing;
@@ -48,4 +55,4 @@ pub(crate) use reach::authority_of;
 pub use reach::{Callee, GivenFile, Origin, Outbound, Reach, Scheme, Url};
 pub use runtime::{Runtime, RuntimeError, RuntimeOptions};
 pub use spec::{FailureMode, Isolation, LogLevel, Phase, PluginSpec, PluginType};
-pub use stats::{ErrorKind, PluginStats};
+pub use stats::{ErrorKind, PluginReport, PluginStats};

@@ -12,8 +12,12 @@ pub fn error(error: Error) -> LocalResponse {
 pub fn json_error(status: u16, message: &str) -> LocalResponse {
     let mut fields = Fields::new();
     fields.push(b"Content-Type", b"application/json");
-    let body = serde_json::json!({ "error": message }).to_string().into_bytes();
-    LocalResponse { status, fields, body }
+    LocalResponse { status, fields, body: error_body(message) }
+}
+
+/// `{"error": message}`
+pub fn error_body(message: &str) -> Vec<u8> {
+    serde_json::json!({ "error": message }).to_string().into_bytes()
 }
 
 #[cfg(test)]

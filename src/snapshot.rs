@@ -6,9 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::access_log::AccessLog;
 use crate::aggregate::Aggregation;
 use crate::plugin::{Chain, Plugin};
 use crate::route::table::Table;
+use crate::trace::Tracing;
 use crate::upstream::cluster::Cluster;
 
 /// Everything that decides how a request is served.
@@ -28,8 +30,25 @@ pub struct Snapshot {
     pub routes: Table,
     /// The services.
     pub services: Vec<Service>,
+    /// Where each request leaves a line, if anywhere.
+    pub access_log: Option<Arc<AccessLog>>,
+    /// How traces are continued, if they are: else their fields pass as they come.
+    pub tracing: Option<Tracing>,
+    /// Whether responses tell what took how long (`Server-Timing`).
+    pub server_timing: bool,
     /// Every enabled plugin, once; the chains of the services share them.
     pub plugins: Vec<Arc<Plugin>>,
+}
+
+impl Snapshot {
+    /// The `host:port` of the endpoint with this id.
+    pub fn authority_of(&self, id: usize) -> Option<&str> {
+        let mut endpoints = self.services.iter().flat_map(|service| match &*service.cluster {
+            Cluster::Echo => [].iter(),
+            Cluster::Endpoints(endpoints) => endpoints.iter(),
+        });
+        endpoints.find(|endpoint| endpoint.id == id).map(|endpoint| endpoint.authority.as_str())
+    }
 }
 
 /// Bounds of sizes, as configured (`server.limits`).

@@ -6,22 +6,34 @@
 
 pub mod driver;
 pub mod mailbox;
+pub mod report;
+pub mod rooms;
 
 use std::cell::{Cell, RefCell};
+use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::{ArcSwap, Cache};
+use tokio::sync::oneshot;
 
 use self::mailbox::{Inbox, Mail};
+use self::report::{Pace, Report, Services, Shared, TimerDelay};
+use self::rooms::Rooms;
+use crate::access_log::{AccessLog, Answered, Asked, Lines};
 use crate::buffer::BufferPool;
 use crate::deadline::{Deadlines, now_ms};
 use crate::exchange::{Outcome, Scratch};
-use crate::limits::{AGGREGATION_LOG_LINES_PER_SECOND, POOL_SWEEP_INTERVAL, SCRATCH_KEPT_MAX};
-use crate::listener::{self, Socket};
-use crate::plugin::Pools;
+use crate::handover::{Handover, Sent};
+use crate::limits::{
+    ACCESS_LOG_FLUSH_INTERVAL, AGGREGATION_LOG_LINES_PER_SECOND, HANDOVERS_AT_ONCE,
+    POOL_SWEEP_INTERVAL, SCRATCH_KEPT_MAX,
+};
+use crate::listener::{self, Listeners};
+use crate::plugin::{Pools, PrepareFailure};
 use crate::snapshot::{Service, Snapshot};
+use crate::stream::Peer;
 use crate::upstream::call::Client;
 use crate::upstream::pool::Pool;
 
@@ -49,13 +61,21 @@ pub struct Worker {
         reason = "exchanges hold the box: moving a Scratch copies 500 bytes"
     )]
     scratch: RefCell<Vec<Box<Scratch>>>,
+    rooms: Rooms,
     random: Cell<u64>,
     date: RefCell<(u64, String)>,
     is_draining: Cell<bool>,
+    /// Where connections between two requests go on, while the binary is upgraded.
+    handover: RefCell<Option<Arc<Handover>>>,
+    handed_over: Cell<u64>,
     connections: Cell<usize>,
     counters: Cell<Counters>,
+    services: RefCell<Services>,
+    access_lines: Rc<RefCell<Lines>>,
     /// The second of the last lines about failed calls, and how many there were in it.
     call_lines: Cell<(u64, u32)>,
+    spans_lost: Cell<u64>,
+    timer_delay: Cell<TimerDelay>,
 }
 
 /// What a worker counts. Plain numbers: only this thread writes them.
@@ -88,12 +108,19 @@ impl Worker {
             plugins: Pools::with_client(client),
             turns: RefCell::default(),
             scratch: RefCell::default(),
+            rooms: Rooms::default(),
             random: Cell::new(getrandom::u64().unwrap_or(id as u64)),
             date: RefCell::default(),
             is_draining: Cell::new(false),
+            handover: RefCell::default(),
+            handed_over: Cell::new(0),
             connections: Cell::new(0),
             counters: Cell::default(),
+            services: RefCell::default(),
+            access_lines: Rc::default(),
             call_lines: Cell::default(),
+            spans_lost: Cell::default(),
+            timer_delay: Cell::default(),
         })
     }
 
@@ -164,6 +191,11 @@ impl Worker {
         }
     }
 
+    /// Memory for futures that not every waiting connection is to hold.
+    pub fn rooms(&self) -> &Rooms {
+        &self.rooms
+    }
+
     /// A random number (splitmix64): for request ids, not for secrets.
     pub fn random(&self) -> u64 {
         let state = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -199,6 +231,31 @@ impl Worker {
         self.is_draining.get()
     }
 
+    /// Whether a connection ends after the response that is being made.
+    pub fn ends(&self, is_portable: bool) -> bool {
+        self.is_draining.get() || (!is_portable && self.handover.borrow().is_some())
+    }
+
+    /// Hands a connection that waits for a request to the next process, if there is one. `true`: it
+    /// is to be closed here.
+    pub fn hand_over(&self, fd: RawFd, peer: Peer) -> bool {
+        let mut handover = self.handover.borrow_mut();
+        let Some(next) = &*handover else { return false };
+        match next.send(fd, peer) {
+            Sent::Moved => {
+                self.handed_over.set(self.handed_over.get() + 1);
+                true
+            }
+            Sent::Later => false,
+            Sent::Gone => {
+                *handover = None;
+                self.is_draining.set(true);
+                tracing::warn!(worker = self.id, "the next process has ended: connections close");
+                false
+            }
+        }
+    }
+
     /// Counts a new connection, unless there are `connections_max`; dropping the token uncounts it.
     pub fn admit(self: &Rc<Self>, connections_max: usize) -> Option<Admission> {
         let open = self.connections.get();
@@ -219,6 +276,60 @@ impl Worker {
         });
     }
 
+    /// Counts an exchange of a service that has ended.
+    pub fn account_service(
+        &self,
+        snapshot: &Snapshot,
+        service: &Service,
+        status: u16,
+        took: Duration,
+    ) {
+        self.services.borrow_mut().count(snapshot, service, status, took);
+    }
+
+    /// What is counted of a service.
+    pub(crate) fn counts_of(&self, snapshot: &Snapshot, service: &Service) -> Shared {
+        self.services.borrow_mut().of(snapshot, service)
+    }
+
+    /// Counts spans that nobody will see.
+    pub fn count_lost_spans(&self, count: u64) {
+        self.spans_lost.set(self.spans_lost.get() + count);
+    }
+
+    /// Adds a line to the access log.
+    pub fn log_exchange(&self, log: &Arc<AccessLog>, asked: &Asked, answered: &Answered<'_>) {
+        let mut lines = self.access_lines.borrow_mut();
+        let was_empty = lines.is_empty();
+        lines.add(log, asked, answered);
+        if was_empty && !lines.is_empty() {
+            let lines = self.access_lines.clone();
+            monoio::spawn(async move {
+                monoio::time::sleep(ACCESS_LOG_FLUSH_INTERVAL).await;
+                lines.borrow_mut().flush();
+            });
+        }
+    }
+
+    /// All that was counted. Pauses now and then: requests come first.
+    pub async fn report(&self) -> Report {
+        let mut pace = Pace::default();
+        let plugins = self.plugins.report(&mut pace).await;
+        let snapshot = self.snapshot();
+        let services =
+            report::copy_services(&self.services, &snapshot, &self.pool, &mut pace).await;
+        Report {
+            worker: self.id,
+            counters: self.counters.get(),
+            connections_open: self.connections.get(),
+            access_lines_dropped: self.access_lines.borrow().dropped(),
+            spans_dropped: self.spans_lost.get(),
+            timer_delay: self.timer_delay.get(),
+            services,
+            plugins,
+        }
+    }
+
     fn count(&self, change: impl FnOnce(&mut Counters)) {
         let mut counters = self.counters.get();
         change(&mut counters);
@@ -237,46 +348,90 @@ impl Drop for Admission {
     }
 }
 
-/// Runs a worker to its end: prepares, says through `ready` that it serves, accepts on `sockets`,
-/// and returns when it has drained.
-pub async fn run(worker: Rc<Worker>, sockets: Vec<Socket>, inbox: Inbox, ready: impl FnOnce()) {
-    for failure in worker.plugins.prepare(&worker.snapshot().plugins).await {
-        tracing::warn!(worker = worker.id, plugin = %failure.plugin, "{}", failure.reason);
-    }
+/// Runs a worker to its end: prepares, says through `ready` what could not be made, does what the
+/// control plane asks of it, and returns when it has drained.
+pub async fn run(worker: Rc<Worker>, inbox: Inbox, ready: impl FnOnce(Vec<PrepareFailure>)) {
+    let failures = worker.plugins.prepare(&worker.snapshot().plugins).await;
     monoio::spawn(sweep_deadlines(worker.clone()));
     monoio::spawn(sweep_pool(worker.clone()));
-    let listeners = listener::spawn_all(&worker, sockets);
-    ready();
-    read_mail(&worker, inbox).await;
-    worker.is_draining.set(true);
-    listeners.close().await;
-    worker.deadlines.expire_idle();
-    drain(&worker).await;
+    ready(failures);
+    let (ended, has_ended) = oneshot::channel();
+    monoio::spawn(read_mail(worker, inbox, ended));
+    // An error is how the end shows, too.
+    let _ = has_ended.await;
 }
 
-/// Handles the control plane's messages until one says to drain.
-async fn read_mail(worker: &Rc<Worker>, mut inbox: Inbox) {
+/// Handles the control plane's messages, those that come while it drains too. `ended` is dropped at
+/// the end of the worker.
+async fn read_mail(worker: Rc<Worker>, mut inbox: Inbox, ended: oneshot::Sender<()>) {
+    let listeners = Rc::new(Listeners::default());
+    let mut ended = Some(ended);
     loop {
         match inbox.next().await {
-            Mail::Prepare { snapshot, ready } => {
-                let failures = worker.plugins.prepare(&snapshot.plugins).await;
-                ready(failures);
+            // In tasks of their own: a guest may take its whole timeout to start or to clean up,
+            // and the other mail must not wait for it.
+            Some(Mail::Prepare { snapshot, ready }) => {
+                let plugins = worker.plugins.clone();
+                monoio::spawn(async move { ready(plugins.prepare(&snapshot.plugins).await) });
             }
-            Mail::Retire { keep } => worker.plugins.retire(&keep.plugins).await,
-            Mail::Count { reply } => reply(worker.counters.get()),
-            Mail::Drain => return,
+            Some(Mail::Retire { keep }) => {
+                // An idle worker would hold the old snapshot until its next exchange.
+                worker.snapshot();
+                let plugins = worker.plugins.clone();
+                monoio::spawn(async move { plugins.retire(&keep.plugins).await });
+            }
+            Some(Mail::Report { reply }) => {
+                let worker = worker.clone();
+                monoio::spawn(async move { reply(worker.report().await) });
+            }
+            Some(Mail::Listen { sockets, done }) => {
+                listeners.open(&worker, sockets);
+                done(());
+            }
+            Some(Mail::Serve(accepted)) => listener::serve(accepted, &worker),
+            Some(Mail::Drain { handover }) => {
+                start_drain(&worker, &listeners, handover, ended.take());
+            }
+            None => return start_drain(&worker, &listeners, None, ended.take()),
         }
     }
 }
 
-/// Waits until the last connection has ended. The control plane bounds how long.
+/// Begins to drain; a second time changes nothing.
+fn start_drain(
+    worker: &Rc<Worker>,
+    listeners: &Rc<Listeners>,
+    handover: Option<Arc<Handover>>,
+    ended: Option<oneshot::Sender<()>>,
+) {
+    let Some(ended) = ended else { return };
+    let (worker, listeners) = (worker.clone(), listeners.clone());
+    monoio::spawn(async move {
+        worker.is_draining.set(handover.is_none());
+        *worker.handover.borrow_mut() = handover;
+        listeners.close().await;
+        drain(&worker).await;
+        drop(ended);
+    });
+}
+
+/// Waits until the last connection has ended or moved on, then lets the plugins clean up. The
+/// control plane bounds how long.
 async fn drain(worker: &Worker) {
     while worker.connections.get() > 0 {
         // Connections that turned idle since the last look are waiting for requests again.
-        worker.deadlines.expire_idle();
+        match worker.is_draining() {
+            true => worker.deadlines.expire_idle(),
+            false => worker.deadlines.ask_waiting(HANDOVERS_AT_ONCE),
+        }
         monoio::time::sleep(Duration::from_millis(10)).await;
     }
-    worker.plugins.close();
+    if worker.handed_over.get() > 0 {
+        let count = worker.handed_over.get();
+        tracing::info!(worker = worker.id, count, "connections moved to the next process");
+    }
+    worker.plugins.end().await;
+    worker.access_lines.borrow_mut().flush();
 }
 
 async fn sweep_deadlines(worker: Rc<Worker>) {
@@ -285,8 +440,13 @@ async fn sweep_deadlines(worker: Rc<Worker>) {
 
 async fn sweep_pool(worker: Rc<Worker>) {
     loop {
+        let due = Instant::now() + POOL_SWEEP_INTERVAL;
         monoio::time::sleep(POOL_SWEEP_INTERVAL).await;
+        let mut delay = worker.timer_delay.get();
+        delay.record(due.elapsed());
+        worker.timer_delay.set(delay);
         let age = worker.snapshot().timeouts.upstream_idle;
         worker.pool.sweep(age);
+        worker.buffers.trim();
     }
 }

@@ -5,18 +5,25 @@
 //! crash, SIGSTOP for a host that hangs without closing its connections.
 
 #![expect(clippy::unwrap_used, reason = "a test that can't reach its server has failed")]
+#![expect(clippy::disallowed_methods, reason = "a test writes the files that its server reads")]
 
 use std::future::Future;
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use monoio::time::sleep;
 use odin::kv::config::{Config, Selection};
 use odin::kv::{Backends, Binding, Cas, Error, Store, Stores};
 use odin::limits;
+use odin::upstream::tls::Tls;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 
 /// A server process; stopped when dropped.
@@ -106,11 +113,89 @@ fn launch(port: u16, args: &[String]) -> Option<Child> {
 fn binding(config: &Value) -> Binding {
     let mut backends = Backends::new(&Config::default(), Instant::now());
     let selection = Selection::from_plugin_config(config, &Config::default()).unwrap();
-    let binding = backends.bind(&selection, "limiter");
+    let no_tls = |_: &str| Err("this test has no certificates".to_owned());
+    let binding = backends.bind(&selection, "limiter", &no_tls).unwrap();
     for endpoint in backends.endpoints() {
         let _ = endpoint.resolve();
     }
     binding
+}
+
+/// Certificates in a folder of their own: an authority (`ca.pem`) and a server's for 127.0.0.1.
+struct Certificates {
+    dir: PathBuf,
+}
+
+impl Certificates {
+    fn new() -> Certificates {
+        static MADE: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("odin-redis-{}-{}", std::process::id(), MADE.fetch_add(1, Relaxed));
+        let certificates = Certificates { dir: std::env::temp_dir().join(&name) };
+        std::fs::create_dir_all(&certificates.dir).unwrap();
+        std::fs::write(certificates.path("names"), "subjectAltName=IP:127.0.0.1\n").unwrap();
+        let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+        certificates.openssl(&format!(
+            "req -x509 {key} -keyout ca.key -out ca.pem -days 2 -subj /CN={name}"
+        ));
+        certificates.openssl(&format!("req {key} -keyout server.key -out csr -subj /CN=redis"));
+        certificates.openssl(
+            "x509 -req -in csr -CA ca.pem -CAkey ca.key -CAcreateserial -out server.pem -days 2 \
+             -extfile names",
+        );
+        certificates
+    }
+
+    fn path(&self, file: &str) -> String {
+        self.dir.join(file).to_str().unwrap().to_owned()
+    }
+
+    fn openssl(&self, arguments: &str) {
+        let mut openssl = Command::new("openssl");
+        openssl.args(arguments.split_whitespace()).current_dir(&self.dir);
+        let output = openssl.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// A server that speaks TLS on a port of its own, beside the plain one that redis-cli uses.
+    fn server(&self, args: &[&str]) -> (Server, u16) {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let (port_text, certificate) = (port.to_string(), self.path("server.pem"));
+        let (key, ca) = (self.path("server.key"), self.path("ca.pem"));
+        let mut all = vec!["--tls-port", &port_text, "--tls-auth-clients", "no"];
+        all.extend(["--tls-cert-file", &certificate, "--tls-key-file", &key]);
+        all.extend(["--tls-ca-cert-file", &ca]);
+        all.extend(args);
+        (Server::start(&all), port)
+    }
+
+    /// What trusts this authority, and nobody else.
+    fn trust(&self, host: &str) -> Result<Tls, String> {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_file_iter(self.path("ca.pem")).unwrap() {
+            roots.add(certificate.unwrap()).unwrap();
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from(host.to_owned()).unwrap();
+        Ok(Tls { config: Arc::new(config), name })
+    }
+
+    fn binding(&self, redis: Value) -> Binding {
+        let config = json!({"redis": redis});
+        let selection = Selection::from_plugin_config(&config, &Config::default()).unwrap();
+        let mut backends = Backends::new(&Config::default(), Instant::now());
+        backends.bind(&selection, "limiter", &|host| self.trust(host)).unwrap()
+    }
+}
+
+impl Drop for Certificates {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
 }
 
 /// Runs a test's future on a runtime of its own, once per driver.
@@ -291,26 +376,30 @@ fn compare_and_set_of_two_gateways_loses_no_update() {
     assert_eq!(server.cli(&["GET", "odin:limiter:s"]), (2 * EACH).to_string());
 }
 
+async fn thousand_calls(store: &Rc<Store>) {
+    let calls: Vec<_> = (0..1_000_u32)
+        .map(|at| {
+            let (store, key) = (Rc::clone(store), at.to_le_bytes());
+            monoio::spawn(async move {
+                let value = vec![at as u8; at as usize % 3_000];
+                store.set(&key, &value, None, now()).await.unwrap();
+                let got = store.get(&key, now()).await.unwrap().unwrap();
+                assert_eq!(*got, *value, "replies are matched in order");
+            })
+        })
+        .collect();
+    for call in calls {
+        call.await;
+    }
+}
+
 #[test]
 fn a_thousand_concurrent_calls_share_one_connection() {
     on_both_drivers(|stores| {
         let server = Server::start(&[]);
         let store = Rc::new(stores.open(&server.binding(json!({}))));
         async move {
-            let calls: Vec<_> = (0..1_000_u32)
-                .map(|at| {
-                    let (store, key) = (Rc::clone(&store), at.to_le_bytes());
-                    monoio::spawn(async move {
-                        let value = vec![at as u8; at as usize % 3_000];
-                        store.set(&key, &value, None, now()).await.unwrap();
-                        let got = store.get(&key, now()).await.unwrap().unwrap();
-                        assert_eq!(*got, *value, "replies are matched in order");
-                    })
-                })
-                .collect();
-            for call in calls {
-                call.await;
-            }
+            thousand_calls(&store).await;
             // ours and that of redis-cli
             assert_eq!(server.cli(&["CLIENT", "LIST"]).lines().count(), 2);
             assert_eq!(stores.status().len(), 1);
@@ -512,6 +601,21 @@ fn stopped_server_times_out_then_fails_fast_and_recovers() {
     });
 }
 
+/// Sends a stopped server more than loopback's buffers take, so that the writer waits when the
+/// connection is ended; no call succeeds.
+async fn overfill(store: &Rc<Store>) {
+    let value = Rc::new(vec![1; limits::KV_VALUE_BYTES_MAX]);
+    let calls: Vec<_> = (0..20)
+        .map(|_| {
+            let (store, value) = (Rc::clone(store), Rc::clone(&value));
+            monoio::spawn(async move { store.set(b"k", &value, None, now()).await })
+        })
+        .collect();
+    for call in calls {
+        assert!(call.await.is_err());
+    }
+}
+
 #[test]
 fn stopped_server_with_full_socket_buffers_recovers() {
     let server = Server::start(&[]);
@@ -521,17 +625,7 @@ fn stopped_server_with_full_socket_buffers_recovers() {
         async move {
             until_answered(&store).await;
             server.signal("-STOP");
-            // more than loopback's buffers take, so that the writer waits when it is cancelled
-            let value = Rc::new(vec![1; limits::KV_VALUE_BYTES_MAX]);
-            let calls: Vec<_> = (0..20)
-                .map(|_| {
-                    let (store, value) = (Rc::clone(&store), Rc::clone(&value));
-                    monoio::spawn(async move { store.set(b"k", &value, None, now()).await })
-                })
-                .collect();
-            for call in calls {
-                assert!(call.await.is_err());
-            }
+            overfill(&store).await;
             server.signal("-CONT");
             until_answered(&store).await;
         }
@@ -608,4 +702,96 @@ fn connection_ends_with_its_last_store() {
             assert!(stores.status().is_empty());
         }
     });
+}
+
+#[test]
+fn by_tls_with_user_password_and_database_every_operation_is_as_in_the_clear() {
+    let certificates = Certificates::new();
+    let (server, port) = certificates.server(&[]);
+    server.cli(&["ACL", "SETUSER", "odin", "on", ">its-own", "~odin:*", "+@all"]);
+    server.cli(&["CONFIG", "SET", "requirepass", "default secret"]);
+    on_both_drivers(|stores| {
+        server.cli(&["-a", "default secret", "FLUSHALL"]);
+        let redis = json!({"host": format!("rediss://127.0.0.1:{port}"), "db": 3,
+            "username": "odin", "password": "its-own"});
+        let store = stores.open(&certificates.binding(redis));
+        let server = &server;
+        async move {
+            every_operation(&store).await;
+            store.set(b"seen", b"1", None, now()).await.unwrap();
+            let keys = server.cli(&["-a", "default secret", "-n", "3", "GET", "odin:limiter:seen"]);
+            assert_eq!(keys, "1");
+        }
+    });
+}
+
+#[test]
+fn by_tls_a_thousand_concurrent_calls_share_one_connection() {
+    let certificates = Certificates::new();
+    let (_server, port) = certificates.server(&[]);
+    on_both_drivers(|stores| {
+        let redis = json!({"host": format!("127.0.0.1:{port}"), "tls": true});
+        let store = Rc::new(stores.open(&certificates.binding(redis)));
+        async move {
+            thousand_calls(&store).await;
+            assert_eq!(stores.status()[0].connects, 1);
+        }
+    });
+}
+
+#[test]
+fn by_tls_a_killed_or_stopped_server_is_found_again() {
+    let certificates = Certificates::new();
+    let (server, port) = certificates.server(&[]);
+    let server = std::cell::RefCell::new(server);
+    on_both_drivers(|stores| {
+        let redis = json!({"host": format!("127.0.0.1:{port}"), "tls": true, "timeout": "300ms"});
+        let store = Rc::new(stores.open(&certificates.binding(redis)));
+        let server = &server;
+        async move {
+            until_answered(&store).await;
+            server.borrow_mut().kill();
+            assert!(store.get(b"k", now()).await.is_err());
+            server.borrow_mut().restart();
+            until_answered(&store).await;
+            server.borrow().signal("-STOP");
+            overfill(&store).await;
+            server.borrow().signal("-CONT");
+            until_answered(&store).await;
+        }
+    });
+}
+
+#[test]
+fn nothing_is_said_to_a_server_whose_certificate_proves_nothing() {
+    let (certificates, others) = (Certificates::new(), Certificates::new());
+    let (server, port) = certificates.server(&[]);
+    let told = |redis: Value, trusting: &Certificates, words: &str| {
+        on_both_drivers(|stores| {
+            let store = stores.open(&trusting.binding(redis.clone()));
+            async move {
+                let text = store.get(b"k", now()).await.unwrap_err().to_string();
+                assert!(text.contains(words), "got {text:?}, expected {words:?}");
+            }
+        });
+    };
+    let at = |port: u16, is_secure: bool| {
+        let host = format!("127.0.0.1:{port}");
+        json!({"host": host, "tls": is_secure, "password": "secret"})
+    };
+    told(at(port, true), &others, "signed by nobody whom this machine trusts");
+    // A plain server takes the hello for a command: it answers, or waits for the end of the line.
+    told(at(server.port, true), &certificates, "127.0.0.1");
+    told(at(port, false), &certificates, "write tls: true");
+    let commands = server.cli(&["INFO", "commandstats"]);
+    assert!(!commands.contains("cmdstat_auth"), "{commands}");
+}
+
+#[test]
+fn redis_by_tls_that_cannot_be_trusted_is_not_bound_at_all() {
+    let config = json!({"redis": {"host": "redis.test", "tls": true}});
+    let selection = Selection::from_plugin_config(&config, &Config::default()).unwrap();
+    let mut backends = Backends::new(&Config::default(), Instant::now());
+    let why = backends.bind(&selection, "p", &|_| Err("no trusted certificates".to_owned()));
+    assert_eq!(why.unwrap_err(), "redis redis.test:6379: no trusted certificates");
 }

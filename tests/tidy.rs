@@ -35,10 +35,11 @@ fn read(file: &str) -> String {
     std::fs::read_to_string(root().join(file)).unwrap_or_default()
 }
 
-/// Rust files of the gateway and its tests.
+/// Rust files of the gateway, its tests and its benches.
 fn rust_files() -> Vec<String> {
     let ours = |file: &String| {
-        file.ends_with(".rs") && (file.starts_with("src/") || file.starts_with("tests/"))
+        let folders = ["src/", "tests/", "perf/"];
+        file.ends_with(".rs") && folders.iter().any(|folder| file.starts_with(folder))
     };
     files().into_iter().filter(ours).collect()
 }
@@ -108,10 +109,11 @@ fn files_are_short() {
 
 #[test]
 fn nothing_but_main_and_control_knows_the_control_plane() {
-    let may = ["src/main.rs", "src/control.rs", "src/lib.rs", "src/cli.rs"];
+    let may = ["src/main.rs", "src/control.rs", "src/lib.rs"];
     let mut found = Vec::new();
     for file in source_files() {
-        if may.contains(&file.as_str()) || file.starts_with("src/control/") {
+        let is_tool = file.starts_with("src/cli/");
+        if is_tool || may.contains(&file.as_str()) || file.starts_with("src/control/") {
             continue;
         }
         for (number, line) in code_lines(&read(&file)) {
@@ -143,7 +145,7 @@ fn only_plugin_names_wasmtime() {
 fn only_the_control_plane_names_a_second_runtime() {
     let mut found = Vec::new();
     for file in source_files() {
-        let may = file.starts_with("src/control") || file == "src/main.rs" || file == "src/cli.rs";
+        let may = file.starts_with("src/control") || file == "src/main.rs";
         for (number, line) in code_lines(&read(&file)) {
             // Its channels need no runtime.
             let line = line.replace("tokio::sync::", "");
@@ -163,27 +165,24 @@ fn every_module_is_declared() {
         let path = Path::new(&file);
         let stem = path.file_stem().unwrap().to_str().unwrap();
         let folder = path.parent().unwrap();
-        let is_root = ["src/main.rs", "src/lib.rs", "src/cli.rs"].contains(&file.as_str())
+        let is_root = ["src/main.rs", "src/lib.rs"].contains(&file.as_str())
             || stem == "main"
             || folder == Path::new("tests")
-            || file.starts_with("src/bin/");
+            || ["perf/time.rs", "perf/count.rs"].contains(&file.as_str())
+            || file.starts_with("src/cli/template/");
         if is_root {
             continue;
         }
         // `a/b.rs` is declared by `a.rs`; files of a crate's root folder by the root.
-        let parents = [
-            folder.with_extension("rs"),
-            folder.join("main.rs"),
-            folder.join("lib.rs"),
-            folder.join("cli.rs"),
-        ];
+        let parents = ["main.rs", "lib.rs", "time.rs", "count.rs"].map(|file| folder.join(file));
+        let mut parents = parents.into_iter().chain([folder.with_extension("rs")]);
         let declares = |parent: &PathBuf| {
             let text = read(parent.to_str().unwrap());
             let declaration = format!("mod {stem};");
             text.lines().any(|line| line.trim_end().ends_with(&declaration))
                 || text.contains(&format!("{stem}.rs\"]"))
         };
-        if !parents.iter().any(declares) {
+        if !parents.any(|parent| declares(&parent)) {
             found.push(file);
         }
     }
@@ -216,6 +215,24 @@ fn every_document_has_one_title() {
         }
     }
     assert_none("a document has exactly one `# ` line", &found);
+}
+
+#[test]
+fn flamegraphs_are_listed_and_small() {
+    let index = read("flamegraphs/README.md");
+    let mut found = Vec::new();
+    for file in files().iter().filter(|file| has_extension(file, "svg")) {
+        let Some(name) = file.strip_prefix("flamegraphs/") else {
+            continue;
+        };
+        if !index.contains(&format!("({name})")) {
+            found.push(format!("{file}: not in flamegraphs/README.md"));
+        }
+        if read(file).len() > 200 * 1024 {
+            found.push(format!("{file}: over 200 KiB"));
+        }
+    }
+    assert_none("a flamegraph that nobody finds, or that is too large", &found);
 }
 
 #[test]

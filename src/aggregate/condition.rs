@@ -1,5 +1,6 @@
 //! When a dependency is called: `$.a == literal`, `$.a != literal`, or `$.a` for presence.
 
+use std::fmt;
 use std::ops::ControlFlow;
 
 use serde_json::Value;
@@ -23,6 +24,17 @@ enum Test {
     Is(Value),
     /// None of what is there is this; also where nothing is there.
     IsNot(Value),
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = &self.path;
+        match &self.test {
+            Test::Present => write!(f, "{path}"),
+            Test::Is(value) => write!(f, "{path} == {value}"),
+            Test::IsNot(value) => write!(f, "{path} != {value}"),
+        }
+    }
 }
 
 impl Condition {

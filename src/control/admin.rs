@@ -1,30 +1,160 @@
-//! The admin listener: `GET /healthz` says that the process is alive.
+//! The admin listener: what runs, changes of it, health, the dashboard.
 //!
-//! On the control thread, by axum: nothing here is on the path of a request.
+//! On the control thread, by axum: nothing here is on the path of a request. Who may call what is
+//! decided in `guard`, before anything else; a change is made by the reloader, one at a time.
 
-use std::net::SocketAddr;
+mod dashboard;
+mod events;
+mod guard;
+mod health;
+mod name;
+mod plugins;
+mod reply;
+mod upload;
 
-use axum::routing::get;
-use axum::{Json, Router};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::extract::DefaultBodyLimit;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use axum::routing::{delete, get, post, put};
+use axum::serve::ListenerExt;
+use axum::{Json, Router, middleware};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-/// Serves the admin API until the future is dropped.
-pub async fn serve(listener: TcpListener) -> std::io::Result<()> {
-    axum::serve(listener, router()).await
+use super::config::view;
+use super::metrics::{self, Totals};
+use super::reload::{Cause, Change, Control, Outcome};
+use super::status;
+use super::status::Facts;
+use crate::limits::{
+    ADMIN_BODY_BYTES_MAX, ADMIN_STALL_TIMEOUT, EVENTS_INTERVAL, PLUGIN_MODULE_BYTES_MAX,
+};
+use events::Events;
+use reply::{Failed, done};
+
+/// What the calls of the admin API work with.
+type State = axum::extract::State<Control>;
+/// What `GET /api/status` tells beside what was counted.
+type Status = axum::extract::Extension<Facts>;
+
+/// Serves the admin API until the future is dropped; takes no new calls once `ends` is ready.
+pub async fn serve(
+    listener: TcpListener,
+    control: &Control,
+    facts: Facts,
+    ends: impl Future<Output = ()>,
+) -> std::io::Result<()> {
+    let events = Arc::new(Events::new());
+    let router = router(control.clone())
+        .layer(axum::extract::Extension(facts))
+        .layer(axum::extract::Extension(Arc::clone(&events)));
+    // A watcher that takes nothing any more would hold its place for ever.
+    let listener = listener.tap_io(|stream| {
+        let socket = socket2::SockRef::from(&*stream);
+        if let Err(error) = socket.set_tcp_user_timeout(Some(ADMIN_STALL_TIMEOUT)) {
+            tracing::debug!(%error, "a connection of the admin API has no stall timeout");
+        }
+    });
+    // What ends it has to live as long as the server, which runs in a task of its own.
+    let (end, has_ended) = tokio::sync::oneshot::channel::<()>();
+    let serving = axum::serve(listener, router).with_graceful_shutdown(async {
+        let _ = has_ended.await;
+    });
+    let ending = async {
+        ends.await;
+        drop(end);
+    };
+    let (is_last, document) = (|| control.is_draining(), || events::document(control, &facts));
+    tokio::select! {
+        (served, ()) = async { tokio::join!(serving.into_future(), ending) } => served,
+        () = events.run(EVENTS_INTERVAL, is_last, document) => Ok(()),
+    }
 }
 
-/// Binds the admin listener; the address as bound comes with it.
-pub async fn bind(address: &str) -> std::io::Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind(address).await?;
-    let bound = listener.local_addr()?;
-    Ok((listener, bound))
+fn router(control: Control) -> Router {
+    let module = put(upload::upload).layer(DefaultBodyLimit::max(PLUGIN_MODULE_BYTES_MAX));
+    let guarded = Router::new()
+        .route("/api/plugins", get(plugins::list))
+        .route("/api/plugins/load", post(plugins::load))
+        .route("/api/plugins/unload/{name}", delete(plugins::unload))
+        .route("/api/plugins/{name}", get(plugins::one))
+        .route("/api/plugins/{name}/enabled", put(plugins::enable))
+        .route("/api/plugins/{name}/module", module)
+        .route("/api/config", get(config))
+        .route("/api/config/reload", post(reload))
+        .route("/api/reloads", get(reloads))
+        .route("/api/status", get(status))
+        .route("/api/events", get(events::events))
+        .route("/metrics", get(metrics))
+        .layer(middleware::from_fn_with_state(control.clone(), guard::token));
+    Router::new()
+        .route("/", get(dashboard::page))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .merge(guarded)
+        .fallback(reply::nothing_here)
+        .method_not_allowed_fallback(reply::other_method)
+        .layer(DefaultBodyLimit::max(ADMIN_BODY_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(control.clone(), guard::site))
+        .layer(middleware::map_response(guard::headers))
+        .with_state(control)
 }
 
-fn router() -> Router {
-    Router::new().route("/healthz", get(healthz))
+/// `GET /api/config`: what runs, with every default and without secrets.
+async fn config(control: State) -> Json<Value> {
+    let running = control.running();
+    Json(json!({
+        "file": running.config.file,
+        "generation": running.snapshot.generation,
+        "config": view::config(&running.config),
+    }))
 }
 
-async fn healthz() -> Json<Value> {
-    Json(json!({ "status": "ok" }))
+/// `POST /api/config/reload`: reads the file again.
+async fn reload(control: State) -> Result<Json<Value>, Failed> {
+    done(control.make(Change::File, Cause::Admin).await)
+}
+
+/// `GET /api/reloads`: the last changes, the latest first.
+async fn reloads(control: State) -> Json<Value> {
+    let reloads = control.history().into_iter().map(|reload| {
+        let (generation, reason) = match reload.outcome {
+            Outcome::Published(generation) => (Some(generation), None),
+            Outcome::Refused(reason) => (None, Some(reason)),
+        };
+        json!({
+            "atMs": millis(reload.at),
+            "change": reload.words,
+            "tookMs": reload.took.as_millis() as u64,
+            "published": generation.is_some(),
+            "generation": generation,
+            "error": reason,
+        })
+    });
+    Json(reloads.collect())
+}
+
+/// `GET /api/status`: the gateway at a glance.
+async fn status(control: State, facts: Status) -> Json<Value> {
+    let reports = control.report().await;
+    Json(status::document(&control, &facts, &reports, &Totals::of(&reports)))
+}
+
+/// `GET /metrics`: what Prometheus scrapes.
+async fn metrics(control: State) -> impl IntoResponse {
+    let reports = control.report().await;
+    let kind = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    (kind, metrics::text(&control, &reports))
+}
+
+/// Milliseconds since 1970.
+fn millis(at: SystemTime) -> u64 {
+    at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+}
+
+fn hex(digest: &[u8; 32]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -4,32 +4,58 @@
 //! endpoint from working is a warning, not an error: the snapshot is published, the plugin's
 //! failure mode or a 502 tells its clients, and the log and the admin API tell the operator.
 
+mod plugins;
+
 use std::collections::HashMap;
-use std::net::ToSocketAddrs;
-use std::path::Path;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use sha2::{Digest, Sha256};
-
+use super::access_log;
 use super::config::{self, Config, TargetKind};
-use super::reach::{Common, OriginKey, Reaching, Upkeep};
+use super::reach::{Common, OriginKey, Upkeep};
+use super::trust::Trust;
 use crate::aggregate::{Aggregation, Call, Dependency};
-use crate::limits::PLUGIN_MODULE_BYTES_MAX;
-use crate::plugin::{
-    Callee, Chain, FailureMode, Isolation, LogLevel, Plugin, PluginSpec, PluginType, Runtime,
-};
+use crate::limits::TRACE_QUEUE_EXCHANGES;
+use crate::plugin::{Callee, Chain, FailureMode, Plugin, Runtime, Scheme};
 use crate::route::table::Table;
 use crate::snapshot::{Limits, Service, Snapshot, Timeouts};
+use crate::trace::finished::Finished;
+use crate::trace::{Sampler, Tracing};
 use crate::upstream::call::Bounds;
 use crate::upstream::cluster::{Address, Cluster, Endpoint, Endpoints};
+use plugins::Loader;
+
+/// Whether a name behind a target resolves to other addresses than those in the published
+/// snapshot. Blocks. A name that does not resolve has not changed.
+pub fn have_names_moved(config: &Config, published: &Snapshot) -> bool {
+    let targets = config.services.iter().flat_map(|service| &service.targets);
+    let mut names = targets.filter_map(|target| match &target.kind {
+        TargetKind::Http { host, port } => Some((host, *port, Scheme::Http)),
+        TargetKind::Https { host, port } => Some((host, *port, Scheme::Https)),
+        TargetKind::Unix(_) | TargetKind::Echo => None,
+    });
+    names.any(|(host, port, scheme)| {
+        let Ok(mut now) = resolve(host, port) else {
+            return false;
+        };
+        let mut last = last_addresses(published, scheme, &authority(host, port, scheme));
+        // Name servers turn their answers round: the order says nothing.
+        now.sort_unstable();
+        last.sort_unstable();
+        now != last
+    })
+}
 
 /// Makes the snapshots of a process, one after the other.
 pub struct Compiler {
-    runtime: Arc<Runtime>,
+    /// Where workers leave sampled exchanges: one queue for all snapshots.
+    spans: SyncSender<Box<Finished>>,
     workers: usize,
     generation: u64,
     ids: Ids,
-    reaching: Reaching,
+    loader: Loader,
+    trust: Trust,
 }
 
 /// Numbers whatever has idle connections, over all snapshots.
@@ -61,33 +87,103 @@ impl Ids {
 pub struct Compiled {
     /// To be published.
     pub snapshot: Snapshot,
-    /// In words, for the log.
+    /// What is wrong.
+    pub findings: Findings,
+}
+
+/// What is wrong with parts of a configuration.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// Worth a line in the log.
     pub warnings: Vec<String>,
+    /// What keeps a plugin or a target from working. At start its requests are answered by the
+    /// failure mode or with 502; a reload that brings a new one is refused.
+    pub failures: Vec<Failure>,
+}
+
+/// A plugin or a target that does not work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// `plugin NAME` or `service NAME`.
+    pub what: String,
+    /// Why, in words.
+    pub reason: String,
+    /// What that means for requests.
+    pub effect: String,
+    /// Whether requests are refused because of it.
+    pub refuses: bool,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}; {}", self.what, self.reason, self.effect)
+    }
+}
+
+impl Findings {
+    fn failed(&mut self, plugin: &str, reason: String, mode: FailureMode) {
+        let (effect, refuses) = match mode {
+            FailureMode::Open => ("its requests go on without it", false),
+            FailureMode::Closed => ("its requests are refused", true),
+        };
+        let (what, effect) = (format!("plugin {plugin}"), effect.to_owned());
+        self.failures.push(Failure { what, reason, effect, refuses });
+    }
+
+    fn no_access_log(&mut self, reason: String) {
+        let (what, effect) =
+            ("logging.accessLog".to_owned(), "no access log is written".to_owned());
+        self.failures.push(Failure { what, reason, effect, refuses: false });
+    }
+
+    fn unresolved(&mut self, service: &str, reason: String, has_last: bool) {
+        let what = format!("service {service}");
+        if has_last {
+            return self.warnings.push(format!("{what}: {reason}; its last addresses are used"));
+        }
+        let effect = "requests to it get 502".to_owned();
+        self.failures.push(Failure { what, reason, effect, refuses: true });
+    }
 }
 
 impl Compiler {
     /// A compiler for a process with so many workers. The shared state in memory is as large as
     /// `kv` says, whatever later configurations do.
     pub fn new(runtime: Arc<Runtime>, workers: usize, kv: &crate::kv::config::Config) -> Self {
-        let reaching = Reaching::new(kv);
-        Self { runtime, workers, generation: 0, ids: Ids::default(), reaching }
+        let loader = Loader::new(runtime, workers, kv);
+        // Whoever exports spans takes the other end.
+        let (spans, _) = sync_channel(0);
+        let trust = Trust::default();
+        Self { spans, workers, generation: 0, ids: Ids::default(), loader, trust }
+    }
+
+    /// Where the exchanges of later snapshots come out that are to be exported.
+    pub fn take_spans(&mut self) -> Receiver<Box<Finished>> {
+        let (spans, finished) = sync_channel(TRACE_QUEUE_EXCHANGES);
+        self.spans = spans;
+        finished
     }
 
     /// What must run as long as the process does.
     pub fn upkeep(&self) -> Upkeep {
-        self.reaching.upkeep()
+        self.loader.upkeep()
     }
 
-    /// Makes the next snapshot. Takes as long as compiling the plugins does: up to seconds.
-    pub fn compile(&mut self, config: &Config) -> Compiled {
-        let mut warnings = Vec::new();
+    /// Makes the next snapshot. Takes as long as compiling the plugins does: up to seconds. What
+    /// is in `published` and has not changed is taken over as it is: plugins with their instances,
+    /// addresses of names that do not resolve any more.
+    pub fn compile(&mut self, config: &Config, published: Option<&Snapshot>) -> Compiled {
+        let mut findings = Findings::default();
+        self.trust.renew();
         let clusters: Vec<Arc<Cluster>> = config
             .services
             .iter()
-            .map(|service| Arc::new(self.cluster(service, &mut warnings)))
+            .map(|service| self.cluster(service, published, &mut findings))
             .collect();
-        let plugins = self.plugins(config, &clusters, &mut warnings);
-        warn_of_idle_plugins(config, &mut warnings);
+        let common = common(config, &clusters, &self.trust);
+        let plugins =
+            self.loader.load_all(config, &common, &mut self.ids, published, &mut findings);
+        warn_of_idle_plugins(config, &mut findings.warnings);
         let services: Vec<Service> = config
             .services
             .iter()
@@ -99,6 +195,10 @@ impl Compiler {
             .collect();
         let routes =
             Table::new(services.iter().map(|service| (service.base_path.as_str(), service.index)));
+        let access_log = access_log::open(&config.logging).unwrap_or_else(|reason| {
+            findings.no_access_log(reason);
+            None
+        });
         self.generation += 1;
         let snapshot = Snapshot {
             generation: self.generation,
@@ -108,90 +208,20 @@ impl Compiler {
             keeps_encoded_slashes: config.server.keeps_encoded_slashes,
             routes,
             services,
+            access_log,
+            tracing: self.tracing(&config.tracing),
+            server_timing: config.server.server_timing,
             plugins: plugins.into_iter().flatten().collect(),
         };
-        Compiled { snapshot, warnings }
+        Compiled { snapshot, findings }
     }
 
-    /// The plugins in the order of the file; `None` for those that do not run.
-    fn plugins(
-        &mut self,
-        config: &Config,
-        clusters: &[Arc<Cluster>],
-        warnings: &mut Vec<String>,
-    ) -> Vec<Option<Arc<Plugin>>> {
-        let common = common(config, clusters);
-        let is_enabled = |plugin: &config::Plugin| config.wasm.enabled && plugin.enabled;
-        let mut load = |plugin: &config::Plugin| {
-            let spec = self.spec(plugin, config);
-            let path = config.wasm.file_of(plugin);
-            let loaded = match read_module(&path, plugin.sha256.as_ref()) {
-                Ok(wasm) => self.equip(self.runtime.load(spec, &wasm), &common, warnings),
-                Err(reason) => Plugin::failed(spec, reason),
-            };
-            if let Some(reason) = loaded.load_error() {
-                let name = &plugin.name;
-                let effect = match loaded.spec.failure_mode {
-                    FailureMode::Open => "its requests go on without it",
-                    FailureMode::Closed => "its requests are refused",
-                };
-                warnings.push(format!("plugin {name} ({}): {reason}; {effect}", path.display()));
-            }
-            Arc::new(loaded)
-        };
-        let plugins = config.wasm.plugins.iter();
-        let plugins = plugins.map(|plugin| is_enabled(plugin).then(|| load(plugin))).collect();
-        self.reaching.settle(warnings);
-        plugins
-    }
-
-    /// Gives a plugin what it may reach.
-    fn equip(
-        &mut self,
-        mut plugin: Plugin,
-        common: &Common<'_>,
-        warnings: &mut Vec<String>,
-    ) -> Plugin {
-        let ids = &mut self.ids;
-        match self.reaching.equip(&plugin, common, |key| ids.of_origin(key), warnings) {
-            Ok(reach) => {
-                plugin.spec.reach = reach;
-                plugin
-            }
-            Err(reason) => Plugin::failed(plugin.spec, reason),
-        }
-    }
-
-    fn spec(&self, plugin: &config::Plugin, config: &Config) -> PluginSpec {
-        let wasm = &config.wasm;
-        let mut spec = PluginSpec::new(&plugin.name, plugin_type(plugin.kind));
-        spec.priority = plugin.priority;
-        spec.timeout = plugin.timeout.unwrap_or(wasm.timeout);
-        if let Some(mode) = plugin.failure_mode {
-            spec.failure_mode = match mode {
-                config::FailureMode::Open => FailureMode::Open,
-                config::FailureMode::Closed => FailureMode::Closed,
-            };
-        }
-        spec.wants_body = plugin.body.unwrap_or(spec.wants_body);
-        spec.max_memory_pages = plugin.max_memory_pages.unwrap_or(wasm.max_memory_pages);
-        spec.instances_max = plugin.max_instances.unwrap_or(wasm.max_instances);
-        spec.workers = self.workers as u32;
-        spec.passes_large_bodies = plugin.on_body_too_large == config::OnBodyTooLarge::Pass;
-        spec.premade = plugin.instances.unwrap_or(spec.premade);
-        spec.isolation = match plugin.isolation {
-            config::Isolation::Shared => Isolation::Shared,
-            config::Isolation::Request => Isolation::Request,
-        };
-        if !plugin.allowed_urls.is_empty() {
-            let sources = plugin.allowed_urls.iter().map(|pattern| &pattern.source);
-            let patterns = regex::RegexSet::new(sources);
-            spec.allowed_urls = Some(patterns.expect("each pattern was compiled when it was read"));
-        }
-        spec.log_level = log_level(config.logging.level);
-        // May say another level for this plugin alone.
-        spec.set_config(plugin.config.clone());
-        spec
+    fn tracing(&self, tracing: &config::Tracing) -> Option<Tracing> {
+        tracing.enabled.then(|| Tracing {
+            continues: tracing.continues,
+            sampler: Sampler::new(tracing.sample_rate),
+            queue: tracing.otlp.as_ref().map(|_| self.spans.clone()),
+        })
     }
 
     fn service(
@@ -230,25 +260,75 @@ impl Compiler {
         }
     }
 
-    fn cluster(&mut self, service: &config::Service, warnings: &mut Vec<String>) -> Cluster {
+    fn cluster(
+        &mut self,
+        service: &config::Service,
+        published: Option<&Snapshot>,
+        findings: &mut Findings,
+    ) -> Arc<Cluster> {
         let mut endpoints = Vec::new();
         for target in &service.targets {
             let (address, authority) = match &target.kind {
-                TargetKind::Echo => return Cluster::Echo,
+                TargetKind::Echo => return Arc::new(Cluster::Echo),
                 TargetKind::Unix(path) => (Address::Unix(path.clone()), "localhost".to_owned()),
                 TargetKind::Http { host, port } => {
-                    let addresses = resolve(host, *port).unwrap_or_else(|reason| {
-                        warnings.push(format!("service {}: {reason}", service.name));
-                        Vec::new()
-                    });
-                    (Address::Tcp(addresses), authority(host, *port))
+                    let at = (host.as_str(), *port, Scheme::Http);
+                    let addresses = addresses(at, &service.name, published, findings);
+                    (Address::Tcp(addresses), authority(host, *port, Scheme::Http))
+                }
+                TargetKind::Https { host, port } => {
+                    let at = (host.as_str(), *port, Scheme::Https);
+                    let addresses = addresses(at, &service.name, published, findings);
+                    let address = match self.trust.tls(host) {
+                        Ok(tls) => Address::Tls(addresses, tls),
+                        Err(reason) => {
+                            findings.unresolved(&service.name, reason, false);
+                            // Never in the clear: without an address there is no connection.
+                            Address::Tcp(Vec::new())
+                        }
+                    };
+                    (address, authority(host, *port, Scheme::Https))
                 }
             };
             let id = self.ids.of_endpoint(&address);
             endpoints.push((Endpoint { id, address, authority }, target.weight));
         }
-        Cluster::Endpoints(Endpoints::new(endpoints))
+        let cluster = Cluster::Endpoints(Endpoints::new(endpoints));
+        let services = published.map_or(&[][..], |snapshot| &snapshot.services);
+        let earlier = services.iter().find(|earlier| *earlier.cluster == cluster);
+        earlier.map_or_else(|| Arc::new(cluster), |earlier| Arc::clone(&earlier.cluster))
     }
+}
+
+/// The addresses of a target: what its name resolves to, or its last ones.
+fn addresses(
+    (host, port, scheme): (&str, u16, Scheme),
+    service: &str,
+    published: Option<&Snapshot>,
+    findings: &mut Findings,
+) -> Vec<SocketAddr> {
+    resolve(host, port).unwrap_or_else(|reason| {
+        let last = |published| last_addresses(published, scheme, &authority(host, port, scheme));
+        let last = published.map(last).unwrap_or_default();
+        findings.unresolved(service, reason, !last.is_empty());
+        last
+    })
+}
+
+/// The addresses that a name had in the published snapshot; none if it was not there.
+fn last_addresses(published: &Snapshot, scheme: Scheme, authority: &str) -> Vec<SocketAddr> {
+    let clusters = published.services.iter().map(|service| &*service.cluster);
+    let endpoints = clusters.flat_map(|cluster| match cluster {
+        Cluster::Endpoints(endpoints) => endpoints.iter(),
+        Cluster::Echo => [].iter(),
+    });
+    let mut named = endpoints.filter(|endpoint| endpoint.authority == authority);
+    let addresses = named.find_map(|endpoint| match (&endpoint.address, scheme) {
+        (Address::Tcp(addresses), Scheme::Http) => Some(addresses.clone()),
+        (Address::Tls(addresses, _), Scheme::Https) => Some(addresses.clone()),
+        _ => None,
+    });
+    addresses.unwrap_or_default()
 }
 
 /// Names of services become their places in the snapshot.
@@ -295,7 +375,7 @@ fn warn_of_idle_plugins(config: &Config, warnings: &mut Vec<String>) {
 }
 
 /// What all plugins may use.
-fn common<'a>(config: &'a Config, clusters: &[Arc<Cluster>]) -> Common<'a> {
+fn common<'a>(config: &'a Config, clusters: &[Arc<Cluster>], trust: &'a Trust) -> Common<'a> {
     let mut services: Vec<Callee> = config
         .services
         .iter()
@@ -313,7 +393,7 @@ fn common<'a>(config: &'a Config, clusters: &[Arc<Cluster>]) -> Common<'a> {
         head_bytes_max: server.limits.head_bytes_max,
         idle_max: server.limits.upstream_idle_max,
     };
-    Common { kv: &config.kv, services: Arc::new(services), bounds }
+    Common { kv: &config.kv, services: Arc::new(services), bounds, trust }
 }
 
 fn limits(server: &config::Server, workers: usize) -> Limits {
@@ -340,61 +420,16 @@ fn timeouts(timeouts: &config::Timeouts) -> Timeouts {
     }
 }
 
-fn plugin_type(kind: config::PluginType) -> PluginType {
-    match kind {
-        config::PluginType::Auth => PluginType::Auth,
-        config::PluginType::RateLimit => PluginType::RateLimit,
-        config::PluginType::Request => PluginType::Request,
-        config::PluginType::Response => PluginType::Response,
-        config::PluginType::Middleware => PluginType::Middleware,
-        config::PluginType::Aggregation => PluginType::Aggregation,
-    }
-}
-
-/// From which level on a plugin's lines are logged if its own `config` does not say. (With the log
-/// off nothing is written whatever this is.)
-fn log_level(level: config::Level) -> LogLevel {
-    match level {
-        config::Level::Off | config::Level::Error => LogLevel::Error,
-        config::Level::Warn => LogLevel::Warn,
-        config::Level::Info => LogLevel::Info,
-        config::Level::Debug => LogLevel::Debug,
-        config::Level::Trace => LogLevel::Trace,
-    }
-}
-
-/// Reads a module, bounded, and checks its digest.
-fn read_module(path: &Path, sha256: Option<&[u8; 32]>) -> Result<Vec<u8>, String> {
-    use std::io::Read;
-    let file = std::fs::File::open(path).map_err(|error| format!("cannot be read: {error}"))?;
-    let mut wasm = Vec::new();
-    file.take(PLUGIN_MODULE_BYTES_MAX as u64 + 1)
-        .read_to_end(&mut wasm)
-        .map_err(|error| format!("cannot be read: {error}"))?;
-    if wasm.len() > PLUGIN_MODULE_BYTES_MAX {
-        return Err(format!("is larger than {PLUGIN_MODULE_BYTES_MAX} bytes"));
-    }
-    match sha256 {
-        Some(expected) if Sha256::digest(&wasm)[..] != expected[..] => {
-            let got: String =
-                Sha256::digest(&wasm).iter().map(|byte| format!("{byte:02x}")).collect();
-            Err(format!("has sha256 {got}, which is not the one in the configuration"))
-        }
-        _ => Ok(wasm),
-    }
-}
-
 /// The addresses of a host, in the resolver's order.
 fn resolve(host: &str, port: u16) -> Result<Vec<std::net::SocketAddr>, String> {
-    let unresolved =
-        |reason: String| format!("cannot resolve {host}: {reason}; requests to it get 502");
+    let unresolved = |reason: String| format!("cannot resolve {host}: {reason}");
     let addresses: Vec<_> =
         (host, port).to_socket_addrs().map_err(|error| unresolved(error.to_string()))?.collect();
     if addresses.is_empty() { Err(unresolved("no address".to_owned())) } else { Ok(addresses) }
 }
 
 /// The `Host` that names a target.
-fn authority(host: &str, port: u16) -> String {
+fn authority(host: &str, port: u16, scheme: Scheme) -> String {
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-    if port == 80 { host } else { format!("{host}:{port}") }
+    if port == scheme.port() { host } else { format!("{host}:{port}") }
 }

@@ -19,8 +19,10 @@ mod model_wasm;
 mod schema;
 mod server;
 mod service;
+mod tracing;
 mod tree;
 mod value;
+pub mod view;
 mod wasm;
 
 use std::fs::File;
@@ -30,6 +32,7 @@ use std::path::{Path, PathBuf};
 pub use errors::{ConfigError, ConfigErrors};
 pub use model::*;
 pub use model_wasm::*;
+pub use tracing::{Endpoint, Otlp, Tracing};
 
 use crate::limits;
 use decode::{Item, Section};
@@ -56,6 +59,13 @@ pub enum Located {
     File(PathBuf),
     /// In the program: no file was named and none is where one is looked for.
     Embedded,
+    /// Made by the program, and called so in errors.
+    Given {
+        /// Its YAML.
+        text: String,
+        /// What errors call it.
+        name: String,
+    },
 }
 
 impl Located {
@@ -67,6 +77,7 @@ impl Located {
         match self {
             Self::File(path) => load(path),
             Self::Embedded => parse(EMBEDDED, EMBEDDED_NAME, &environment),
+            Self::Given { text, name } => parse(text, name, &environment),
         }
     }
 }
@@ -76,6 +87,7 @@ impl std::fmt::Display for Located {
         match self {
             Self::File(path) => path.display().fmt(f),
             Self::Embedded => f.write_str(EMBEDDED_NAME),
+            Self::Given { name, .. } => f.write_str(name),
         }
     }
 }
@@ -118,8 +130,22 @@ pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
     File::open(path)
         .and_then(|file| file.take(most).read_to_end(&mut bytes))
         .map_err(|error| refuse(format!("can't be read: {error}; give a file with --config")))?;
-    let text = String::from_utf8(bytes).map_err(|error| not_utf8(&name, error.as_bytes()))?;
-    parse(&text, &name, &environment)
+    parse_bytes(&bytes, &name, &environment)
+}
+
+/// Parses the bytes of a file, see [`parse`].
+///
+/// # Errors
+/// They aren't UTF-8, or what [`parse`] refuses.
+pub fn parse_bytes(
+    bytes: &[u8],
+    file_name: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Config, ConfigErrors> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => parse(text, file_name, env),
+        Err(_) => Err(not_utf8(file_name, bytes)),
+    }
 }
 
 /// The error of a file that isn't UTF-8, with the place of its first bad byte.
@@ -140,6 +166,14 @@ fn not_utf8(name: &str, bytes: &[u8]) -> ConfigErrors {
     }
 }
 
+/// Parses a text as [`load`] does a file.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_text(text: &str, file_name: &str) -> Result<Config, ConfigErrors> {
+    parse(text, file_name, &environment)
+}
+
 /// Parses a configuration. `file_name` is what errors begin with, `env` gives the variables.
 ///
 /// # Errors
@@ -155,20 +189,59 @@ pub fn parse(
         let text = format!("has more than {max} bytes, the limit; is it a configuration?");
         return Err(ConfigErrors::of_file(file_name, text));
     }
+    let default = default_server(env)?;
     let mut errors = Errors::default();
     let root = tree::read(text, env, &mut errors);
-    let config = decode_root(root.as_deref(), file_name, &mut errors);
+    let config = decode_root(root.as_deref(), file_name, default, &mut errors);
     errors.into_result(file_name, config)
 }
 
-fn decode_root(root: Option<&Node>, file_name: &str, errors: &mut Errors) -> Config {
+/// What holds of `server` where the file says nothing. `$ODIN_LISTEN` takes the place of the
+/// loopback address: an image's default must be one that is reached from outside its container.
+fn default_server(env: &dyn Fn(&str) -> Option<String>) -> Result<Server, ConfigErrors> {
+    const NAME: &str = "ODIN_LISTEN";
+    let mut server = Server::default();
+    if let Some(text) = env(NAME).filter(|text| !text.is_empty()) {
+        let address = address::listen(&text).map_err(|form| {
+            let text = format!("got {}, expected {form}", value::quote(&text));
+            ConfigErrors::of_file(&format!("${NAME}"), text)
+        })?;
+        server.listen = vec![address];
+    }
+    Ok(server)
+}
+
+/// Reads one plugin, given as JSON with the keys of `wasm.plugins[]`, that is to run in `config`.
+///
+/// # Errors
+/// All that is wrong with it, as in a file.
+pub fn parse_plugin(json: &serde_json::Value, config: &Config) -> Result<Plugin, ConfigErrors> {
+    const NAME: &str = "request";
+    let mut errors = Errors::default();
+    // JSON is YAML.
+    let root = tree::read(&json.to_string(), &environment, &mut errors);
+    let plugin = root.as_deref().and_then(|node| {
+        let item = Item { node, key: String::new() };
+        wasm::lone_plugin(&item, &config.services, config.wasm.max_instances, &mut errors)
+    });
+    let none = || ConfigErrors::of_file(NAME, "is not a plugin".to_owned());
+    errors.into_result(NAME, plugin)?.ok_or_else(none)
+}
+
+fn decode_root(
+    root: Option<&Node>,
+    file_name: &str,
+    default: Server,
+    errors: &mut Errors,
+) -> Config {
     let dir = Path::new(file_name).parent().map(Path::to_owned);
     let mut config = Config {
         file: file_name.to_owned(),
         dir: dir.unwrap_or_default(),
-        server: Server::default(),
+        server: default.clone(),
         admin: Admin::default(),
         logging: Logging::default(),
+        tracing: Tracing::default(),
         kv: Default::default(),
         wasm: Wasm::default(),
         services: Vec::new(),
@@ -180,7 +253,8 @@ fn decode_root(root: Option<&Node>, file_name: &str, errors: &mut Errors) -> Con
     let Some(map) = Section::open(&Item { node, key }, &schema::ROOT, errors) else {
         return config;
     };
-    if let Some(server) = map.read("server", errors, server::server) {
+    let server = map.read("server", errors, |item, errors| server::server(item, default, errors));
+    if let Some(server) = server {
         config.server = server;
     }
     if let Some(admin) = map.read("admin", errors, server::admin) {
@@ -188,6 +262,9 @@ fn decode_root(root: Option<&Node>, file_name: &str, errors: &mut Errors) -> Con
     }
     if let Some(logging) = map.read("logging", errors, server::logging) {
         config.logging = logging;
+    }
+    if let Some(tracing) = map.read("tracing", errors, tracing::tracing) {
+        config.tracing = tracing;
     }
     if let Some(kv) = map.read("kv", errors, kv::kv) {
         config.kv = kv;

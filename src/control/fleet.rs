@@ -1,24 +1,34 @@
-//! The worker threads: bound, started, messaged, awaited.
+//! The worker threads: started, messaged, awaited.
 
 use std::io;
-use std::net::ToSocketAddrs;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tokio::sync::oneshot;
 
-use super::config::Listen;
-use crate::listener::{self, Socket};
+use crate::handover::Handover;
+use crate::limits::REPORTS_AT_ONCE;
+use crate::listener::{Accepted, Socket};
 use crate::plugin::PrepareFailure;
 use crate::snapshot::Snapshot;
 use crate::worker::driver::{self, Driver};
 use crate::worker::mailbox::{Letterbox, Mail, Outbox, Reply, mailbox};
-use crate::worker::{self, Counters, Published, Worker};
+use crate::worker::report::Report;
+use crate::worker::{self, Published, Worker};
 
 /// The workers of the process.
 pub struct Fleet {
-    outboxes: Vec<Outbox>,
+    outboxes: Outboxes,
     ended: Vec<oneshot::Receiver<()>>,
+}
+
+/// Where the workers are written to. Clones write to the same workers.
+#[derive(Clone)]
+pub struct Outboxes {
+    workers: Arc<[Outbox]>,
+    /// Whose turn it is to get a connection.
+    turn: Arc<AtomicUsize>,
 }
 
 /// How to start the workers.
@@ -29,8 +39,8 @@ pub struct Order {
     pub driver: Driver,
     /// Whether a worker for which io_uring fails may use epoll instead.
     pub may_fall_back: bool,
-    /// The sockets of each worker: as many workers as there are entries.
-    pub sockets: Vec<Vec<Socket>>,
+    /// How many.
+    pub workers: usize,
     /// Where they read snapshots.
     pub published: Published,
 }
@@ -43,99 +53,59 @@ pub fn usable_cores() -> Vec<usize> {
     }
 }
 
-/// Binds every address once per worker; the addresses as bound, with the ports that the kernel
-/// chose, come with the sockets.
-pub fn bind(listens: &[Listen], workers: usize) -> io::Result<(Vec<Vec<Socket>>, Vec<String>)> {
-    let mut sockets: Vec<Vec<Socket>> = (0..workers).map(|_| Vec::new()).collect();
-    let mut bound = Vec::new();
-    for listen in listens {
-        let named = |error: io::Error| {
-            io::Error::new(error.kind(), format!("cannot listen on {listen}: {error}"))
-        };
-        match listen {
-            Listen::Unix(path) => {
-                let first = listener::bind_unix(path).map_err(named)?;
-                for sockets in &mut sockets {
-                    sockets.push(first.share()?);
-                }
-                bound.push(listen.to_string());
-            }
-            Listen::Tcp { host, port } => {
-                let mut address = (host.as_str(), *port)
-                    .to_socket_addrs()
-                    .map_err(named)?
-                    .next()
-                    .ok_or_else(|| named(io::ErrorKind::AddrNotAvailable.into()))?;
-                for sockets in &mut sockets {
-                    let (socket, at) = listener::bind_tcp(address).map_err(named)?;
-                    address = at;
-                    sockets.push(socket);
-                }
-                bound.push(address.to_string());
-            }
-        }
-    }
-    Ok((sockets, bound))
-}
-
 impl Fleet {
-    /// Starts the workers and waits until all of them serve.
-    pub async fn start(order: Order) -> io::Result<Self> {
+    /// Starts the workers and waits until all of them could serve. What they could not make comes
+    /// with them, the same once.
+    pub async fn start(order: Order) -> io::Result<(Self, Vec<PrepareFailure>)> {
         let cores = usable_cores();
-        let mut fleet = Self { outboxes: Vec::new(), ended: Vec::new() };
-        let mut ready = Vec::new();
-        for (id, sockets) in order.sockets.into_iter().enumerate() {
+        let (mut outboxes, mut ended, mut ready) = (Vec::new(), Vec::new(), Vec::new());
+        for id in 0..order.workers {
             let (outbox, letterbox) = mailbox()?;
             let (say_ready, is_ready) = oneshot::channel();
             let (say_ended, has_ended) = oneshot::channel();
             let core = order.pin_cores.then(|| cores[id % cores.len()]);
-            let start = Start { id, core, sockets, letterbox, published: order.published.clone() };
+            let start = Start { id, core, letterbox, published: order.published.clone() };
             let (driver, may_fall_back) = (order.driver, order.may_fall_back);
             std::thread::Builder::new().name(format!("worker-{id}")).spawn(move || {
                 start.run(driver, may_fall_back, say_ready);
                 drop(say_ended);
             })?;
-            fleet.outboxes.push(outbox);
-            fleet.ended.push(has_ended);
+            outboxes.push(outbox);
+            ended.push(has_ended);
             ready.push(is_ready);
         }
+        let mut failures: Vec<PrepareFailure> = Vec::new();
         for is_ready in ready {
-            is_ready.await.map_err(|_| io::Error::other("a worker could not start; see above"))?;
+            let failed = is_ready.await;
+            let failed =
+                failed.map_err(|_| io::Error::other("a worker could not start; see above"))?;
+            for failure in failed {
+                if !failures.contains(&failure) {
+                    failures.push(failure);
+                }
+            }
         }
-        Ok(fleet)
+        let outboxes = Outboxes { workers: outboxes.into(), turn: Arc::default() };
+        Ok((Self { outboxes, ended }, failures))
     }
 
-    /// Has every worker make the instances of a snapshot that is not published yet.
-    pub async fn prepare(&self, snapshot: &Arc<Snapshot>) -> Vec<PrepareFailure> {
-        let mut failures = Vec::new();
-        let mut replies = Vec::new();
-        for outbox in &self.outboxes {
-            let (ready, reply) = reply();
-            outbox.send(Mail::Prepare { snapshot: snapshot.clone(), ready });
-            replies.push(reply);
+    /// Has each worker accept on its sockets, and waits until all do.
+    pub async fn listen(&self, sockets: Vec<Vec<Socket>>) {
+        let mut answers = Vec::new();
+        for (outbox, sockets) in self.outboxes.workers.iter().zip(sockets) {
+            let (done, answer) = reply();
+            outbox.send(Mail::Listen { sockets, done });
+            answers.push(answer);
         }
-        for reply in replies {
-            failures.extend(reply.await.unwrap_or_default());
-        }
-        failures
-    }
-
-    /// Has every worker end the instances that the published snapshot does not name.
-    pub fn retire(&self, keep: &Arc<Snapshot>) {
-        for outbox in &self.outboxes {
-            outbox.send(Mail::Retire { keep: keep.clone() });
+        for answer in answers {
+            // A worker that has ended shows in `any_ended`.
+            let _ = answer.await;
         }
     }
 
-    /// The counters of every worker.
-    pub async fn count(&self) -> Vec<Counters> {
-        let mut counters = Vec::new();
-        for outbox in &self.outboxes {
-            let (reply, answer) = reply();
-            outbox.send(Mail::Count { reply });
-            counters.push(answer.await.unwrap_or_default());
-        }
-        counters
+    /// Where the workers are written to.
+    pub fn outboxes(&self) -> Outboxes {
+        self.outboxes.clone()
     }
 
     /// Waits until a worker ends, which none does before it is told to drain.
@@ -153,15 +123,70 @@ impl Fleet {
         .await;
     }
 
-    /// Tells all workers to drain and waits until they have.
-    pub async fn drain(self) {
-        for outbox in &self.outboxes {
-            outbox.send(Mail::Drain);
+    /// Tells all workers to drain, to the next process if there is one, and waits until they have.
+    pub async fn drain(self, handover: Option<Arc<Handover>>) {
+        for outbox in &*self.outboxes.workers {
+            outbox.send(Mail::Drain { handover: handover.clone() });
         }
         for ended in self.ended {
             // The sender is dropped, never used: an error is how the end shows.
             let _ = ended.await;
         }
+    }
+}
+
+impl Outboxes {
+    /// Has every worker make the instances of a snapshot that is not published yet.
+    pub async fn prepare(&self, snapshot: &Arc<Snapshot>) -> Vec<PrepareFailure> {
+        let mut failures = Vec::new();
+        let mut replies = Vec::new();
+        for outbox in &*self.workers {
+            let (ready, reply) = reply();
+            outbox.send(Mail::Prepare { snapshot: snapshot.clone(), ready });
+            replies.push(reply);
+        }
+        for reply in replies {
+            failures.extend(reply.await.unwrap_or_default());
+        }
+        failures
+    }
+
+    /// Has every worker end the instances that the published snapshot does not name.
+    pub fn retire(&self, keep: &Arc<Snapshot>) {
+        for outbox in &*self.workers {
+            outbox.send(Mail::Retire { keep: keep.clone() });
+        }
+    }
+
+    /// What every worker has counted. A worker that has ended is left out. What is counted by
+    /// service and by plugin stands in the first report, for all workers together: some workers are
+    /// asked at a time, so that no more than their histograms are in memory at once.
+    pub async fn report(&self) -> Vec<Report> {
+        let mut reports: Vec<Report> = Vec::new();
+        for some in self.workers.chunks(REPORTS_AT_ONCE) {
+            let asked = some.iter().map(|outbox| {
+                let (reply, answer) = reply();
+                outbox.send(Mail::Report { reply });
+                answer
+            });
+            for answer in asked.collect::<Vec<_>>() {
+                let Ok(mut report) = answer.await else {
+                    continue;
+                };
+                if let Some(first) = reports.first_mut() {
+                    first.take_over(&mut report);
+                }
+                reports.push(report);
+            }
+        }
+        reports
+    }
+
+    /// Has a worker serve a connection that is there already; each has its turn.
+    pub fn serve(&self, accepted: Accepted) {
+        // Relaxed: it orders nothing.
+        let turn = self.turn.fetch_add(1, Relaxed);
+        self.workers[turn % self.workers.len()].send(Mail::Serve(accepted));
     }
 }
 
@@ -174,17 +199,19 @@ fn reply<T: Send + 'static>() -> (Reply<T>, oneshot::Receiver<T>) {
     (Box::new(reply), receiver)
 }
 
+/// How a worker says that it could serve, and what it could not make.
+type SayReady = oneshot::Sender<Vec<PrepareFailure>>;
+
 /// What a worker thread starts with.
 struct Start {
     id: usize,
     core: Option<usize>,
-    sockets: Vec<Socket>,
     letterbox: Letterbox,
     published: Published,
 }
 
 impl Start {
-    fn run(self, driver: Driver, may_fall_back: bool, say_ready: oneshot::Sender<()>) {
+    fn run(self, driver: Driver, may_fall_back: bool, say_ready: SayReady) {
         self.pin();
         let id = self.id;
         let driver = match driver {
@@ -201,10 +228,10 @@ impl Start {
             let inbox = self.letterbox.open()?;
             let worker = Worker::new(self.id, self.published);
             // Nobody listens if the start of another worker has failed meanwhile.
-            let ready = || {
-                let _ = say_ready.send(());
+            let ready = |failures| {
+                let _ = say_ready.send(failures);
             };
-            worker::run(worker, self.sockets, inbox, ready).await;
+            worker::run(worker, inbox, ready).await;
             io::Result::Ok(())
         });
         if let Err(error) = served.and_then(|served| served) {

@@ -1,125 +1,413 @@
-//! From a configuration to a running gateway to its end: compile, bind, start, serve, drain.
+//! From a configuration to a running gateway to its end: compile, start, listen, serve, reload,
+//! upgrade, drain.
 
 use std::future::{Future, pending};
-use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 
-use super::admin;
-use super::compile::Compiler;
-use super::config::{AccessLog, Config, IoDriver, Listen, Workers};
+use super::compile::{Compiled, Compiler, Failure};
+use super::config::{Config, IoDriver, Located, Workers};
 use super::fleet::{self, Fleet, Order};
-use crate::plugin::{Runtime, RuntimeOptions};
-use crate::worker::driver::{self, Wish};
+use super::otlp::Exporter;
+use super::reload::{self, Cause, Change, Control, Reloader};
+use super::signals::Signals;
+use super::sockets::{Inherited, Sockets};
+use super::status::Facts;
+use super::supervisor::Supervisor;
+use super::upgrade::{self, Inheritance, Successor, Upgrader};
+use super::{access_log, admin, watch};
+use crate::limits::ACCESS_LOG_END_TIMEOUT;
+use crate::plugin::{PrepareFailure, Runtime, RuntimeOptions};
+use crate::snapshot::Snapshot;
+use crate::worker::driver::{self, Choice, Wish};
+
+/// How to run.
+pub struct Options {
+    /// Where the configuration came from, and is read from again.
+    pub located: Located,
+    /// Whether it is read again whenever it or a plugin's file changes.
+    pub watches: bool,
+    /// Where the process's id is written.
+    pub pid_file: Option<PathBuf>,
+    /// What the process was started with: sockets, and perhaps a process to replace.
+    pub inheritance: Inheritance,
+}
 
 /// Runs the gateway until a signal ends it. An error is a start that failed, in words for the
 /// operator.
-pub fn run(config: Config) -> Result<(), String> {
+pub fn run(config: Config, options: Options) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start the control thread's runtime: {error}"))?;
-    runtime.block_on(serve(config))
+    runtime.block_on(serve(config, options))
 }
 
-async fn serve(config: Config) -> Result<(), String> {
-    let words = |error: io::Error| error.to_string();
+async fn serve(config: Config, options: Options) -> Result<(), String> {
+    let program = upgrade::program().map_err(words)?;
+    let supervisor = Supervisor::new(options.pid_file);
+    let mut signals = Signals::new().map_err(words)?;
+    // Uncaught, it would end a process that is still starting.
+    let hangups = signal(SignalKind::hangup()).map_err(words)?;
+    let Inheritance { sockets, predecessor } = options.inheritance;
+    let from = predecessor.as_ref().map(|before| (before.pid, before.upgrades + 1));
+    let conversation = predecessor.map(|before| before.talk()).transpose()?;
+
+    let start = async {
+        let mut prepared = prepare(config, &options.located, sockets).await?;
+        supervisor.prepare().map_err(words)?;
+        if let Some(conversation) = &conversation {
+            conversation.prepared(&prepared.failing()).await?;
+        }
+        prepared.listen().await?;
+        signals.forget_upgrades().map_err(words)?;
+        supervisor.serving(from.is_some());
+        Ok::<_, String>(prepared)
+    };
+    let mut prepared = start.await.inspect_err(|reason| {
+        supervisor.given_up();
+        if let Some(conversation) = &conversation {
+            conversation.refuse(reason);
+        }
+    })?;
+    let upgrades = from.map_or(0, |(_, count)| count);
+    let upgrader = Upgrader::new(program, std::mem::take(&mut prepared.sockets.held), upgrades);
+    // Last: from here on connections come.
+    let channels = conversation.map(upgrade::Conversation::serving).unwrap_or_default();
+    let here = Here {
+        located: options.located,
+        watches: options.watches,
+        supervisor,
+        signals,
+        hangups,
+        upgrader,
+        channels,
+        from,
+    };
+    here.run(prepared).await
+}
+
+/// What a gateway has beside itself while it serves.
+struct Here {
+    located: Located,
+    watches: bool,
+    supervisor: Supervisor,
+    signals: Signals,
+    hangups: Signal,
+    upgrader: Upgrader,
+    channels: Vec<upgrade::Channel>,
+    /// The process that this one has replaced, and how many upgrades there were with that.
+    from: Option<(u32, u64)>,
+}
+
+impl Here {
+    /// Serves to the end.
+    async fn run(self, prepared: Prepared) -> Result<(), String> {
+        let Self { located, watches, supervisor, signals, hangups, .. } = self;
+        let (mut upgrader, channels, from) = (self.upgrader, self.channels, self.from);
+        let fleet = prepared.fleet;
+        for channel in channels {
+            upgrader.receive(channel, fleet.outboxes());
+        }
+        let upkeep = prepared.compiler.upkeep();
+        let (reloader, control) = Reloader::new(reload::Start {
+            compiler: prepared.compiler,
+            located: located.clone(),
+            config: prepared.config,
+            failures: prepared.failures,
+            outboxes: fleet.outboxes(),
+            published: prepared.published,
+        });
+        if let Some((pid, count)) = from {
+            control.note_takeover(pid, count);
+        }
+        let io_driver = prepared.choice.driver.as_str();
+        let facts = Facts { io_driver, started: Instant::now() };
+        let admin_ends = Notify::new();
+        let watching = async {
+            match watches {
+                true => watch::run(&located, &control, prepared.seen).await,
+                false => pending().await,
+            }
+        };
+        let mut exporter = prepared.exporter;
+        {
+            let duties = std::pin::pin!(async {
+                tokio::join!(
+                    serve_admin(prepared.sockets.admin, &control, facts, &admin_ends),
+                    upkeep.run(),
+                    reloader.run(),
+                    reload_on_signal(hangups, &control, &supervisor),
+                    watching,
+                    exporter.run(&control),
+                );
+            });
+            let unprepared = prepared.unprepared;
+            let control = &control;
+            let mut running = Running { fleet, duties, signals, upgrader, control, unprepared };
+            let successor = running.until_end().await?;
+            match &successor {
+                Some(Successor { pid, .. }) => {
+                    admin_ends.notify_waiters();
+                    supervisor.succeeded_by(*pid);
+                }
+                None => supervisor.stopping(),
+            }
+            running.drain(successor).await;
+        }
+        if let Some(log) = &control.running().snapshot.access_log {
+            access_log::flush(log, ACCESS_LOG_END_TIMEOUT);
+        }
+        exporter.finish(control.running().config.tracing.otlp.as_ref()).await;
+        supervisor.ended();
+        Ok(())
+    }
+}
+
+fn words(error: std::io::Error) -> String {
+    error.to_string()
+}
+
+/// A gateway that could serve.
+struct Prepared {
+    config: Config,
+    compiler: Compiler,
+    failures: Vec<Failure>,
+    /// Plugins whose instances could not be made; that is tried again.
+    unprepared: Vec<PrepareFailure>,
+    fleet: Fleet,
+    published: Arc<ArcSwap<Snapshot>>,
+    choice: Choice,
+    sockets: Sockets,
+    exporter: Exporter,
+    /// What the files looked like before they were read.
+    seen: watch::Seen,
+}
+
+async fn prepare(
+    config: Config,
+    located: &Located,
+    inherited: Vec<Inherited>,
+) -> Result<Prepared, String> {
     let workers = match config.server.workers {
         Workers::Auto => fleet::usable_cores().len(),
         Workers::Count(count) => count,
     };
     let choice = driver::choose(wish(config.server.io_driver))?;
-    let (sockets, bound) = fleet::bind(&config.server.listen, workers).map_err(words)?;
-    let admin = bind_admin(&config).await.map_err(words)?;
-
+    let sockets = Sockets::open(&config, workers, inherited).map_err(words)?;
     let plugins = Runtime::new(&runtime_options(&config)).map_err(|error| error.to_string())?;
     let mut compiler = Compiler::new(plugins, workers, &config.kv);
-    let compiled = compiler.compile(&config);
-    if config.logging.access_log != AccessLog::Off {
-        tracing::warn!("logging.accessLog: no access log is written by this version");
-    }
-    for warning in &compiled.warnings {
+    let exporter = Exporter::new(compiler.take_spans());
+    let seen = watch::Seen::before(located, &config);
+    let Compiled { snapshot, findings } = compiler.compile(&config, None);
+    for warning in &findings.warnings {
         tracing::warn!("{warning}");
     }
-    let published = Arc::new(ArcSwap::from_pointee(compiled.snapshot));
-    let mut signals = Signals::new().map_err(words)?;
-    let fleet = Fleet::start(Order {
+    for failure in &findings.failures {
+        tracing::warn!("{failure}");
+    }
+    let published = Arc::new(ArcSwap::from_pointee(snapshot));
+    let order = Order {
         pin_cores: config.server.pin_cores,
         driver: choice.driver,
         may_fall_back: config.server.io_driver == IoDriver::Auto,
-        sockets,
+        workers,
+        published: Arc::clone(&published),
+    };
+    let (fleet, unprepared) = Fleet::start(order).await.map_err(words)?;
+    for failure in &unprepared {
+        tracing::warn!(plugin = %failure.plugin, "{}", failure.reason);
+    }
+    let failures = findings.failures;
+    Ok(Prepared {
+        config,
+        compiler,
+        failures,
+        unprepared,
+        fleet,
         published,
+        choice,
+        sockets,
+        exporter,
+        seen,
     })
-    .await
-    .map_err(words)?;
-
-    tracing::info!(workers, driver = %choice.driver, reason = choice.reason, "serving");
-    for address in bound {
-        tracing::info!("listening on {address}");
-    }
-    let upkeep = compiler.upkeep().run();
-    let admin = async {
-        tokio::join!(serve_admin(admin), upkeep);
-    };
-    wait(fleet, admin, &mut signals, config.server.drain_timeout).await
 }
 
-/// Serves until told to end, then drains.
-async fn wait(
-    mut fleet: Fleet,
-    admin: impl Future<Output = ()>,
-    signals: &mut Signals,
-    drain_timeout: Duration,
-) -> Result<(), String> {
-    let mut admin = std::pin::pin!(admin);
-    tokio::select! {
-        () = signals.end() => {}
-        () = fleet.any_ended() => return Err("a worker ended unasked; see the log".to_owned()),
-        () = &mut admin => {}
+impl Prepared {
+    /// What does not work: what it is, and why.
+    fn failing(&self) -> Vec<(String, String)> {
+        let failures = self.failures.iter();
+        let failures = failures.map(|failure| (failure.what.clone(), failure.reason.clone()));
+        let unprepared = self.unprepared.iter();
+        let unprepared =
+            unprepared.map(|failure| (plugin(&failure.plugin), failure.reason.clone()));
+        failures.chain(unprepared).collect()
     }
-    tracing::info!(timeout = ?drain_timeout, "draining: no new connections, exchanges finish");
-    tokio::select! {
-        () = fleet.drain() => tracing::info!("drained"),
-        () = tokio::time::sleep(drain_timeout) => {
-            tracing::warn!("server.drainTimeout has passed: the exchanges still open are cut");
+
+    /// Has every worker accept.
+    async fn listen(&mut self) -> Result<(), String> {
+        self.sockets.listen().map_err(words)?;
+        self.fleet.listen(std::mem::take(&mut self.sockets.workers)).await;
+        let (driver, reason) = (self.choice.driver, &self.choice.reason);
+        tracing::info!(pid = std::process::id(), %driver, reason, "serving");
+        self.sockets.bound.iter().for_each(|address| tracing::info!("listening on {address}"));
+        Ok(())
+    }
+}
+
+/// A plugin, as failures name it.
+fn plugin(name: &str) -> String {
+    format!("plugin {name}")
+}
+
+/// A gateway that serves.
+struct Running<'a, Duties> {
+    fleet: Fleet,
+    duties: Pin<&'a mut Duties>,
+    signals: Signals,
+    upgrader: Upgrader,
+    control: &'a Control,
+    unprepared: Vec<PrepareFailure>,
+}
+
+impl<Duties: Future<Output = ()>> Running<'_, Duties> {
+    /// Serves until told to end, or until another process serves in the place of this one.
+    async fn until_end(&mut self) -> Result<Option<Successor>, String> {
+        const WORKER: &str = "a worker ended unasked; see the log";
+        loop {
+            tokio::select! {
+                is_end = self.signals.any() => if is_end { return Ok(None) },
+                () = self.fleet.any_ended() => return Err(WORKER.to_owned()),
+                () = &mut self.duties => return Ok(None),
+            }
+            let mut upgrading =
+                std::pin::pin!(upgrade(&self.upgrader, self.control, &self.unprepared));
+            let succeeded = loop {
+                tokio::select! {
+                    biased;
+                    succeeded = &mut upgrading => break succeeded,
+                    is_end = self.signals.any() => match is_end {
+                        true => {
+                            // Dropping the attempt ends the new process.
+                            tracing::warn!("the binary upgrade is given up: the gateway ends");
+                            return Ok(None);
+                        }
+                        false => tracing::warn!(
+                            "SIGUSR2 is ignored: a binary upgrade is under way already"
+                        ),
+                    },
+                    () = self.fleet.any_ended() => return Err(WORKER.to_owned()),
+                    () = &mut self.duties => return Ok(None),
+                }
+            };
+            if succeeded.is_some() {
+                return Ok(succeeded);
+            }
         }
-        () = signals.end() => tracing::warn!("second signal: the exchanges still open are cut"),
-        () = &mut admin => {}
     }
-    Ok(())
-}
 
-async fn bind_admin(config: &Config) -> io::Result<Option<TcpListener>> {
-    let Some(listen) = &config.admin.listen else {
-        return Ok(None);
-    };
-    if matches!(listen, Listen::Unix(_)) {
-        return Err(io::Error::other(
-            "admin.listen: a unix socket is not supported; use host:port",
-        ));
-    }
-    match admin::bind(&listen.to_string()).await {
-        Ok((listener, _)) => Ok(Some(listener)),
-        Err(error) => {
-            let words = format!("cannot listen on {listen} (admin.listen): {error}");
-            Err(io::Error::new(error.kind(), words))
+    /// Ends what is left here: connections move to `successor` if there is one.
+    async fn drain(self, successor: Option<Successor>) {
+        let Self { fleet, mut duties, mut signals, upgrader, control, .. } = self;
+        control.drain();
+        let drain_timeout = control.running().config.server.drain_timeout;
+        upgrader.close(&fleet.outboxes(), successor.is_some());
+        // It ends already, and who stops a service signals all of its processes: only a second
+        // signal is meant for the exchanges here.
+        let mut is_spared = successor.is_some();
+        let mut draining = std::pin::pin!(fleet.drain(successor.map(|next| next.handover)));
+        let mut late = std::pin::pin!(tokio::time::sleep(drain_timeout));
+        tracing::info!(timeout = ?drain_timeout, "draining: no new connections, exchanges finish");
+        loop {
+            tokio::select! {
+                () = &mut draining => return tracing::info!("drained"),
+                () = &mut late => {
+                    return tracing::warn!(
+                        "server.drainTimeout has passed: the exchanges still open are cut"
+                    );
+                }
+                is_end = signals.any() => match (is_end, is_spared) {
+                    (false, _) => tracing::warn!("SIGUSR2 is ignored: this process is ending"),
+                    (true, true) => is_spared = false,
+                    (true, false) => {
+                        return tracing::warn!("second signal: the exchanges still open are cut");
+                    }
+                },
+                () = &mut duties => return,
+            }
         }
     }
 }
 
-/// Serves the admin API, if there is one, for as long as the process runs.
-async fn serve_admin(listener: Option<TcpListener>) {
+/// Has another process serve in the place of this one; `None`: this one goes on.
+async fn upgrade(
+    upgrader: &Upgrader,
+    control: &Control,
+    unprepared: &[PrepareFailure],
+) -> Option<Successor> {
+    let started = Instant::now();
+    tracing::info!(program = %upgrader.program().display(), "binary upgrade: starting it");
+    let changes = control.begin_upgrade().await;
+    if control.has_unsaved_changes() {
+        tracing::warn!(
+            "binary upgrade: what the admin API has changed without \"persist\": true is not in \
+             the configuration file, so the new process does not have it"
+        );
+    }
+    let running = control.running();
+    let failing = running.failures.iter().map(|failure| failure.what.clone());
+    let failing = failing.chain(unprepared.iter().map(|failure| plugin(&failure.plugin)));
+    match upgrader.attempt(failing.collect(), running.config.server.upgrade_timeout).await {
+        Ok(successor) => {
+            let (pid, took) = (successor.pid, started.elapsed());
+            tracing::info!(pid, ?took, "binary upgrade: process {pid} serves in place of this one");
+            // None is made here any more.
+            changes.into_iter().for_each(tokio::sync::OwnedSemaphorePermit::forget);
+            Some(successor)
+        }
+        Err(reason) => {
+            tracing::error!("binary upgrade failed, this process goes on: {reason}");
+            control.end_upgrade(started, reason);
+            None
+        }
+    }
+}
+
+/// Reads the configuration again at each SIGHUP.
+async fn reload_on_signal(mut hangups: Signal, control: &Control, supervisor: &Supervisor) {
+    while hangups.recv().await.is_some() {
+        supervisor.reloading();
+        match control.make(Change::File, Cause::Signal).await {
+            Ok(done) => supervisor.reloaded(&format!("serving generation {}", done.generation)),
+            Err(refusal) => supervisor.reloaded(&format!("reload refused: {}", refusal.reason)),
+        }
+    }
+}
+
+/// Serves the admin API, if there is one, for as long as the process runs; no new calls once
+/// `ends` is notified.
+async fn serve_admin(
+    listener: Option<std::net::TcpListener>,
+    control: &Control,
+    facts: Facts,
+    ends: &Notify,
+) {
     let Some(listener) = listener else {
         return pending().await;
     };
-    if let Ok(address) = listener.local_addr() {
-        tracing::info!("admin on {address}");
-    }
-    if let Err(error) = admin::serve(listener).await {
+    let served = async {
+        let listener = TcpListener::from_std(listener)?;
+        tracing::info!("admin on {}", listener.local_addr()?);
+        admin::serve(listener, control, facts, ends.notified()).await
+    };
+    if let Err(error) = served.await {
         tracing::error!(%error, "the admin listener failed; traffic goes on");
     }
     pending().await
@@ -139,7 +427,9 @@ fn runtime_options(config: &Config) -> RuntimeOptions {
         (true, Some(dir)) => Some(dir.clone()),
         (true, None) => default_cache_dir(),
     };
-    RuntimeOptions { cache_dir, ..RuntimeOptions::default() }
+    // What `make flamegraph` sets; no key of the configuration, as it is of no use to a gateway.
+    let perf_map = std::env::var_os("ODIN_PERF_MAP").is_some();
+    RuntimeOptions { cache_dir, perf_map, ..RuntimeOptions::default() }
 }
 
 /// A folder of the user that the process runs as: the cache holds machine code, so nobody else may
@@ -151,26 +441,4 @@ fn default_cache_dir() -> Option<std::path::PathBuf> {
     absolute("CACHE_DIRECTORY")
         .or_else(|| absolute("XDG_CACHE_HOME").map(|dir| dir.join("odin")))
         .or_else(|| absolute("HOME").map(|dir| dir.join(".cache/odin")))
-}
-
-/// The signals that end the process.
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn end(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }

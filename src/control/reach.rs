@@ -16,6 +16,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use serde_json::Value;
 
+use super::trust::Trust;
 use crate::kv::config::Selection;
 use crate::kv::memory::MemoryStore;
 use crate::kv::{self, Backends};
@@ -24,6 +25,7 @@ use crate::plugin::{
     Callee, GivenFile, Origin, Outbound, Plugin, Reach, Scheme, Url, authority_of,
 };
 use crate::upstream::call::Bounds;
+use crate::upstream::tls::Tls;
 
 /// An origin's name in the process: scheme, host, port.
 pub type OriginKey = (Scheme, String, u16);
@@ -50,6 +52,8 @@ pub struct Common<'a> {
     pub services: Arc<Vec<Callee>>,
     /// Bounds of the gateway's own calls.
     pub bounds: Bounds,
+    /// Whom to trust.
+    pub trust: &'a Trust,
 }
 
 impl Reaching {
@@ -83,7 +87,7 @@ impl Reaching {
         if uses.http {
             reach.outbound = Outbound {
                 services: Arc::clone(&common.services),
-                origins: self.origins(config, id_of, &mut mistakes),
+                origins: self.origins(config, common.trust, id_of, &mut mistakes),
                 bounds: common.bounds,
             };
         }
@@ -92,7 +96,8 @@ impl Reaching {
         }
         if uses.state {
             let selection = Selection::from_plugin_config(config, common.kv)?;
-            reach.state = Some(self.backends.bind(&selection, &plugin.spec.name));
+            let tls = |host: &str| common.trust.redis(host);
+            reach.state = Some(self.backends.bind(&selection, &plugin.spec.name, &tls)?);
         }
         let name = &plugin.spec.name;
         warnings.extend(mistakes.iter().map(|mistake| format!("plugin {name}: {mistake}")));
@@ -119,6 +124,7 @@ impl Reaching {
     fn origins(
         &mut self,
         config: &Value,
+        trust: &Trust,
         mut id_of: impl FnMut(&OriginKey) -> usize,
         mistakes: &mut Vec<String>,
     ) -> Vec<Arc<Origin>> {
@@ -130,13 +136,34 @@ impl Reaching {
             mistakes.push(format!("config names {} hosts, limit is {most}", keys.len()));
             keys.truncate(most);
         }
-        keys.iter().map(|key| self.origin(key, id_of(key), mistakes)).collect()
+        let mut origin = |key: &OriginKey| {
+            let tls = match key.0 {
+                Scheme::Http => Ok(None),
+                Scheme::Https => trust.tls(&key.1).map(Some),
+            };
+            match tls {
+                Ok(tls) => Some(self.origin(key, tls, id_of(key), mistakes)),
+                Err(why) => {
+                    mistakes.push(format!("https://{} cannot be called: {why}", key.1));
+                    None
+                }
+            }
+        };
+        keys.iter().filter_map(&mut origin).collect()
     }
 
-    fn origin(&mut self, key: &OriginKey, id: usize, mistakes: &mut Vec<String>) -> Arc<Origin> {
-        let origin = self.origins.get(key).and_then(Weak::upgrade).unwrap_or_else(|| {
+    fn origin(
+        &mut self,
+        key: &OriginKey,
+        tls: Option<Tls>,
+        id: usize,
+        mistakes: &mut Vec<String>,
+    ) -> Arc<Origin> {
+        let earlier = self.origins.get(key).and_then(Weak::upgrade);
+        let origin = earlier.filter(|earlier| earlier.tls == tls).unwrap_or_else(|| {
             let unresolved = Err("is not looked up yet".to_owned());
             Arc::new(Origin {
+                tls,
                 scheme: key.0,
                 host: key.1.clone(),
                 port: key.2,
@@ -194,12 +221,10 @@ fn each_string(value: &Value, see: &mut dyn FnMut(&str)) {
 
 /// Looks an origin up. Blocks. When there is no answer an earlier one stays.
 fn refresh(origin: &Origin) -> Result<(), String> {
-    if origin.scheme == Scheme::Https {
-        // Told to the plugin that calls it: a host of allowedHosts is named for both schemes.
-        origin.addresses.store(Arc::new(Err(NO_HTTPS.to_owned())));
-        return Ok(());
-    }
-    let looked_up = look_up(&origin.host, origin.port);
+    take_answer(origin, look_up(&origin.host, origin.port))
+}
+
+fn take_answer(origin: &Origin, looked_up: Result<Vec<SocketAddr>, String>) -> Result<(), String> {
     let outcome = looked_up.as_ref().map(|_| ()).map_err(String::clone);
     if looked_up.is_ok() || origin.addresses.load().is_err() {
         origin.addresses.store(Arc::new(looked_up));
@@ -207,12 +232,15 @@ fn refresh(origin: &Origin) -> Result<(), String> {
     outcome
 }
 
-const NO_HTTPS: &str = "http_call does not speak https yet; name a host by http:// that does";
-
 fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     let found = (host, port)
         .to_socket_addrs()
         .map_err(|error| format!("{host} does not resolve: {error}"))?;
+    allowed(host, found)
+}
+
+/// Of the addresses that a name has, those that plugins may call.
+fn allowed(host: &str, found: impl Iterator<Item = SocketAddr>) -> Result<Vec<SocketAddr>, String> {
     let (allowed, refused): (Vec<_>, Vec<_>) =
         found.partition(|address| addresses::refusal(address.ip()).is_none());
     match refused.first() {

@@ -1,24 +1,15 @@
 //! The fields that a gateway adds to a request: who asked, and under which number.
 
-use std::fmt::Write;
-
 use crate::limits::REQUEST_ID_BYTES_MAX;
-use crate::message::RequestHead;
+use crate::message::{IpText, RequestHead};
 use crate::stream::Peer;
 use crate::worker::Worker;
 
 /// Sets `X-Forwarded-For`, `-Proto` and `-Host`. A client's own are believed only if the peers in
 /// front are trusted to have set them.
 pub(super) fn forwarded(request: &mut RequestHead, peer: Peer, is_trusted: bool) {
-    let mut client = [0u8; 40 + 2];
-    let length = {
-        use std::io::Write;
-        let mut rest = &mut client[..];
-        // 39 characters hold the longest IPv6 address without a scope.
-        write!(rest, "{}", peer.ip).expect("an address fits");
-        42 - rest.len()
-    };
-    let client = &client[..length];
+    let client = IpText::new(peer.ip);
+    let client = client.as_bytes();
     let fields = &mut request.fields;
     if is_trusted {
         let before: Vec<&[u8]> = fields.get_all("x-forwarded-for").collect();
@@ -54,7 +45,12 @@ pub(super) fn request_id(request: &mut RequestHead, id: &mut String, worker: &Wo
         id.push_str(given);
         return;
     }
-    let (high, low) = (worker.random(), worker.random());
-    write!(id, "{high:016x}{low:016x}").expect("a String takes all");
+    push_hexadecimal(worker.random(), id);
+    push_hexadecimal(worker.random(), id);
     request.fields.set(b"X-Request-Id", id.as_bytes());
+}
+
+fn push_hexadecimal(number: u64, text: &mut String) {
+    let digits = (0..16).rev().map(|place| number >> (4 * place) & 15);
+    text.extend(digits.map(|digit| char::from(b"0123456789abcdef"[digit as usize])));
 }

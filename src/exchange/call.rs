@@ -7,15 +7,17 @@
 use std::cell::Cell;
 
 use super::Exchange;
+use super::attempt::Attempt;
 use crate::deadline::now_ms;
 use crate::echo;
 use crate::error::Error;
 use crate::limits::{AGGREGATION_BODIES_MAX, TRIES_MAX};
 use crate::message::{BodyLength, Fields, Method, RequestHead, ResponseHead};
-use crate::relay::{BodySink, BodySource};
-use crate::snapshot::Service;
+use crate::relay::BodySink;
+use crate::snapshot::{Service, Snapshot};
+use crate::upstream::call::{read_final_head, read_whole_body};
 use crate::upstream::cluster::{Cluster, Endpoint, Endpoints};
-use crate::upstream::connection::{Connection, ResponseSource};
+use crate::upstream::connection::Connection;
 
 /// What a call was answered.
 #[derive(Debug, Default)]
@@ -113,13 +115,15 @@ impl<'a> Caller<'a> {
             } else {
                 &endpoint.authority
             };
-            let outcome = match exchange.connection(endpoint, is_fresh).await {
+            let attempt = &exchange.attempt(service, endpoint, tries, (head, &head.path));
+            let outcome = match exchange.connection(endpoint, is_fresh, attempt).await {
                 Ok(connection) => {
-                    let attempt = self.attempt(endpoint, connection, head, authority, expires_ms);
-                    attempt.await
+                    let to = (endpoint, attempt);
+                    self.attempt(to, connection, head, authority, expires_ms).await
                 }
                 Err(error) => Err(error),
             };
+            attempt.ended(&outcome);
             match outcome {
                 Err(Error::UpstreamStale) if tries < TRIES_MAX => is_fresh = true,
                 Err(Error::ConnectFailed) if tries < TRIES_MAX && endpoints.len() > 1 => {}
@@ -130,58 +134,31 @@ impl<'a> Caller<'a> {
 
     async fn attempt(
         &self,
-        endpoint: &Endpoint,
-        mut connection: Connection,
+        (endpoint, attempt): (&Endpoint, &Attempt<'_>),
+        mut connection: Box<Connection>,
         head: &RequestHead,
         authority: &str,
         expires_ms: u64,
     ) -> Result<Answer, Error> {
         connection.begin(expires_ms);
-        connection.request.head(head, authority, &head.path);
+        match attempt.head(head) {
+            Some(head) => connection.request.head(&head, authority, &head.path),
+            None => connection.request.head(head, authority, &head.path),
+        }
         // A failed write shows as a failed read too, unless the origin has answered early.
         let is_sent = connection.request.finish(&Fields::new()).await.is_ok();
         let source = &mut connection.response;
         let mut response = ResponseHead::default();
-        self.read_head(source, &mut response).await?;
-        let body = self.collect(source).await?;
+        let Snapshot { timeouts, limits, .. } = self.exchange.snapshot;
+        let (wait, most) = (timeouts.first_byte, limits.head_bytes_max);
+        read_final_head(source, &head.method, wait, most, &mut response).await?;
+        attempt.answered(response.status);
+        let (most, buffers) = (limits.plugin_body_bytes_max, self.exchange.worker.buffers());
+        let body = read_whole_body(source, most, &self.bytes_left, buffers).await?;
         if is_sent && connection.is_reusable() {
             self.exchange.keep(endpoint, connection);
         }
         Ok(Answer { status: response.status, fields: response.fields, body })
-    }
-
-    async fn read_head(
-        &self,
-        source: &mut ResponseSource,
-        response: &mut ResponseHead,
-    ) -> Result<(), Error> {
-        let snapshot = self.exchange.snapshot;
-        let (wait, bytes_max) = (snapshot.timeouts.first_byte, snapshot.limits.head_bytes_max);
-        loop {
-            source.read_head(&Method::Get, wait, bytes_max, response).await?;
-            match response.status {
-                101 => return Err(Error::BadResponse("upstream switched protocols unasked")),
-                100..200 => {}
-                _ => return Ok(()),
-            }
-        }
-    }
-
-    /// Reads a body within the bounds of one answer and of all of them.
-    async fn collect(&self, source: &mut ResponseSource) -> Result<Vec<u8>, Error> {
-        let bytes_max = self.exchange.snapshot.limits.plugin_body_bytes_max;
-        let buffers = self.exchange.worker.buffers();
-        let mut body = Vec::new();
-        while let Some(chunk) = source.next().await? {
-            body.extend_from_slice(chunk.bytes());
-            let left = self.bytes_left.get().checked_sub(chunk.len());
-            buffers.give(chunk.into_parts().0);
-            self.bytes_left.set(left.ok_or(Error::ResponseTooLarge)?);
-            if body.len() > bytes_max {
-                return Err(Error::ResponseTooLarge);
-            }
-        }
-        Ok(body)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::aggregate::Completed;
 use super::{Exchange, Messages, NoSource, Reply, send_local};
 use crate::error::Error;
-use crate::message::{BodyLength, Fields};
+use crate::message::{BodyLength, Fields, LocalResponse, RequestHead};
 use crate::plugin::{self, BodySlot, Verdict};
 use crate::relay::{self, BodySource, Collected, Replay};
 
@@ -29,7 +29,7 @@ impl Exchange<'_> {
                 Completed::Untouched(bytes) => prefix = bytes,
                 Completed::Failed(local) => {
                     response.status = local.status;
-                    return send_local(self.worker, request, local, keep_alive(), reply).await;
+                    return self.send_instead(request, local, keep_alive(), reply).await;
                 }
             }
         }
@@ -46,22 +46,24 @@ impl Exchange<'_> {
                     Collected { bytes, is_whole: false } => prefix = bytes,
                 }
             }
-            let facts = self.facts();
+            let facts = &self.facts();
             let (chain, pools) = (&self.service.chain, self.worker.plugins());
-            let run = plugin::run_response(
-                chain,
-                self.selected,
-                pools,
-                &facts,
-                request,
-                response,
-                &mut slot,
-                carried,
-            );
-            let verdict = Box::pin(run).await;
+            let selected = self.selected;
+            let verdict = {
+                let request: &RequestHead = request;
+                let (response, slot, carried) = (&mut **response, &mut slot, &mut **carried);
+                // As the request phase: an exchange without plugins stays small.
+                let rooms = self.worker.rooms();
+                let run = rooms.house(move || {
+                    plugin::run_response(
+                        chain, selected, pools, facts, request, response, slot, carried,
+                    )
+                });
+                run.await
+            };
             if let Verdict::Respond(local) = verdict {
                 response.status = local.status;
-                return send_local(self.worker, request, local, keep_alive(), reply).await;
+                return self.send_instead(request, local, keep_alive(), reply).await;
             }
         }
         // A plugin may have changed the status, and with it whether there is a body.
@@ -69,6 +71,7 @@ impl Exchange<'_> {
         if let Some(bytes) = &slot.given {
             response.body = BodyLength::Known(bytes.len() as u64);
         }
+        self.add_server_timing(&mut response.fields);
         reply.head(response, has_body, keep_alive());
         let relayed = match &slot.given {
             _ if !has_body => return reply.finish(&Fields::new()).await.map(|()| response.status),
@@ -85,5 +88,17 @@ impl Exchange<'_> {
         relayed.map(|()| response.status).map_err(|failure| match failure {
             relay::PumpFailure::Source(error) | relay::PumpFailure::Sink(error) => error,
         })
+    }
+
+    /// Sends a response that was made here in the place of the origin's; its status.
+    async fn send_instead(
+        &self,
+        request: &RequestHead,
+        mut local: LocalResponse,
+        keep_alive: bool,
+        reply: &mut impl Reply,
+    ) -> Result<u16, Error> {
+        self.add_server_timing(&mut local.fields);
+        send_local(self.worker, request, local, keep_alive, reply).await
     }
 }

@@ -5,7 +5,9 @@
 //! section 9.2.2, and is still whole in memory).
 
 use std::cell::Cell;
+use std::time::Instant;
 
+use super::attempt::Attempt;
 use super::{Exchange, Messages, Payload, Reply};
 use crate::error::Error;
 use crate::limits::{INTERIM_MAX, TRIES_MAX};
@@ -21,22 +23,23 @@ impl Exchange<'_> {
         &self,
         endpoint: &Endpoint,
         is_fresh: bool,
-    ) -> Result<Connection, Error> {
+        attempt: &Attempt<'_>,
+    ) -> Result<Box<Connection>, Error> {
         let worker = self.worker;
-        while !is_fresh && let Some(idle) = worker.pool().take(endpoint.id) {
-            // One that the origin has closed would cost a retry, or the request if that may not be
-            // repeated; one that has received something unasked would answer with it.
-            if idle.is_quiet() {
-                return Ok(idle);
-            }
+        self.upstream.set(Some(endpoint.id));
+        if !is_fresh && let Some(idle) = worker.pool().take(endpoint.id) {
+            attempt.reused();
+            return Ok(idle);
         }
         let timeouts = &self.snapshot.timeouts;
+        let started = Instant::now();
         let stream = connect(&endpoint.address, timeouts.connect).await?;
+        attempt.connected(started.elapsed());
         Ok(Connection::new(stream, worker.deadlines(), timeouts.body, worker.shared_buffers()))
     }
 
     /// Keeps a connection whose exchange has ended well.
-    pub(super) fn keep(&self, endpoint: &Endpoint, mut connection: Connection) {
+    pub(super) fn keep(&self, endpoint: &Endpoint, mut connection: Box<Connection>) {
         connection.rest();
         let idle_max = self.snapshot.limits.upstream_idle_max;
         self.worker.pool().give(endpoint.id, connection, idle_max);
@@ -64,10 +67,17 @@ impl Call<'_> {
         loop {
             tries += 1;
             let endpoint = self.next_endpoint().ok_or(Error::NoEndpoint)?;
-            let outcome = match self.exchange.connection(endpoint, is_fresh).await {
-                Ok(connection) => self.attempt(endpoint, connection, messages, body, reply).await,
+            let exchange = self.exchange;
+            let asked = (self.request, exchange.origin_path(self.request));
+            let attempt = &exchange.attempt(exchange.service, endpoint, tries, asked);
+            let outcome = match exchange.connection(endpoint, is_fresh, attempt).await {
+                Ok(connection) => {
+                    let to = (endpoint, attempt);
+                    self.attempt(to, connection, messages, body, reply).await
+                }
                 Err(error) => Err(error),
             };
+            attempt.ended(&outcome);
             match outcome {
                 Err(error) if tries < TRIES_MAX && self.may_retry(error, reply) => {
                     is_fresh |= error == Error::UpstreamStale;
@@ -80,7 +90,7 @@ impl Call<'_> {
     fn may_retry(&self, error: Error, reply: &impl Reply) -> bool {
         match error {
             // Nothing has been sent yet, so any request may go to the next endpoint.
-            Error::ConnectFailed => self.endpoints.len() > 1,
+            Error::ConnectFailed | Error::TlsFailed(_) => self.endpoints.len() > 1,
             error => error.is_retryable() && self.is_repeatable() && !reply.has_started(),
         }
     }
@@ -102,8 +112,8 @@ impl Call<'_> {
 
     async fn attempt(
         &self,
-        endpoint: &Endpoint,
-        mut connection: Connection,
+        (endpoint, attempt): (&Endpoint, &Attempt<'_>),
+        mut connection: Box<Connection>,
         messages: &mut Messages<'_>,
         body: &mut impl BodySource,
         reply: &mut impl Reply,
@@ -115,26 +125,30 @@ impl Call<'_> {
         } else {
             &endpoint.authority
         };
-        connection.request.head(self.request, authority, exchange.origin_path(self.request));
-        let Connection { request: sink, response: source, .. } = &mut connection;
+        let path = exchange.origin_path(self.request);
+        match attempt.head(self.request) {
+            Some(head) => connection.request.head(&head, authority, path),
+            None => connection.request.head(self.request, authority, path),
+        }
+        let Connection { request: sink, response: source, .. } = &mut *connection;
         let (outcome, is_sent) = match &self.payload {
             Payload::Stream if self.request.body == BodyLength::Empty => {
                 // A failed write shows as a failed read too, unless the origin has answered early.
                 let is_sent = sink.finish(&Fields::new()).await.is_ok();
                 let done = Cell::new(body.is_done());
-                (self.answer(source, messages, reply, &done).await, is_sent)
+                (self.answer(attempt, source, messages, reply, &done).await, is_sent)
             }
             Payload::Stream => {
                 reply.invite_body().await?;
                 let is_read = Cell::new(false);
                 let pump = tracked(relay::pump(body, sink), &is_read);
-                duplex(pump, self.answer(source, messages, reply, &is_read)).await
+                duplex(pump, self.answer(attempt, source, messages, reply, &is_read)).await
             }
             Payload::Prefix(bytes) => {
                 let is_read = Cell::new(false);
                 let mut whole = Replay::new(bytes, Some(body), exchange.worker.buffers());
                 let pump = tracked(relay::pump(&mut whole, sink), &is_read);
-                duplex(pump, self.answer(source, messages, reply, &is_read)).await
+                duplex(pump, self.answer(attempt, source, messages, reply, &is_read)).await
             }
             Payload::Memory(bytes) => {
                 // A plugin may have made this body while the client's is still unread.
@@ -142,7 +156,7 @@ impl Call<'_> {
                 let buffers = exchange.worker.buffers();
                 let mut replay = Replay::<super::NoSource>::new(bytes, None, buffers);
                 let pump = relay::pump(&mut replay, sink);
-                duplex(pump, self.answer(source, messages, reply, &is_read)).await
+                duplex(pump, self.answer(attempt, source, messages, reply, &is_read)).await
             }
         };
         if is_sent && outcome.is_ok() && connection.is_reusable() {
@@ -155,6 +169,7 @@ impl Call<'_> {
     /// whether the client's body has been read to its end: if not, its connection cannot be kept.
     async fn answer(
         &self,
+        attempt: &Attempt<'_>,
         source: &mut ResponseSource,
         messages: &mut Messages<'_>,
         reply: &mut impl Reply,
@@ -176,6 +191,7 @@ impl Call<'_> {
                 _ => break,
             }
         }
+        attempt.answered(messages.response.status);
         let keep_alive = || is_body_read.get();
         exchange.respond(messages, None, source, reply, keep_alive).await
     }

@@ -4,6 +4,7 @@
 //! types guarantee (names are tokens, values hold no CR or LF) is why nothing is checked here.
 
 use crate::message::{BodyLength, Fields, RequestHead, ResponseHead};
+use crate::text::decimal;
 
 /// How the body that follows a written head is framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,7 +28,7 @@ pub fn request_head(head: &RequestHead, authority: &str, path: &str, out: &mut V
     out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
     out.extend_from_slice(authority.as_bytes());
     out.extend_from_slice(b"\r\n");
-    fields(&head.fields, out);
+    head.fields.write_lines(out);
     let framing = match head.body {
         BodyLength::Empty => Framing::Plain,
         BodyLength::Known(length) => {
@@ -58,7 +59,7 @@ pub struct ResponseForm {
 /// `form.keep_alive` is false: see [`must_close`].
 pub fn response_head(head: &ResponseHead, form: ResponseForm, out: &mut Vec<u8>) -> Framing {
     status_line(head.status, out);
-    fields(&head.fields, out);
+    head.fields.write_lines(out);
     let mut framing = Framing::Plain;
     match head.body {
         BodyLength::Known(length) if head.status != 204 => content_length(length, out),
@@ -88,7 +89,7 @@ pub fn must_close(head: &ResponseHead, is_http10: bool, has_body: bool) -> bool 
 /// Appends a 1xx response.
 pub fn interim(head: &ResponseHead, out: &mut Vec<u8>) {
     status_line(head.status, out);
-    fields(&head.fields, out);
+    head.fields.write_lines(out);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -106,7 +107,7 @@ pub fn chunk(bytes: &[u8], out: &mut Vec<u8>) {
 /// Appends the end of a chunked body.
 pub fn last_chunk(trailers: &Fields, out: &mut Vec<u8>) {
     out.extend_from_slice(b"0\r\n");
-    fields(trailers, out);
+    trailers.write_lines(out);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -118,34 +119,10 @@ fn status_line(status: u16, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn fields(fields: &Fields, out: &mut Vec<u8>) {
-    for (name, value) in fields.iter() {
-        out.extend_from_slice(name);
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value);
-        out.extend_from_slice(b"\r\n");
-    }
-}
-
 fn content_length(length: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(b"Content-Length: ");
     decimal(length, out);
     out.extend_from_slice(b"\r\n");
-}
-
-fn decimal(mut number: u64, out: &mut Vec<u8>) {
-    // 20 digits hold u64::MAX.
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
 }
 
 fn hexadecimal(mut number: usize, out: &mut Vec<u8>) {
@@ -272,9 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_written_in_full() {
-        assert_eq!(written(|out| decimal(0, out)), "0");
-        assert_eq!(written(|out| decimal(u64::MAX, out)), u64::MAX.to_string());
+    fn lengths_of_chunks_are_hexadecimal() {
         assert_eq!(written(|out| hexadecimal(0xdead_beef, out)), "deadbeef");
     }
 

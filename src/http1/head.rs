@@ -9,7 +9,7 @@ mod target;
 
 use std::mem::MaybeUninit;
 
-use httparse::{EMPTY_HEADER, ParserConfig, Status};
+use httparse::{ParserConfig, Status};
 
 use self::fields::FieldRules;
 pub use self::fields::is_hop_by_hop;
@@ -71,13 +71,11 @@ pub fn parse_request(
     target::parse(target, head)?;
     rules.host(head)?;
     head.body = rules.request_body()?;
-    for field in request
+    let kept = request
         .headers
         .iter()
-        .filter(|field| rules.keeps(field) && !field.name.eq_ignore_ascii_case("host"))
-    {
-        head.fields.push(field.name.as_bytes(), field.value);
-    }
+        .filter(|field| rules.keeps(field) && !field.name.eq_ignore_ascii_case("host"));
+    head.fields.read(bytes, kept.map(parts));
     Ok(HeadFacts { expects_continue: rules.expects_continue()?, ..rules.facts() })
 }
 
@@ -88,9 +86,14 @@ pub fn parse_request(
 /// whether there is a body at all is [`ResponseHead::has_body`]'s to say.
 pub fn parse_response(bytes: &[u8], head: &mut ResponseHead) -> Result<HeadFacts, Error> {
     head.clear();
-    let mut fields = [EMPTY_HEADER; HEAD_FIELDS_MAX];
-    let mut response = httparse::Response::new(&mut fields);
-    match response.parse(bytes) {
+    let mut fields = [const { MaybeUninit::uninit() }; HEAD_FIELDS_MAX];
+    let mut response = httparse::Response::new(&mut []);
+    let parsed = ParserConfig::default().parse_response_with_uninit_headers(
+        &mut response,
+        bytes,
+        &mut fields,
+    );
+    match parsed {
         Ok(Status::Complete(length)) if length == bytes.len() => {}
         _ => {
             return Err(Error::BadResponse("upstream sent a malformed response head"));
@@ -103,10 +106,13 @@ pub fn parse_response(bytes: &[u8], head: &mut ResponseHead) -> Result<HeadFacts
     let rules = FieldRules::read(response.headers, version == 0)
         .map_err(|_| Error::BadResponse("upstream sent an ambiguous response head"))?;
     head.body = rules.response_body(status)?;
-    for field in response.headers.iter().filter(|field| rules.keeps(field)) {
-        head.fields.push(field.name.as_bytes(), field.value);
-    }
+    let kept = response.headers.iter().filter(|field| rules.keeps(field));
+    head.fields.read(bytes, kept.map(parts));
     Ok(rules.facts())
+}
+
+fn parts<'h>(field: &httparse::Header<'h>) -> (&'h [u8], &'h [u8]) {
+    (field.name.as_bytes(), field.value)
 }
 
 fn refusal(error: httparse::Error, bytes: &[u8]) -> Error {

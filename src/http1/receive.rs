@@ -1,7 +1,8 @@
 //! The reading half of an HTTP/1 connection: heads and bodies from a stream.
 //!
-//! Holds a buffer only while something is being read; an idle connection waits on readiness. Every
-//! read is under the half's [`Deadline`]: the caller arms it, a read that it ends says `Timeout`.
+//! Holds a buffer only while a read is pending; a connection that has been idle for a while waits
+//! on readiness, without one. A read that somebody waits for is under the half's [`Deadline`]: the
+//! caller arms it, a read that it ends says `Timeout`.
 
 use std::rc::Rc;
 
@@ -10,7 +11,7 @@ use crate::deadline::Deadline;
 use crate::http1::body::BodyDecoder;
 use crate::http1::scan::HeadScanner;
 use crate::message::{BodyLength, Fields};
-use crate::stream::{ReadHalf, Stream};
+use crate::stream::{ReadHalf, Stream, is_cancelled};
 
 /// Reads messages from one stream.
 #[derive(Debug)]
@@ -23,6 +24,17 @@ pub struct Receiver<S> {
     /// Ends reads; armed by whoever knows what is waited for.
     pub deadline: Deadline,
     pool: Rc<BufferPool>,
+}
+
+/// Why a wait has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// A read would not wait: of bytes of the next message, most likely.
+    Readable,
+    /// Nothing will come: the peer has closed, the deadline has passed, the connection is broken.
+    Over,
+    /// The worker asks whoever waits to look around (see [`Deadline::unless_asked`]).
+    Asked,
 }
 
 /// Why no head could be read.
@@ -69,19 +81,49 @@ impl<S: Stream> Receiver<S> {
         Self { half, buffer, decoder, allowance: u64::MAX, deadline, pool }
     }
 
-    /// Waits, without a buffer, until a read would not: bytes of the next message, the peer's close
-    /// or the deadline, which the read then tells. `false`: the connection is broken.
-    pub async fn wait(&mut self) -> bool {
+    /// Waits for the first bytes of the next message.
+    ///
+    /// For a while a read is pending; then, and if too many connections do so, the wait goes on
+    /// without a buffer.
+    pub async fn wait(&mut self) -> Wait {
         if !self.buffer.is_empty() {
-            return true;
+            return Wait::Readable;
+        }
+        if let Some(cancel) = self.deadline.warm() {
+            self.buffer.make_room(&self.pool);
+            let bytes = std::mem::take(&mut self.buffer.bytes);
+            let (outcome, bytes) = self.half.read_until_cancelled(bytes, cancel).await;
+            self.buffer.bytes = bytes;
+            self.deadline.cool();
+            match outcome {
+                Ok(0) => return Wait::Over,
+                Ok(_) => return Wait::Readable,
+                Err(error) if is_cancelled(&error) => {}
+                Err(_) => return Wait::Over,
+            }
         }
         self.buffer.release(&self.pool);
-        self.half.readable().await.is_ok()
+        let outcome = match S::IS_PORTABLE {
+            // Dropping what waits for readiness loses nothing.
+            true => self.deadline.unless_asked(self.half.readable()).await,
+            false => Some(self.half.readable().await),
+        };
+        match outcome {
+            Some(Ok(())) => Wait::Readable,
+            Some(Err(_)) => Wait::Over,
+            None => Wait::Asked,
+        }
     }
 
     /// Whether bytes of a next message are here already (pipelining).
     pub fn has_unread(&self) -> bool {
-        !self.buffer.is_empty()
+        !self.buffer.is_empty() || self.half.has_unread()
+    }
+
+    /// Whether all that the peer has sent since the last message is still in the socket: whoever
+    /// has that can go on.
+    pub fn is_at_rest(&self) -> bool {
+        self.buffer.is_empty() && !self.half.is_ahead()
     }
 
     /// Reads until a whole head is buffered; its length.
@@ -209,7 +251,31 @@ impl<S: Stream> Receiver<S> {
         self.buffer.release(&self.pool);
     }
 
+    /// Begins to read the next message, or to notice the peer's close, while nobody waits: holds a
+    /// buffer until then.
+    pub fn read_ahead(&mut self) {
+        if !self.half.is_ahead() {
+            self.buffer.make_room(&self.pool);
+            self.half.read_ahead(std::mem::take(&mut self.buffer.bytes));
+        }
+    }
+
+    /// Whether [`Self::read_ahead`] was called and nothing was read since.
+    pub fn is_ahead(&self) -> bool {
+        self.half.is_ahead()
+    }
+
+    /// Whether the read ahead has ended, by bytes or by the peer's close.
+    pub fn has_ahead_ended(&mut self) -> bool {
+        self.half.has_ahead_ended()
+    }
+
     async fn fill(&mut self) -> std::io::Result<usize> {
+        if self.half.is_ahead() {
+            let (outcome, bytes) = self.half.finish_ahead().await;
+            self.buffer.bytes = bytes;
+            return outcome;
+        }
         self.buffer.make_room(&self.pool);
         let (outcome, bytes) = self.half.read(std::mem::take(&mut self.buffer.bytes)).await;
         self.buffer.bytes = bytes;
@@ -220,3 +286,6 @@ impl<S: Stream> Receiver<S> {
 fn too_large(scanner: &HeadScanner) -> HeadFailure {
     if scanner.has_start_line() { HeadFailure::TooLarge } else { HeadFailure::StartLineTooLong }
 }
+
+#[cfg(test)]
+mod tests;

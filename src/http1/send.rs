@@ -28,6 +28,8 @@ pub struct Sender<S: monoio::io::AsyncWriteRent> {
     deadline: Deadline,
     write_timeout: Duration,
     pool: Rc<BufferPool>,
+    /// Of the message that was begun last, without framing.
+    body_bytes: u64,
 }
 
 /// The peer is gone or does not read.
@@ -43,7 +45,12 @@ impl<S: Stream> Sender<S> {
         pool: Rc<BufferPool>,
     ) -> Self {
         let (pending, framing) = (Vec::new(), Framing::Plain);
-        Self { half, pending, framing, deadline, write_timeout, pool }
+        Self { half, pending, framing, deadline, write_timeout, pool, body_bytes: 0 }
+    }
+
+    /// Ends without ending the sending direction: the stream goes on elsewhere.
+    pub fn leave(self) {
+        self.half.leave();
     }
 
     /// Has `encode` append a head; what it returns is the framing of the body that follows.
@@ -52,10 +59,17 @@ impl<S: Stream> Sender<S> {
             self.pending = self.pool.take();
         }
         self.framing = encode(&mut self.pending);
+        self.body_bytes = 0;
+    }
+
+    /// Bytes of the body of the message that was begun last, without its framing.
+    pub fn body_bytes(&self) -> u64 {
+        self.body_bytes
     }
 
     /// Writes a piece of the body, at the latest with the next [`Self::flush`].
     pub async fn body(&mut self, chunk: Chunk) -> Result<(), WriteFailed> {
+        self.body_bytes += chunk.len() as u64;
         let is_plain = self.framing != Framing::Chunked;
         if is_plain && self.pending.is_empty() && chunk.len() >= DIRECT_BYTES_MIN {
             let (bytes, range) = chunk.into_parts();

@@ -79,8 +79,9 @@ impl Config {
     }
 }
 
-/// Where a Redis is and how to be let in. `{host: "redis:6379", db: 0, username, password,
-/// timeout: 1s, prefix: "odin:"}`, only `host` being required. Its `Debug` hides the password.
+/// Where a Redis is and how to be let in. `{host: "redis:6379", tls: false, db: 0, username,
+/// password, timeout: 1s, prefix: "odin:"}`, only `host` being required. Its `Debug` hides the
+/// password.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "RedisKeys")]
 pub struct RedisConfig {
@@ -88,6 +89,8 @@ pub struct RedisConfig {
     pub host: String,
     /// 6379 unless `host` ends in another.
     pub port: u16,
+    /// By TLS, or else not at all.
+    pub tls: bool,
     /// The database, as in `SELECT`.
     pub db: u32,
     /// The user of Redis 6 ACLs; without it the password is that of the default user.
@@ -101,7 +104,8 @@ pub struct RedisConfig {
 }
 
 impl RedisConfig {
-    /// The Redis at `NAME` or `NAME:PORT`, everything else as by default.
+    /// The Redis at `NAME` or `NAME:PORT`, `rediss://` in front for TLS, everything else as by
+    /// default.
     pub fn at(host: &str) -> Result<RedisConfig, String> {
         let host = Some(host.to_owned());
         RedisConfig::try_from(RedisKeys { host, ..RedisKeys::default() })
@@ -121,6 +125,7 @@ impl fmt::Debug for RedisConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisConfig")
             .field("name", &self.name())
+            .field("tls", &self.tls)
             .field("db", &self.db)
             .field("username", &self.username)
             .field("password", &self.password.as_ref().map(|_| "…"))
@@ -135,6 +140,7 @@ impl fmt::Debug for RedisConfig {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct RedisKeys {
     host: Option<String>,
+    tls: Option<bool>,
     db: Option<u32>,
     username: Option<String>,
     password: Option<String>,
@@ -148,19 +154,45 @@ impl TryFrom<RedisKeys> for RedisConfig {
 
     fn try_from(keys: RedisKeys) -> Result<RedisConfig, String> {
         let host = keys.host.as_deref().ok_or("host is missing, as in host: redis:6379")?;
+        let (is_secure, host) = scheme(host)?;
         let (host, port) = host_and_port(host)?;
+        if is_secure == Some(true) && keys.tls == Some(false) {
+            return Err("host begins with rediss://, and tls is false".to_owned());
+        }
         if keys.username.is_some() && keys.password.is_none() {
             return Err("username stands without a password".to_owned());
         }
         Ok(RedisConfig {
             host,
             port,
+            tls: keys.tls.or(is_secure).unwrap_or(false),
             db: keys.db.unwrap_or(0),
             username: keys.username,
             password: keys.password,
             timeout: keys.timeout.unwrap_or(limits::KV_REDIS_TIMEOUT),
             prefix: keys.prefix.unwrap_or_else(|| "odin:".to_owned()),
         })
+    }
+}
+
+/// Takes `redis://` or `rediss://` (true) off. What else a URL could have stands in keys of its
+/// own.
+fn scheme(written: &str) -> Result<(Option<bool>, &str), String> {
+    let (is_secure, rest) = match written.split_once("://") {
+        None => return Ok((None, written)),
+        Some(("redis", rest)) => (false, rest),
+        Some(("rediss", rest)) => (true, rest),
+        Some((other, _)) => {
+            return Err(format!("host begins with {other}://, expected rediss:// or nothing"));
+        }
+    };
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    match rest.contains(['@', '/', '?']) {
+        // Not with its words: there may be a password among them.
+        true => Err("host has more than a name and a port; what a URL has beside them stands in \
+                     username, password and db"
+            .to_owned()),
+        false => Ok((Some(is_secure), rest)),
     }
 }
 
@@ -286,10 +318,12 @@ fn select_redis(own: Option<&Value>, gateway: Option<&RedisConfig>) -> Result<Re
     let Some(gateway) = gateway.cloned() else {
         return Err("config.redis.host is missing, and kv.redis.host is not set".to_owned());
     };
-    if own.username.is_some() || own.password.is_some() {
-        return Err("config.redis has a username or password, but no host: it would be tried at \
-                    the gateway's kv.redis; add the host"
-            .to_owned());
+    if own.username.is_some() || own.password.is_some() || own.tls.is_some() {
+        return Err(
+            "config.redis has a username, password or tls, but no host: it would be tried \
+                    at the gateway's kv.redis; add the host"
+                .to_owned(),
+        );
     }
     Ok(RedisConfig {
         db: own.db.unwrap_or(gateway.db),

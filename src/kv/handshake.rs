@@ -6,14 +6,17 @@
 //! their text with every call.
 
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
-use monoio::net::TcpStream;
 
 use super::redis::{Loaded, Script, Target};
 use super::resp::{Command, Replies, Reply};
+use crate::upstream::connect::UpstreamStream;
 
 /// Authenticates, selects the database, sees that the server answers, and loads the scripts, in one
 /// round trip. The caller bounds its time; a stream on which it was given up is dropped.
-pub(super) async fn shake_hands(stream: &mut TcpStream, target: &Target) -> Result<Loaded, String> {
+pub(super) async fn shake_hands(
+    stream: &mut UpstreamStream,
+    target: &Target,
+) -> Result<Loaded, String> {
     let config = target.config();
     let mut out = Vec::new();
     let mut steps = Vec::new();
@@ -54,16 +57,20 @@ pub(super) async fn shake_hands(stream: &mut TcpStream, target: &Target) -> Resu
 }
 
 /// Exactly `count` replies.
-async fn read_replies(stream: &mut TcpStream, count: usize) -> Result<Vec<Reply>, String> {
+async fn read_replies(stream: &mut UpstreamStream, count: usize) -> Result<Vec<Reply>, String> {
     let mut replies = Replies::default();
     let mut got = Vec::with_capacity(count);
     let mut buffer = Vec::with_capacity(1024);
     while got.len() < count {
         let (read, filled) = stream.read(buffer).await;
         match read {
-            Ok(0) => return Err("the server closed the connection".to_owned()),
+            Ok(0) => return Err(ended("the server closed the connection", stream, &got)),
+            // A TLS alert, in the clear.
+            Ok(_) if filled.starts_with(b"\x15\x03") => {
+                return Err("the server speaks TLS on this port; write tls: true".to_owned());
+            }
             Ok(read) => replies.push(&filled[..read]),
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(ended(&error.to_string(), stream, &got)),
         }
         buffer = filled;
         while let Some(reply) = replies.next_reply().map_err(|error| error.to_string())? {
@@ -74,4 +81,14 @@ async fn read_replies(stream: &mut TcpStream, count: usize) -> Result<Vec<Reply>
         return Err("the server sent more replies than it was asked for".to_owned());
     }
     Ok(got)
+}
+
+/// What ended the connection; a server that wants TLS ends one in the clear before it says
+/// anything.
+fn ended(why: &str, stream: &UpstreamStream, got: &[Reply]) -> String {
+    match stream {
+        UpstreamStream::Tls(_) => why.to_owned(),
+        _ if !got.is_empty() => why.to_owned(),
+        _ => format!("{why}; if it speaks TLS, write tls: true"),
+    }
 }

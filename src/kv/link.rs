@@ -5,7 +5,7 @@
 //! one that connects and reconnects, and a writer per connection. No task but these waits on I/O:
 //! callers wait for their promise, with a timer. Dropping a call therefore drops no I/O; its
 //! promise stays in the queue and its reply is thrown away when it comes. The reader and the writer
-//! are ended by cancelling their operations, whose results they then see.
+//! are ended by shutting the socket down, which completes their operations.
 //!
 //! A connection ends when the server closes it, when bytes are no replies, or when a call has timed
 //! out and nothing at all was received for as long (a stopped server, a dead path). All calls that
@@ -13,15 +13,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::io;
+use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use monoio::io::{
-    CancelHandle, CancelableAsyncReadRent, CancelableAsyncWriteRent, Canceller, OwnedReadHalf,
-    OwnedWriteHalf, Splitable,
-};
 use monoio::net::TcpStream;
 use monoio::time::timeout;
 
@@ -32,6 +28,8 @@ use super::redis::{Loaded, Status, Target};
 use super::resp::{Replies, Reply};
 use super::wait::{Promise, Signal, Wait, promise};
 use crate::limits;
+use crate::stream::{self, Direction, ReadHalf, WriteHalf};
+use crate::upstream::connect::UpstreamStream;
 
 /// What a call waits for.
 type Answer = Result<Reply, Error>;
@@ -54,32 +52,16 @@ struct Connection {
     waiting: VecDeque<Promise<Answer>>,
     /// Raised when there is something in `unsent`, or the connection has ended.
     writer: Rc<Signal>,
-    /// Never read: it does its work when the connection is dropped.
-    _canceller: CancelOnDrop,
+    /// The socket. It is open as long as the phase is `Up`: the writer's half ends after it.
+    fd: RawFd,
     loaded: Loaded,
     /// When bytes last came, or the queue last became non-empty.
     progress: Instant,
 }
 
-/// Ends the reader's and the writer's operation with the connection, whoever ends it.
-#[derive(Default)]
-struct CancelOnDrop(Canceller);
-
-impl std::fmt::Debug for CancelOnDrop {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Canceller")
-    }
-}
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        std::mem::take(&mut self.0).cancel();
-    }
-}
-
 /// A fresh connection, before it serves calls.
 struct Shaken {
-    stream: TcpStream,
+    stream: UpstreamStream,
     loaded: Loaded,
 }
 
@@ -229,6 +211,7 @@ impl Link {
         match before {
             Phase::Starting(callers) => callers.into_iter().for_each(|caller| caller.keep(())),
             Phase::Up(connection) => {
+                stream::shutdown(connection.fd, Direction::Both);
                 connection.writer.raise();
                 for call in connection.waiting {
                     call.keep(Err(Error::Broken(Arc::clone(&reason))));
@@ -253,25 +236,30 @@ impl Link {
     }
 
     async fn connect_to(&self, address: std::net::SocketAddr) -> Result<Shaken, String> {
-        let mut stream = TcpStream::connect_addr(address).await.map_err(|why| why.to_string())?;
+        let tcp = TcpStream::connect_addr(address).await.map_err(|why| why.to_string())?;
         // commands are small and each batch is one write
-        stream.set_nodelay(true).map_err(|why| why.to_string())?;
+        tcp.set_nodelay(true).map_err(|why| why.to_string())?;
+        let mut stream = match self.target.tls() {
+            None => UpstreamStream::Tcp(tcp),
+            Some(tls) => {
+                let stream = tls.connect(tcp).await.map_err(|why| why.to_string())?;
+                UpstreamStream::Tls(Box::new(stream))
+            }
+        };
         let loaded = shake_hands(&mut stream, &self.target).await?;
         Ok(Shaken { stream, loaded })
     }
 
     /// Serves calls until the connection ends; gives the reason.
     async fn serve(self: &Rc<Self>, shaken: Shaken) -> Arc<str> {
-        let canceller = CancelOnDrop::default();
-        let (read_handle, write_handle) = (canceller.0.handle(), canceller.0.handle());
-        let (reader, writer) = shaken.stream.into_split();
+        let (reader, writer, fd) = stream::split(shaken.stream);
         let signal = Rc::new(Signal::default());
         self.connects.set(self.connects.get() + 1);
         let before = self.phase.replace(Phase::Up(Connection {
             unsent: Vec::new(),
             waiting: VecDeque::new(),
             writer: Rc::clone(&signal),
-            _canceller: canceller,
+            fd,
             loaded: shaken.loaded,
             progress: Instant::now(),
         }));
@@ -281,25 +269,26 @@ impl Link {
                 tracing::info!(redis = self.target.config().name(), "connected to redis again");
             }
         }
-        let write = Rc::clone(self).write(writer, signal, write_handle);
+        let write = Rc::clone(self).write(writer, signal);
         let writing = monoio::spawn(write);
-        let reason = self.read(reader, read_handle).await;
+        let reason = self.read(reader).await;
         self.end(Arc::clone(&reason));
         // the writer's half holds the socket; the next connection waits until it is closed
         writing.await;
         reason
     }
 
-    async fn read(&self, mut stream: OwnedReadHalf<TcpStream>, handle: CancelHandle) -> Arc<str> {
+    async fn read(&self, mut stream: ReadHalf<UpstreamStream>) -> Arc<str> {
         let mut replies = Replies::default();
         let mut buffer = Vec::with_capacity(limits::BUFFER_BYTES);
         loop {
-            let (read, filled) = stream.cancelable_read(buffer, handle.clone()).await;
+            let (read, mut filled) = stream.read(buffer).await;
             match read {
-                Ok(0) => return "the server closed the connection".into(),
-                Ok(read) => replies.push(&filled[..read]),
-                Err(error) => return self.reason_or(&error),
+                Ok(0) => return self.reason_or("the server closed the connection"),
+                Ok(_) => replies.push(&filled),
+                Err(error) => return self.reason_or(&error.to_string()),
             }
+            filled.clear();
             buffer = filled;
             loop {
                 match replies.next_reply() {
@@ -315,11 +304,11 @@ impl Link {
         }
     }
 
-    /// A cancelled read says nothing; who cancelled it left the reason.
-    fn reason_or(&self, error: &io::Error) -> Arc<str> {
+    /// An operation on a socket that was shut down says nothing; who did that left the reason.
+    fn reason_or(&self, seen: &str) -> Arc<str> {
         match &*self.phase.borrow() {
             Phase::Down(reason) => Arc::clone(reason),
-            Phase::Up(_) | Phase::Starting(_) => error.to_string().into(),
+            Phase::Up(_) | Phase::Starting(_) => seen.into(),
         }
     }
 
@@ -343,12 +332,7 @@ impl Link {
     }
 
     /// Writes what is enqueued, everything that has gathered at once, until the connection ends.
-    async fn write(
-        self: Rc<Self>,
-        mut stream: OwnedWriteHalf<TcpStream>,
-        signal: Rc<Signal>,
-        handle: CancelHandle,
-    ) {
+    async fn write(self: Rc<Self>, mut stream: WriteHalf<UpstreamStream>, signal: Rc<Signal>) {
         let mut batch = Vec::new();
         loop {
             signal.raised().await;
@@ -356,9 +340,10 @@ impl Link {
                 Phase::Up(connection) => std::mem::swap(&mut batch, &mut connection.unsent),
                 Phase::Down(_) | Phase::Starting(_) => return,
             }
-            let (written, mut buffer) = write_all(&mut stream, batch, &handle).await;
+            let length = batch.len();
+            let (written, mut buffer) = stream.write_all(batch, 0, length).await;
             if let Err(error) = written {
-                self.end(self.reason_or(&error));
+                self.end(self.reason_or(&error.to_string()));
                 return;
             }
             buffer.clear();
@@ -387,24 +372,4 @@ impl Connection {
         self.writer.raise();
         Ok(wait)
     }
-}
-
-async fn write_all(
-    stream: &mut OwnedWriteHalf<TcpStream>,
-    mut bytes: Vec<u8>,
-    handle: &CancelHandle,
-) -> (io::Result<()>, Vec<u8>) {
-    use monoio::buf::IoBuf;
-    let mut sent = 0;
-    while sent < bytes.len() {
-        let rest = bytes.slice(sent..);
-        let (written, rest) = stream.cancelable_write(rest, handle.clone()).await;
-        bytes = rest.into_inner();
-        match written {
-            Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), bytes),
-            Ok(written) => sent += written,
-            Err(error) => return (Err(error), bytes),
-        }
-    }
-    (Ok(()), bytes)
 }

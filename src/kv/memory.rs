@@ -196,6 +196,11 @@ pub struct Namespace {
 }
 
 impl Namespace {
+    /// Whether both are the same namespace of the same store.
+    pub fn is_same_as(&self, other: &Namespace) -> bool {
+        Arc::ptr_eq(&self.user, &other.user)
+    }
+
     /// The value of a key, `None` when it isn't there or has expired.
     pub fn get(&self, key: &[u8], now: Instant) -> Result<Option<Arc<[u8]>>, Error> {
         check_key(key)?;

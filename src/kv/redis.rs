@@ -20,6 +20,7 @@ use super::link::Link;
 use super::resp::{Command, Reply};
 use super::{Cas, Error, check_expected, check_key, check_value};
 use crate::limits;
+use crate::upstream::tls::Tls;
 
 /// Gives the sum as text: a number of Lua is exact to 53 bits only.
 const INCR: &str = "local fresh = ARGV[2] ~= '0' and redis.call('EXISTS', KEYS[1]) == 0 \
@@ -120,12 +121,14 @@ impl Endpoint {
 pub struct Target {
     endpoint: Arc<Endpoint>,
     config: RedisConfig,
+    tls: Option<Tls>,
 }
 
 impl Target {
-    /// `endpoint` is the one of `config`'s host and port.
-    pub fn new(endpoint: Arc<Endpoint>, config: RedisConfig) -> Target {
-        Target { endpoint, config }
+    /// `endpoint` is the one of `config`'s host and port, `tls` is given if `config` asks for it.
+    pub(super) fn new(endpoint: Arc<Endpoint>, config: RedisConfig, tls: Option<Tls>) -> Target {
+        debug_assert_eq!(config.tls, tls.is_some());
+        Target { endpoint, config, tls }
     }
 
     /// How it was configured.
@@ -137,6 +140,15 @@ impl Target {
         &self.endpoint
     }
 
+    pub(super) fn tls(&self) -> Option<&Tls> {
+        self.tls.as_ref()
+    }
+
+    /// Whether both are the same server, reached in the same way.
+    pub(super) fn is_same_as(&self, other: &Target) -> bool {
+        self.config == other.config && self.tls == other.tls
+    }
+
     /// Whether one connection can serve both. The prefix is not the connection's.
     pub(super) fn same_server(&self, other: &Target) -> bool {
         let (a, b) = (&self.config, &other.config);
@@ -145,6 +157,7 @@ impl Target {
             && a.timeout == b.timeout
             && a.username == b.username
             && a.password == b.password
+            && self.tls == other.tls
     }
 }
 

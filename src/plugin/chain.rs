@@ -11,12 +11,15 @@ use serde_json::{Map, Value};
 
 use super::failure::CallError;
 use super::json_abi::{self, Subject};
+use super::log::Ids;
 use super::module::Plugin;
 use super::pool::Pools;
 use super::spec::{FailureMode, Phase};
 use super::stats::ErrorKind;
 use crate::limits;
 use crate::message::{Fields, LocalResponse, RequestHead, ResponseHead};
+use crate::respond;
+use crate::trace::{PluginEnd, Trace};
 
 /// The plugins of one service, in the order in which they run. Immutable.
 #[derive(Debug, Clone, Default)]
@@ -94,6 +97,11 @@ impl Selected {
         self.bodiless = 0;
     }
 
+    /// Whether no plugin applies.
+    pub fn is_empty(&self) -> bool {
+        self.indexes.is_empty()
+    }
+
     /// Whether [`run_request`] has anything to do.
     pub fn has_request_phase(&self) -> bool {
         self.request_phase
@@ -167,6 +175,15 @@ pub struct Facts<'a> {
     pub client_ip: IpAddr,
     /// `context.timestamp`: when the head had come.
     pub received: SystemTime,
+    /// Where calls are noted; none without a gateway around the plugin.
+    pub trace: Option<&'a Trace>,
+}
+
+impl<'a> Facts<'a> {
+    /// What lines of the log tell of the exchange.
+    pub(super) fn ids(&self) -> Ids<'a> {
+        Ids { request: self.request_id, trace: self.trace.map_or("", Trace::id) }
+    }
 }
 
 /// What one of an aggregation's calls was answered, as its plugin is told.
@@ -357,17 +374,28 @@ async fn run(
         Subject::Response { .. } => Phase::Response,
         Subject::Aggregation { .. } => Phase::Aggregation,
     };
-    let plugins = indexes.iter().filter_map(|&index| chain.plugins.get(index));
-    for plugin in plugins.filter(|plugin| plugin.runs_in(phase)) {
-        let verdict = json_abi::call(pools, plugin, facts, subject, body, carried)
-            .await
-            .unwrap_or_else(|error| failed(plugin, &error));
+    let plugins = indexes.iter().filter_map(|&index| Some((index, chain.plugins.get(index)?)));
+    for (index, plugin) in plugins.filter(|(_, plugin)| plugin.runs_in(phase)) {
+        let begun = facts.trace.and_then(Trace::start);
+        let called = json_abi::call(pools, plugin, facts, subject, body, carried).await;
+        if let (Some(trace), Some(begun)) = (facts.trace, begun) {
+            trace.plugin(index, phase, begun, end(&called));
+        }
+        let verdict = called.unwrap_or_else(|error| failed(plugin, &error));
         // Answers are joined once: a second plugin would join what is joined already.
         if matches!(verdict, Verdict::Respond(_)) || phase == Phase::Aggregation {
             return verdict;
         }
     }
     Verdict::Continue
+}
+
+fn end(called: &Result<Verdict, CallError>) -> PluginEnd {
+    match called {
+        Ok(Verdict::Continue) => PluginEnd::Continued,
+        Ok(Verdict::Respond(_)) => PluginEnd::Responded,
+        Err(error) => PluginEnd::Failed(error.kind),
+    }
 }
 
 /// What a failed plugin does to its request. The client learns the kind of failure; the details,
@@ -384,14 +412,8 @@ fn failed(plugin: &Plugin, error: &CallError) -> Verdict {
                 ErrorKind::Refused if plugin.load_error().is_some() => "it could not be loaded",
                 ErrorKind::Refused => "it is not available",
             };
-            let mut response = LocalResponse {
-                status: plugin.spec.kind.failure_status(),
-                ..LocalResponse::default()
-            };
-            response.fields.push(b"Content-Type", b"application/json");
             let error = format!("plugin \"{}\" failed: {why}", plugin.spec.name);
-            json_abi::error_body(&error, &mut response.body);
-            Verdict::Respond(response)
+            Verdict::Respond(respond::json_error(plugin.spec.kind.failure_status(), &error))
         }
     }
 }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use super::log::PluginLog;
 use super::metrics::Metrics;
+use super::scene::Scene;
 use crate::kv::Store;
 use crate::upstream::call::Client;
 
@@ -16,13 +17,16 @@ pub(super) struct Host {
     /// `None`: the plugin imports no function of the state, or was given none.
     pub(super) store: Option<Store>,
     pub(super) metrics: RefCell<Metrics>,
+    /// The world, but in an author's tests.
+    pub(super) scene: Scene,
     /// Whose turn it is, by service.
     turns: RefCell<Vec<usize>>,
 }
 
 impl Host {
     pub(super) fn new(log: PluginLog, client: Rc<Client>, store: Option<Store>) -> Self {
-        Self { log, client, store, metrics: RefCell::default(), turns: RefCell::default() }
+        let (metrics, turns) = (RefCell::default(), RefCell::default());
+        Self { log, client, store, metrics, scene: Scene::default(), turns }
     }
 
     /// Hands `take` the place that this plugin has reached in the turns of a service.

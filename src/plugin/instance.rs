@@ -15,6 +15,7 @@ use wasmtime::{Func, Memory, Store, StoreContextMut, TypedFunc, UpdateDeadline, 
 use super::failure::{CallError, Exited};
 use super::host::Host;
 use super::hostcalls;
+use super::log::Ids;
 use super::memory::{self, Allocator, Free, Region};
 use super::module::{AllocatorShape, Loaded, Plugin, ResultForm, Start};
 use super::state::HostState;
@@ -94,14 +95,13 @@ impl Instance {
         &mut self,
         entry: Entry,
         input: &[u8],
-        request_id: &str,
+        ids: Ids<'_>,
         deadline: Instant,
         output: &mut Vec<u8>,
     ) -> Result<(), CallError> {
         let state = self.store.data_mut();
         state.deadline = deadline;
-        state.request_id.clear();
-        state.request_id.push_str(request_id);
+        state.set_ids(ids);
         state.arena.rewind();
         self.store.set_epoch_deadline(TICKS_BEFORE_YIELD);
 
@@ -164,6 +164,11 @@ impl Instance {
         Ok(())
     }
 
+    /// Whether there is a `cleanup()` to call.
+    pub(super) fn has_cleanup(&self) -> bool {
+        self.cleanup.is_some()
+    }
+
     /// Calls `cleanup()`: the instance is to be freed.
     pub(super) async fn cleanup(&mut self) -> Result<(), CallError> {
         let Some(cleanup) = self.cleanup else {
@@ -171,7 +176,7 @@ impl Instance {
         };
         let state = self.store.data_mut();
         state.deadline = Instant::now() + state.plugin.spec.timeout;
-        state.request_id.clear();
+        state.set_ids(Ids::default());
         self.store.set_epoch_deadline(TICKS_BEFORE_YIELD);
         let result = call_plain(cleanup, &mut self.store).await;
         hostcalls::end_of_call(self.store.data_mut());

@@ -18,7 +18,6 @@ use super::module::Plugin;
 use super::pool::{Pool, Pools};
 use super::spec::{Phase, PluginSpec};
 use apply::Decision;
-pub(super) use apply::error_body;
 use input::Messages;
 pub(super) use input::{write_body, write_headers};
 pub(super) use text::write_str as write_string;
@@ -55,7 +54,7 @@ pub(super) async fn call(
     };
     let started = Instant::now();
     let result = call_pooled(pools, &pool, plugin, facts, subject, body, carried, started).await;
-    pool.count(started, facts.request_id, result.as_ref().err());
+    pool.count(started, facts.ids(), result.as_ref().err());
     result
 }
 
@@ -78,8 +77,7 @@ async fn call_pooled(
     input::write(&mut input, plugin, facts, phase, messages, metadata);
     let entry = if plugin.spec.kind.runs_in(phase) { Entry::Execute } else { Entry::OnRequest };
     let mut output = pools.take_scratch();
-    let called =
-        lease.instance().call(entry, &input, facts.request_id, deadline, &mut output).await;
+    let called = lease.instance().call(entry, &input, facts.ids(), deadline, &mut output).await;
     if let Err(error) = called {
         lease.failed();
         return Err(error);
@@ -91,6 +89,18 @@ async fn call_pooled(
     });
     pools.give_scratch(output);
     verdict
+}
+
+/// Writes the input of a call that has a request and no metadata.
+pub(super) fn write_request(
+    out: &mut Vec<u8>,
+    plugin: &Plugin,
+    facts: &Facts<'_>,
+    request: &RequestHead,
+    body: Option<&[u8]>,
+) {
+    let messages = Messages { request, subject: input::Subject::Request, body };
+    input::write(out, plugin, facts, Phase::Request, messages, "{}");
 }
 
 fn messages<'s>(

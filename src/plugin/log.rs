@@ -23,10 +23,19 @@ pub struct PluginLine<'a> {
     pub plugin: &'a str,
     /// The request during which it was written; empty outside of requests (`init`, `cleanup`).
     pub request_id: &'a str,
+    /// The trace that the request belongs to, in hexadecimal; empty without tracing.
+    pub trace_id: &'a str,
     /// How grave it is.
     pub level: LogLevel,
     /// The line: at most [`limits::PLUGIN_LOG_LINE_BYTES_MAX`], without control characters.
     pub text: &'a str,
+}
+
+/// What a line tells of the request during which it was written; both are empty outside of one.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Ids<'a> {
+    pub(super) request: &'a str,
+    pub(super) trace: &'a str,
 }
 
 /// Takes the lines. Called on workers: it must not wait for anything.
@@ -46,6 +55,7 @@ pub(super) struct QueuedSink {
 struct OwnedLine {
     plugin: String,
     request_id: String,
+    trace_id: String,
     level: LogLevel,
     text: String,
 }
@@ -68,6 +78,7 @@ impl LogSink for QueuedSink {
         let owned = OwnedLine {
             plugin: line.plugin.to_owned(),
             request_id: line.request_id.to_owned(),
+            trace_id: line.trace_id.to_owned(),
             level: line.level,
             text: line.text.to_owned(),
         };
@@ -80,13 +91,20 @@ impl LogSink for QueuedSink {
 
 fn forward(lines: &Receiver<OwnedLine>, dropped: &AtomicU64) {
     while let Ok(line) = lines.recv() {
-        let OwnedLine { plugin, request_id, level, text } = &line;
+        let OwnedLine { plugin, request_id, trace_id, level, text } = &line;
+        // Left out of the line if there is none.
+        let trace_id = Some(trace_id.as_str()).filter(|id| !id.is_empty());
+        macro_rules! log {
+            ($level:ident) => {
+                tracing::$level!(target: "plugin", plugin, request_id, trace_id, "{text}")
+            };
+        }
         match level {
-            LogLevel::Trace => tracing::trace!(target: "plugin", plugin, request_id, "{text}"),
-            LogLevel::Debug => tracing::debug!(target: "plugin", plugin, request_id, "{text}"),
-            LogLevel::Info => tracing::info!(target: "plugin", plugin, request_id, "{text}"),
-            LogLevel::Warn => tracing::warn!(target: "plugin", plugin, request_id, "{text}"),
-            LogLevel::Error => tracing::error!(target: "plugin", plugin, request_id, "{text}"),
+            LogLevel::Trace => log!(trace),
+            LogLevel::Debug => log!(debug),
+            LogLevel::Info => log!(info),
+            LogLevel::Warn => log!(warn),
+            LogLevel::Error => log!(error),
         }
         let lost = dropped.swap(0, Ordering::Relaxed);
         if lost > 0 {
@@ -118,31 +136,33 @@ impl PluginLog {
     }
 
     /// A line that the guest wrote.
-    pub(super) fn guest(&self, level: LogLevel, request_id: &str, text: &[u8]) {
+    pub(super) fn guest(&self, level: LogLevel, ids: Ids<'_>, text: &[u8]) {
         if level >= self.level_min {
-            self.emit(&self.guest, level, request_id, &printable(text));
+            self.emit(&self.guest, level, ids, &printable(text));
         }
     }
 
     /// What the gateway has to say of the plugin.
-    pub(super) fn gateway(&self, level: LogLevel, request_id: &str, text: &str) {
-        self.emit(&self.gateway, level, request_id, &printable(text.as_bytes()));
+    pub(super) fn gateway(&self, level: LogLevel, ids: Ids<'_>, text: &str) {
+        self.emit(&self.gateway, level, ids, &printable(text.as_bytes()));
     }
 
-    fn emit(&self, budget: &Budget, level: LogLevel, request_id: &str, text: &str) {
+    fn emit(&self, budget: &Budget, level: LogLevel, ids: Ids<'_>, text: &str) {
         let (allowed, dropped) = budget.take(Instant::now());
         if dropped > 0 {
             let limit = limits::PLUGIN_LOG_LINES_PER_SECOND;
             let text = format!("{dropped} log lines dropped, limit is {limit} a second");
-            self.send(LogLevel::Warn, "", &text);
+            self.send(LogLevel::Warn, Ids::default(), &text);
         }
         if allowed {
-            self.send(level, request_id, text);
+            self.send(level, ids, text);
         }
     }
 
-    fn send(&self, level: LogLevel, request_id: &str, text: &str) {
-        self.sink.plugin_line(&PluginLine { plugin: &self.plugin, request_id, level, text });
+    fn send(&self, level: LogLevel, ids: Ids<'_>, text: &str) {
+        let (request_id, trace_id) = (ids.request, ids.trace);
+        let line = PluginLine { plugin: &self.plugin, request_id, trace_id, level, text };
+        self.sink.plugin_line(&line);
     }
 }
 
@@ -181,23 +201,29 @@ impl Budget {
     }
 }
 
-/// The text as it may stand in one line of a log: cut, and with control characters escaped, so that
-/// no plugin (and no client, through a plugin) can write a line of somebody else.
+/// The text as it may stand in one line of a log: with control characters escaped, so that no
+/// plugin (and no client, through a plugin) can write a line of somebody else, and cut.
 fn printable(text: &[u8]) -> Cow<'_, str> {
-    let cut = &text[..text.len().min(limits::PLUGIN_LOG_LINE_BYTES_MAX)];
-    let text = String::from_utf8_lossy(cut);
-    if !text.chars().any(char::is_control) {
+    let most = limits::PLUGIN_LOG_LINE_BYTES_MAX;
+    let text = String::from_utf8_lossy(&text[..text.len().min(most)]);
+    // What is not UTF-8 may have become longer.
+    if text.len() <= most && !text.chars().any(char::is_control) {
         return text;
     }
-    let mut escaped = String::with_capacity(text.len() + 16);
+    let mut line = String::with_capacity(text.len() + 16);
     for character in text.chars() {
+        let end = line.len();
         if character.is_control() && character != '\t' {
-            let _infallible = write!(escaped, "{}", character.escape_default());
+            let _infallible = write!(line, "{}", character.escape_default());
         } else {
-            escaped.push(character);
+            line.push(character);
+        }
+        if line.len() > most {
+            line.truncate(end);
+            break;
         }
     }
-    Cow::Owned(escaped)
+    Cow::Owned(line)
 }
 
 #[cfg(test)]
@@ -208,7 +234,15 @@ mod tests {
     fn a_line_of_a_log_cannot_be_forged() {
         assert_eq!(printable(b"a\nINFO b\x1b[2J"), "a\\nINFO b\\u{1b}[2J");
         assert_eq!(printable(b"caf\xe9"), "caf\u{fffd}");
-        assert_eq!(printable(&[b'x'; 100_000]).len(), limits::PLUGIN_LOG_LINE_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_line_is_cut_however_much_longer_escapes_make_it() {
+        for byte in [b'x', 0, 0xff] {
+            let line = printable(&[byte; 100_000]).into_owned();
+            let most = limits::PLUGIN_LOG_LINE_BYTES_MAX;
+            assert!((most - 8..=most).contains(&line.len()), "{byte}: {}", line.len());
+        }
     }
 
     #[test]

@@ -25,6 +25,26 @@ pub enum PluginMetric {
     },
 }
 
+impl PluginMetric {
+    /// Adds what was counted elsewhere. What is a counter here and a summary there (another version
+    /// of the plugin said so) stays what it is here.
+    pub fn add(&mut self, other: &Self) {
+        match (self, other) {
+            (Self::Counter(sum), Self::Counter(more)) => *sum = sum.saturating_add(*more),
+            (
+                Self::Summary { count, sum, min, max },
+                Self::Summary { count: more, sum: theirs, min: least, max: most },
+            ) => {
+                *count += more;
+                *sum = sum.saturating_add(*theirs);
+                *min = (*least).min(*min);
+                *max = (*most).max(*max);
+            }
+            _ => {}
+        }
+    }
+}
+
 /// All metrics of one plugin on one worker.
 #[derive(Debug, Default)]
 pub(super) struct Metrics {

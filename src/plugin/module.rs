@@ -5,7 +5,12 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{
+    AtomicUsize,
+    Ordering::{AcqRel, Acquire},
+};
 
+use sha2::{Digest, Sha256};
 use wasmtime::{Engine, ExternType, InstancePre, Linker, Module};
 
 use super::hostcalls;
@@ -19,6 +24,8 @@ pub struct Plugin {
     /// What the configuration says of it.
     pub spec: PluginSpec,
     loaded: Result<Loaded, String>,
+    /// Pools that hold it, over all workers.
+    pools: AtomicUsize,
 }
 
 impl fmt::Debug for Plugin {
@@ -32,7 +39,7 @@ impl fmt::Debug for Plugin {
 
 impl Plugin {
     pub(super) fn new(spec: PluginSpec, loaded: Result<Loaded, String>) -> Self {
-        Self { spec, loaded }
+        Self { spec, loaded, pools: AtomicUsize::new(0) }
     }
 
     /// A plugin whose module is not there: the file is missing, its checksum is wrong.
@@ -40,9 +47,30 @@ impl Plugin {
         Self::new(spec, Err(reason.into()))
     }
 
+    /// A pool holds it, from after it took its reference until before it drops it.
+    pub(super) fn enter_pool(&self) {
+        self.pools.fetch_add(1, AcqRel);
+    }
+
+    pub(super) fn leave_pool(&self) {
+        self.pools.fetch_sub(1, AcqRel);
+    }
+
+    /// Whether only pools hold it: no snapshot, no instance. May be false a moment too long;
+    /// counted twice, so that a pool that comes or goes meanwhile is seen.
+    pub(super) fn is_only_in_pools(self: &Arc<Self>) -> bool {
+        let pools = self.pools.load(Acquire);
+        Arc::strong_count(self) == pools && self.pools.load(Acquire) == pools
+    }
+
     /// Why the module could not be loaded; `None` if it was.
     pub fn load_error(&self) -> Option<&str> {
         self.loaded.as_ref().err().map(String::as_str)
+    }
+
+    /// The SHA-256 of its file; `None` if it could not be loaded.
+    pub fn digest(&self) -> Option<&[u8; 32]> {
+        self.loaded.as_ref().ok().map(|loaded| &loaded.digest)
     }
 
     /// Whether it is called in `phase`: as its type says; a `response` plugin that exports
@@ -88,6 +116,7 @@ pub(super) struct Loaded {
     pub(super) pre: InstancePre<HostState>,
     pub(super) shape: Shape,
     pub(super) uses: Uses,
+    pub(super) digest: [u8; 32],
     pub(super) log_sink: Arc<dyn LogSink>,
 }
 
@@ -104,7 +133,8 @@ impl Loaded {
         hostcalls::link(&mut linker, &module)?;
         let uses = hostcalls::uses(&module);
         let pre = linker.instantiate_pre(&module).map_err(|error| format!("{error:#}"))?;
-        Ok(Self { pre, shape, uses, log_sink })
+        let digest = Sha256::digest(wasm).into();
+        Ok(Self { pre, shape, uses, digest, log_sink })
     }
 }
 
@@ -153,13 +183,14 @@ pub(super) struct Shape {
 }
 
 fn inspect(module: &Module, wasm: &[u8], spec: &PluginSpec) -> Result<Shape, String> {
-    check_memory(module, spec)?;
     if let Some(export) = module.exports().find(|e| e.name().starts_with("proxy_abi_version_")) {
         let name = export.name();
         return Err(format!(
-            "the module is a proxy-wasm filter (it exports {name}), which this version does not run"
+            "the module is a proxy-wasm filter (it exports {name}); proxy-wasm is not supported \
+             yet, only the JSON ABI (docs/plugin-abi.md)"
         ));
     }
+    check_memory(module, spec)?;
     let execute = result_form(module, "execute")?.ok_or_else(|| {
         let exports: Vec<_> = module.exports().map(|export| export.name().to_owned()).collect();
         format!(

@@ -5,6 +5,8 @@
 //! thrown away and replaced by a task in the background. Who finds none waits in order of arrival
 //! until its own deadline.
 
+mod lease;
+mod report;
 mod trouble;
 
 use std::cell::{Cell, RefCell};
@@ -17,15 +19,16 @@ use std::time::Instant;
 use super::failure::CallError;
 use super::host::Host;
 use super::instance::Instance;
-use super::log::PluginLog;
-use super::metrics::PluginMetric;
+use super::log::{Ids, PluginLog};
 use super::module::{Loaded, Plugin};
-use super::spec::{Isolation, LogLevel};
-use super::stats::{ErrorKind, PluginStats};
+use super::spec::LogLevel;
+use super::stats::{ErrorKind, PluginReport, PluginStats};
 use super::waiting::{Grant, Queue};
 use crate::kv::Stores;
 use crate::limits;
 use crate::upstream::call::Client;
+use crate::worker::report::Durations;
+use lease::{Lease, Room};
 use trouble::{Backoff, Trouble};
 
 /// One worker's instances of all plugins. Cheap to clone, never leaves its thread.
@@ -40,6 +43,10 @@ struct Inner {
     pools: RefCell<HashMap<*const Plugin, Rc<Pool>, ahash::RandomState>>,
     scratch: RefCell<Vec<Vec<u8>>>,
     json_buffers: RefCell<simd_json::Buffers>,
+    /// What the plugins have counted whose pools are gone.
+    gone: RefCell<Vec<PluginReport>>,
+    /// Reports that are being made.
+    reporting: Cell<u32>,
     closed: Rc<Cell<bool>>,
     client: Rc<Client>,
     stores: Stores,
@@ -53,7 +60,7 @@ impl fmt::Debug for Pools {
 }
 
 /// A plugin whose instances could not be made.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PrepareFailure {
     /// The plugin's name.
     pub plugin: String,
@@ -104,19 +111,35 @@ impl Pools {
             let kept = |pool: &Pool| keep.iter().any(|kept| Arc::ptr_eq(kept, &pool.plugin));
             pools.values().filter(|pool| !kept(pool)).cloned().collect()
         };
+        leaving.iter().for_each(|pool| pool.retired.set(true));
+        // All of them leave before the first is waited for, and side by side: one whose cleanup
+        // takes its whole timeout keeps nobody.
+        let mut burials = Vec::new();
         for pool in leaving {
-            pool.retired.set(true);
-            loop {
-                let Some(instance) = pool.idle.borrow_mut().pop() else {
-                    break;
-                };
-                pool.bury(instance).await;
+            for instance in pool.idle.take() {
+                let pool = Rc::clone(&pool);
+                burials.push(monoio::spawn(async move { pool.bury(instance).await }));
             }
         }
+        for burial in burials {
+            burial.await;
+        }
+        self.forget_dead();
     }
 
-    /// Stops making instances: the worker ends. To be called inside the worker's runtime; what is
-    /// dropped after it, with the runtime, may no longer start tasks.
+    /// Ends all instances after their `cleanup()`, and makes no more: the worker has served its
+    /// last exchange. The plugins' timeouts bound how long that takes.
+    pub async fn end(&self) {
+        self.retire(&[]).await;
+        // Those that came back or were being made a moment ago are buried by tasks of their own.
+        while self.inner.pools.borrow().values().any(|pool| pool.live.get() > 0) {
+            monoio::time::sleep(limits::PLUGIN_YIELD).await;
+        }
+        self.close();
+    }
+
+    /// Stops making instances. To be called inside the worker's runtime; what is dropped after it,
+    /// with the runtime, may no longer start tasks.
     pub fn close(&self) {
         self.inner.closed.set(true);
     }
@@ -130,27 +153,9 @@ impl Pools {
         }
     }
 
-    /// Calls `see` with each metric that a plugin keeps of its own.
-    pub fn metrics(&self, mut see: impl FnMut(&Arc<Plugin>, &str, &PluginMetric)) {
-        for pool in self.inner.pools.borrow().values() {
-            for (name, metric) in pool.host.metrics.borrow().iter() {
-                see(&pool.plugin, name, metric);
-            }
-        }
-    }
-
     /// This worker's connections to Redis.
     pub fn stores(&self) -> &Stores {
         &self.inner.stores
-    }
-
-    /// Drops the pools of retired plugins that nobody else holds: no snapshot, no instance.
-    fn forget_dead(&self) {
-        self.inner.pools.borrow_mut().retain(|_, pool| {
-            let dead =
-                pool.retired.get() && pool.live.get() == 0 && Arc::strong_count(&pool.plugin) == 1;
-            !dead
-        });
     }
 
     /// The pool of a plugin; `None` if the plugin failed to load.
@@ -199,12 +204,19 @@ pub(super) struct Pool {
     /// Instances that exist or are being made.
     live: Cell<u32>,
     stats: RefCell<PluginStats>,
+    durations: RefCell<Durations>,
     /// Of instances that could not be made.
     backoff: Cell<Backoff>,
     /// Of calls that ended their instance.
     trouble: Cell<Trouble>,
     retired: Cell<bool>,
     closed: Rc<Cell<bool>>,
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.plugin.leave_pool();
+    }
 }
 
 impl Pool {
@@ -214,13 +226,16 @@ impl Pool {
         let log = PluginLog::new(&spec.name, spec.log_level, sink);
         let state = spec.reach.state.as_ref();
         let store = state.map(|state| inner.stores.open(state));
+        let plugin = Arc::clone(plugin);
+        plugin.enter_pool();
         Some(Self {
-            plugin: Arc::clone(plugin),
+            plugin,
             host: Rc::new(Host::new(log, Rc::clone(&inner.client), store)),
             idle: RefCell::default(),
             waiting: Queue::new(),
             live: Cell::new(0),
             stats: RefCell::default(),
+            durations: RefCell::default(),
             backoff: Cell::default(),
             trouble: Cell::default(),
             retired: Cell::new(false),
@@ -274,13 +289,15 @@ impl Pool {
     }
 
     /// Counts a call, and tells the log of a failed one.
-    pub(super) fn count(&self, started: Instant, request_id: &str, error: Option<&CallError>) {
+    pub(super) fn count(&self, started: Instant, ids: Ids<'_>, error: Option<&CallError>) {
         let kind = error.map(|error| error.kind);
-        self.stats.borrow_mut().count(started.elapsed(), kind);
+        let took = started.elapsed();
+        self.stats.borrow_mut().count(took, kind);
+        self.durations.borrow_mut().record(took);
         if let Some(error) = error {
             let (kind, mode) = (error.kind.as_str(), self.plugin.spec.failure_mode.as_str());
             let text = format!("{error} (kind {kind}, failure mode {mode})");
-            self.host.log.gateway(LogLevel::Error, request_id, &text);
+            self.host.log.gateway(LogLevel::Error, ids, &text);
         }
     }
 
@@ -325,7 +342,7 @@ impl Pool {
             self.backoff.set(self.backoff.get().after_failure(Instant::now()));
         }
         let text = format!("no instance: {error}");
-        self.host.log.gateway(LogLevel::Error, "", &text);
+        self.host.log.gateway(LogLevel::Error, Ids::default(), &text);
     }
 
     /// Takes an instance back that is fit for another call.
@@ -350,6 +367,22 @@ impl Pool {
         }
     }
 
+    /// An instance has served the one call that it was made for.
+    fn spent(self: &Rc<Self>, mut instance: Instance) {
+        if self.closed.get() || !instance.has_cleanup() {
+            drop(instance);
+            self.lost();
+            return;
+        }
+        // The exchange doesn't wait for it.
+        let pool = Rc::clone(self);
+        monoio::spawn(async move {
+            pool.clean_up(&mut instance).await;
+            drop(instance);
+            pool.lost();
+        });
+    }
+
     /// An instance is gone: another is made in its place, in the background.
     fn lost(self: &Rc<Self>) {
         self.live.set(self.live.get() - 1);
@@ -370,11 +403,22 @@ impl Pool {
     /// Calls `cleanup()` and frees the instance.
     async fn bury(self: &Rc<Self>, mut instance: Instance) {
         let room = Room { pool: Rc::clone(self) };
-        if let Err(error) = instance.cleanup().await {
-            self.host.log.gateway(LogLevel::Warn, "", &error.text);
-        }
+        self.clean_up(&mut instance).await;
         drop(instance);
         drop(room);
+    }
+
+    /// Calls `cleanup()`. What goes wrong in it is told and counted; no request pays for it.
+    async fn clean_up(&self, instance: &mut Instance) {
+        if let Err(error) = instance.cleanup().await {
+            self.stats.borrow_mut().count_error(error.kind);
+            let kind = error.kind.as_str();
+            self.host.log.gateway(
+                LogLevel::Warn,
+                Ids::default(),
+                &format!("{error} (kind {kind})"),
+            );
+        }
     }
 
     fn limit(&self) -> u32 {
@@ -383,107 +427,6 @@ impl Pool {
 
     fn premade(&self) -> u32 {
         self.plugin.spec.premade.min(self.limit())
-    }
-
-    fn stats_now(&self) -> PluginStats {
-        let idle = self.idle.borrow();
-        let instances = self.live.get();
-        PluginStats {
-            instances,
-            is_backed_off: self.trouble.get().backoff.until.is_some(),
-            instances_active: instances.saturating_sub(idle.len() as u32),
-            memory_bytes: idle.iter().map(|instance| instance.memory_bytes() as u64).sum(),
-            ..*self.stats.borrow()
-        }
-    }
-}
-
-/// The place of one instance among those there may be, while the instance is made or buried. Given
-/// back when dropped, also with its future; who waits may then try.
-struct Room {
-    pool: Rc<Pool>,
-}
-
-impl Room {
-    fn take(pool: &Rc<Pool>) -> Self {
-        pool.live.set(pool.live.get() + 1);
-        Self { pool: Rc::clone(pool) }
-    }
-
-    /// The instance is made and has the place from now on.
-    fn keep(self) {
-        // Given back right away, in favour of the instance's.
-        self.pool.live.set(self.pool.live.get() + 1);
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        let pool = &self.pool;
-        pool.live.set(pool.live.get() - 1);
-        if pool.closed.get() {
-            return;
-        }
-        if pool.live.get() == 0 {
-            // Nobody is left who could come back.
-            pool.waiting.grant_room_to_all();
-        } else if pool.live.get() < pool.limit() {
-            pool.waiting.grant_room();
-        }
-    }
-}
-
-/// An instance in a call. Dropped before [`Lease::give_back`] (the call failed, its future was
-/// dropped), the instance is thrown away and replaced.
-pub(super) struct Lease {
-    pool: Rc<Pool>,
-    instance: Option<Instance>,
-    /// Whether the instance may serve another call.
-    fit: bool,
-}
-
-impl Lease {
-    fn new(pool: &Rc<Pool>, instance: Instance) -> Self {
-        Self { pool: Rc::clone(pool), instance: Some(instance), fit: false }
-    }
-
-    /// The instance.
-    pub(super) fn instance(&mut self) -> &mut Instance {
-        self.instance.as_mut().expect("a lease holds its instance until it is dropped")
-    }
-
-    /// The guest failed: one more in a row. (A call whose future is dropped says nothing of it.)
-    pub(super) fn failed(self) {
-        let trouble = self.pool.trouble.get().after_failure(Instant::now());
-        self.pool.trouble.set(trouble);
-    }
-
-    /// The call ended well: the instance goes back.
-    pub(super) fn give_back(mut self) {
-        self.pool.trouble.set(Trouble::default());
-        match self.pool.plugin.spec.isolation {
-            Isolation::Shared => self.fit = true,
-            Isolation::Request => {
-                self.instance = None;
-                self.pool.lost();
-            }
-        }
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        let Some(instance) = self.instance.take() else {
-            return;
-        };
-        if self.fit {
-            self.pool.put(instance);
-        } else {
-            drop(instance);
-            self.pool.stop_probing();
-            self.pool.stats.borrow_mut().instances_discarded += 1;
-            self.pool.lost();
-        }
     }
 }
 

@@ -15,6 +15,7 @@ use arc_swap::ArcSwap;
 use crate::kv;
 use crate::upstream::call::Bounds;
 use crate::upstream::cluster::Cluster;
+use crate::upstream::tls::Tls;
 pub(crate) use url::authority_of;
 pub use url::{Scheme, Url};
 
@@ -27,6 +28,20 @@ pub struct Reach {
     pub files: Vec<GivenFile>,
     /// The shared state; `None`: the plugin was given none.
     pub state: Option<kv::Binding>,
+}
+
+impl Reach {
+    /// Whether both lead to the very same: clusters, origins and state of one process, files of
+    /// the same bytes.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        let Self { outbound, files, state } = self;
+        let state = match (state, &other.state) {
+            (None, None) => true,
+            (Some(ours), Some(theirs)) => ours.is_same_as(theirs),
+            _ => false,
+        };
+        state && *files == other.files && outbound.is_same_as(&other.outbound)
+    }
 }
 
 /// Where `http_call` may go.
@@ -60,6 +75,8 @@ pub struct Origin {
     pub port: u16,
     /// Under which idle connections are kept, among the ids of endpoints.
     pub id: usize,
+    /// How its connections are secured; `None` for plain HTTP.
+    pub tls: Option<Tls>,
     /// The last answer to its name, or why there was none. Looked up by the control thread.
     pub addresses: ArcSwap<Result<Vec<SocketAddr>, String>>,
 }
@@ -91,6 +108,19 @@ pub(super) enum Found<'a> {
 }
 
 impl Outbound {
+    fn is_same_as(&self, other: &Self) -> bool {
+        let Self { services, origins, bounds } = self;
+        let is_same_callee = |(ours, theirs): (&Callee, &Callee)| {
+            ours.name == theirs.name && Arc::ptr_eq(&ours.cluster, &theirs.cluster)
+        };
+        let is_same_origin = |(ours, theirs): (&Arc<Origin>, _)| Arc::ptr_eq(ours, theirs);
+        services.len() == other.services.len()
+            && services.iter().zip(other.services.iter()).all(is_same_callee)
+            && origins.len() == other.origins.len()
+            && origins.iter().zip(&other.origins).all(is_same_origin)
+            && *bounds == other.bounds
+    }
+
     /// Where a URL leads, or why it leads nowhere. A service's name counts whatever port stands
     /// behind it: the port is the service's own business.
     pub(super) fn find(&self, url: &Url<'_>) -> Result<Found<'_>, String> {
@@ -126,7 +156,7 @@ impl Outbound {
 }
 
 /// A file that a plugin's `config` names, as it was when the plugin was loaded.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct GivenFile {
     /// Its path as it stands in the `config`.
     pub path: String,
@@ -192,6 +222,7 @@ mod tests {
                 host: host.to_owned(),
                 port,
                 id: 0,
+                tls: None,
                 addresses: ArcSwap::from_pointee(Ok(Vec::new())),
             })
         };

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use wasmtime::{
     Config, Engine, InstanceAllocationStrategy, Module, OptLevel, PoolingAllocationConfig,
+    ProfilingStrategy,
 };
 
 use super::cache::Cache;
@@ -26,6 +27,10 @@ pub struct RuntimeOptions {
     pub cache_dir: Option<PathBuf>,
     /// Where plugins' log lines go; `None`: to `tracing`, by a bounded channel and a thread.
     pub log_sink: Option<Arc<dyn LogSink>>,
+    /// Whether the names of the guests' functions are written to `/tmp/perf-<pid>.map`, where
+    /// Linux's perf looks for them. For measurements: the file is in a folder that all may write
+    /// to.
+    pub perf_map: bool,
 }
 
 impl Default for RuntimeOptions {
@@ -34,6 +39,7 @@ impl Default for RuntimeOptions {
             instances_max: limits::PLUGIN_INSTANCES_PROCESS_MAX,
             cache_dir: None,
             log_sink: None,
+            perf_map: false,
         }
     }
 }
@@ -72,7 +78,7 @@ impl Runtime {
     /// Makes the runtime: reserves address space for all instances. A cache directory that cannot
     /// be trusted is told in the log and not used.
     pub fn new(options: &RuntimeOptions) -> Result<Arc<Self>, RuntimeError> {
-        let engine = engine(options.instances_max)?;
+        let engine = engine(options.instances_max, options.perf_map)?;
         let cache = options.cache_dir.as_deref().and_then(|dir| {
             Cache::open(dir, &engine)
                 .inspect_err(|error| tracing::warn!("compiled plugins are not cached: {error}"))
@@ -97,7 +103,20 @@ impl Runtime {
         Plugin::new(spec, loaded)
     }
 
-    fn compile(&self, wasm: &[u8]) -> Result<Module, String> {
+    /// As [`Runtime::load`], for the bytes that `earlier` was loaded from: its machine code is
+    /// shared, nothing is compiled.
+    pub fn load_again(&self, spec: PluginSpec, wasm: &[u8], earlier: &Plugin) -> Plugin {
+        let loaded = match earlier.loaded() {
+            Ok(earlier) => {
+                let module = earlier.pre.module().clone();
+                Loaded::new(&self.engine, module, wasm, &spec, Arc::clone(&self.log_sink))
+            }
+            Err(_) => return self.load(spec, wasm),
+        };
+        Plugin::new(spec, loaded)
+    }
+
+    pub(super) fn compile(&self, wasm: &[u8]) -> Result<Module, String> {
         let most = limits::PLUGIN_MODULE_BYTES_MAX;
         if wasm.len() > most {
             let got = wasm.len();
@@ -150,10 +169,10 @@ impl Runtime {
 
 /// An engine with room for `wanted` instances, or for as many as the address space has room for
 /// (a `ulimit -v`, a sanitizer or valgrind leaves less).
-fn engine(wanted: u32) -> Result<Engine, RuntimeError> {
+fn engine(wanted: u32, perf_map: bool) -> Result<Engine, RuntimeError> {
     let mut instances = wanted;
     loop {
-        match Engine::new(&config(instances)) {
+        match Engine::new(&config(instances, perf_map)) {
             Ok(engine) => {
                 if instances < wanted {
                     tracing::warn!(
@@ -176,7 +195,7 @@ fn engine(wanted: u32) -> Result<Engine, RuntimeError> {
 
 /// Speed over everything (a plugin runs on every request), epochs instead of fuel (31 % against
 /// 45 % on JSON code), memories of 4 GiB of address space so that no access needs a check.
-fn config(instances: u32) -> Config {
+fn config(instances: u32, perf_map: bool) -> Config {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_core_instances(instances)
         .total_memories(instances)
@@ -195,7 +214,8 @@ fn config(instances: u32) -> Config {
         .memory_reservation(1 << 32)
         .memory_init_cow(true)
         .max_wasm_stack(limits::PLUGIN_STACK_BYTES)
-        .async_stack_size(limits::PLUGIN_FIBER_STACK_BYTES);
+        .async_stack_size(limits::PLUGIN_FIBER_STACK_BYTES)
+        .profiler(if perf_map { ProfilingStrategy::PerfMap } else { ProfilingStrategy::None });
     config
 }
 

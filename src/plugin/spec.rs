@@ -300,6 +300,57 @@ impl PluginSpec {
         (self.instances_max / self.workers.max(1)).max(1)
     }
 
+    /// Whether a plugin made with `other` behaves as one made with this: a reload keeps it then,
+    /// with its instances.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        // Taken apart, so that a new field cannot be forgotten here.
+        let Self {
+            name,
+            kind,
+            priority,
+            timeout,
+            failure_mode,
+            wants_body,
+            passes_large_bodies,
+            max_memory_pages,
+            instances_max,
+            workers,
+            premade,
+            isolation,
+            allowed_urls,
+            log_level,
+            reach,
+            config: _,
+            config_json,
+        } = self;
+        let patterns =
+            |set: &Option<regex::RegexSet>| set.as_ref().map(|set| set.patterns().to_vec());
+        let numbers = (priority, timeout, max_memory_pages, instances_max, workers, premade);
+        let modes = (kind, failure_mode, wants_body, passes_large_bodies, isolation, log_level);
+        *name == other.name
+            && numbers
+                == (
+                    &other.priority,
+                    &other.timeout,
+                    &other.max_memory_pages,
+                    &other.instances_max,
+                    &other.workers,
+                    &other.premade,
+                )
+            && modes
+                == (
+                    &other.kind,
+                    &other.failure_mode,
+                    &other.wants_body,
+                    &other.passes_large_bodies,
+                    &other.isolation,
+                    &other.log_level,
+                )
+            && patterns(allowed_urls) == patterns(&other.allowed_urls)
+            && *config_json == other.config_json
+            && reach.is_same_as(&other.reach)
+    }
+
     /// Whether it applies to `path` (normalised, without query).
     pub fn applies_to(&self, path: &str) -> bool {
         self.allowed_urls.as_ref().is_none_or(|patterns| patterns.is_match(path))

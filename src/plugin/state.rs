@@ -11,6 +11,7 @@ use wasmtime::{Memory, ResourceLimiter};
 
 use super::failure::{MemoryExceeded, TimedOut};
 use super::host::Host;
+use super::log::Ids;
 use super::memory::{Allocator, Arena, Region};
 use super::module::Plugin;
 use super::spec::LogLevel;
@@ -28,6 +29,8 @@ pub(super) struct HostState {
     pub(super) deadline: Instant,
     /// The request of the running call; empty outside of requests.
     pub(super) request_id: String,
+    /// The trace that it belongs to, in hexadecimal; empty without tracing.
+    pub(super) trace_id: String,
     /// Known once the instance is made; a wasm start function runs before.
     pub(super) memory: Option<Memory>,
     pub(super) allocator: Allocator,
@@ -51,6 +54,7 @@ impl HostState {
             plugin,
             deadline,
             request_id: String::new(),
+            trace_id: String::new(),
             memory: None,
             allocator: Allocator::HostRegion,
             replies: Region::default(),
@@ -64,7 +68,18 @@ impl HostState {
 
     /// Writes a line of the guest to the log.
     pub(super) fn log(&self, level: LogLevel, text: &[u8]) {
-        self.host.log.guest(level, &self.request_id, text);
+        self.host.log.guest(level, self.ids(), text);
+    }
+
+    /// What lines of the log tell of the running call's request.
+    pub(super) fn ids(&self) -> Ids<'_> {
+        Ids { request: &self.request_id, trace: &self.trace_id }
+    }
+
+    /// The running call is for this request.
+    pub(super) fn set_ids(&mut self, ids: Ids<'_>) {
+        ids.request.clone_into(&mut self.request_id);
+        ids.trace.clone_into(&mut self.trace_id);
     }
 
     /// The time left for the running call, or why there is none.

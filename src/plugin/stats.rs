@@ -2,6 +2,46 @@
 
 use std::time::Duration;
 
+use super::metrics::PluginMetric;
+use crate::worker::report::Durations;
+
+/// All that one worker has counted of the plugins of one name, those of earlier snapshots included.
+#[derive(Debug, Clone)]
+pub struct PluginReport {
+    /// The name.
+    pub name: String,
+    /// Its counts.
+    pub stats: PluginStats,
+    /// Wall time of its calls.
+    pub durations: Durations,
+    /// What it counts itself, by name.
+    pub metrics: Vec<(String, PluginMetric)>,
+}
+
+impl PluginReport {
+    /// Nothing counted.
+    pub fn new(name: &str) -> Self {
+        let (stats, durations) = (PluginStats::default(), Durations::default());
+        Self { name: name.to_owned(), stats, durations, metrics: Vec::new() }
+    }
+
+    /// Adds what another worker, or an earlier plugin of the name, has counted.
+    pub fn add(&mut self, other: &Self) {
+        self.stats.add(&other.stats);
+        self.durations.add(&other.durations);
+        for (name, metric) in &other.metrics {
+            self.add_metric(name, metric);
+        }
+    }
+
+    pub(super) fn add_metric(&mut self, name: &str, metric: &PluginMetric) {
+        match self.metrics.iter_mut().find(|(known, _)| known == name) {
+            Some((_, sum)) => sum.add(metric),
+            None => self.metrics.push((name.to_owned(), *metric)),
+        }
+    }
+}
+
 /// Why a call failed: the `kind` label of `wasm_plugin_errors_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
@@ -39,7 +79,7 @@ impl ErrorKind {
 pub struct PluginStats {
     /// Calls, failed ones included.
     pub executions: u64,
-    /// Failed calls, by kind, in the order of [`ErrorKind::ALL`].
+    /// Failed calls (of `cleanup` too), by kind, in the order of [`ErrorKind::ALL`].
     pub errors: [u64; 5],
     /// Wall time of all calls together.
     pub time_total: Duration,
@@ -65,12 +105,32 @@ impl PluginStats {
         self.errors[kind as usize]
     }
 
+    pub(super) fn add(&mut self, other: &Self) {
+        self.executions += other.executions;
+        for (ours, theirs) in self.errors.iter_mut().zip(other.errors) {
+            *ours += theirs;
+        }
+        self.time_total += other.time_total;
+        self.time_max = self.time_max.max(other.time_max);
+        self.instances_made += other.instances_made;
+        self.instances_discarded += other.instances_discarded;
+        self.instances += other.instances;
+        self.instances_active += other.instances_active;
+        self.is_backed_off |= other.is_backed_off;
+        self.memory_bytes += other.memory_bytes;
+    }
+
     pub(super) fn count(&mut self, took: Duration, error: Option<ErrorKind>) {
         self.executions += 1;
         self.time_total += took;
         self.time_max = self.time_max.max(took);
         if let Some(kind) = error {
-            self.errors[kind as usize] += 1;
+            self.count_error(kind);
         }
+    }
+
+    /// Counts a failure outside of a call: in `cleanup`.
+    pub(super) fn count_error(&mut self, kind: ErrorKind) {
+        self.errors[kind as usize] += 1;
     }
 }

@@ -37,7 +37,7 @@ struct ChannelSink(Sender<String>);
 
 impl LogSink for ChannelSink {
     fn plugin_line(&self, line: &PluginLine<'_>) {
-        let PluginLine { plugin, request_id, level, text } = line;
+        let PluginLine { plugin, request_id, level, text, .. } = line;
         let level = level.as_str();
         let _nobody_reads = self.0.send(format!("{plugin} [{request_id}] {level}: {text}"));
     }
@@ -95,6 +95,7 @@ pub(super) fn facts() -> Facts<'static> {
         scheme: "http",
         client_ip: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
         received: UNIX_EPOCH + Duration::from_secs(1_704_067_200),
+        trace: None,
     }
 }
 

@@ -5,6 +5,7 @@
 //! connections. Whoever calls bounds the time by dropping the future: the connection is then given
 //! up, nothing else is lost. Redirects are answers like any other.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -16,8 +17,8 @@ use crate::buffer::BufferPool;
 use crate::deadline::Deadlines;
 use crate::error::Error;
 use crate::limits;
-use crate::message::{BodyLength, Fields, RequestHead, ResponseHead};
-use crate::relay::{self, Alongside, BodySink, Replay};
+use crate::message::{BodyLength, Fields, Method, RequestHead, ResponseHead};
+use crate::relay::{self, Alongside, BodySink, BodySource, Replay};
 
 /// What the calls of one worker are made with. Never leaves its thread.
 #[derive(Debug, Clone, Default)]
@@ -89,8 +90,8 @@ impl Client {
     /// Sends a message and reads the answer, whose body may have `bytes_max` bytes
     /// (`Error::ResponseTooLarge`).
     ///
-    /// Tries again only what an idle connection lost that the origin had closed, and only if it is
-    /// idempotent.
+    /// Tries again only what an idle connection lost that the origin had closed meanwhile, and only
+    /// if it is idempotent.
     pub async fn call(
         &self,
         to: Destination<'_>,
@@ -98,10 +99,9 @@ impl Client {
         bounds: &Bounds,
         bytes_max: usize,
     ) -> Result<Answer, Error> {
-        let is_repeatable = message.head.method.is_idempotent();
-        let idle = self.idle(to.id, is_repeatable);
-        if let Some(connection) = idle {
+        if let Some(connection) = self.pool.take(to.id) {
             let outcome = self.attempt(connection, to, message, bounds, bytes_max).await;
+            let is_repeatable = message.head.method.is_idempotent();
             if !matches!(outcome, Err(Error::UpstreamStale)) || !is_repeatable {
                 return outcome;
             }
@@ -111,19 +111,9 @@ impl Client {
         self.attempt(connection, to, message, bounds, bytes_max).await
     }
 
-    /// What cannot be repeated goes only to a connection seen open just now.
-    fn idle(&self, id: usize, is_repeatable: bool) -> Option<Connection> {
-        loop {
-            let idle = self.pool.take(id)?;
-            if is_repeatable || idle.is_quiet() {
-                return Some(idle);
-            }
-        }
-    }
-
     async fn attempt(
         &self,
-        mut connection: Connection,
+        mut connection: Box<Connection>,
         to: Destination<'_>,
         message: Message<'_>,
         bounds: &Bounds,
@@ -132,7 +122,7 @@ impl Client {
         // The caller bounds the whole.
         connection.begin(u64::MAX);
         connection.request.head(message.head, to.authority, &message.head.path);
-        let Connection { request, response, .. } = &mut connection;
+        let Connection { request, response, .. } = &mut *connection;
         let answer = self.answer(response, message.head, bounds, bytes_max);
         let (outcome, is_sent) = self.send(request, message, answer).await;
         if is_sent && outcome.is_ok() && connection.is_reusable() {
@@ -168,31 +158,55 @@ impl Client {
         bytes_max: usize,
     ) -> Result<Answer, Error> {
         let mut answer = Answer::default();
-        loop {
-            source
-                .read_head(
-                    &request.method,
-                    limits::DURATION_MAX,
-                    bounds.head_bytes_max,
-                    &mut answer.head,
-                )
-                .await?;
-            match answer.head.status {
-                101 => return Err(Error::BadResponse("upstream switched protocols unasked")),
-                100..200 => {}
-                _ => break,
-            }
-        }
-        let announced = answer.head.has_body(&request.method)
+        let (method, head) = (&request.method, &mut answer.head);
+        read_final_head(source, method, limits::DURATION_MAX, bounds.head_bytes_max, head).await?;
+        let announced = answer.head.has_body(method)
             && matches!(answer.head.body, BodyLength::Known(n) if n > bytes_max as u64);
         if announced {
             return Err(Error::ResponseTooLarge);
         }
-        let collected = relay::collect(source, bytes_max, &self.buffers).await?;
-        if !collected.is_whole {
-            return Err(Error::ResponseTooLarge);
-        }
-        answer.body = collected.bytes;
+        answer.body =
+            read_whole_body(source, bytes_max, &Cell::new(usize::MAX), &self.buffers).await?;
         Ok(answer)
     }
+}
+
+/// Reads the head of an answer that goes to nobody but the gateway: interim ones are passed over.
+/// `wait` is for each of them.
+pub async fn read_final_head(
+    source: &mut ResponseSource,
+    method: &Method,
+    wait: Duration,
+    bytes_max: usize,
+    into: &mut ResponseHead,
+) -> Result<(), Error> {
+    loop {
+        source.read_head(method, wait, bytes_max, into).await?;
+        match into.status {
+            101 => return Err(Error::BadResponse("upstream switched protocols unasked")),
+            100..200 => {}
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// Reads the body that follows: at most `bytes_max`, and no more than `bytes_left` has for all the
+/// answers that are read side by side (`Error::ResponseTooLarge`).
+pub async fn read_whole_body(
+    source: &mut ResponseSource,
+    bytes_max: usize,
+    bytes_left: &Cell<usize>,
+    buffers: &BufferPool,
+) -> Result<Vec<u8>, Error> {
+    let mut body = Vec::new();
+    while let Some(chunk) = source.next().await? {
+        let left = bytes_left.get().checked_sub(chunk.len());
+        body.extend_from_slice(chunk.bytes());
+        buffers.give(chunk.into_parts().0);
+        bytes_left.set(left.ok_or(Error::ResponseTooLarge)?);
+        if body.len() > bytes_max {
+            return Err(Error::ResponseTooLarge);
+        }
+    }
+    Ok(body)
 }

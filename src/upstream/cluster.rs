@@ -3,17 +3,21 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::tls::Tls;
+
 /// Where an endpoint is reached.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Address {
     /// TCP, in the order to try: what the name resolved to when the snapshot was made.
     Tcp(Vec<SocketAddr>),
+    /// TLS over TCP.
+    Tls(Vec<SocketAddr>, Tls),
     /// A Unix stream socket.
     Unix(PathBuf),
 }
 
 /// One target of a service.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// Names the address over all snapshots of the process: idle connections are kept under it, so
     /// that they outlive a reload. Small and dense; given by the control plane.
@@ -25,7 +29,7 @@ pub struct Endpoint {
 }
 
 /// What serves a service's requests.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Cluster {
     /// `builtin:echo`: the gateway answers with the request as an origin would have seen it.
     Echo,
@@ -34,7 +38,7 @@ pub enum Cluster {
 }
 
 /// Endpoints and the order of their turns.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Endpoints {
     endpoints: Vec<Endpoint>,
     /// One round: an endpoint of weight 3 stands in it three times, spread out.
@@ -54,6 +58,11 @@ impl Endpoints {
         let turn = *self.turns.get(*cursor % self.turns.len().max(1))?;
         *cursor = (*cursor + 1) % self.turns.len();
         self.endpoints.get(usize::from(turn))
+    }
+
+    /// The endpoints, in the order of the configuration.
+    pub fn iter(&self) -> std::slice::Iter<'_, Endpoint> {
+        self.endpoints.iter()
     }
 
     /// How many endpoints.

@@ -3,25 +3,29 @@
 #![expect(unsafe_code, reason = "Split is an unsafe trait to implement")]
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
 use monoio::buf::{IoBuf, IoBufMut, IoVecBuf, IoVecBufMut};
-use monoio::io::{AsyncReadRent, AsyncWriteRent, Split};
+use monoio::io::{AsyncReadRent, AsyncWriteRent, CancelHandle, Split};
 use monoio::net::{TcpStream, UnixStream};
 use monoio::{BufResult, time};
 
 use super::cluster::Address;
 use crate::error::Error;
 use crate::stream::Stream;
+use crate::stream::tls::TlsStream;
 
-/// A stream to an endpoint. TLS becomes a third variant.
+/// A stream to an endpoint.
 #[derive(Debug)]
 pub enum UpstreamStream {
     /// TCP.
     Tcp(TcpStream),
     /// A Unix socket.
     Unix(UnixStream),
+    /// TLS over TCP.
+    Tls(Box<TlsStream>),
 }
 
 /// Connects, trying the addresses in turn; `timeout` bounds them all together.
@@ -29,32 +33,38 @@ pub async fn connect(address: &Address, timeout: Duration) -> Result<UpstreamStr
     // Dropping a connect at its timeout loses nothing: the runtime closes the socket.
     match time::timeout(timeout, connect_any(address)).await {
         Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(_)) => Err(Error::ConnectFailed),
+        Ok(Err(error)) => Err(error),
         Err(_) => Err(Error::ConnectTimeout),
     }
 }
 
-async fn connect_any(address: &Address) -> io::Result<UpstreamStream> {
+async fn connect_any(address: &Address) -> Result<UpstreamStream, Error> {
     match address {
-        Address::Unix(path) => UnixStream::connect(path).await.map(UpstreamStream::Unix),
-        Address::Tcp(addresses) => {
-            let mut failure = io::ErrorKind::AddrNotAvailable.into();
-            for address in addresses {
-                match TcpStream::connect_addr(*address).await {
-                    Ok(stream) => {
-                        // A request is written whole: waiting for more to send only delays it.
-                        stream.set_nodelay(true)?;
-                        return Ok(UpstreamStream::Tcp(stream));
-                    }
-                    Err(error) => failure = error,
-                }
-            }
-            Err(failure)
+        Address::Unix(path) => {
+            let stream = UnixStream::connect(path).await.map_err(|_| Error::ConnectFailed)?;
+            Ok(UpstreamStream::Unix(stream))
+        }
+        Address::Tcp(addresses) => connect_tcp(addresses).await.map(UpstreamStream::Tcp),
+        Address::Tls(addresses, tls) => {
+            let stream = connect_tcp(addresses).await?;
+            Ok(UpstreamStream::Tls(Box::new(tls.connect(stream).await?)))
         }
     }
 }
 
-// SAFETY: both variants are `Split` themselves; the enum adds no state that reads and writes share.
+async fn connect_tcp(addresses: &[SocketAddr]) -> Result<TcpStream, Error> {
+    for address in addresses {
+        if let Ok(stream) = TcpStream::connect_addr(*address).await
+            // A request is written whole: waiting for more to send only delays it.
+            && stream.set_nodelay(true).is_ok()
+        {
+            return Ok(stream);
+        }
+    }
+    Err(Error::ConnectFailed)
+}
+
+// SAFETY: every variant is `Split` itself.
 unsafe impl Split for UpstreamStream {}
 
 impl AsRawFd for UpstreamStream {
@@ -62,6 +72,7 @@ impl AsRawFd for UpstreamStream {
         match self {
             Self::Tcp(stream) => stream.as_raw_fd(),
             Self::Unix(stream) => stream.as_raw_fd(),
+            Self::Tls(tls) => tls.as_raw_fd(),
         }
     }
 }
@@ -71,6 +82,26 @@ impl Stream for UpstreamStream {
         match self {
             Self::Tcp(stream) => Stream::readable(stream).await,
             Self::Unix(stream) => Stream::readable(stream).await,
+            Self::Tls(tls) => tls.readable().await,
+        }
+    }
+
+    fn has_unread(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => false,
+            Self::Tls(tls) => tls.has_unread(),
+        }
+    }
+
+    async fn read_until_cancelled<B: IoBufMut>(
+        &mut self,
+        buffer: B,
+        cancel: CancelHandle,
+    ) -> BufResult<usize, B> {
+        match self {
+            Self::Tcp(stream) => stream.read_until_cancelled(buffer, cancel).await,
+            Self::Unix(stream) => stream.read_until_cancelled(buffer, cancel).await,
+            Self::Tls(tls) => tls.read_until_cancelled(buffer, cancel).await,
         }
     }
 }
@@ -80,6 +111,7 @@ impl AsyncReadRent for UpstreamStream {
         match self {
             Self::Tcp(stream) => stream.read(buffer).await,
             Self::Unix(stream) => stream.read(buffer).await,
+            Self::Tls(tls) => tls.read(buffer).await,
         }
     }
 
@@ -87,6 +119,7 @@ impl AsyncReadRent for UpstreamStream {
         match self {
             Self::Tcp(stream) => stream.readv(buffers).await,
             Self::Unix(stream) => stream.readv(buffers).await,
+            Self::Tls(tls) => tls.readv(buffers).await,
         }
     }
 }
@@ -96,6 +129,7 @@ impl AsyncWriteRent for UpstreamStream {
         match self {
             Self::Tcp(stream) => stream.write(buffer).await,
             Self::Unix(stream) => stream.write(buffer).await,
+            Self::Tls(tls) => tls.write(buffer).await,
         }
     }
 
@@ -103,6 +137,7 @@ impl AsyncWriteRent for UpstreamStream {
         match self {
             Self::Tcp(stream) => stream.writev(buffers).await,
             Self::Unix(stream) => stream.writev(buffers).await,
+            Self::Tls(tls) => tls.writev(buffers).await,
         }
     }
 
@@ -110,6 +145,7 @@ impl AsyncWriteRent for UpstreamStream {
         match self {
             Self::Tcp(stream) => stream.flush().await,
             Self::Unix(stream) => stream.flush().await,
+            Self::Tls(tls) => tls.flush().await,
         }
     }
 

@@ -47,17 +47,17 @@ pub struct ResponseSource {
 }
 
 impl Connection {
-    /// Puts HTTP/1.1 on a new stream.
+    /// Puts HTTP/1.1 on a new stream. Boxed: it is handed from place to place for each request.
     pub fn new(
         stream: UpstreamStream,
         deadlines: &Deadlines,
         body_timeout: Duration,
         pool: &Rc<BufferPool>,
-    ) -> Self {
+    ) -> Box<Self> {
         let (read, write, fd) = stream::split(stream);
         let receiver = Receiver::new(read, deadlines.register(fd), pool.clone());
         let sender = Sender::new(write, deadlines.register(fd), body_timeout, pool.clone());
-        Self {
+        Box::new(Self {
             request: RequestSink { sender },
             response: ResponseSource {
                 receiver,
@@ -67,12 +67,24 @@ impl Connection {
                 is_keep_alive: false,
             },
             fd,
-        }
+        })
     }
 
     /// Whether the idle connection is open and silent.
-    pub fn is_quiet(&self) -> bool {
-        stream::is_quiet(self.fd)
+    pub fn is_quiet(&mut self) -> bool {
+        let receiver = &mut self.response.receiver;
+        if receiver.is_ahead() { !receiver.has_ahead_ended() } else { stream::is_quiet(self.fd) }
+    }
+
+    /// Notices from now on, without being asked, what happens to the idle connection; holds a
+    /// buffer for it.
+    pub fn read_ahead(&mut self) {
+        self.response.receiver.read_ahead();
+    }
+
+    /// Whether it does.
+    pub fn is_ahead(&self) -> bool {
+        self.response.receiver.is_ahead()
     }
 
     /// Whether another request may follow, given that this one was sent whole.

@@ -1,10 +1,11 @@
 //! Idle upstream connections of one worker, by endpoint.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use super::connection::Connection;
 use crate::deadline::now_ms;
+use crate::limits::READS_AHEAD_MAX;
 
 /// The idle connections of a worker. The most recently used of an endpoint is taken first, so that
 /// those that are too many grow old and go.
@@ -12,29 +13,49 @@ use crate::deadline::now_ms;
 pub struct Pool {
     /// By `Endpoint::id`.
     endpoints: RefCell<Vec<Vec<Idle>>>,
+    /// How many of them read ahead.
+    ahead: Cell<usize>,
 }
 
 #[derive(Debug)]
 struct Idle {
-    connection: Connection,
+    connection: Box<Connection>,
     since_ms: u64,
 }
 
 impl Pool {
-    /// An idle connection to the endpoint.
-    pub fn take(&self, endpoint: usize) -> Option<Connection> {
+    /// An idle connection to the endpoint, open and silent as far as this worker has seen.
+    ///
+    /// One that the origin has closed would cost a retry, or the request if that may not be
+    /// repeated; one that has received something unasked would answer with it. Those are dropped.
+    pub fn take(&self, endpoint: usize) -> Option<Box<Connection>> {
         let mut endpoints = self.endpoints.borrow_mut();
-        endpoints.get_mut(endpoint)?.pop().map(|idle| idle.connection)
+        let idle = endpoints.get_mut(endpoint)?;
+        loop {
+            let mut connection = idle.pop()?.connection;
+            self.uncount(&connection);
+            if connection.is_quiet() {
+                return Some(connection);
+            }
+        }
+    }
+
+    fn uncount(&self, connection: &Connection) {
+        self.ahead.set(self.ahead.get() - usize::from(connection.is_ahead()));
     }
 
     /// Keeps a connection for reuse, unless there are `idle_max` already.
-    pub fn give(&self, endpoint: usize, connection: Connection, idle_max: usize) {
+    pub fn give(&self, endpoint: usize, mut connection: Box<Connection>, idle_max: usize) {
         let mut endpoints = self.endpoints.borrow_mut();
         if endpoints.len() <= endpoint {
             endpoints.resize_with(endpoint + 1, Vec::new);
         }
         let idle = &mut endpoints[endpoint];
         if idle.len() < idle_max {
+            if self.ahead.get() < READS_AHEAD_MAX {
+                connection.read_ahead();
+                self.ahead.set(self.ahead.get() + 1);
+            }
             idle.push(Idle { connection, since_ms: now_ms() });
         }
     }
@@ -43,8 +64,19 @@ impl Pool {
     pub fn sweep(&self, age: Duration) {
         let oldest = now_ms().saturating_sub(age.as_millis() as u64);
         for idle in self.endpoints.borrow_mut().iter_mut() {
-            idle.retain(|idle| idle.since_ms > oldest && idle.connection.is_quiet());
+            idle.retain_mut(|idle| {
+                let is_kept = idle.since_ms > oldest && idle.connection.is_quiet();
+                if !is_kept {
+                    self.uncount(&idle.connection);
+                }
+                is_kept
+            });
         }
+    }
+
+    /// How many connections to an endpoint are idle.
+    pub fn idle_of(&self, endpoint: usize) -> u64 {
+        self.endpoints.borrow().get(endpoint).map_or(0, |idle| idle.len() as u64)
     }
 
     /// How many connections are idle.

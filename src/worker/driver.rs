@@ -40,12 +40,19 @@ pub struct Choice {
     pub reason: String,
 }
 
-impl fmt::Display for Driver {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
+impl Driver {
+    /// Its name in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
             Self::IoUring => "io_uring",
             Self::Epoll => "epoll",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Driver {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.as_str())
     }
 }
 

@@ -11,7 +11,9 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use monoio::io::AsyncReadRent;
 use monoio::net::UnixStream;
 
-use super::Counters;
+use super::report::Report;
+use crate::handover::Handover;
+use crate::listener::{Accepted, Socket};
 use crate::plugin::PrepareFailure;
 use crate::snapshot::Snapshot;
 
@@ -33,13 +35,25 @@ pub enum Mail {
         /// Published, taken by every new exchange.
         keep: Arc<Snapshot>,
     },
-    /// Copy the counters.
-    Count {
+    /// Accept on these sockets, which listen.
+    Listen {
+        /// The worker's own.
+        sockets: Vec<Socket>,
+        /// Called when it does.
+        done: Reply<()>,
+    },
+    /// Serve a connection that an earlier process has handed over.
+    Serve(Accepted),
+    /// Copy what was counted.
+    Report {
         /// Gets the copy.
-        reply: Reply<Counters>,
+        reply: Reply<Report>,
     },
     /// Stop accepting, finish, end.
-    Drain,
+    Drain {
+        /// Where connections between two requests go on.
+        handover: Option<Arc<Handover>>,
+    },
 }
 
 /// The control plane's end.
@@ -96,12 +110,12 @@ impl Letterbox {
 }
 
 impl Inbox {
-    /// The next message; [`Mail::Drain`] once the control plane is gone.
-    pub async fn next(&mut self) -> Mail {
+    /// The next message; `None` once the control plane is gone.
+    pub async fn next(&mut self) -> Option<Mail> {
         loop {
             match self.mail.try_recv() {
-                Ok(mail) => return mail,
-                Err(mpsc::TryRecvError::Disconnected) => return Mail::Drain,
+                Ok(mail) => return Some(mail),
+                Err(mpsc::TryRecvError::Disconnected) => return None,
                 Err(mpsc::TryRecvError::Empty) => {}
             }
             let heard = self.heard.take().unwrap_or_else(|| Vec::with_capacity(64));
@@ -109,7 +123,7 @@ impl Inbox {
             heard.clear();
             self.heard = Some(heard);
             if matches!(outcome, Ok(0) | Err(_)) {
-                return self.mail.try_recv().unwrap_or(Mail::Drain);
+                return self.mail.try_recv().ok();
             }
         }
     }

@@ -160,7 +160,7 @@ fn admin_on_a_public_address_needs_a_token() {
 #[test]
 fn the_admin_api_says_that_the_process_lives() {
     let gateway = Setup::echo().start();
-    assert_eq!(get(gateway.admin, "/healthz").status, 200);
+    assert_eq!(gateway.call("GET", "/healthz", "").status, 200);
 }
 
 #[test]

@@ -19,10 +19,12 @@ fn an_idle_connection_holds_no_buffer() {
     drop(warm(10));
     let before = gateway.rss_kib();
     let clients = warm(500);
-    let after = gateway.rss_kib();
-    // Three 8 KiB buffers kept for each would be 12,000 KiB. measurements.md: 1.4 KiB when parked.
-    let grown = after.saturating_sub(before);
-    assert!(grown < 4000, "500 idle connections cost {grown} KiB");
+    // For a second each has a buffer for its next request; then it has none, and the worker frees
+    // those that nobody needs. Three 8 KiB buffers kept for each would be 12,000 KiB.
+    // measurements.md: 1.4 KiB when parked.
+    wait_until("500 idle connections cost less than 4000 KiB", || {
+        gateway.rss_kib().saturating_sub(before) < 4000
+    });
     drop(clients);
 }
 

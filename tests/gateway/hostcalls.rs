@@ -3,6 +3,7 @@
 
 use crate::support::{Client, Gate, Gateway, Origin, PATIENCE, Response, Setup, get, wasm};
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -30,7 +31,7 @@ fn guest(imports: &str, text: &str, code: &str) -> Vec<u8> {
 }
 
 /// A guest that sends `request` and passes if the answer begins with `expected` (at most 8 bytes).
-fn calling(request: &str, expected: &str) -> Vec<u8> {
+pub fn calling(request: &str, expected: &str) -> Vec<u8> {
     let mut bytes = [0; 8];
     bytes.copy_from_slice(expected.as_bytes());
     let expected = i64::from_le_bytes(bytes);
@@ -45,8 +46,8 @@ fn calling(request: &str, expected: &str) -> Vec<u8> {
     guest(HTTP, request, &code)
 }
 
-const ANSWERED_200: &str = "de\":200,";
-const NOT_ANSWERED: &str = "de\":0,\"h";
+pub const ANSWERED_200: &str = "de\":200,";
+pub const NOT_ANSWERED: &str = "de\":0,\"h";
 
 /// A guest that counts its calls under the key `n` and refuses those beyond `limit`; a state that
 /// is down is no pass.
@@ -145,19 +146,6 @@ fn services_are_called_by_name_and_other_hosts_only_if_the_config_names_them() {
 }
 
 #[test]
-fn https_is_refused_in_words_and_never_sent_in_the_clear() {
-    let (origin, other) = (Origin::ok(), Origin::ok());
-    let url = format!("https://{}", other.addr());
-    let keys = format!("type: auth, config: {{url: '{url}'}}");
-    let request = format!(r#"{{"url":"{url}/x"}}"#);
-    let gateway =
-        Setup::to(&origin).plugin("caller", calling(&request, NOT_ANSWERED), &keys).start();
-    assert_eq!(get(gateway.addr, "/").status, 200);
-    gateway.wait_log("http_call does not speak https yet");
-    assert_eq!(other.connections(), 0);
-}
-
-#[test]
 fn a_refusal_says_what_was_asked_and_what_is_allowed() {
     let origin = Origin::ok();
     let request = r#"{"url":"http://evil.test/x"}"#;
@@ -249,10 +237,27 @@ impl Redis {
         Self::start_on(port)
     }
 
+    /// One that speaks nothing but TLS, with the `server.pem` and `server.key` of a folder.
+    pub fn start_with_tls(dir: &Path, more: &[&str]) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let file = |name: &str| dir.join(name).to_str().unwrap().to_owned();
+        let (certificate, key) = (file("server.pem"), file("server.key"));
+        let port_text = port.to_string();
+        let mut all = vec!["--port", "0", "--tls-port", &port_text, "--tls-auth-clients", "no"];
+        all.extend(["--tls-cert-file", &certificate, "--tls-key-file", &key]);
+        all.extend(["--tls-ca-cert-file", &certificate]);
+        all.extend(more);
+        Self::launch(port, &all)
+    }
+
     fn start_on(port: u16) -> Self {
+        Self::launch(port, &["--port", &port.to_string()])
+    }
+
+    fn launch(port: u16, more: &[&str]) -> Self {
         let process = Command::new("redis-server")
-            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port"])
-            .arg(port.to_string())
+            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .args(more)
             .stdout(Stdio::null())
             .spawn()
             .expect("redis-server is installed");

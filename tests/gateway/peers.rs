@@ -1,62 +1,14 @@
 //! The gateway between real peers: nginx as the origin, wrk as the client. Both are Debian's;
 //! `make test` installs them.
 
-use crate::support::{Client, Gateway, Setup, TempDir, wait_until};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use crate::support::{Client, Gateway, Nginx, Setup};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// A running nginx; ends with its value.
-struct Nginx {
-    addr: SocketAddr,
-    child: Child,
-    _dir: TempDir,
-}
-
-impl Nginx {
-    fn start() -> Self {
-        let dir = TempDir::new();
-        dir.write("html/index.html", "hello from nginx\n");
-        // nginx cannot pick a port itself. The one found here is free until somebody else of this
-        // machine takes it in the next milliseconds.
-        let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let conf = format!(
-            "daemon off; worker_processes 1; pid nginx.pid; error_log stderr warn;
-             events {{ worker_connections 1024; }}
-             http {{
-               access_log off; keepalive_requests 1000000;
-               client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
-               uwsgi_temp_path uwsgi; scgi_temp_path scgi;
-               server {{ listen {addr} backlog=4096; root html; gzip on; gzip_min_length 1; }}
-             }}"
-        );
-        let path = dir.write("nginx.conf", conf);
-        let child = Command::new("nginx")
-            .arg("-p")
-            .arg(dir.path())
-            .arg("-c")
-            .arg(&path)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("nginx is installed (`make test` does it)");
-        let nginx = Self { addr, child, _dir: dir };
-        wait_until("nginx listens", || TcpStream::connect(addr).is_ok());
-        nginx
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        let pid = rustix::process::Pid::from_raw(self.child.id().cast_signed()).unwrap();
-        // TERM, so that the master ends its workers too.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        let _ = self.child.wait();
-    }
-}
-
 fn before_nginx(workers: usize) -> (Nginx, Gateway) {
-    let nginx = Nginx::start();
+    let nginx = Nginx::start("root html; gzip on; gzip_min_length 1;", |dir| {
+        dir.write("html/index.html", "hello from nginx\n");
+    });
     let gateway = Setup::new()
         .service(&format!("name: nginx, basePath: /, targets: ['http://{}']", nginx.addr))
         .log_level("info")

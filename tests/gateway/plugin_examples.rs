@@ -100,7 +100,7 @@ fn the_shipped_configuration_shows_what_the_first_screen_of_the_readme_says() {
         assert_eq!(echo["headers"][name], json!(["Odin"]), "{echo}");
     }
     assert_eq!(echo["method"], "GET");
-    assert_eq!(get(gateway.admin, "/healthz").status, 200);
+    assert_eq!(gateway.call("GET", "/healthz", "").status, 200);
     let log = gateway.log();
     assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
 }

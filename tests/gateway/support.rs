@@ -2,6 +2,8 @@
 
 pub mod client;
 pub mod gateway;
+pub mod load;
+pub mod nginx;
 pub mod origin;
 mod selftest;
 pub mod wasm;
@@ -9,6 +11,7 @@ pub mod wire;
 
 pub use client::{Client, Response, ask, get, get_with, post};
 pub use gateway::{Gateway, Setup};
+pub use nginx::Nginx;
 pub use origin::Origin;
 
 use std::path::{Path, PathBuf};

@@ -11,8 +11,8 @@ use super::{Listen, TargetKind};
 const UNIX_PATH_BYTES_MAX: usize = 107;
 
 const LISTEN_FORM: &str = "an address such as 127.0.0.1:8080, [::]:8080 or unix:/run/odin.sock";
-const TARGET_FORM: &str =
-    "a target such as http://127.0.0.1:9001, http://unix:/run/app.sock or builtin:echo";
+const TARGET_FORM: &str = "a target such as http://127.0.0.1:9001, https://api.example.com, \
+     http://unix:/run/app.sock or builtin:echo";
 
 /// Reads an address to listen on.
 ///
@@ -46,13 +46,12 @@ pub(super) fn target(text: &str) -> Result<TargetKind, String> {
             _ => Err(format!("{TARGET_FORM}; the only builtin is echo")),
         };
     }
-    if text.starts_with("https://") {
-        return Err(format!("{TARGET_FORM}; https is not supported yet"));
-    }
-    let Some(rest) = text.strip_prefix("http://") else {
-        return Err(format!("{TARGET_FORM}; write the \"http://\" too"));
+    let (is_secure, rest) = match (text.strip_prefix("http://"), text.strip_prefix("https://")) {
+        (Some(rest), _) => (false, rest),
+        (None, Some(rest)) => (true, rest),
+        (None, None) => return Err(format!("{TARGET_FORM}; write the \"http://\" too")),
     };
-    if let Some(path) = rest.strip_prefix("unix:") {
+    if let Some(path) = rest.strip_prefix("unix:").filter(|_| !is_secure) {
         return unix_path(path).map(TargetKind::Unix);
     }
     let (authority, path) = match rest.find(['/', '?', '#']) {
@@ -71,6 +70,7 @@ pub(super) fn target(text: &str) -> Result<TargetKind, String> {
     let (host, port) = host_and_port(authority).map_err(|why| format!("{TARGET_FORM}; {why}"))?;
     match port {
         Some(0) => Err(format!("{TARGET_FORM}; nothing can be reached on port 0")),
+        _ if is_secure => Ok(TargetKind::Https { host, port: port.unwrap_or(443) }),
         _ => Ok(TargetKind::Http { host, port: port.unwrap_or(80) }),
     }
 }
@@ -85,7 +85,7 @@ fn unix_path(path: &str) -> Result<PathBuf, String> {
 }
 
 /// Splits `host`, `host:port`, `[v6]` or `[v6]:port`.
-fn host_and_port(text: &str) -> Result<(String, Option<u16>), String> {
+pub(super) fn host_and_port(text: &str) -> Result<(String, Option<u16>), String> {
     if let Some(rest) = text.strip_prefix('[') {
         let (host, rest) = rest.split_once(']').ok_or("\"[\" is never closed")?;
         if host.parse::<Ipv6Addr>().is_err() {
@@ -201,18 +201,25 @@ mod tests {
             let host = host.to_owned();
             TargetKind::Http { host, port }
         };
+        let https = |host: &str, port| {
+            let host = host.to_owned();
+            TargetKind::Https { host, port }
+        };
         for (text, want) in [
             ("http://127.0.0.1:9001", http("127.0.0.1", 9001)),
             ("http://users.internal/", http("users.internal", 80)),
             ("http://user_service:8080", http("user_service", 8080)),
             ("http://[::1]:9001", http("::1", 9001)),
+            ("https://a", https("a", 443)),
+            ("https://[::1]:8443/", https("::1", 8443)),
             ("http://unix:/run/a.sock", TargetKind::Unix("/run/a.sock".into())),
             ("builtin:echo", TargetKind::Echo),
         ] {
             assert_eq!(target(text).unwrap(), want, "{text}");
         }
         for (text, want) in [
-            ("https://a:1", "https is not supported yet"),
+            ("https://unix:/run/a.sock", "a target has no path"),
+            ("ftp://a", "write the \"http://\" too"),
             ("127.0.0.1:9001", "write the \"http://\" too"),
             ("http://a/base", "a target has no path"),
             ("http://a?x", "a target has no path"),

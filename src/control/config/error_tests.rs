@@ -26,7 +26,8 @@ services:
 odin.yaml:2:11: server.listen: got 8080, expected an address such as 127.0.0.1:8080, [::]:8080 or \
 unix:/run/odin.sock; \"8080\" is neither a host name nor an IP address
 odin.yaml:3:3: server.worker: unknown key; did you mean \"workers\"? allowed here: listen, \
-workers, pinCores, ioDriver, trustForwarded, encodedSlashes, limits, timeouts, drainTimeout
+workers, pinCores, ioDriver, trustForwarded, encodedSlashes, serverTiming, limits, \
+timeouts, drainTimeout, upgradeTimeout
 odin.yaml:4:17: server.drainTimeout: got 5, expected a duration such as 500ms, 5s, 1m30s or 1h: a \
 number needs a unit, write 5s or 5ms
 odin.yaml:7:7: wasm.plugins[0].path: missing; give its .wasm file, absolute or under wasm.pluginDir
@@ -60,7 +61,11 @@ fn check(cases: &[(&str, &str)]) {
 fn misplaced_values_and_keys_are_told_what_stands_there() {
     check(&[
         // shapes
-        ("- a", "1:1: got a list, expected a map of: server, admin, logging, kv, wasm, services"),
+        (
+            "- a",
+            "1:1: got a list, expected a map of: server, admin, logging, tracing, kv, wasm, \
+             services",
+        ),
         ("server: 5", "1:9: server: got 5, expected a map of: listen"),
         ("server: {limits: [1]}", "1:18: server.limits: got a list, expected a map"),
         ("wasm: {plugins: {a: 1}}", "1:17: wasm.plugins: got a map, expected a list"),
@@ -145,7 +150,7 @@ fn targets_and_what_services_share_are_told_what_they_can_be() {
     check(&[
         ("services: [{name: a, targets: []}]", "got an empty list, expected at least one target"),
         ("services: [{name: a, targets: }]", "got nothing, expected at least one target"),
-        ("services: [{name: a, targets: [https://b]}]", "https is not supported yet"),
+        ("services: [{name: a, targets: [ftp://b]}]", "write the \"http://\" too"),
         ("services: [{name: a, targets: [{weight: 2}]}]", "services[0].targets[0].url: missing"),
         (
             "services: [{name: a, targets: [{url: http://b, weight: 0}]}]",
@@ -284,7 +289,7 @@ fn a_small_file_can_not_grow_large_by_aliases() {
     let error = bad(&format!("a: &long {long}\nb: [{many}]\n"));
     assert!(error.contains("too large with its aliases"), "{error}");
     // And by variables.
-    let env = |_: &str| Some("x".repeat(100_000));
+    let env = |name: &str| (name != "ODIN_LISTEN").then(|| "x".repeat(100_000));
     let text = format!("a: [{}]", vec!["'${V}'"; 200].join(", "));
     assert!(parse(&text, "odin.yaml", &env).unwrap_err().to_string().contains("too large"));
 }
@@ -331,7 +336,7 @@ fn a_text_over_the_limit_is_not_parsed() {
 /// nothing panics, and every error has a place in the file.
 #[test]
 fn no_damage_to_a_file_panics() {
-    let env = |_: &str| Some("1".to_owned());
+    let env = |name: &str| (name != "ODIN_LISTEN").then(|| "1".to_owned());
     let lines = EVERY_KEY.lines().count() + 1;
     let check = |text: &str| {
         let Err(errors) = parse(text, "odin.yaml", &env) else {
@@ -361,7 +366,12 @@ fn mistakes_in_kv_are_told_by_place() {
         ),
         ("kv: {redis: {}}", "kv.redis.host: missing; as in redis:6379"),
         ("kv: {redis: {host: 'a:b:c'}}", "kv.redis.host: host is \"a:b:c\""),
-        ("kv: {redis: {host: r, tls: true}}", "kv.redis.tls: unknown key"),
+        ("kv: {redis: {host: r, tls: yep}}", "kv.redis.tls: "),
+        (
+            "kv: {redis: {host: 'rediss://r', tls: false}}",
+            "begins with rediss://, and tls is false",
+        ),
+        ("kv: {redis: {host: 'rediss://u:p@r/2'}}", "username, password and db"),
         ("kv: {redis: {host: r, username: u}}", "username stands without a password"),
         ("kv: {memory: {bytesMax: 1KiB}}", "kv.memory.bytesMax: got"),
         ("kv: {maxBytes: 1}", "kv.maxBytes: unknown key"),

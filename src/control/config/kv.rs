@@ -1,6 +1,6 @@
 //! Decodes `kv`: where the plugins' shared state is.
 
-use super::decode::{Item, Section, duration, integer, size, string, word};
+use super::decode::{Item, Section, boolean, duration, integer, size, string, word};
 use super::errors::Errors;
 use super::schema;
 use crate::kv::config::{BackendName, Config, MemoryConfig, RedisConfig};
@@ -39,6 +39,7 @@ fn memory(item: &Item<'_>, errors: &mut Errors) -> Option<MemoryConfig> {
 
 fn redis(item: &Item<'_>, errors: &mut Errors) -> Option<RedisConfig> {
     let map = Section::open(item, &schema::KV_REDIS, errors)?;
+    let tls = map.read("tls", errors, boolean);
     let db = map.read("db", errors, |item, errors| integer(item, 0..=u32::MAX, errors));
     let username = map.read("username", errors, string);
     let password = map.read("password", errors, string);
@@ -51,6 +52,10 @@ fn redis(item: &Item<'_>, errors: &mut Errors) -> Option<RedisConfig> {
         let host = string(item, errors)?;
         RedisConfig::at(&host).map_err(|why| item.refuse(errors, why)).ok()
     })?;
+    if redis.tls && tls == Some(false) {
+        item.refuse(errors, "host begins with rediss://, and tls is false");
+    }
+    redis.tls = tls.unwrap_or(redis.tls);
     redis.db = db.unwrap_or(redis.db);
     redis.timeout = timeout.unwrap_or(redis.timeout);
     redis.prefix = prefix.unwrap_or(redis.prefix);

@@ -7,7 +7,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Wasm;
+use super::{Tracing, Wasm};
+use crate::access_log::Field;
 use crate::aggregate::Rule;
 use crate::limits;
 
@@ -34,12 +35,29 @@ pub struct Config {
     pub admin: Admin,
     /// `logging`.
     pub logging: Logging,
+    /// `tracing`: which requests are traced, and where that is told.
+    pub tracing: Tracing,
     /// `kv`: where the plugins' shared state is.
     pub kv: crate::kv::config::Config,
     /// `wasm`: the plugins and what they may use.
     pub wasm: Wasm,
     /// `services`, in the order of the file. Empty: every request gets 404.
     pub services: Vec<Service>,
+}
+
+impl Config {
+    /// The same, wherever in a file it stands: equal ones mean the same.
+    #[must_use]
+    pub fn without_places(&self) -> Self {
+        let mut config = self.clone();
+        for service in &mut config.services {
+            service.place = Place::default();
+            service.targets.iter_mut().for_each(|target| target.place = Place::default());
+        }
+        let plugins = config.wasm.plugins.iter();
+        config.wasm.plugins = plugins.map(super::Plugin::without_places).collect();
+        config
+    }
 }
 
 /// `server`.
@@ -58,12 +76,16 @@ pub struct Server {
     pub trust_forwarded: bool,
     /// Whether a path may have an encoded slash (`%2F`, `%5C`).
     pub keeps_encoded_slashes: bool,
+    /// Whether responses tell what took how long.
+    pub server_timing: bool,
     /// Bounds of sizes and numbers.
     pub limits: Limits,
     /// Bounds of waiting.
     pub timeouts: Timeouts,
     /// How long exchanges in flight may go on after SIGTERM.
     pub drain_timeout: Duration,
+    /// How long the new process of a binary upgrade may take until it could serve.
+    pub upgrade_timeout: Duration,
 }
 
 impl Default for Server {
@@ -75,9 +97,11 @@ impl Default for Server {
             io_driver: IoDriver::Auto,
             trust_forwarded: false,
             keeps_encoded_slashes: false,
+            server_timing: false,
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             drain_timeout: limits::DRAIN_TIMEOUT,
+            upgrade_timeout: limits::UPGRADE_TIMEOUT,
         }
     }
 }
@@ -265,11 +289,18 @@ pub struct Logging {
     pub format: Format,
     /// Where each exchange leaves a line.
     pub access_log: AccessLog,
+    /// What the line tells, in this order.
+    pub access_log_fields: Vec<Field>,
 }
 
 impl Default for Logging {
     fn default() -> Self {
-        Self { level: Level::Info, format: Format::Text, access_log: AccessLog::Off }
+        Self {
+            level: Level::Info,
+            format: Format::Text,
+            access_log: AccessLog::Off,
+            access_log_fields: Field::DEFAULT.to_vec(),
+        }
     }
 }
 
@@ -382,6 +413,13 @@ pub struct Target {
 /// What a target is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TargetKind {
+    /// `https://host:port`.
+    Https {
+        /// Name or address; an IPv6 one without its brackets.
+        host: String,
+        /// The port.
+        port: u16,
+    },
     /// `http://host:port`.
     Http {
         /// A host name or an IP address, an IPv6 one without its brackets. Not resolved yet.

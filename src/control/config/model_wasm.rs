@@ -94,6 +94,48 @@ pub struct Plugin {
     pub sha256: Option<[u8; 32]>,
 }
 
+impl Plugin {
+    /// The same, wherever in a file it stands.
+    #[must_use]
+    pub fn without_places(&self) -> Self {
+        let mut plugin = self.clone();
+        plugin.place = Place::default();
+        plugin.allowed_urls.iter_mut().for_each(|pattern| pattern.place = Place::default());
+        plugin
+    }
+
+    /// Takes over what `earlier` has in the keys that are not given for this one.
+    pub fn take_over(&mut self, earlier: &Self, is_given: impl Fn(&str) -> bool) {
+        macro_rules! keep {
+            ($($key:literal: $field:ident,)+) => {
+                // Every field stands here, so that a new one cannot be forgotten.
+                let Self { place: _, name: _, $($field),+ } = self;
+                $(if !is_given($key) {
+                    *$field = earlier.$field.clone();
+                })+
+            };
+        }
+        keep! {
+            "path": path,
+            "type": kind,
+            "enabled": enabled,
+            "priority": priority,
+            "timeout": timeout,
+            "allowedUrls": allowed_urls,
+            "services": services,
+            "config": config,
+            "failureMode": failure_mode,
+            "body": body,
+            "onBodyTooLarge": on_body_too_large,
+            "isolation": isolation,
+            "instances": instances,
+            "maxInstances": max_instances,
+            "maxMemoryPages": max_memory_pages,
+            "sha256": sha256,
+        }
+    }
+}
+
 /// `plugins[].type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PluginType {

@@ -16,7 +16,8 @@ const fn keys(allowed: &'static [&'static str]) -> Keys {
     Keys { allowed, later: &[] }
 }
 
-pub(super) const ROOT: Keys = keys(&["server", "admin", "logging", "kv", "wasm", "services"]);
+pub(super) const ROOT: Keys =
+    keys(&["server", "admin", "logging", "tracing", "kv", "wasm", "services"]);
 
 pub(super) const SERVER: Keys = Keys {
     allowed: &[
@@ -26,9 +27,11 @@ pub(super) const SERVER: Keys = Keys {
         "ioDriver",
         "trustForwarded",
         "encodedSlashes",
+        "serverTiming",
         "limits",
         "timeouts",
         "drainTimeout",
+        "upgradeTimeout",
     ],
     later: &[("tls", "end TLS in front of the gateway and take the key out")],
 };
@@ -48,12 +51,16 @@ pub(super) const TIMEOUTS: Keys =
 
 pub(super) const ADMIN: Keys = keys(&["listen", "token"]);
 
-pub(super) const LOGGING: Keys = keys(&["level", "format", "accessLog"]);
+pub(super) const LOGGING: Keys = keys(&["level", "format", "accessLog", "accessLogFields"]);
+
+pub(super) const TRACING: Keys = keys(&["enabled", "incoming", "sampleRate", "otlp"]);
+
+pub(super) const OTLP: Keys = keys(&["endpoint", "timeout", "headers", "serviceName"]);
 
 pub(super) const KV: Keys = keys(&["backend", "redis", "memory"]);
 
 pub(super) const KV_REDIS: Keys =
-    keys(&["host", "db", "username", "password", "timeout", "prefix"]);
+    keys(&["host", "tls", "db", "username", "password", "timeout", "prefix"]);
 
 pub(super) const KV_MEMORY: Keys = keys(&["bytesMax", "namespaceBytesMax"]);
 
@@ -126,6 +133,8 @@ pub(super) const ALL: &[(&str, &Keys)] = &[
     ("server.timeouts", &TIMEOUTS),
     ("admin", &ADMIN),
     ("logging", &LOGGING),
+    ("tracing", &TRACING),
+    ("tracing.otlp", &OTLP),
     ("kv", &KV),
     ("kv.redis", &KV_REDIS),
     ("kv.memory", &KV_MEMORY),

@@ -11,12 +11,12 @@ use super::{
     AccessLog, Admin, Format, IoDriver, Level, Limits, Listen, Logging, Secret, Server, Timeouts,
     Workers, address, schema,
 };
+use crate::access_log::Field;
 use crate::limits;
 
-/// `server`.
-pub(super) fn server(item: &Item<'_>, errors: &mut Errors) -> Option<Server> {
+/// `server`; `default` holds where it says nothing.
+pub(super) fn server(item: &Item<'_>, default: Server, errors: &mut Errors) -> Option<Server> {
     let map = Section::open(item, &schema::SERVER, errors)?;
-    let default = Server::default();
     let io_drivers =
         [("auto", IoDriver::Auto), ("io_uring", IoDriver::IoUring), ("epoll", IoDriver::Epoll)];
     Some(Server {
@@ -34,6 +34,7 @@ pub(super) fn server(item: &Item<'_>, errors: &mut Errors) -> Option<Server> {
                 word(item, &[("reject", false), ("keep", true)], errors)
             })
             .unwrap_or(default.keeps_encoded_slashes),
+        server_timing: map.read("serverTiming", errors, boolean).unwrap_or(default.server_timing),
         limits: map.read("limits", errors, server_limits).unwrap_or(default.limits),
         timeouts: map.read("timeouts", errors, timeouts).unwrap_or(default.timeouts),
         drain_timeout: map
@@ -41,6 +42,9 @@ pub(super) fn server(item: &Item<'_>, errors: &mut Errors) -> Option<Server> {
                 duration_from(item, Duration::ZERO, errors)
             })
             .unwrap_or(default.drain_timeout),
+        upgrade_timeout: map
+            .read("upgradeTimeout", errors, duration)
+            .unwrap_or(default.upgrade_timeout),
     })
 }
 
@@ -220,7 +224,19 @@ pub(super) fn logging(item: &Item<'_>, errors: &mut Errors) -> Option<Logging> {
             .read("format", errors, |item, errors| word(item, &formats, errors))
             .unwrap_or(default.format),
         access_log: map.read("accessLog", errors, access_log).unwrap_or(default.access_log),
+        access_log_fields: map
+            .read("accessLogFields", errors, access_log_fields)
+            .unwrap_or(default.access_log_fields),
     })
+}
+
+fn access_log_fields(item: &Item<'_>, errors: &mut Errors) -> Option<Vec<Field>> {
+    let max = Field::ALL.len();
+    let fields = list(item, max, errors, |item, errors| word(item, &Field::ALL, errors))?;
+    if is_empty_list(item.node) {
+        item.expected(errors, "at least one field such as path");
+    }
+    Some(fields)
 }
 
 fn access_log(item: &Item<'_>, errors: &mut Errors) -> Option<AccessLog> {

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use super::*;
+use crate::access_log::Field;
 
 const ODIN_YAML: &str = include_str!("../../../config/odin.yaml");
 const DOCUMENTATION: &str = include_str!("../../../docs/configuration.md");
@@ -90,7 +91,8 @@ fn odin_yaml_and_the_documentation_show_every_key() {
 fn the_example_of_the_documentation_parses() {
     let (_, rest) = DOCUMENTATION.split_once("```yaml\n").unwrap();
     let (example, _) = rest.split_once("```").unwrap();
-    let config = parse(example, "docs", &|_| Some("k".to_owned())).unwrap();
+    let config = parse(example, "docs", &|name| (name != "ODIN_LISTEN").then(|| "k".to_owned()));
+    let config = config.unwrap();
     assert_eq!(config.wasm.plugins[0].config, serde_json::json!({"validKeys": ["k"]}));
 }
 
@@ -109,7 +111,7 @@ fn odin_yaml_parses_with_its_examples_taken_in() {
             example.map_or_else(|| format!("{line}\n"), |rest| format!("{indent}{rest}\n"))
         })
         .collect();
-    let env = |_: &str| Some("secret".to_owned());
+    let env = |name: &str| (name != "ODIN_LISTEN").then(|| "secret".to_owned());
     let config = parse(&text, "odin.yaml", &env).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(config.server.limits.connections_max, Some(16384));
     assert_eq!(config.admin.token.unwrap().reveal(), "secret");
@@ -150,6 +152,7 @@ server:
   ioDriver: epoll
   trustForwarded: true
   encodedSlashes: keep
+  serverTiming: true
   limits:
     headBytesMax: 64KiB
     headFieldsMax: 50
@@ -160,8 +163,9 @@ server:
     upstreamIdleMax: 0
   timeouts: {head: 1s, idle: 2s, body: 3s, connect: 4ms, firstByte: 5m, upstreamIdle: 1m30s}
   drainTimeout: 0s
+  upgradeTimeout: 90s
 admin: {listen: 0.0.0.0:9000, token: s3cret}
-logging: {level: trace, format: json, accessLog: /var/log/odin.log}
+logging: {level: trace, format: json, accessLog: /var/log/odin.log, accessLogFields: [status, path]}
 wasm:
   enabled: false
   pluginDir: p
@@ -211,6 +215,7 @@ fn every_key_of_server_admin_and_logging_reaches_its_field() {
         io_driver: IoDriver::Epoll,
         trust_forwarded: true,
         keeps_encoded_slashes: true,
+        server_timing: true,
         limits: Limits {
             head_bytes_max: 64 * 1024,
             head_fields_max: 50,
@@ -229,6 +234,7 @@ fn every_key_of_server_admin_and_logging_reaches_its_field() {
             upstream_idle: seconds(90),
         },
         drain_timeout: Duration::ZERO,
+        upgrade_timeout: Duration::from_secs(90),
     };
     assert_eq!(config.server, server);
     let token = Some(Secret::new("s3cret".to_owned()));
@@ -236,7 +242,8 @@ fn every_key_of_server_admin_and_logging_reaches_its_field() {
     assert_eq!(config.admin, Admin { listen, token });
     let (level, format) = (Level::Trace, Format::Json);
     let access_log = AccessLog::File("/var/log/odin.log".into());
-    assert_eq!(config.logging, Logging { level, format, access_log });
+    let access_log_fields = vec![Field::Status, Field::Path];
+    assert_eq!(config.logging, Logging { level, format, access_log, access_log_fields });
 }
 
 #[test]
@@ -254,7 +261,7 @@ fn every_key_of_wasm_reaches_its_field() {
         enabled: false,
         priority: -3,
         timeout: Some(Duration::from_millis(10)),
-        allowed_urls: vec![pattern("^/a$", place(36, 21)), pattern("/b", place(36, 29))],
+        allowed_urls: vec![pattern("^/a$", place(38, 21)), pattern("/b", place(38, 29))],
         services: vec!["one".to_owned()],
         config: serde_json::json!({"x": [1, "two", null, 1.5, {"y": true}]}),
         failure_mode: Some(FailureMode::Closed),
@@ -451,4 +458,20 @@ fn the_shared_state_is_in_memory_unless_told_otherwise() {
     assert_eq!(redis.timeout, std::time::Duration::from_millis(250));
     assert_eq!((redis.username.as_deref(), redis.password.as_deref()), (Some("u"), Some("p")));
     assert_eq!((kv.backend, kv.memory.namespace_bytes_max), (BackendName::Redis, 8 << 20));
+}
+
+#[test]
+fn the_environment_may_say_where_to_listen_if_the_file_does_not() {
+    let env =
+        |listen: &'static str| move |name: &str| (name == "ODIN_LISTEN").then(|| listen.into());
+    let parsed = |text: &str, listen| parse(text, "odin.yaml", &env(listen));
+    let listens = |text, listen| parsed(text, listen).unwrap().server.listen;
+    for text in ["", "wasm: {enabled: true}", "server: {workers: 1}"] {
+        assert_eq!(listens(text, "0.0.0.0:8080"), [Listen::tcp("0.0.0.0", 8080)], "{text}");
+        assert_eq!(listens(text, ""), [Listen::tcp("127.0.0.1", 8080)], "{text}");
+    }
+    let own = "server: {listen: '127.0.0.1:1'}";
+    assert_eq!(listens(own, "0.0.0.0:8080"), [Listen::tcp("127.0.0.1", 1)]);
+    let error = parsed("", ":8080").unwrap_err().to_string();
+    assert!(error.starts_with("$ODIN_LISTEN: got \":8080\", expected an address"), "{error}");
 }

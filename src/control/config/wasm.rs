@@ -53,6 +53,17 @@ pub(super) fn wasm(
     })
 }
 
+/// One plugin that stands alone, to be added to `wasm`.
+pub(super) fn lone_plugin(
+    item: &Item<'_>,
+    services: &[Service],
+    max_instances: u32,
+    errors: &mut Errors,
+) -> Option<Plugin> {
+    let around = Around { services: Some(services), max_instances };
+    plugin(item, &around, &mut Names::default(), errors)
+}
+
 fn memory_pages(item: &Item<'_>, errors: &mut Errors) -> Option<u32> {
     integer(item, 1..=limits::PLUGIN_MEMORY_PAGES_CEILING, errors)
 }

@@ -19,6 +19,8 @@ pub(super) fn refusal(address: IpAddr) -> Option<&'static str> {
 
 fn of_v4(address: Ipv4Addr) -> Option<&'static str> {
     match address.octets() {
+        // Those that are not link-local: Alibaba's, Azure's, Oracle's.
+        [100, 100, 100, 200] | [168, 63, 129, 16] | [192, 0, 0, 192] => Some("a metadata service"),
         [0, ..] => Some("unspecified (0.0.0.0/8)"),
         [169, 254, ..] => Some("link-local (169.254.0.0/16), where metadata services are"),
         [224..=239, ..] => Some("multicast (224.0.0.0/4)"),
@@ -29,13 +31,16 @@ fn of_v4(address: Ipv4Addr) -> Option<&'static str> {
 }
 
 fn of_v6(address: Ipv6Addr) -> Option<&'static str> {
-    /// Where Amazon's metadata service is.
-    const METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+    /// Amazon's and Google's.
+    const METADATA: [Ipv6Addr; 2] = [
+        Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
+        Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
+    ];
     if address.is_unspecified() {
         return Some("unspecified (::)");
     }
-    if address == METADATA {
-        return Some("a metadata service (fd00:ec2::254)");
+    if METADATA.contains(&address) {
+        return Some("a metadata service");
     }
     match address.segments()[0] {
         0xfe80..=0xfebf => Some("link-local (fe80::/10)"),
@@ -94,6 +99,11 @@ mod tests {
             "febf::1",
             "ff02::1",
             "fd00:ec2::254",
+            "fd20:ce::254",
+            "100.100.100.200",
+            "168.63.129.16",
+            "192.0.0.192",
+            "64:ff9b::6464:64c8",
             "::ffff:169.254.169.254",
             "::169.254.169.254",
             "64:ff9b::a9fe:a9fe",

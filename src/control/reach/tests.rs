@@ -50,12 +50,39 @@ fn addresses_that_plugins_may_not_call_are_dropped_at_the_lookup() {
 }
 
 #[test]
+fn what_a_name_server_answers_leads_nowhere_else() {
+    let answer = |addresses: &[&str]| {
+        let found = addresses.iter().map(|ip| SocketAddr::new(ip.parse().unwrap(), 80));
+        allowed("api.test", found.collect::<Vec<_>>().into_iter())
+    };
+    // 1. Of several addresses the allowed ones are left.
+    let mixed = answer(&["169.254.169.254", "10.0.0.1", "fe80::1", "::ffff:169.254.169.254"]);
+    assert_eq!(mixed, Ok(vec!["10.0.0.1:80".parse().unwrap()]));
+    // 2. Where none is left, the reason is told.
+    let refused = answer(&["169.254.169.254"]);
+    let why = refused.clone().unwrap_err();
+    assert!(why.contains("api.test resolves to 169.254.169.254, where plugins may not"), "{why}");
+    assert_eq!(answer(&[]).unwrap_err(), "api.test does not resolve: it has no address");
+    // 3. A name that moves there keeps its last good addresses; one that never had any has none.
+    let mut reaching = Reaching::new(&kv::config::Config::default());
+    let config = json!({"url": "http://127.0.0.1:9/"});
+    let origins = reaching.origins(&config, &Trust::default(), |_| 7, &mut Vec::new());
+    let good = Ok(vec!["127.0.0.1:9".parse().unwrap()]);
+    assert_eq!(**origins[0].addresses.load(), good);
+    assert!(take_answer(&origins[0], refused.clone()).is_err());
+    assert_eq!(**origins[0].addresses.load(), good);
+    origins[0].addresses.store(Arc::new(Err("is not looked up yet".to_owned())));
+    assert!(take_answer(&origins[0], refused.clone()).is_err());
+    assert_eq!(**origins[0].addresses.load(), refused);
+}
+
+#[test]
 fn an_origin_keeps_its_last_addresses_while_it_is_used() {
     let mut reaching = Reaching::new(&kv::config::Config::default());
     let config = json!({"url": "http://127.0.0.1:9/"});
     let mut mistakes = Vec::new();
-    let first = reaching.origins(&config, |_| 7, &mut mistakes);
-    let again = reaching.origins(&config, |_| 7, &mut mistakes);
+    let first = reaching.origins(&config, &Trust::default(), |_| 7, &mut mistakes);
+    let again = reaching.origins(&config, &Trust::default(), |_| 7, &mut mistakes);
     assert!(Arc::ptr_eq(&first[0], &again[0]) && mistakes.is_empty());
     assert_eq!(first[0].id, 7);
     drop((first, again));

@@ -4,7 +4,7 @@ use httparse::Header;
 
 use super::HeadFacts;
 use crate::error::Error;
-use crate::message::{BodyLength, RequestHead};
+use crate::message::{BodyLength, RequestHead, is_authority};
 
 /// Most digits of a Content-Length: 18 of them stay far below `u64::MAX`.
 const LENGTH_DIGITS_MAX: usize = 18;
@@ -198,34 +198,6 @@ pub fn is_hop_by_hop(name: &[u8]) -> bool {
         17 => is("transfer-encoding"),
         _ => false,
     }
-}
-
-/// Whether `bytes` can be an authority without user information: `host`, `host:port`, `[v6]:port`
-/// (RFC 3986 section 3.2), by its bytes alone.
-pub(super) fn is_authority(bytes: &[u8]) -> bool {
-    let (host, port) = match bytes.iter().rposition(|&byte| byte == b':') {
-        Some(colon) if !bytes[colon..].contains(&b']') => (&bytes[..colon], &bytes[colon + 1..]),
-        _ => (bytes, &b""[..]),
-    };
-    let name = match host {
-        [b'[', address @ .., b']'] => {
-            return !address.is_empty()
-                && address.iter().all(|byte| byte.is_ascii_hexdigit() || b":.".contains(byte))
-                && is_port(port);
-        }
-        name => name,
-    };
-    is_port(port)
-        && !name.is_empty()
-        && name.iter().all(|byte| {
-            matches!(byte, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'.' | b'_' | b'~'
-                | b'%' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*'
-                | b'+' | b';' | b'=')
-        })
-}
-
-fn is_port(bytes: &[u8]) -> bool {
-    bytes.len() <= 5 && bytes.iter().all(u8::is_ascii_digit)
 }
 
 fn options(value: &[u8]) -> impl Iterator<Item = &[u8]> {

@@ -1,8 +1,7 @@
 //! The request target (RFC 9112 section 3.2): origin-form, absolute-form, `*`.
 
-use super::fields::is_authority;
 use crate::error::Error;
-use crate::message::{Method, RequestHead};
+use crate::message::{Method, RequestHead, is_authority};
 
 /// Takes `target` apart into the head's path, query and, in absolute-form, authority.
 pub(super) fn parse(target: &str, head: &mut RequestHead) -> Result<(), Error> {

@@ -61,6 +61,25 @@ fn all_redis_keys_are_taken() {
 }
 
 #[test]
+fn tls_is_asked_for_by_its_key_or_by_rediss() {
+    for (own, is_secure) in [
+        (json!({"host": "x"}), false),
+        (json!({"host": "redis://x:7000"}), false),
+        (json!({"host": "x", "tls": true}), true),
+        (json!({"host": "redis://x", "tls": true}), true),
+        (json!({"host": "rediss://x:7000/"}), true),
+        (json!({"host": "rediss://[::1]:7000"}), true),
+    ] {
+        let redis = redis(select(json!({"redis": own}), json!({})));
+        assert_eq!(redis.tls, is_secure, "{own}");
+    }
+    let kv = json!({"redis": {"host": "shared", "tls": true}});
+    assert!(redis(select(json!({"backend": "redis"}), kv.clone())).tls);
+    assert!(redis(select(json!({"redis": {"db": 2}}), kv.clone())).tls);
+    assert!(!redis(select(json!({"redis": {"host": "elsewhere"}}), kv)).tls);
+}
+
+#[test]
 fn own_host_takes_no_credentials_from_the_gateway() {
     let kv = json!({"redis": {"host": "shared", "password": "secret", "db": 4, "prefix": "x:"}});
     let own = redis(select(json!({"redis": {"host": "elsewhere"}}), kv.clone()));
@@ -93,7 +112,10 @@ fn mistaken_selection_is_told_with_its_key_and_a_way_out() {
     ];
     assert_mistakes(&json!({}), cases);
     let shared = json!({"redis": {"host": "shared"}});
-    let cases = vec![(json!({"redis": {"password": "p"}}), "but no host")];
+    let cases = vec![
+        (json!({"redis": {"password": "p"}}), "but no host"),
+        (json!({"redis": {"tls": false}}), "but no host"),
+    ];
     assert_mistakes(&shared, cases);
 }
 
@@ -101,8 +123,11 @@ fn mistaken_selection_is_told_with_its_key_and_a_way_out() {
 fn mistaken_redis_key_is_told() {
     let cases = [
         (json!({"hots": "x"}), "config.redis: unknown field `hots`"),
-        (json!({"host": "x", "tls": true}), "unknown field `tls`"),
-        (json!({"host": "redis://x"}), "host is \"redis://x\""),
+        (json!({"host": "x", "tls": "yes"}), "invalid type: string \"yes\", expected a boolean"),
+        (json!({"host": "http://x"}), "host begins with http://, expected rediss://"),
+        (json!({"host": "rediss://u:p@x:1"}), "username, password and db"),
+        (json!({"host": "redis://x/2"}), "username, password and db"),
+        (json!({"host": "rediss://x", "tls": false}), "and tls is false"),
         (json!({"host": "x:0"}), "host is \"x:0\", expected NAME"),
         (json!({"host": "x:99999"}), "expected NAME or NAME:PORT"),
         (json!({"host": ""}), "config.redis.host is \"\""),

@@ -1,6 +1,6 @@
 //! Module `env`: the log, the clock, and what AssemblyScript's runtime asks for.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use wasmtime::{Caller, Linker};
 
@@ -33,16 +33,24 @@ pub(super) fn serve(linker: &mut Linker<HostState>, name: &str, types: &str) -> 
             linker.func_wrap(MODULE, name, log)?;
         }
         ("get_time", "-> i64") => {
-            linker.func_wrap(MODULE, name, || unix_time().as_secs().cast_signed())?;
+            linker.func_wrap(MODULE, name, |caller: Caller<'_, HostState>| {
+                unix_time(&caller).as_secs().cast_signed()
+            })?;
         }
         ("get_time", "-> f64") => {
-            linker.func_wrap(MODULE, name, || unix_time().as_secs() as f64)?;
+            linker.func_wrap(MODULE, name, |caller: Caller<'_, HostState>| {
+                unix_time(&caller).as_secs() as f64
+            })?;
         }
         ("get_time_ms", "-> i64") => {
-            linker.func_wrap(MODULE, name, || unix_time().as_millis() as i64)?;
+            linker.func_wrap(MODULE, name, |caller: Caller<'_, HostState>| {
+                unix_time(&caller).as_millis() as i64
+            })?;
         }
         ("get_time_ms", "-> f64") => {
-            linker.func_wrap(MODULE, name, || unix_time().as_millis() as f64)?;
+            linker.func_wrap(MODULE, name, |caller: Caller<'_, HostState>| {
+                unix_time(&caller).as_millis() as f64
+            })?;
         }
         ("get_config", _) => return config::serve(linker, types),
         ("http_call", _) => return http::serve(linker, types),
@@ -65,8 +73,8 @@ pub(super) fn serve(linker: &mut Linker<HostState>, name: &str, types: &str) -> 
 }
 
 /// The time since 1970; 0 on a clock set before it.
-pub(super) fn unix_time() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+pub(super) fn unix_time(caller: &Caller<'_, HostState>) -> Duration {
+    caller.data().host.scene.unix_time()
 }
 
 fn log(

@@ -29,7 +29,7 @@ async fn read_file(
         Ok(contents) => contents.clone(),
         Err(why) => {
             let text = format!("read_file: {why}");
-            state.host.log.gateway(LogLevel::Warn, &state.request_id, &text);
+            state.host.log.gateway(LogLevel::Warn, state.ids(), &text);
             return Ok(0);
         }
     };

@@ -144,13 +144,16 @@ fn timed_out(error: TimedOut) -> CallError {
 fn refused(caller: &Caller<'_, HostState>, reason: String) -> Outcome {
     let state = caller.data();
     let text = format!("http_call: {reason}");
-    state.host.log.gateway(LogLevel::Warn, &state.request_id, &text);
+    state.host.log.gateway(LogLevel::Warn, state.ids(), &text);
     Err(reason)
 }
 
 async fn make(host: &Rc<Host>, plugin: &Plugin, request: &Request) -> Outcome {
     let outbound = &plugin.spec.reach.outbound;
     let url = request.url()?;
+    if let Some(answers) = host.scene.answers() {
+        return answers(request.head.method.as_str(), request.whole_url());
+    }
     match outbound.find(&url)? {
         Found::Service(at, callee) => match &*callee.cluster {
             Cluster::Echo => Ok(echoed(request, &callee.name)),
@@ -195,7 +198,8 @@ async fn to_service(
             authority: &endpoint.authority,
         };
         match send(host, &outbound.bounds, to, request).await {
-            Err(Error::ConnectFailed) if tries < limits::TRIES_MAX && tries < endpoints.len() => {}
+            Err(Error::ConnectFailed | Error::TlsFailed(_))
+                if tries < limits::TRIES_MAX && tries < endpoints.len() => {}
             outcome => return outcome.map_err(words),
         }
     }
@@ -208,11 +212,11 @@ async fn to_origin(
     request: &Request,
 ) -> Outcome {
     let addresses = Result::clone(&origin.addresses.load())?;
-    let to = Destination {
-        id: origin.id,
-        address: &Address::Tcp(addresses),
-        authority: &origin.authority(),
+    let address = match &origin.tls {
+        None => Address::Tcp(addresses),
+        Some(tls) => Address::Tls(addresses, tls.clone()),
     };
+    let to = Destination { id: origin.id, address: &address, authority: &origin.authority() };
     send(host, bounds, to, request).await.map_err(words)
 }
 

@@ -34,7 +34,7 @@ fn change(
     let (name, state) = bytes(&mut caller, "the name of a metric", address, length)?;
     let outcome = count(&mut state.host.metrics.borrow_mut(), name, number);
     if let Err(why) = outcome {
-        state.host.log.gateway(LogLevel::Warn, &state.request_id, &why);
+        state.host.log.gateway(LogLevel::Warn, state.ids(), &why);
     }
     Ok(())
 }

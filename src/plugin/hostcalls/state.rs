@@ -193,7 +193,7 @@ async fn within<T>(
             return Ok(Err(UNAVAILABLE));
         };
         let outcome = match store {
-            Store::Memory(_) => operation(store, Instant::now()).await,
+            Store::Memory(_) => operation(store, state.host.scene.instant()).await,
             Store::Redis(_) => {
                 let left = state.check_deadline()?;
                 let operation = operation(store, Instant::now());
@@ -213,7 +213,7 @@ async fn within<T>(
 
 fn tell(state: &HostState, what: &str, why: &str) {
     let text = format!("{what}: {why}");
-    state.host.log.gateway(LogLevel::Warn, &state.request_id, &text);
+    state.host.log.gateway(LogLevel::Warn, state.ids(), &text);
 }
 
 fn code_of(error: &Error) -> i32 {

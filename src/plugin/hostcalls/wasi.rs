@@ -158,7 +158,7 @@ fn clock_time_get(
     if !(0..=1).contains(&clock) {
         return Ok(EINVAL);
     }
-    let nanos = unix_time().as_nanos() as u64;
+    let nanos = unix_time(&caller).as_nanos() as u64;
     write(caller, "clock_time_get", out, &nanos.to_le_bytes())
 }
 
@@ -273,6 +273,7 @@ async fn poll_oneoff(
     count: i32,
     written: i32,
 ) -> wasmtime::Result<i32> {
+    let now = unix_time(&caller);
     const SUBSCRIPTION: u32 = 48;
     let memory = memory_of(&mut caller)?;
     let (from, count) = (from.cast_unsigned(), count.cast_unsigned());
@@ -286,7 +287,7 @@ async fn poll_oneoff(
         .ok_or_else(|| out_of_bounds("poll_oneoff", from, count * SUBSCRIPTION, size))?;
     let Some((user, wait)) = table
         .chunks_exact(SUBSCRIPTION as usize)
-        .filter_map(clock_of)
+        .filter_map(|subscription| clock_of(subscription, now))
         .min_by_key(|(_, wait)| *wait)
     else {
         return Ok(ENOSYS);
@@ -303,7 +304,7 @@ async fn poll_oneoff(
 }
 
 /// The user data and the time to wait of a subscription to a clock.
-fn clock_of(subscription: &[u8]) -> Option<([u8; 8], Duration)> {
+fn clock_of(subscription: &[u8], now: Duration) -> Option<([u8; 8], Duration)> {
     let user = subscription.get(..8)?.try_into().ok()?;
     if *subscription.get(8)? != 0 {
         return None;
@@ -311,7 +312,7 @@ fn clock_of(subscription: &[u8]) -> Option<([u8; 8], Duration)> {
     let nanos = u64::from_le_bytes(subscription.get(24..32)?.try_into().ok()?);
     let absolute = subscription.get(40)? & 1 == 1;
     let wait = if absolute {
-        Duration::from_nanos(nanos).saturating_sub(unix_time())
+        Duration::from_nanos(nanos).saturating_sub(now)
     } else {
         Duration::from_nanos(nanos)
     };
@@ -337,11 +338,11 @@ mod tests {
         let mut subscription = [0_u8; 48];
         subscription[0] = 7;
         subscription[24..32].copy_from_slice(&5_000_000_u64.to_le_bytes());
-        let (user, wait) = clock_of(&subscription).unwrap();
+        let (user, wait) = clock_of(&subscription, Duration::from_secs(1)).unwrap();
         assert_eq!((user[0], wait), (7, Duration::from_millis(5)));
         subscription[40] = 1;
-        assert_eq!(clock_of(&subscription).unwrap().1, Duration::ZERO);
+        assert_eq!(clock_of(&subscription, Duration::from_secs(1)).unwrap().1, Duration::ZERO);
         subscription[8] = 1;
-        assert!(clock_of(&subscription).is_none());
+        assert!(clock_of(&subscription, Duration::from_secs(1)).is_none());
     }
 }

@@ -10,11 +10,12 @@ use super::super::chain::BodySlot;
 use super::super::failure::CallError;
 use super::super::spec::{Phase, PluginSpec};
 use super::output::{Headers, Message, Output, Text};
-use super::text::write_str;
 use crate::limits;
 use crate::message::{
-    BodyLength, Fields, LocalResponse, Method, RequestHead, ResponseHead, is_field_value, is_token,
+    BodyLength, Fields, LocalResponse, Method, RequestHead, ResponseHead, is_authority,
+    is_field_value, is_token,
 };
+use crate::respond;
 
 /// Fields of a connection or a message's framing: the gateway alone writes them.
 const FORBIDDEN: [&str; 9] = [
@@ -181,18 +182,11 @@ pub(super) fn respond(
             let refused = || Cow::Owned(format!("refused by plugin \"{}\"", spec.name));
             let error = error.map_or_else(refused, Cow::Borrowed);
             response.fields.set(b"Content-Type", b"application/json");
-            error_body(&error, &mut response.body);
+            response.body = respond::error_body(&error);
         }
         _ => {}
     }
     Ok(response)
-}
-
-/// `{"error":"…"}`
-pub(in super::super) fn error_body(error: &str, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"{\"error\":");
-    write_str(out, error);
-    out.push(b'}');
 }
 
 /// What a body is for which the plugin names no type.
@@ -263,12 +257,10 @@ fn authority(headers: &Headers<'_>, head: &RequestHead) -> Result<Option<String>
     if **host == head.authority {
         return Ok(None);
     }
-    let allowed = |byte: u8| {
-        byte.is_ascii_alphanumeric()
-            || matches!(byte, b'-' | b'.' | b'_' | b'~' | b':' | b'[' | b']')
-    };
-    if host.is_empty() || !host.bytes().all(allowed) {
-        return Err(CallError::bad_output(format!("Host {host:?} is not a host and port")));
+    if !is_authority(host.as_bytes()) {
+        return Err(CallError::bad_output(format!(
+            "Host {host:?} is not a host name with an optional port"
+        )));
     }
     Ok(Some(host.to_string()))
 }

@@ -1,17 +1,14 @@
 //! The input of one call: the document that docs/plugin-abi.md describes.
 
-use std::io::Write as _;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::super::chain::{CallAnswer, Facts};
 use super::super::module::Plugin;
 use super::super::spec::Phase;
-use super::text::{
-    write_escaped, write_key, write_list, write_number, write_query, write_str, write_time,
-};
-use crate::message::{Fields, RequestHead, ResponseHead};
+use super::text::{write_escaped, write_list, write_lossy, write_query, write_str, write_time};
+use crate::message::{Fields, IpText, RequestHead, ResponseHead};
+use crate::text::decimal;
 
 /// The messages of an exchange as far as there are any.
 #[derive(Clone, Copy)]
@@ -44,7 +41,13 @@ pub(super) fn write(
     metadata_json: &str,
 ) {
     let config = plugin.spec.config_json().as_bytes();
-    out.extend_from_slice(b"{\"context\":{\"requestId\":");
+    // In this order, so that a guest finds what it always needs (its configuration, the phase)
+    // first, and need not even look where the rest ends.
+    out.extend_from_slice(b"{\"config\":");
+    out.extend_from_slice(config);
+    out.extend_from_slice(b",\"context\":{\"phase\":");
+    write_str(out, phase.as_str());
+    out.extend_from_slice(b",\"requestId\":");
     write_str(out, facts.request_id);
     out.extend_from_slice(b",\"serviceId\":");
     write_str(out, facts.service);
@@ -52,21 +55,16 @@ pub(super) fn write(
     write_str(out, facts.route_path);
     out.extend_from_slice(b",\"timestamp\":");
     write_time(out, facts.received);
-    out.extend_from_slice(b",\"phase\":");
-    write_str(out, phase.as_str());
     out.extend_from_slice(b",\"plugin\":");
     write_str(out, &plugin.spec.name);
-    out.extend_from_slice(b",\"clientIp\":");
-    // Writing to a Vec does not fail.
-    let _infallible = write!(out, "\"{}\"", facts.client_ip.to_canonical());
-    out.extend_from_slice(b",\"config\":");
+    out.extend_from_slice(b",\"clientIp\":\"");
+    out.extend_from_slice(IpText::new(facts.client_ip.to_canonical()).as_bytes());
+    out.extend_from_slice(b"\",\"config\":");
     out.extend_from_slice(config);
     out.extend_from_slice(b",\"metadata\":");
     out.extend_from_slice(metadata_json.as_bytes());
     out.extend_from_slice(b"},\"input\":");
     write_messages(out, facts, messages);
-    out.extend_from_slice(b",\"config\":");
-    out.extend_from_slice(config);
     out.push(b'}');
 }
 
@@ -85,7 +83,7 @@ fn write_messages(out: &mut Vec<u8>, facts: &Facts<'_>, messages: Messages<'_>) 
         }
         Subject::Response(response) => {
             out.extend_from_slice(b",\"statusCode\":");
-            write_number(out, u64::from(response.status));
+            decimal(u64::from(response.status), out);
             write_headers(out, None, &response.fields);
             write_body(out, body);
             out.extend_from_slice(b",\"request\":{");
@@ -111,7 +109,7 @@ fn write_answers(out: &mut Vec<u8>, answers: &[CallAnswer<'_>], has_bodies: bool
         out.extend_from_slice(b",\"service\":");
         write_str(out, answer.service);
         out.extend_from_slice(b",\"statusCode\":");
-        write_number(out, u64::from(answer.status));
+        decimal(u64::from(answer.status), out);
         write_headers(out, None, answer.fields);
         write_body(out, has_bodies.then_some(answer.body));
         if let Some(error) = answer.error {
@@ -140,43 +138,46 @@ fn write_target(out: &mut Vec<u8>, facts: &Facts<'_>, request: &RequestHead) {
     out.push(b'"');
 }
 
-/// `,"headers":{…}` and, where a value is not UTF-8, `,"headersBase64":{…}` with the exact bytes of
-/// the headers that have such a value. Fields of one name (any letter case) are one key, spelled
+/// `,"headers":{…}` and, where a value is not UTF-8, `,"headersBase64":{…}` with the exact bytes
+/// of the headers that have such a value. Fields of one name (any letter case) are one key, spelled
 /// as the first of them.
 pub(in super::super) fn write_headers(out: &mut Vec<u8>, authority: Option<&str>, fields: &Fields) {
     out.extend_from_slice(b",\"headers\":{");
     if let Some(authority) = authority.filter(|authority| !authority.is_empty()) {
-        write_key(out, "Host");
-        write_list(out, std::iter::once(authority.as_bytes()));
-        out.push(b',');
+        out.extend_from_slice(b"\"Host\":[");
+        write_str(out, authority);
+        out.extend_from_slice(b"],");
     }
-    let fields: Vec<Field<'_>> = fields.iter().map(Field::new).collect();
+    let shared = Shared::among(fields);
     let mut lossy = false;
-    for (index, field) in fields.iter().enumerate() {
-        if !field.is_among(&fields[..index]) {
-            write_key(out, field.name());
-            lossy |= write_list(out, field.values_from(&fields[index..]));
+    for (index, field) in fields.iter().map(Field::new).enumerate() {
+        if !shared.may_hold(&field) {
+            write_name(out, field.name);
+            out.push(b'[');
+            lossy |= write_lossy(out, field.value);
+            out.extend_from_slice(b"],");
+        } else if !field.is_among(fields, index) {
+            write_name(out, field.name);
+            lossy |= write_list(out, field.values_from(fields, index));
             out.push(b',');
         }
     }
     close(out);
     if lossy {
-        write_exact_headers(out, &fields);
+        write_exact_headers(out, fields);
     }
 }
 
-fn write_exact_headers(out: &mut Vec<u8>, fields: &[Field<'_>]) {
+fn write_exact_headers(out: &mut Vec<u8>, fields: &Fields) {
     out.extend_from_slice(b",\"headersBase64\":{");
-    for (index, field) in fields.iter().enumerate() {
-        let mut values = field.values_from(&fields[index..]);
-        if field.is_among(&fields[..index])
-            || values.all(|value| std::str::from_utf8(value).is_ok())
-        {
+    for (index, field) in fields.iter().map(Field::new).enumerate() {
+        let mut values = field.values_from(fields, index);
+        if field.is_among(fields, index) || values.all(|value| std::str::from_utf8(value).is_ok()) {
             continue;
         }
-        write_key(out, field.name());
+        write_name(out, field.name);
         out.push(b'[');
-        for value in field.values_from(&fields[index..]) {
+        for value in field.values_from(fields, index) {
             write_base64(out, value);
             out.push(b',');
         }
@@ -184,6 +185,13 @@ fn write_exact_headers(out: &mut Vec<u8>, fields: &[Field<'_>]) {
         out.extend_from_slice(b"],");
     }
     close(out);
+}
+
+/// `"name":` of a field: a token, in which nothing needs an escape.
+fn write_name(out: &mut Vec<u8>, name: &[u8]) {
+    out.push(b'"');
+    out.extend_from_slice(name);
+    out.extend_from_slice(b"\":");
 }
 
 /// Ends an object whose last member has a comma behind it.
@@ -194,37 +202,63 @@ fn close(out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// A field, with what tells most names apart at a glance: every field is compared to every other.
+/// A field, with what tells most names apart at a glance: length, first and last letter.
 struct Field<'f> {
-    glance: u64,
+    glance: u32,
     name: &'f [u8],
     value: &'f [u8],
 }
 
 impl<'f> Field<'f> {
     fn new((name, value): (&'f [u8], &'f [u8])) -> Self {
-        let lower = |byte: Option<&u8>| u64::from(byte.map_or(0, u8::to_ascii_lowercase));
-        let glance = (name.len() as u64) << 16 | lower(name.first()) << 8 | lower(name.last());
+        // Letters of either case are alike; what else becomes alike is told apart by `is_same`.
+        let letter = |byte: Option<&u8>| u32::from(byte.map_or(0, |byte| byte | 0x20));
+        // Names are far shorter than 2^16 bytes; a cut length would only make more alike.
+        let glance = (name.len() as u32) << 16 | letter(name.first()) << 8 | letter(name.last());
         Self { glance, name, value }
     }
 
-    /// The name: a token, so it is ASCII.
-    fn name(&self) -> &'f str {
-        std::str::from_utf8(self.name).unwrap_or_default()
+    fn is_same(&self, name: &[u8]) -> bool {
+        self.name.eq_ignore_ascii_case(name)
     }
 
-    #[inline]
-    fn is_same(&self, other: &Self) -> bool {
-        self.glance == other.glance && self.name.eq_ignore_ascii_case(other.name)
+    /// Whether one of the first `count` fields has this name.
+    fn is_among(&self, fields: &Fields, count: usize) -> bool {
+        fields.iter().take(count).any(|(name, _)| self.is_same(name))
     }
 
-    fn is_among(&self, fields: &[Self]) -> bool {
-        fields.iter().any(|field| self.is_same(field))
+    /// The values of this name from field `start` on.
+    fn values_from<'a>(
+        &'a self,
+        fields: &'a Fields,
+        start: usize,
+    ) -> impl Iterator<Item = &'a [u8]> {
+        fields.iter().skip(start).filter(|(name, _)| self.is_same(name)).map(|(_, value)| value)
+    }
+}
+
+/// Which names may stand several times among some fields: a set of 64 glances. Almost always each
+/// name is there once, and none has to be compared with all the others.
+struct Shared(u64);
+
+impl Shared {
+    fn among(fields: &Fields) -> Self {
+        let (mut once, mut twice) = (0, 0);
+        for field in fields.iter().map(Field::new) {
+            let bit = Self::bit(&field);
+            twice |= once & bit;
+            once |= bit;
+        }
+        Self(twice)
     }
 
-    /// The values of this name among `fields`.
-    fn values_from<'a>(&'a self, fields: &'a [Self]) -> impl Iterator<Item = &'f [u8]> + 'a {
-        fields.iter().filter(|field| self.is_same(field)).map(|field| field.value)
+    fn may_hold(&self, field: &Field<'_>) -> bool {
+        self.0 & Self::bit(field) != 0
+    }
+
+    /// The six highest bits of a multiplicative hash.
+    fn bit(field: &Field<'_>) -> u64 {
+        1 << (field.glance.wrapping_mul(0x9e37_79b1) >> 26)
     }
 }
 

@@ -394,3 +394,23 @@ fn a_refusal_has_the_body_that_its_plugin_gave_or_its_error() {
         }
     });
 }
+
+#[test]
+fn a_host_that_no_client_could_name_is_refused() {
+    on_both_drivers(|| async {
+        let bench = Bench::new();
+        for host in ["b:~", "b:", "[::1", "[]", "a b", "b:123456", "@b", "", "b:1:2"] {
+            let output = format!(
+                r#"{{"modified":true,"continue":true,"request":{{"headers":{{"Host":"{host}"}}}}}}"#
+            );
+            let plugin = bench.plugin(PluginType::Middleware, &answers(&output));
+            let mut exchange = Exchange::new(&[&plugin]);
+            assert_eq!(answer(exchange.request(&bench).await), None);
+            // An empty port is none.
+            let is_taken = host == "b:";
+            assert_eq!(exchange.request.authority == host, is_taken, "{host}");
+            let refused = bench.lines().iter().any(|line| line.contains("kind bad_output"));
+            assert_eq!(refused, !is_taken, "{host}");
+        }
+    });
+}

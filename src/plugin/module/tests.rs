@@ -49,6 +49,13 @@ fn a_module_that_cannot_be_a_plugin_is_refused_with_its_reason() {
             "proxy-wasm filter",
         ),
         (
+            // As a real one: it has no execute, and imports what is not there.
+            r#"(module (import "env" "proxy_log" (func (param i32 i32 i32) (result i32)))
+                (memory (export "memory") 1) (func (export "proxy_abi_version_0_2_1")))"#
+                .to_owned(),
+            "proxy-wasm is not supported yet",
+        ),
+        (
             format!(r#"(module (@custom "go:buildid" "x") {memory} {execute})"#),
             "//go:wasmexport alloc",
         ),
@@ -209,7 +216,7 @@ fn a_compiled_module_is_kept_and_a_file_that_others_can_write_is_not_believed() 
     let options = super::super::RuntimeOptions {
         instances_max: 4,
         cache_dir: Some(dir.clone()),
-        log_sink: None,
+        ..Default::default()
     };
     let load = || {
         let bench = Bench::with(options.clone());

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::super::spec::PluginType;
 use super::super::testing::{answers, executes, logs_input};
 use super::*;
 

@@ -344,3 +344,95 @@ fn a_try_that_is_cancelled_leaves_the_next_call_to_try() {
         held.pass();
     });
 }
+
+/// A guest that says in its log that it cleans up.
+fn tells_its_end() -> String {
+    executes("").replacen(
+        "(memory",
+        r#"(func (export "cleanup") (call $log (i32.const 1024) (i32.const 4))) (memory"#,
+        1,
+    )
+}
+
+#[test]
+fn at_the_end_every_instance_cleans_up_once() {
+    on_both_drivers(|| async {
+        let bench = Bench::new();
+        let one = bench.plugin_of(guard(10, 5000), &tells_its_end());
+        let other = bench.plugin_of(guard(10, 5000), &tells_its_end());
+        bench.pools.prepare(&[Arc::clone(&one), Arc::clone(&other)]).await;
+        assert_eq!(answer(Exchange::new(&[&one]).request(&bench).await), None);
+        bench.pools.end().await;
+        assert_eq!(bench.lines().len(), 4);
+        bench.pools.end().await;
+        assert_eq!(bench.lines().len(), 0);
+        assert_eq!(stats_of(&bench, &one).instances, 0);
+    });
+}
+
+#[test]
+fn an_instance_of_one_call_cleans_up_after_it() {
+    on_both_drivers(|| async {
+        let bench = Bench::new();
+        let mut spec = guard(4, 5000);
+        spec.isolation = super::super::Isolation::Request;
+        let plugin = bench.plugin_of(spec, &tells_its_end());
+        bench.pools.prepare(&[Arc::clone(&plugin)]).await;
+        for _ in 0..3 {
+            assert_eq!(answer(Exchange::new(&[&plugin]).request(&bench).await), None);
+        }
+        eventually("all three are replaced", || {
+            let stats = stats_of(&bench, &plugin);
+            stats.instances_made == 5 && stats.instances_active == 0
+        })
+        .await;
+        assert_eq!(bench.lines().len(), 3);
+        let stats = stats_of(&bench, &plugin);
+        assert_eq!((stats.instances, stats.instances_discarded), (2, 0));
+        bench.pools.end().await;
+        assert_eq!(bench.lines().len(), 2, "those that never were called, too");
+    });
+}
+
+#[test]
+fn a_cleanup_that_never_ends_is_killed_beside_the_others() {
+    let endless = executes("").replacen(
+        "(memory",
+        r#"(func (export "cleanup") (loop $l (br $l))) (memory"#,
+        1,
+    );
+    on_both_drivers(|| async {
+        let bench = Bench::new();
+        let stuck = bench.plugin_of(guard(10, 100), &endless);
+        let well = bench.plugin_of(guard(10, 100), &tells_its_end());
+        bench.pools.prepare(&[Arc::clone(&stuck), Arc::clone(&well)]).await;
+        bench.pools.end().await;
+        let lines = bench.lines();
+        let killed = "cleanup: plugin execution timeout: not done within 100ms (timeout) \
+                      (kind timeout)";
+        assert_eq!(lines.iter().filter(|line| line.ends_with(killed)).count(), 2, "{lines:?}");
+        assert_eq!(lines.len(), 4, "{lines:?}");
+        assert_eq!(stats_of(&bench, &stuck).errors_of(ErrorKind::Timeout), 2);
+    });
+}
+
+#[test]
+fn a_retired_plugin_that_several_workers_have_had_is_freed() {
+    on_both_drivers(|| async {
+        let bench = Bench::new();
+        let old = bench.plugin_of(guard(1, 5000), &answers(GOES_ON));
+        // The pools of two workers.
+        let workers = [Pools::new(), Pools::new()];
+        for worker in &workers {
+            assert!(worker.prepare(std::slice::from_ref(&old)).await.is_empty());
+            worker.retire(&[]).await;
+        }
+        let weak = Arc::downgrade(&old);
+        assert!(weak.strong_count() > 1, "a snapshot that holds it may still be served");
+        drop(old);
+        for worker in &workers {
+            worker.retire(&[]).await;
+        }
+        assert_eq!(weak.strong_count(), 0);
+    });
+}

@@ -14,12 +14,17 @@ pub fn io_driver() -> String {
     std::env::var("ODIN_TEST_IO_DRIVER").unwrap_or_else(|_| "auto".into())
 }
 
+/// The gateway that is tested.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_odin");
+
 /// A configuration in the making. Ports are picked by the kernel; one worker unless told.
 pub struct Setup {
     pub dir: TempDir,
     server: String,
     drain: String,
     log_level: String,
+    logging: String,
+    admin: String,
     workers: usize,
     services: String,
     wasm: String,
@@ -28,6 +33,8 @@ pub struct Setup {
     tail: String,
     open_files: Option<u32>,
     env: Vec<(String, String)>,
+    arguments: Vec<String>,
+    linked: bool,
 }
 
 impl Setup {
@@ -39,6 +46,8 @@ impl Setup {
             drain: "2s".into(),
             // Plugins' own lines are shown from here on.
             log_level: "debug".into(),
+            logging: String::new(),
+            admin: String::new(),
             workers: 1,
             services: String::new(),
             wasm: String::new(),
@@ -47,6 +56,8 @@ impl Setup {
             tail: String::new(),
             open_files: None,
             env: Vec::new(),
+            arguments: Vec::new(),
+            linked: false,
         }
     }
 
@@ -84,6 +95,18 @@ impl Setup {
 
     pub fn log_level(mut self, level: &str) -> Self {
         self.log_level = level.into();
+        self
+    }
+
+    /// Sets keys of `logging`, `level` apart, written as the inside of a YAML flow map.
+    pub fn logging(mut self, keys: &str) -> Self {
+        self.logging = keys.into();
+        self
+    }
+
+    /// Sets keys of `admin`, written as the inside of a YAML flow map.
+    pub fn admin(mut self, keys: &str) -> Self {
+        self.admin = keys.into();
         self
     }
 
@@ -135,16 +158,31 @@ impl Setup {
         self
     }
 
+    /// Adds an argument of the command line.
+    pub fn argument(mut self, argument: impl Into<String>) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// Starts the binary by a link in `dir`, which [`Gateway::replace_binary`] moves.
+    pub fn linked(mut self) -> Self {
+        self.linked = true;
+        self
+    }
+
     /// The configuration as it is written to the file.
     pub fn config(&self) -> String {
         let mut text = format!(
             "server:\n  listen: 127.0.0.1:0\n  workers: {}\n  pinCores: false\n  ioDriver: {}\n  \
-             drainTimeout: {}\n{}admin: {{listen: '127.0.0.1:0'}}\nlogging: {{level: {}}}\n",
+             drainTimeout: {}\n{}admin: {{listen: '127.0.0.1:0', {}}}\n\
+             logging: {{level: {}, {}}}\n",
             self.workers,
             io_driver(),
             self.drain,
             self.server,
+            self.admin,
             self.log_level,
+            self.logging,
         );
         if !self.plugins.is_empty() || !self.wasm.is_empty() {
             let dir = self.dir.path().join("plugins");
@@ -164,7 +202,25 @@ impl Setup {
     /// Starts the gateway and waits until it listens.
     pub fn start(self) -> Gateway {
         let config = self.config();
-        Gateway::spawn(self.dir, &config, self.open_files, &self.env)
+        let binary = match self.linked {
+            false => BINARY.into(),
+            true => {
+                let link = self.dir.path().join("odin");
+                std::os::unix::fs::symlink(BINARY, &link).unwrap();
+                link
+            }
+        };
+        let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
+        let mut command = match self.open_files {
+            None => Command::new(binary),
+            Some(count) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("ulimit -n {count} && exec \"$@\""), "sh"]).arg(binary);
+                shell
+            }
+        };
+        command.args(arguments).stdin(Stdio::null());
+        Gateway::spawn(self.dir, &config, command, &self.env)
     }
 }
 
@@ -178,41 +234,38 @@ struct Log {
 pub struct Gateway {
     pub addr: SocketAddr,
     pub admin: SocketAddr,
-    _dir: TempDir,
+    dir: TempDir,
     child: Child,
+    /// What took the place of `child`, one after the other.
+    successors: Vec<u32>,
     log: Arc<Log>,
 }
 
 impl Gateway {
     /// Starts a gateway with this configuration, which must listen on ports given as 0.
     pub fn start(dir: TempDir, config: &str, env: &[(String, String)]) -> Self {
-        Self::spawn(dir, config, None, env)
+        let mut command = Command::new(BINARY);
+        command.stdin(Stdio::null());
+        Self::spawn(dir, config, command, env)
     }
 
-    fn spawn(
+    /// Runs a command that starts the gateway; the argument of the configuration is added.
+    pub fn spawn(
         dir: TempDir,
         config: &str,
-        open_files: Option<u32>,
+        mut command: Command,
         env: &[(String, String)],
     ) -> Self {
         let path = dir.write("odin.yaml", config);
-        let binary = env!("CARGO_BIN_EXE_odin");
-        let mut command = match open_files {
-            None => Command::new(binary),
-            Some(count) => {
-                let mut shell = Command::new("sh");
-                shell.args(["-c", &format!("ulimit -n {count} && exec \"$@\""), "sh", binary]);
-                shell
-            }
-        };
         command.arg("--config").arg(&path).envs(env.iter().cloned());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let log = Arc::new(Log::default());
         collect(child.stdout.take().unwrap(), log.clone());
         collect(child.stderr.take().unwrap(), log.clone());
         let unset = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut gateway = Self { addr: unset, admin: unset, _dir: dir, child, log };
+        let mut gateway =
+            Self { addr: unset, admin: unset, dir, child, successors: Vec::new(), log };
         gateway.admin = gateway.wait_address("admin on ");
         gateway.addr = gateway.wait_address("listening on ");
         gateway
@@ -245,14 +298,93 @@ impl Gateway {
         assert!(guard.contains(text), "no {text:?} in the log:\n{guard}");
     }
 
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    /// Where its configuration file and `plugins` are.
+    pub fn dir(&self) -> &TempDir {
+        &self.dir
     }
 
+    /// The configuration file's text.
+    pub fn config(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("odin.yaml")).unwrap()
+    }
+
+    /// Puts another configuration file in the place of the old one, as an editor does.
+    pub fn rewrite(&self, config: &str) {
+        let new = self.dir.write("odin.yaml.new", config);
+        std::fs::rename(new, self.dir.path().join("odin.yaml")).unwrap();
+    }
+
+    /// Puts another module in the place of a plugin's.
+    pub fn replace_plugin(&self, name: &str, module: impl AsRef<[u8]>) {
+        let new = self.dir.write(&format!("plugins/{name}.new"), module);
+        std::fs::rename(new, self.dir.path().join(format!("plugins/{name}.wasm"))).unwrap();
+    }
+
+    /// Calls the admin API; without a body if it is empty.
+    pub fn call(&self, method: &str, path: &str, body: &str) -> super::Response {
+        self.call_with(method, path, "", body)
+    }
+
+    /// Calls the admin API with more fields, each with its line end.
+    pub fn call_with(
+        &self,
+        method: &str,
+        path: &str,
+        fields: &str,
+        body: impl AsRef<[u8]>,
+    ) -> super::Response {
+        let (addr, body) = (self.admin, body.as_ref());
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\
+             Content-Length: {}\r\n{fields}\r\n",
+            body.len()
+        );
+        let mut client = super::Client::connect(addr);
+        client.send([head.as_bytes(), body].concat());
+        client.response_to(method)
+    }
+
+    /// The process that serves.
+    pub fn pid(&self) -> u32 {
+        self.successors.last().copied().unwrap_or_else(|| self.child.id())
+    }
+
+    /// Sends a signal to the process that serves.
     pub fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_raw(self.child.id().cast_signed()).unwrap();
-        // An ended process is what the caller wants anyway.
-        let _ = rustix::process::kill_process(pid, signal);
+        signal_process(self.pid(), signal);
+    }
+
+    /// Puts another file, or what it links to, where the binary of [`Setup::linked`] stands.
+    pub fn replace_binary(&self, by: &Path) {
+        let new = self.dir.path().join("odin.new");
+        std::os::unix::fs::symlink(by, &new).unwrap();
+        std::fs::rename(new, self.dir.path().join("odin")).unwrap();
+    }
+
+    /// Has another process take the place of the one that serves; its id.
+    pub fn upgrade(&mut self) -> u32 {
+        self.signal(rustix::process::Signal::USR2);
+        self.wait_upgraded()
+    }
+
+    /// Waits until an upgrade that was asked for has succeeded.
+    pub fn wait_upgraded(&mut self) -> u32 {
+        let mut pids = Vec::new();
+        wait_until("the next process serves", || {
+            pids = successors(&self.log());
+            pids.len() > self.successors.len()
+        });
+        self.successors = pids;
+        self.pid()
+    }
+
+    /// Waits until the process that was started first, or one that took its place, has ended.
+    pub fn wait_ended(&mut self, pid: u32) {
+        if pid == self.child.id() {
+            assert!(self.wait_exit().success(), "{}", self.log());
+        } else {
+            wait_until("a process has ended", || !is_alive(pid));
+        }
     }
 
     pub fn terminate(&self) {
@@ -284,22 +416,56 @@ impl Gateway {
     }
 
     fn status(&self, key: &str) -> u64 {
-        let path = format!("/proc/{}/status", self.child.id());
+        let path = format!("/proc/{}/status", self.pid());
         let status = std::fs::read_to_string(Path::new(&path)).unwrap();
         let line = status.lines().find(|line| line.starts_with(key)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 }
 
+/// The processes that took the place of another, from the log.
+fn successors(log: &str) -> Vec<u32> {
+    let complete = &log[..log.rfind('\n').map_or(0, |end| end + 1)];
+    let told = complete.lines().filter(|line| line.contains("serves in place of this one"));
+    told.filter_map(|line| {
+        let after = line.split_once("binary upgrade: process ")?.1;
+        after.split(' ').next()?.parse().ok()
+    })
+    .collect()
+}
+
+fn signal_process(pid: u32, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
+    // An ended process is what the caller wants anyway.
+    let _ = rustix::process::kill_process(pid, signal);
+}
+
+/// Whether a process runs; one that has ended and that nobody has waited for does not.
+pub fn is_alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    !matches!(state, None | Some('Z' | 'X'))
+}
+
 impl Drop for Gateway {
     fn drop(&mut self) {
-        self.terminate();
+        let successors = successors(&self.log());
+        for pid in &successors {
+            signal_process(*pid, rustix::process::Signal::TERM);
+        }
+        signal_process(self.child.id(), rustix::process::Signal::TERM);
         let start = Instant::now();
-        while self.is_running() && start.elapsed() < std::time::Duration::from_secs(10) {
+        let is_any_running = |gateway: &mut Self| {
+            gateway.is_running() || successors.iter().any(|pid| is_alive(*pid))
+        };
+        while is_any_running(self) && start.elapsed() < std::time::Duration::from_secs(10) {
             std::thread::sleep(std::time::Duration::from_millis(2));
         }
-        let stuck = self.is_running();
+        let stuck = is_any_running(self);
         let _ = self.child.kill();
+        for pid in successors.iter().filter(|pid| is_alive(**pid)) {
+            signal_process(*pid, rustix::process::Signal::KILL);
+        }
         let _ = self.child.wait();
         let log = self.log();
         if std::thread::panicking() {

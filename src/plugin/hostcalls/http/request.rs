@@ -140,6 +140,11 @@ impl Request {
         Url::parse(&self.url)
     }
 
+    /// The URL as the guest wrote it.
+    pub(super) fn whole_url(&self) -> &str {
+        &self.url
+    }
+
     /// The URL for the log: without its query, where tokens stand.
     pub(super) fn shown(&self) -> &str {
         self.url.split(['?', '#']).next().unwrap_or_default()

@@ -10,10 +10,11 @@ use arc_swap::ArcSwap;
 use super::super::super::reach::{Callee, GivenFile, Origin, Reach, Scheme};
 use super::super::super::testing::{Bench, Exchange, answer, on_both_drivers, wat_string};
 use super::super::super::{Plugin, PluginMetric, PluginSpec, PluginStats, PluginType};
-use crate::kv::Backends;
 use crate::kv::config::{Config, Selection};
+use crate::kv::{Backends, Binding};
 use crate::limits;
 use crate::upstream::cluster::{Address, Cluster, Endpoint, Endpoints};
+use crate::worker::report::Pace;
 
 /// A guest whose `execute` is this code; texts stand from address 16 on, each at its offset of a
 /// multiple of 256. `$log` and every function of `imports` can be called.
@@ -115,6 +116,7 @@ fn reach(address: SocketAddr) -> Reach {
         host: "origin.test".to_owned(),
         port: 80,
         id: 0,
+        tls: None,
         addresses: ArcSwap::from_pointee(Ok(vec![address])),
     })];
     let endpoint = Endpoint {
@@ -135,11 +137,16 @@ fn spec(reach: Reach) -> PluginSpec {
     spec
 }
 
+fn bound(kv: &Config, selection: &Selection) -> Option<Binding> {
+    let bound = Backends::new(kv, Instant::now()).bind(selection, "p", &|_| Err("no TLS".into()));
+    Some(bound.unwrap())
+}
+
 /// Shared state in memory.
 fn with_state() -> Reach {
     let kv = Config::default();
     let selection = Selection::from_plugin_config(&serde_json::json!({}), &kv).unwrap();
-    let state = Some(Backends::new(&kv, Instant::now()).bind(&selection, "p"));
+    let state = bound(&kv, &selection);
     Reach { state, ..Reach::default() }
 }
 
@@ -371,7 +378,7 @@ fn a_state_that_is_down_is_told_by_a_code_and_the_guest_decides() {
         let kv = Config::default();
         let config = serde_json::json!({"redis": {"host": down.to_string()}});
         let selection = Selection::from_plugin_config(&config, &kv).unwrap();
-        let state = Some(Backends::new(&kv, Instant::now()).bind(&selection, "p"));
+        let state = bound(&kv, &selection);
         let code = format!(
             "
             (call $is (call $kv_get (i32.const 256) (i32.const 3)) (i64.const -4))
@@ -446,9 +453,10 @@ fn metrics_are_counted_per_plugin_and_nonsense_costs_a_line() {
         passes(&bench, &plugin).await;
         passes(&bench, &plugin).await;
         let mut seen = Vec::new();
-        bench.pools.metrics(|plugin, name, metric| {
-            seen.push((plugin.spec.name.clone(), name.to_owned(), *metric));
-        });
+        for report in bench.pools.report(&mut Pace::default()).await {
+            let named = |(name, metric)| (report.name.clone(), name, metric);
+            seen.extend(report.metrics.iter().cloned().map(named));
+        }
         let summary = PluginMetric::Summary { count: 2, sum: 14, min: 7, max: 7 };
         let expected = [("hits_", PluginMetric::Counter(4)), ("wait", summary)]
             .map(|(name, metric)| ("p".to_owned(), name.to_owned(), metric));

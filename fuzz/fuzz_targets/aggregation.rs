@@ -1,0 +1,5 @@
+//! See `src/aggregation.rs`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| odin_fuzz::aggregation::run(input));

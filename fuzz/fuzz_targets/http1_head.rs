@@ -1,0 +1,5 @@
+//! See `src/http1_head.rs`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| odin_fuzz::http1_head::run(input));

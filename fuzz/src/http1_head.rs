@@ -1,0 +1,103 @@
+//! Heads: where they end doesn't depend on the cuts of the stream, and one that is taken is written
+//! as exactly one head that says the same.
+
+use odin::http1::encode::{self, ResponseForm};
+use odin::http1::head;
+use odin::http1::scan::{BareLineFeed, HeadScanner};
+use odin::limits::{HEAD_FIELDS_MAX, URI_BYTES_MAX};
+use odin::message::{Fields, RequestHead, ResponseHead, is_field_value, is_token};
+use odin::route::path::normalise;
+
+/// One input: a stream that begins with a head.
+pub fn run(input: &[u8]) {
+    let end = HeadScanner::default().find_end(input);
+    assert_eq!(bytewise(input), end);
+    let Ok(Some(length)) = end else {
+        return;
+    };
+    request(&input[..length]);
+    response(&input[..length]);
+}
+
+fn bytewise(input: &[u8]) -> Result<Option<usize>, BareLineFeed> {
+    let mut scanner = HeadScanner::default();
+    for length in 0..=input.len() {
+        match scanner.find_end(&input[..length]) {
+            Ok(None) => {}
+            found => return found,
+        }
+    }
+    Ok(None)
+}
+
+fn request(bytes: &[u8]) {
+    let mut request = RequestHead::default();
+    let read =
+        |bytes, head: &mut _| head::parse_request(bytes, URI_BYTES_MAX, HEAD_FIELDS_MAX, head);
+    if read(bytes, &mut request).is_err() {
+        return;
+    }
+    check_fields(&request.fields);
+    let mut path = String::new();
+    if normalise(&request.path, false, &mut path).is_err() {
+        return;
+    }
+    let mut again = String::new();
+    let normal = normalise(&path, false, &mut again);
+    assert!(normal.is_ok() && again == path, "{path} becomes {again}");
+    // A request without a host is given its target's.
+    let authority = if request.authority.is_empty() { "a" } else { &request.authority };
+    let mut written = Vec::new();
+    encode::request_head(&request, authority, &path, &mut written);
+    assert_one_head(&written);
+    let mut second = RequestHead::default();
+    let outcome = head::parse_request(&written, usize::MAX, HEAD_FIELDS_MAX, &mut second);
+    // What is added (Host, framing) may be one field too many.
+    if request.fields.len() + 2 <= HEAD_FIELDS_MAX {
+        outcome.unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&written)));
+        assert_eq!(second.method, request.method);
+        assert_eq!((&second.path, &second.query), (&path, &request.query));
+        assert_eq!(second.authority, authority);
+        assert_eq!(second.body, request.body);
+        assert!(second.fields.iter().eq(request.fields.iter()));
+    }
+}
+
+fn response(bytes: &[u8]) {
+    let mut response = ResponseHead::default();
+    let Ok(facts) = head::parse_response(bytes, &mut response) else {
+        return;
+    };
+    check_fields(&response.fields);
+    if response.status < 200 {
+        return;
+    }
+    let form = ResponseForm {
+        is_http10: facts.is_http10,
+        keep_alive: facts.is_keep_alive,
+        has_body: response.has_body(&Default::default()),
+    };
+    let mut written = Vec::new();
+    encode::response_head(&response, form, &mut written);
+    assert_one_head(&written);
+    if response.fields.len() + 2 <= HEAD_FIELDS_MAX {
+        let mut second = ResponseHead::default();
+        head::parse_response(&written, &mut second).expect("what we write can be read");
+        assert_eq!(second.status, response.status);
+        assert!(second.fields.iter().eq(response.fields.iter()));
+    }
+}
+
+/// What encoding relies on.
+pub fn check_fields(fields: &Fields) {
+    for (name, value) in fields.iter() {
+        assert!(is_token(name), "{name:?}");
+        assert!(is_field_value(value), "{name:?}: {value:?}");
+    }
+}
+
+/// Bytes on a wire must not be two messages.
+pub fn assert_one_head(written: &[u8]) {
+    let end = HeadScanner::default().find_end(written);
+    assert_eq!(end, Ok(Some(written.len())), "{}", String::from_utf8_lossy(written));
+}

@@ -1,0 +1,116 @@
+//! `odin-cli bench`: what a plugin costs by itself. Its calls run one after another on one
+//! instance, with the gateway's own code around them; what the gateway does with the result is not
+//! in the figures.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use odin::limits;
+use odin::plugin::trial::{Scene, Trial, collect_lines};
+use odin::plugin::{PluginSpec, PluginType};
+use serde_json::{Value, json};
+
+/// Calls before the first that counts: caches are warm and lazy parts made.
+const WARM_UP_CALLS: usize = 200;
+/// Instances whose start is measured.
+const STARTS: usize = 20;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The module
+    plugin: PathBuf,
+    /// The input: a file with the JSON document of docs/plugin-abi.md; a small GET without it
+    #[arg(long, value_name = "FILE")]
+    input: Option<PathBuf>,
+    /// The plugin's own config, a JSON object
+    #[arg(long, value_name = "JSON")]
+    config: Option<String>,
+    /// How many calls
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = calls)]
+    calls: usize,
+    /// The type under which the plugin runs
+    #[arg(long = "type", value_name = "TYPE", default_value = "middleware",
+          value_parser = super::kind)]
+    kind: PluginType,
+    /// Most memory of the plugin, in pages of 64 KiB
+    #[arg(long, value_name = "PAGES", default_value_t = limits::PLUGIN_MEMORY_PAGES_MAX)]
+    max_memory_pages: u32,
+}
+
+fn calls(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=10_000_000).contains(number));
+    number.ok_or_else(|| "a number of calls is 1 to 10000000".to_owned())
+}
+
+/// Measures and prints; the error is one of usage.
+pub fn run(arguments: &Arguments) -> Result<ExitCode, String> {
+    let wasm = super::read(&arguments.plugin)?;
+    let mut spec = PluginSpec::new("measured", arguments.kind);
+    spec.max_memory_pages = arguments.max_memory_pages;
+    spec.timeout = Duration::from_secs(5);
+    let mut input = match &arguments.input {
+        Some(path) => serde_json::from_str(&super::read_text(path)?)
+            .map_err(|error| format!("{} is not JSON: {error}", path.display()))?,
+        None => small_get(),
+    };
+    let config = arguments.config.as_deref().map(super::object).transpose()?;
+    if let Some(config) = config.or_else(|| input.get("config").cloned()) {
+        input["config"] = config.clone();
+        input["context"]["config"] = config.clone();
+        spec.set_config(config);
+    }
+    match measure(&wasm, spec, &input, arguments.calls) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => {
+            eprintln!("error: {error}");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn measure(wasm: &[u8], spec: PluginSpec, input: &Value, calls: usize) -> Result<(), String> {
+    let (sink, _lines) = collect_lines();
+    let started = Instant::now();
+    let mut trial = Trial::with_sink(wasm, spec, Scene::default(), super::equip, sink)?;
+    let compiled = started.elapsed();
+    trial.call(input)?;
+    trial.repeat(input, WARM_UP_CALLS)?;
+    let mut took = trial.repeat(input, calls)?;
+    let mut starts = (0..STARTS).map(|_| trial.instantiate()).collect::<Result<Vec<_>, _>>()?;
+    took.sort_unstable();
+    starts.sort_unstable();
+    let at = |share: f64| took[((calls - 1) as f64 * share) as usize];
+    println!("calls     {calls}");
+    println!("p50       {:.1?}", at(0.5));
+    println!("p99       {:.1?}", at(0.99));
+    println!("max       {:.1?}", at(1.0));
+    println!("memory    {} KiB", trial.memory_bytes() / 1024);
+    println!("start     {:.1?} (median of {STARTS} new instances)", starts[STARTS / 2]);
+    println!("compile   {compiled:.1?} (once; a gateway caches it)");
+    trial.end()
+}
+
+/// What a browser asks for, roughly.
+fn small_get() -> Value {
+    json!({
+        "context": {
+            "requestId": "00000000000000000000000000000001", "serviceId": "users-service",
+            "routePath": "/api/users", "timestamp": "2024-01-01T00:00:00.000Z",
+            "phase": "request", "plugin": "measured", "clientIp": "192.0.2.1", "config": {},
+            "metadata": {},
+        },
+        "config": {},
+        "input": {
+            "method": "GET",
+            "url": "http://example.com/api/users?page=2",
+            "headers": {
+                "Host": ["example.com"], "User-Agent": ["Mozilla/5.0 (X11; Linux x86_64)"],
+                "Accept": ["text/html,application/json"], "Accept-Encoding": ["gzip, br"],
+                "Accept-Language": ["en"], "X-Forwarded-For": ["192.0.2.1"],
+            },
+            "query": { "page": ["2"] },
+            "body": "",
+        },
+    })
+}

@@ -1,0 +1,457 @@
+//! `odin-cli test`: the cases beside a plugin (plugins/sdk/CASES.md has their form), each on
+//! an instance of its own, run by the gateway's code with stubs in the place of the world.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use odin::kv::{self, Backends};
+use odin::message::{BodyLength, Fields, ResponseHead};
+use odin::plugin::trial::{Answers, Lines, Scene, Trial, collect_lines};
+use odin::plugin::{GivenFile, LogLevel, Plugin, PluginSpec, PluginType, Reach};
+use odin::upstream::call::Answer;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::expect::Expect;
+
+/// The time that a case begins with unless it says another: what the examples' tokens are made for.
+const TIME: f64 = 1_700_000_000.0;
+
+/// A file of cases.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Suite {
+    plugin: OneOrMore<PathBuf>,
+    #[serde(default, rename = "type")]
+    kind: Option<String>,
+    #[serde(default)]
+    config: Map<String, Value>,
+    #[serde(default)]
+    host: Host,
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMore<T> {
+    One(T),
+    More(Vec<T>),
+}
+
+impl<T> OneOrMore<T> {
+    fn into_vec(self) -> Vec<T> {
+        match self {
+            Self::One(one) => vec![one],
+            Self::More(more) => more,
+        }
+    }
+}
+
+#[derive(Deserialize, Default, Clone)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Host {
+    time: Option<f64>,
+    kv: Option<BTreeMap<String, Value>>,
+    kv_is_down: Option<bool>,
+    files: Option<BTreeMap<String, Content>>,
+    http: Option<Vec<Stub>>,
+}
+
+impl Host {
+    /// A case's own keys go over those of its file.
+    fn over(&self, own: &Self) -> Self {
+        Self {
+            time: own.time.or(self.time),
+            kv: own.kv.clone().or_else(|| self.kv.clone()),
+            kv_is_down: own.kv_is_down.or(self.kv_is_down),
+            files: own.files.clone().or_else(|| self.files.clone()),
+            http: own.http.clone().or_else(|| self.http.clone()),
+        }
+    }
+}
+
+#[derive(Deserialize, Clone)]
+#[serde(untagged, deny_unknown_fields)]
+enum Content {
+    Text(String),
+    File { from: PathBuf },
+}
+
+/// An answer to `http_call`.
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields)]
+struct Stub {
+    method: Option<String>,
+    url: String,
+    status: Option<u16>,
+    #[serde(default)]
+    headers: Map<String, Value>,
+    body: Option<String>,
+    json: Option<Value>,
+    error: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    name: String,
+    #[serde(default)]
+    config: Map<String, Value>,
+    #[serde(default)]
+    host: Host,
+    steps: Option<Vec<Step>>,
+    // One step alone may stand in the case itself.
+    time: Option<f64>,
+    repeat: Option<usize>,
+    context: Option<Map<String, Value>>,
+    metadata: Option<Map<String, Value>>,
+    request: Option<Message>,
+    response: Option<Message>,
+    answers: Option<Vec<Part>>,
+    expect: Option<Expect>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct Step {
+    time: Option<f64>,
+    repeat: Option<usize>,
+    #[serde(default)]
+    context: Map<String, Value>,
+    #[serde(default)]
+    metadata: Map<String, Value>,
+    request: Option<Message>,
+    response: Option<Message>,
+    answers: Option<Vec<Part>>,
+    #[serde(default)]
+    expect: Expect,
+}
+
+#[derive(Deserialize, Default, Clone)]
+#[serde(deny_unknown_fields)]
+struct Message {
+    method: Option<String>,
+    url: Option<String>,
+    status: Option<u16>,
+    #[serde(default)]
+    headers: Map<String, Value>,
+    body: Option<String>,
+    json: Option<Value>,
+}
+
+/// A part of an aggregation.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Part {
+    name: String,
+    service: Option<String>,
+    status: Option<u16>,
+    #[serde(default)]
+    headers: Map<String, Value>,
+    body: Option<String>,
+    json: Option<Value>,
+}
+
+/// What became of one case.
+pub struct Outcome {
+    /// The module's name and the file of the cases.
+    pub suite: String,
+    /// The case's name.
+    pub name: String,
+    /// What was not as expected, in lines; empty if all was.
+    pub failures: Vec<String>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Runs the cases of all files of `dir`.
+///
+/// # Errors
+/// What keeps them from being run at all.
+pub fn run_all(dir: &Path) -> Result<Vec<Outcome>, String> {
+    let files = files_of(dir)?;
+    let mut outcomes = Vec::new();
+    for file in files {
+        let text = super::read_text(&file)?;
+        let suite: Suite =
+            yaml_serde::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+        let folder = file.parent().unwrap_or(Path::new("."));
+        run_suite(suite, folder, &file, &mut outcomes)?;
+    }
+    Ok(outcomes)
+}
+
+/// The YAML files of `dir/tests`, or of `dir` if it has no such folder, or `dir` if it is one.
+fn files_of(dir: &Path) -> Result<Vec<PathBuf>, String> {
+    if dir.is_file() {
+        return Ok(vec![dir.to_owned()]);
+    }
+    let tests = dir.join("tests");
+    let folder = if tests.is_dir() { tests } else { dir.to_owned() };
+    let entries = folder
+        .read_dir()
+        .map_err(|error| format!("cannot read the folder {}: {error}", folder.display()))?;
+    let is_yaml = |path: &PathBuf| {
+        path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
+    };
+    let mut files: Vec<_> =
+        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_yaml).collect();
+    files.sort();
+    if files.is_empty() {
+        return Err(format!(
+            "{} has no cases: write tests/cases.yaml; the tests/CASES.md that `odin-cli new` \
+             makes has their form",
+            dir.display()
+        ));
+    }
+    Ok(files)
+}
+
+fn run_suite(
+    suite: Suite,
+    folder: &Path,
+    file: &Path,
+    outcomes: &mut Vec<Outcome>,
+) -> Result<(), String> {
+    let Suite { plugin, kind, config, host, cases } = suite;
+    let kind = kind.map(|name| super::kind(&name)).transpose()?;
+    let cases: Vec<_> = cases.into_iter().map(Case::into_steps).collect::<Result<_, _>>()?;
+    for module in plugin.into_vec() {
+        let path = folder.join(module);
+        let wasm = super::read(&path)?;
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        for (case, steps) in &cases {
+            let started = Instant::now();
+            let mut config = config.clone();
+            config.extend(case.config.clone());
+            let ground = Ground { wasm: &wasm, folder, host: host.over(&case.host), config };
+            let failures = ground.play(kind, steps).unwrap_or_else(|error| vec![error]);
+            outcomes.push(Outcome {
+                suite: format!("{stem} ({})", file.display()),
+                name: case.name.clone(),
+                failures,
+                took: started.elapsed(),
+            });
+        }
+    }
+    Ok(())
+}
+
+impl Case {
+    fn into_steps(mut self) -> Result<(Self, Vec<Step>), String> {
+        let own = Step {
+            time: self.time.take(),
+            repeat: self.repeat.take(),
+            context: self.context.take().unwrap_or_default(),
+            metadata: self.metadata.take().unwrap_or_default(),
+            request: self.request.take(),
+            response: self.response.take(),
+            answers: self.answers.take(),
+            expect: self.expect.take().unwrap_or_default(),
+        };
+        let steps = self.steps.take().unwrap_or_else(|| vec![own]);
+        if steps.is_empty() {
+            return Err(format!("the case {:?} has an empty list of steps", self.name));
+        }
+        Ok((self, steps))
+    }
+}
+
+/// What one case is played on.
+struct Ground<'a> {
+    wasm: &'a [u8],
+    folder: &'a Path,
+    host: Host,
+    config: Map<String, Value>,
+}
+
+impl Ground<'_> {
+    /// What was not as expected; an error is what kept the plugin from running.
+    fn play(&self, kind: Option<PluginType>, steps: &[Step]) -> Result<Vec<String>, String> {
+        let is_aggregation = steps.iter().any(|step| step.answers.is_some());
+        let default = if is_aggregation { PluginType::Aggregation } else { PluginType::Middleware };
+        let mut spec = PluginSpec::new("under-test", kind.unwrap_or(default));
+        spec.log_level = LogLevel::Trace;
+        spec.timeout = Duration::from_secs(10);
+        // A Go plugin that uses encoding/json needs more than a gateway gives by default.
+        spec.max_memory_pages = 1024;
+        spec.set_config(Value::Object(self.config.clone()));
+        let calls = Rc::new(RefCell::new(Vec::new()));
+        let time = seconds(self.host.time.unwrap_or(TIME));
+        let scene = Scene::new(time, self.answers(Rc::clone(&calls)));
+        let files = self.files()?;
+        let equip = |plugin: &Plugin| self.reach(plugin, files);
+        let (sink, lines) = collect_lines();
+        let mut trial = Trial::with_sink(self.wasm, spec, scene, equip, sink)?;
+        for (key, value) in self.host.kv.iter().flatten() {
+            trial.remember(key, &text_of(value))?;
+        }
+        let mut failures = Vec::new();
+        for (number, step) in steps.iter().enumerate() {
+            if let Some(time) = step.time {
+                trial.set_time(seconds(time));
+            }
+            let found = self.step(&mut trial, step, &lines, &calls);
+            let place =
+                if steps.len() > 1 { format!("step {}: ", number + 1) } else { String::new() };
+            failures.extend(found.into_iter().map(|failure| format!("{place}{failure}")));
+        }
+        trial.end()?;
+        Ok(failures)
+    }
+
+    fn step(
+        &self,
+        trial: &mut Trial,
+        step: &Step,
+        lines: &Lines,
+        calls: &RefCell<Vec<String>>,
+    ) -> Vec<String> {
+        let input = self.input(step);
+        let mut output = Err("repeat is 0: the plugin was not called".to_owned());
+        for _ in 0..step.repeat.unwrap_or(1) {
+            calls.borrow_mut().clear();
+            lines.try_iter().for_each(drop);
+            output = trial.call(&input);
+        }
+        let logged: Vec<String> = lines.try_iter().map(|(_, text)| text).collect();
+        step.expect.check(&output, &logged, &calls.borrow())
+    }
+
+    /// The input document of a step.
+    fn input(&self, step: &Step) -> Value {
+        let request = step.request.clone().unwrap_or_default();
+        let url = request.url.as_deref().unwrap_or("http://host/api/users");
+        let method = request.method.as_deref().unwrap_or("GET");
+        let query = query_of(url);
+        let headers = lists(&request.headers);
+        let body = body_of(request.body.as_deref(), request.json.as_ref());
+        let (phase, input) = if let Some(parts) = &step.answers {
+            let responses: Vec<Value> = parts.iter().map(part).collect();
+            let input = json!({ "method": method, "url": url, "headers": headers,
+                "body": body, "responses": responses });
+            ("aggregation", input)
+        } else if let Some(response) = &step.response {
+            let request = json!({ "method": method, "url": url, "headers": headers,
+                "query": query, "body": body });
+            let body = body_of(response.body.as_deref(), response.json.as_ref());
+            let input = json!({ "method": method, "url": url,
+                "statusCode": response.status.unwrap_or(200), "headers": lists(&response.headers),
+                "body": body, "request": request });
+            ("response", input)
+        } else {
+            let input = json!({ "method": method, "url": url, "headers": headers,
+                "query": query, "body": body });
+            ("request", input)
+        };
+        let mut context = json!({
+            "requestId": "test-1", "serviceId": "users-service", "routePath": "/api/users",
+            "timestamp": "2024-01-01T00:00:00Z", "phase": phase, "plugin": "under-test",
+            "clientIp": "192.0.2.1", "config": self.config, "metadata": step.metadata,
+        });
+        if let Value::Object(context) = &mut context {
+            context.extend(step.context.clone());
+        }
+        json!({ "context": context, "config": self.config, "input": input })
+    }
+
+    fn files(&self) -> Result<Vec<GivenFile>, String> {
+        let given = self.host.files.iter().flatten().map(|(path, content)| {
+            let bytes = match content {
+                Content::Text(text) => text.clone().into_bytes(),
+                Content::File { from } => super::read(&self.folder.join(from))?,
+            };
+            Ok(GivenFile { path: path.clone(), contents: Ok(bytes.into()) })
+        });
+        given.collect()
+    }
+
+    fn reach(&self, plugin: &Plugin, files: Vec<GivenFile>) -> Result<Reach, String> {
+        let mut reach = Reach { files, ..Reach::default() };
+        if plugin.uses().state {
+            let gateway = kv::config::Config::default();
+            // Nobody listens on port 1.
+            let config = match self.host.kv_is_down.unwrap_or(false) {
+                true => json!({ "backend": "redis", "redis": { "host": "127.0.0.1:1" } }),
+                false => json!({ "backend": "memory" }),
+            };
+            let selection = kv::config::Selection::from_plugin_config(&config, &gateway)?;
+            let mut backends = Backends::new(&gateway, Instant::now());
+            let tls = |_: &str| Err("a case's state is never behind TLS".to_owned());
+            reach.state = Some(backends.bind(&selection, "under-test", &tls)?);
+        }
+        Ok(reach)
+    }
+
+    fn answers(&self, calls: Rc<RefCell<Vec<String>>>) -> Answers {
+        let stubs = self.host.http.clone().unwrap_or_default();
+        Box::new(move |method, url| {
+            calls.borrow_mut().push(url.to_owned());
+            let is_it =
+                |stub: &&Stub| stub.url == url && stub.method.as_deref().unwrap_or("GET") == method;
+            let Some(stub) = stubs.iter().find(is_it) else {
+                return Err(format!("the case has no answer for {method} {url}"));
+            };
+            if let Some(error) = &stub.error {
+                return Err(error.clone());
+            }
+            let mut fields = Fields::new();
+            for (name, values) in lists(&stub.headers) {
+                for value in values.as_array().into_iter().flatten() {
+                    fields.push(name.as_bytes(), text_of(value).as_bytes());
+                }
+            }
+            let body = body_of(stub.body.as_deref(), stub.json.as_ref()).into_bytes();
+            let length = BodyLength::Known(body.len() as u64);
+            let head = ResponseHead { status: stub.status.unwrap_or(200), fields, body: length };
+            Ok(Answer { head, body })
+        })
+    }
+}
+
+fn part(part: &Part) -> Value {
+    json!({
+        "name": part.name,
+        "service": part.service.as_deref().unwrap_or(&part.name),
+        "statusCode": part.status.unwrap_or(200),
+        "headers": lists(&part.headers),
+        "body": body_of(part.body.as_deref(), part.json.as_ref()),
+    })
+}
+
+fn seconds(time: f64) -> Duration {
+    Duration::try_from_secs_f64(time).unwrap_or_default()
+}
+
+fn body_of(body: Option<&str>, json: Option<&Value>) -> String {
+    json.map_or_else(|| body.unwrap_or_default().to_owned(), Value::to_string)
+}
+
+/// Each value as a list: one alone may stand for itself.
+pub fn lists(headers: &Map<String, Value>) -> Map<String, Value> {
+    let list = |value: &Value| match value {
+        Value::Array(_) => value.clone(),
+        one => json!([one]),
+    };
+    headers.iter().map(|(name, value)| (name.clone(), list(value))).collect()
+}
+
+fn text_of(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// The parameters of a URL's query, as a gateway hands them to plugins.
+fn query_of(url: &str) -> Map<String, Value> {
+    let query = url.split('#').next().and_then(|url| url.split_once('?')).map_or("", |(_, q)| q);
+    let mut parameters: Map<String, Value> = Map::new();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        let values = parameters.entry(name.into_owned()).or_insert_with(|| json!([]));
+        if let Value::Array(values) = values {
+            values.push(value.into_owned().into());
+        }
+    }
+    parameters
+}

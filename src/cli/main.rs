@@ -1,0 +1,302 @@
+//! `odin-cli`, the plugin author's tool: makes a project, tests, inspects, measures and serves a
+//! plugin, and explains a configuration.
+//!
+//! Exit status: 0 if the plugin did what was expected, 1 if not, 64 for a command line or a file
+//! that cannot be used.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line tool answers on its standard streams"
+)]
+
+mod bench;
+mod cases;
+mod expect;
+mod explain;
+mod junit;
+mod project;
+mod serve;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use odin::control::config;
+use odin::control::reach::{Common, Reaching};
+use odin::control::trust::Trust;
+use odin::limits;
+use odin::plugin::{LogLevel, Plugin, PluginSpec, PluginType, Reach, oneshot};
+use odin::upstream::call::Bounds;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// sysexits.h: the command was used incorrectly.
+const EXIT_USAGE: u8 = 64;
+
+#[derive(Parser)]
+#[command(name = "odin-cli", version, about = "Tools for authors of Odin plugins")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make a project that builds with `make` and passes its test at once
+    New {
+        /// The name of the project and of its folder: a-z, 0-9 and -
+        name: String,
+        /// What it is written in
+        #[arg(long, value_name = "rust|go|assemblyscript|c")]
+        lang: project::Language,
+    },
+    /// Run the cases of a plugin: DIR/tests/*.yaml
+    Test {
+        /// The plugin's folder, or one file of cases
+        #[arg(default_value = ".")]
+        dir: PathBuf,
+        /// Also write the outcomes as JUnit's XML
+        #[arg(long, value_name = "FILE")]
+        junit: Option<PathBuf>,
+    },
+    /// Call a plugin once and print what it answers
+    TestPlugin(TestPlugin),
+    /// Tell what a module is and could reach, without running it, and warn of odd imports
+    Inspect {
+        /// The module
+        plugin: PathBuf,
+    },
+    /// Measure a plugin's calls, its memory and its start
+    Bench(bench::Arguments),
+    /// Serve one plugin in front of an echo or a service, and again whenever its file changes
+    Run(serve::Arguments),
+    /// Say which plugins run for a request, and why the others don't
+    Explain {
+        /// The gateway's configuration
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// The request's URL, or its path
+        #[arg(long)]
+        url: String,
+    },
+}
+
+#[derive(clap::Args)]
+struct TestPlugin {
+    /// The module
+    plugin: PathBuf,
+    /// The input: the JSON document that docs/plugin-abi.md describes
+    input: PathBuf,
+    /// The plugin's own config, a JSON object; it replaces the input's
+    #[arg(long, value_name = "JSON")]
+    config: Option<String>,
+    /// The type under which the plugin runs
+    #[arg(long = "type", value_name = "TYPE", default_value = "middleware", value_parser = kind)]
+    kind: PluginType,
+    /// Kill the plugin after this time
+    #[arg(long, default_value = "5s", value_parser = config::duration)]
+    timeout: Duration,
+    /// The least level of the plugin's log lines that is shown
+    #[arg(long, value_name = "LEVEL", default_value = "trace", value_parser = level)]
+    log_level: LogLevel,
+    /// Most memory of the plugin, in pages of 64 KiB
+    #[arg(long, value_name = "PAGES", default_value_t = limits::PLUGIN_MEMORY_PAGES_MAX)]
+    max_memory_pages: u32,
+}
+
+fn kind(name: &str) -> Result<PluginType, String> {
+    PluginType::from_name(name).ok_or_else(|| {
+        "a type is auth, ratelimit, request, response, middleware or aggregation".to_owned()
+    })
+}
+
+fn level(name: &str) -> Result<LogLevel, String> {
+    LogLevel::from_name(name)
+        .ok_or_else(|| "a level is trace, debug, info, warn or error".to_owned())
+}
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let failed = error.use_stderr();
+            // A closed stream leaves nobody to tell.
+            let _told = error.print();
+            return if failed { EXIT_USAGE.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    let outcome = match arguments.command {
+        Command::New { name, lang } => new(&name, lang),
+        Command::Test { dir, junit } => test(&dir, junit.as_deref()),
+        Command::TestPlugin(test) => test_plugin(&test),
+        Command::Inspect { plugin } => inspect(&plugin),
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::Run(arguments) => serve::run(&arguments),
+        Command::Explain { config, url } => explain::explain(&config, &url).map(|lines| {
+            lines.iter().for_each(|line| println!("{line}"));
+            ExitCode::SUCCESS
+        }),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(usage) => {
+            eprintln!("odin-cli: {usage}");
+            EXIT_USAGE.into()
+        }
+    }
+}
+
+fn new(name: &str, language: project::Language) -> Result<ExitCode, String> {
+    let folder = project::create(name, language)?;
+    println!("made {0}; next: cd {0} && make && odin-cli test .", folder.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs the cases and says what became of each.
+fn test(dir: &Path, junit: Option<&Path>) -> Result<ExitCode, String> {
+    let outcomes = cases::run_all(dir)?;
+    let mut suite = "";
+    for outcome in &outcomes {
+        if outcome.suite != suite {
+            suite = &outcome.suite;
+            println!("{suite}");
+        }
+        let verdict = if outcome.failures.is_empty() { "ok    " } else { "FAILED" };
+        println!("  {verdict} {}", outcome.name);
+        for failure in &outcome.failures {
+            println!("         {}", failure.replace('\n', "\n         "));
+        }
+    }
+    let failed = outcomes.iter().filter(|outcome| !outcome.failures.is_empty()).count();
+    println!("{} passed, {failed} failed", outcomes.len() - failed);
+    if let Some(path) = junit {
+        write(path, &junit::document(&outcomes))?;
+    }
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Tells what a module is.
+fn inspect(path: &Path) -> Result<ExitCode, String> {
+    let wasm = read(path)?;
+    let spec = PluginSpec::new("inspected", PluginType::Middleware);
+    let (sink, _lines) = odin::plugin::trial::collect_lines();
+    println!("{}: {} bytes", path.display(), wasm.len());
+    let seen = match odin::plugin::inspect::inspect(&wasm, spec, sink) {
+        Ok(seen) => seen,
+        Err(reason) => {
+            println!("does not load: {reason}");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    match &seen.verdict {
+        Ok(abi) => println!("loads: {abi}"),
+        Err(reason) => println!("does not load: {reason}"),
+    }
+    if let Some((first, most)) = seen.memory {
+        let most = most.map_or_else(|| "no limit of its own".to_owned(), |most| most.to_string());
+        println!("memory: {first} pages of 64 KiB at first, at most: {most}");
+    }
+    println!("reaches, as far as its config names it: {}", reaches(seen.uses));
+    seen.warnings.iter().for_each(|warning| println!("warning: {warning}"));
+    println!("imports:");
+    seen.imports.iter().for_each(|import| println!("  {import}"));
+    println!("exports:");
+    seen.exports.iter().for_each(|export| println!("  {export}"));
+    Ok(if seen.verdict.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn reaches(uses: odin::plugin::Uses) -> String {
+    let ways = [
+        (uses.http, "hosts and services (http_call)"),
+        (uses.state, "shared state (kv_*)"),
+        (uses.files, "files (read_file)"),
+    ];
+    let ways: Vec<_> = ways.iter().filter(|(is, _)| *is).map(|(_, way)| *way).collect();
+    if ways.is_empty() { "nothing".to_owned() } else { ways.join(", ") }
+}
+
+/// Runs one call; the error is one of usage.
+fn test_plugin(test: &TestPlugin) -> Result<ExitCode, String> {
+    let wasm = read(&test.plugin)?;
+    let input = read_text(&test.input)?;
+    let report = oneshot::run(&wasm, spec_of(test)?, &input, equip);
+    for (level, text) in &report.lines {
+        println!("log: {} {text}", level.as_str());
+    }
+    let code = match &report.output {
+        Ok(output) => {
+            println!("{}", pretty(output));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    };
+    println!("time: {:.1?} (and {:.1?} to load)", report.call_time, report.load_time);
+    Ok(code)
+}
+
+/// What the plugin's `config` names, looked up as the gateway does; there are no services.
+fn equip(plugin: &Plugin) -> Result<Reach, String> {
+    let kv = odin::kv::config::Config::default();
+    let (services, bounds, trust) = (Arc::default(), Bounds::default(), Trust::default());
+    let common = Common { kv: &kv, services, bounds, trust: &trust };
+    let mut reaching = Reaching::new(&kv);
+    let (mut warnings, mut ids) = (Vec::new(), 0..);
+    let id_of = |_: &_| ids.next().unwrap_or_default();
+    let reach = reaching.equip(plugin, &common, id_of, &mut warnings)?;
+    reaching.settle(&mut warnings);
+    for warning in warnings {
+        eprintln!("warning: {warning}");
+    }
+    Ok(reach)
+}
+
+fn spec_of(test: &TestPlugin) -> Result<PluginSpec, String> {
+    let name = test.plugin.file_stem().unwrap_or(test.plugin.as_os_str());
+    let mut spec = PluginSpec::new(name.to_string_lossy(), test.kind);
+    spec.timeout = test.timeout;
+    spec.log_level = test.log_level;
+    spec.max_memory_pages = test.max_memory_pages;
+    if let Some(config) = &test.config {
+        spec.set_config(object(config)?);
+    }
+    Ok(spec)
+}
+
+/// The value of `--config`.
+fn object(config: &str) -> Result<serde_json::Value, String> {
+    match serde_json::from_str(config) {
+        Ok(config @ serde_json::Value::Object(_)) => Ok(config),
+        Ok(_) => Err("--config is not a JSON object, as in '{\"limit\": 5}'".to_owned()),
+        Err(error) => {
+            Err(format!("--config is not a JSON object, as in '{{\"limit\": 5}}': {error}"))
+        }
+    }
+}
+
+fn read_text(path: &Path) -> Result<String, String> {
+    String::from_utf8(read(path)?).map_err(|_| format!("{} is not UTF-8", path.display()))
+}
+
+#[expect(clippy::disallowed_methods, reason = "a tool of its own, there is no worker")]
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    std::fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
+}
+
+#[expect(clippy::disallowed_methods, reason = "a tool of its own, there is no worker")]
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
+}
+
+/// The output over several lines. (It has been read as JSON before; should this reader disagree, it
+/// is shown as it is.)
+fn pretty(output: &str) -> String {
+    serde_json::from_str::<serde_json::Value>(output)
+        .and_then(|value| serde_json::to_string_pretty(&value))
+        .unwrap_or_else(|_| output.to_owned())
+}

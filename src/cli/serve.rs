@@ -1,0 +1,65 @@
+//! `odin-cli run`: a gateway of one plugin. It is the real one, from a configuration that is made
+//! here; the plugin is loaded again whenever its file changes.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use odin::control::config::Located;
+use odin::control::log;
+use odin::control::process::{self, Options};
+use odin::control::upgrade::Inheritance;
+use odin::plugin::PluginType;
+use serde_json::json;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The module
+    plugin: PathBuf,
+    /// What stands behind it: http://host:port, https://host:port, or an echo
+    #[arg(long, value_name = "URL", default_value = "builtin:echo")]
+    to: String,
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    listen: String,
+    /// The plugin's own config, a JSON object
+    #[arg(long, value_name = "JSON", default_value = "{}")]
+    config: String,
+    /// The type under which the plugin runs
+    #[arg(long = "type", value_name = "TYPE", default_value = "middleware",
+          value_parser = super::kind)]
+    kind: PluginType,
+}
+
+/// Serves until a signal ends it; the error is one of usage.
+pub fn run(arguments: &Arguments) -> Result<ExitCode, String> {
+    let path = std::path::absolute(&arguments.plugin)
+        .map_err(|error| format!("cannot find {}: {error}", arguments.plugin.display()))?;
+    // A typing error must not become a gateway that waits for the file.
+    super::read(&path)?;
+    let to = if arguments.to == "echo" { "builtin:echo" } else { &arguments.to };
+    // JSON is YAML.
+    let text = json!({
+        "server": { "listen": arguments.listen, "workers": 1 },
+        "admin": { "listen": "off" },
+        "logging": { "level": "debug" },
+        "wasm": {
+            "plugins": [{
+                "name": "plugin", "path": path, "type": arguments.kind.as_str(),
+                "config": super::object(&arguments.config)?,
+            }],
+        },
+        "services": [{ "name": "service", "basePath": "/", "targets": [to] }],
+    });
+    let located = Located::Given { text: text.to_string(), name: "the command line".to_owned() };
+    let config = located.load().map_err(|errors| errors.to_string())?;
+    log::init(&config.logging);
+    let inheritance = Inheritance::from_env()?;
+    let options = Options { located, watches: true, pid_file: None, inheritance };
+    process::run(config, options).map(|()| ExitCode::SUCCESS).map_err(|reason| {
+        let way_out = match reason.contains("cannot listen") {
+            true => "; --listen 127.0.0.1:PORT chooses another address",
+            false => "",
+        };
+        format!("the gateway did not run: {reason}{way_out}")
+    })
+}

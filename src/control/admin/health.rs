@@ -1,0 +1,46 @@
+//! `GET /healthz`: the process is alive. `GET /readyz`: whether it should be sent requests, and
+//! what keeps it from serving some of them.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use super::State;
+
+pub(super) async fn healthz() -> Json<Value> {
+    Json(json!({ "status": "ok" }))
+}
+
+/// 503 while it drains, or while a plugin or a service that does not work refuses requests; 200
+/// and `degraded` when all are served, some without a plugin that fails open.
+pub(super) async fn readyz(control: State) -> Response {
+    let running = control.running();
+    let failures = running.failures.iter().map(|failure| {
+        json!({
+            "what": failure.what,
+            "reason": failure.reason,
+            "effect": failure.effect,
+        })
+    });
+    let failures: Vec<Value> = failures.collect();
+    let status = if control.is_draining() {
+        "draining"
+    } else if running.failures.iter().any(|failure| failure.refuses) {
+        "not ready"
+    } else if failures.is_empty() {
+        "ready"
+    } else {
+        "degraded"
+    };
+    let code = match status {
+        "ready" | "degraded" => StatusCode::OK,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let body = json!({
+        "status": status,
+        "generation": running.snapshot.generation,
+        "failures": failures,
+    });
+    (code, Json(body)).into_response()
+}

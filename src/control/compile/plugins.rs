@@ -1,0 +1,174 @@
+//! The plugins of a configuration: files read, modules compiled, reach given.
+//!
+//! A plugin of the published snapshot whose file, keys and reach are as they were is taken over
+//! with all its instances: a reload costs only what it changes. One with the same file and other
+//! keys shares the machine code.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::super::config::{self, Config};
+use super::super::reach::{Common, Reaching, Upkeep};
+use super::{Findings, Ids};
+use crate::limits::PLUGIN_MODULE_BYTES_MAX;
+use crate::plugin::{FailureMode, Isolation, LogLevel, Plugin, PluginSpec, PluginType, Runtime};
+use crate::snapshot::Snapshot;
+
+/// Loads plugins, over all snapshots of the process.
+pub(super) struct Loader {
+    runtime: Arc<Runtime>,
+    workers: usize,
+    reaching: Reaching,
+}
+
+impl Loader {
+    pub(super) fn new(
+        runtime: Arc<Runtime>,
+        workers: usize,
+        kv: &crate::kv::config::Config,
+    ) -> Self {
+        Self { runtime, workers, reaching: Reaching::new(kv) }
+    }
+
+    pub(super) fn upkeep(&self) -> Upkeep {
+        self.reaching.upkeep()
+    }
+
+    /// The plugins in the order of the file; `None` for those that do not run.
+    pub(super) fn load_all(
+        &mut self,
+        config: &Config,
+        common: &Common<'_>,
+        ids: &mut Ids,
+        published: Option<&Snapshot>,
+        findings: &mut Findings,
+    ) -> Vec<Option<Arc<Plugin>>> {
+        let is_enabled = |plugin: &config::Plugin| config.wasm.enabled && plugin.enabled;
+        let mut load = |plugin: &config::Plugin| {
+            let plugins = published.map_or(&[][..], |snapshot| &snapshot.plugins);
+            let earlier = plugins.iter().find(|earlier| earlier.spec.name == plugin.name);
+            let loaded = self.load(plugin, config, common, ids, earlier, findings);
+            if let Some(reason) = loaded.load_error() {
+                let reason = format!("{}: {reason}", config.wasm.file_of(plugin).display());
+                findings.failed(&plugin.name, reason, loaded.spec.failure_mode);
+            }
+            loaded
+        };
+        let plugins = config.wasm.plugins.iter();
+        let plugins = plugins.map(|plugin| is_enabled(plugin).then(|| load(plugin))).collect();
+        self.reaching.settle(&mut findings.warnings);
+        plugins
+    }
+
+    fn load(
+        &mut self,
+        plugin: &config::Plugin,
+        config: &Config,
+        common: &Common<'_>,
+        ids: &mut Ids,
+        earlier: Option<&Arc<Plugin>>,
+        findings: &mut Findings,
+    ) -> Arc<Plugin> {
+        let spec = self.spec(plugin, config);
+        let (wasm, digest) = match read_module(&config.wasm.file_of(plugin), plugin.sha256.as_ref())
+        {
+            Ok(read) => read,
+            Err(reason) => return Arc::new(Plugin::failed(spec, reason)),
+        };
+        let earlier = earlier.filter(|earlier| earlier.digest() == Some(&digest));
+        let mut loaded = match earlier {
+            Some(earlier) => self.runtime.load_again(spec, &wasm, earlier),
+            None => self.runtime.load(spec, &wasm),
+        };
+        let id_of = |key: &_| ids.of_origin(key);
+        match self.reaching.equip(&loaded, common, id_of, &mut findings.warnings) {
+            Ok(reach) => loaded.spec.reach = reach,
+            Err(reason) => return Arc::new(Plugin::failed(loaded.spec, reason)),
+        }
+        match earlier {
+            Some(earlier) if earlier.spec.is_same_as(&loaded.spec) => Arc::clone(earlier),
+            _ => Arc::new(loaded),
+        }
+    }
+
+    fn spec(&self, plugin: &config::Plugin, config: &Config) -> PluginSpec {
+        let wasm = &config.wasm;
+        let mut spec = PluginSpec::new(&plugin.name, plugin_type(plugin.kind));
+        spec.priority = plugin.priority;
+        spec.timeout = plugin.timeout.unwrap_or(wasm.timeout);
+        if let Some(mode) = plugin.failure_mode {
+            spec.failure_mode = match mode {
+                config::FailureMode::Open => FailureMode::Open,
+                config::FailureMode::Closed => FailureMode::Closed,
+            };
+        }
+        spec.wants_body = plugin.body.unwrap_or(spec.wants_body);
+        spec.max_memory_pages = plugin.max_memory_pages.unwrap_or(wasm.max_memory_pages);
+        spec.instances_max = plugin.max_instances.unwrap_or(wasm.max_instances);
+        spec.workers = self.workers as u32;
+        spec.passes_large_bodies = plugin.on_body_too_large == config::OnBodyTooLarge::Pass;
+        spec.premade = plugin.instances.unwrap_or(spec.premade);
+        spec.isolation = match plugin.isolation {
+            config::Isolation::Shared => Isolation::Shared,
+            config::Isolation::Request => Isolation::Request,
+        };
+        if !plugin.allowed_urls.is_empty() {
+            let sources = plugin.allowed_urls.iter().map(|pattern| &pattern.source);
+            let patterns = regex::RegexSet::new(sources);
+            spec.allowed_urls = Some(patterns.expect("each pattern was compiled when it was read"));
+        }
+        spec.log_level = log_level(config.logging.level);
+        // May say another level for this plugin alone.
+        spec.set_config(plugin.config.clone());
+        spec
+    }
+}
+
+fn plugin_type(kind: config::PluginType) -> PluginType {
+    match kind {
+        config::PluginType::Auth => PluginType::Auth,
+        config::PluginType::RateLimit => PluginType::RateLimit,
+        config::PluginType::Request => PluginType::Request,
+        config::PluginType::Response => PluginType::Response,
+        config::PluginType::Middleware => PluginType::Middleware,
+        config::PluginType::Aggregation => PluginType::Aggregation,
+    }
+}
+
+/// From which level on a plugin's lines are logged if its own `config` does not say. (With the log
+/// off nothing is written whatever this is.)
+fn log_level(level: config::Level) -> LogLevel {
+    match level {
+        config::Level::Off | config::Level::Error => LogLevel::Error,
+        config::Level::Warn => LogLevel::Warn,
+        config::Level::Info => LogLevel::Info,
+        config::Level::Debug => LogLevel::Debug,
+        config::Level::Trace => LogLevel::Trace,
+    }
+}
+
+/// Reads a module, bounded, and checks its digest, which comes with it.
+fn read_module(path: &Path, sha256: Option<&[u8; 32]>) -> Result<(Vec<u8>, [u8; 32]), String> {
+    use std::io::Read;
+    let unread = |error: std::io::Error| format!("cannot be read: {error}");
+    // A pipe would block here for good.
+    if !path.metadata().map_err(unread)?.is_file() {
+        return Err("is not a regular file".to_owned());
+    }
+    let file = std::fs::File::open(path).map_err(unread)?;
+    let mut wasm = Vec::new();
+    file.take(PLUGIN_MODULE_BYTES_MAX as u64 + 1).read_to_end(&mut wasm).map_err(unread)?;
+    if wasm.len() > PLUGIN_MODULE_BYTES_MAX {
+        return Err(format!("is larger than {PLUGIN_MODULE_BYTES_MAX} bytes"));
+    }
+    let digest: [u8; 32] = Sha256::digest(&wasm).into();
+    match sha256 {
+        Some(expected) if digest != *expected => {
+            let got: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+            Err(format!("has sha256 {got}, which is not the one in the configuration"))
+        }
+        _ => Ok((wasm, digest)),
+    }
+}

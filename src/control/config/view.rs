@@ -1,0 +1,408 @@
+//! A configuration as JSON, for the admin API: the file's own keys, every default filled in, no
+//! secret shown.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    AccessLog, Admin, Aggregation, Config, FailureMode, Format, IoDriver, Isolation, Level, Limits,
+    LoadBalancing, Logging, OnBodyTooLarge, Plugin, Server, Service, Target, TargetKind, Timeouts,
+    Tracing, Wasm, Workers,
+};
+use crate::kv::config::{BackendName, RedisConfig};
+
+/// What stands in the place of a secret.
+pub const MASK: &str = "***";
+
+/// The whole configuration.
+pub fn config(config: &Config) -> Value {
+    json!({
+        "server": server(&config.server),
+        "admin": admin(&config.admin),
+        "logging": logging(&config.logging),
+        "tracing": tracing(&config.tracing),
+        "kv": kv(&config.kv),
+        "wasm": wasm(&config.wasm),
+        "services": config.services.iter().map(service).collect::<Vec<_>>(),
+    })
+}
+
+fn server(server: &Server) -> Value {
+    let workers = match server.workers {
+        Workers::Auto => json!("auto"),
+        Workers::Count(count) => json!(count),
+    };
+    let io_driver = match server.io_driver {
+        IoDriver::Auto => "auto",
+        IoDriver::IoUring => "io_uring",
+        IoDriver::Epoll => "epoll",
+    };
+    json!({
+        "listen": server.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "workers": workers,
+        "pinCores": server.pin_cores,
+        "ioDriver": io_driver,
+        "trustForwarded": server.trust_forwarded,
+        "encodedSlashes": if server.keeps_encoded_slashes { "keep" } else { "reject" },
+        "serverTiming": server.server_timing,
+        "limits": limits(&server.limits),
+        "timeouts": timeouts(&server.timeouts),
+        "drainTimeout": span(server.drain_timeout),
+        "upgradeTimeout": span(server.upgrade_timeout),
+    })
+}
+
+fn tracing(tracing: &Tracing) -> Value {
+    let otlp = tracing.otlp.as_ref().map(|otlp| {
+        // Whatever it is called, it is what the collector knows the gateway by.
+        let headers = otlp.headers.iter().map(|(name, _)| (name.clone(), MASK.into()));
+        json!({
+            "endpoint": otlp.endpoint.to_string(),
+            "timeout": span(otlp.timeout),
+            "headers": headers.collect::<Map<String, Value>>(),
+            "serviceName": otlp.service_name,
+        })
+    });
+    json!({
+        "enabled": tracing.enabled,
+        "incoming": if tracing.continues { "continue" } else { "restart" },
+        "sampleRate": tracing.sample_rate,
+        "otlp": otlp,
+    })
+}
+
+fn limits(limits: &Limits) -> Value {
+    json!({
+        "headBytesMax": limits.head_bytes_max,
+        "headFieldsMax": limits.head_fields_max,
+        "uriBytesMax": limits.uri_bytes_max,
+        "bodyBytesMax": limits.body_bytes_max,
+        "pluginBodyBytesMax": limits.plugin_body_bytes_max,
+        "connectionsMax": limits.connections_max,
+        "upstreamIdleMax": limits.upstream_idle_max,
+    })
+}
+
+fn timeouts(timeouts: &Timeouts) -> Value {
+    json!({
+        "head": span(timeouts.head),
+        "idle": span(timeouts.idle),
+        "body": span(timeouts.body),
+        "connect": span(timeouts.connect),
+        "firstByte": span(timeouts.first_byte),
+        "upstreamIdle": span(timeouts.upstream_idle),
+    })
+}
+
+fn admin(admin: &Admin) -> Value {
+    json!({
+        "listen": admin.listen.as_ref().map_or_else(|| "off".to_owned(), ToString::to_string),
+        "token": admin.token.as_ref().map(|_| MASK),
+    })
+}
+
+fn logging(logging: &Logging) -> Value {
+    let level = match logging.level {
+        Level::Off => "off",
+        Level::Error => "error",
+        Level::Warn => "warn",
+        Level::Info => "info",
+        Level::Debug => "debug",
+        Level::Trace => "trace",
+    };
+    let format = match logging.format {
+        Format::Text => "text",
+        Format::Json => "json",
+    };
+    let access_log = match &logging.access_log {
+        AccessLog::Off => "off".into(),
+        AccessLog::Stdout => "stdout".into(),
+        AccessLog::File(path) => path.to_string_lossy(),
+    };
+    let fields: Vec<_> = logging.access_log_fields.iter().map(|field| field.name()).collect();
+    json!({
+        "level": level,
+        "format": format,
+        "accessLog": access_log,
+        "accessLogFields": fields,
+    })
+}
+
+fn kv(kv: &crate::kv::config::Config) -> Value {
+    let backend = match kv.backend {
+        BackendName::Memory => "memory",
+        BackendName::Redis => "redis",
+    };
+    json!({
+        "backend": backend,
+        "redis": kv.redis.as_ref().map(redis),
+        "memory": {
+            "bytesMax": kv.memory.bytes_max,
+            "namespaceBytesMax": kv.memory.namespace_bytes_max,
+        },
+    })
+}
+
+fn redis(redis: &RedisConfig) -> Value {
+    json!({
+        "host": redis.name(),
+        "tls": redis.tls,
+        "db": redis.db,
+        "username": redis.username,
+        "password": redis.password.as_ref().map(|_| MASK),
+        "timeout": span(redis.timeout),
+        "prefix": redis.prefix,
+    })
+}
+
+fn wasm(wasm: &Wasm) -> Value {
+    json!({
+        "enabled": wasm.enabled,
+        "pluginDir": wasm.plugin_dir.to_string_lossy(),
+        "maxMemoryPages": wasm.max_memory_pages,
+        "maxInstances": wasm.max_instances,
+        "cacheEnabled": wasm.cache_enabled,
+        "cacheDir": wasm.cache_dir.as_ref().map(|dir| dir.to_string_lossy()),
+        "timeout": span(wasm.timeout),
+        "plugins": wasm.plugins.iter().map(plugin).collect::<Vec<_>>(),
+    })
+}
+
+/// One plugin, with the keys of `wasm.plugins[]`. `null` where the default of its type or of
+/// `wasm` holds.
+pub fn plugin(plugin: &Plugin) -> Value {
+    let failure_mode = plugin.failure_mode.map(|mode| match mode {
+        FailureMode::Open => "open",
+        FailureMode::Closed => "closed",
+    });
+    let on_body_too_large = match plugin.on_body_too_large {
+        OnBodyTooLarge::Reject => "reject",
+        OnBodyTooLarge::Pass => "pass",
+    };
+    let isolation = match plugin.isolation {
+        Isolation::Shared => "shared",
+        Isolation::Request => "request",
+    };
+    let patterns: Vec<_> = plugin.allowed_urls.iter().map(|pattern| &pattern.source).collect();
+    let hex = |digest: &[u8; 32]| digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    json!({
+        "name": plugin.name,
+        "path": plugin.path.to_string_lossy(),
+        "type": plugin.kind.as_str(),
+        "enabled": plugin.enabled,
+        "priority": plugin.priority,
+        "timeout": plugin.timeout.map(span),
+        "allowedUrls": patterns,
+        "services": plugin.services,
+        "config": masked(&plugin.config),
+        "failureMode": failure_mode,
+        "body": plugin.body,
+        "onBodyTooLarge": on_body_too_large,
+        "isolation": isolation,
+        "instances": plugin.instances,
+        "maxInstances": plugin.max_instances,
+        "maxMemoryPages": plugin.max_memory_pages,
+        "sha256": plugin.sha256.as_ref().map(hex).map(|hex: String| hex),
+    })
+}
+
+fn service(service: &Service) -> Value {
+    let load_balancing = match service.load_balancing {
+        LoadBalancing::RoundRobin => "round-robin",
+    };
+    let headers = service.headers.iter().map(|(name, value)| {
+        let value = if is_secret(name) { MASK } else { value };
+        (name.clone(), value.into())
+    });
+    json!({
+        "name": service.name,
+        "basePath": service.base_path,
+        "stripBasePath": service.strip_base_path,
+        "targets": service.targets.iter().map(target).collect::<Vec<_>>(),
+        "loadBalancing": load_balancing,
+        "timeout": span(service.timeout),
+        "headers": headers.collect::<Map<String, Value>>(),
+        "preserveHost": service.preserve_host,
+        "aggregation": service.aggregation.as_ref().map(aggregation),
+    })
+}
+
+fn target(target: &Target) -> Value {
+    let url = match &target.kind {
+        TargetKind::Http { host, port } if host.contains(':') => format!("http://[{host}]:{port}"),
+        TargetKind::Http { host, port } => format!("http://{host}:{port}"),
+        TargetKind::Https { host, port } if host.contains(':') => {
+            format!("https://[{host}]:{port}")
+        }
+        TargetKind::Https { host, port } => format!("https://{host}:{port}"),
+        TargetKind::Unix(path) => format!("http://unix:{}", path.display()),
+        TargetKind::Echo => "builtin:echo".to_owned(),
+    };
+    json!({ "url": url, "weight": target.weight })
+}
+
+fn aggregation(aggregation: &Aggregation) -> Value {
+    let calls = aggregation
+        .calls
+        .iter()
+        .map(|call| json!({ "name": call.name, "service": call.service, "path": call.path }));
+    let dependencies = aggregation.dependencies.iter().map(|dependency| {
+        let rule = &dependency.rule;
+        let mapping = |from: String, to: String| json!({ "from": from, "to": to });
+        let parameters = rule.parameters().iter();
+        let parameters = parameters.map(|one| mapping(one.from.to_string(), one.to.clone()));
+        let results = rule.results().iter();
+        let results = results.map(|one| mapping(one.from.to_string(), one.to.to_string()));
+        json!({
+            "service": dependency.service,
+            "path": rule.path().to_string(),
+            "condition": rule.condition().map(ToString::to_string),
+            "parameterMapping": parameters.collect::<Vec<_>>(),
+            "resultMapping": results.collect::<Vec<_>>(),
+        })
+    });
+    json!({
+        "mode": "merge",
+        "failOnError": aggregation.fail_on_error,
+        "calls": calls.collect::<Vec<_>>(),
+        "dependencies": dependencies.collect::<Vec<_>>(),
+    })
+}
+
+/// A duration as the file writes it.
+fn span(span: Duration) -> String {
+    match (span.as_secs(), span.subsec_millis()) {
+        (0, millis) => format!("{millis}ms"),
+        (seconds, 0) => format!("{seconds}s"),
+        (seconds, millis) => format!("{seconds}s{millis}ms"),
+    }
+}
+
+/// A plugin's own `config` without what may be a secret: the values of keys that are called so, and
+/// the user and password in a URL.
+fn masked(config: &Value) -> Value {
+    match config {
+        Value::Object(entries) => {
+            let entries = entries.iter().map(|(key, value)| {
+                let value =
+                    if is_secret(key) && !is_switch(value) { hide(value) } else { masked(value) };
+                (key.clone(), value)
+            });
+            Value::Object(entries.collect())
+        }
+        Value::Array(items) => items.iter().map(masked).collect(),
+        Value::String(text) => mask_user(text).into(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => config.clone(),
+    }
+}
+
+/// `rotateKeys: true` tells nobody a key.
+fn is_switch(value: &Value) -> bool {
+    matches!(value, Value::Null | Value::Bool(_))
+}
+
+/// Shows how many there are, nothing of them.
+fn hide(value: &Value) -> Value {
+    match value {
+        Value::Array(items) => items.iter().map(|_| Value::from(MASK)).collect(),
+        _ => MASK.into(),
+    }
+}
+
+/// Whether a key's value is nobody's business: it is called a key, a token, a password …
+fn is_secret(key: &str) -> bool {
+    const WORDS: [&str; 9] = [
+        "secret",
+        "token",
+        "password",
+        "passwd",
+        "credential",
+        "authorization",
+        "cookie",
+        "private",
+        "passphrase",
+    ];
+    let key = key.to_ascii_lowercase();
+    let is_key =
+        ["key", "keys"].iter().any(|word| key.ends_with(word)) && !key.starts_with("public");
+    is_key || WORDS.iter().any(|word| key.contains(word))
+}
+
+/// `redis://user:password@host` becomes `redis://***@host`.
+fn mask_user(text: &str) -> String {
+    let Some(start) = text.find("://").map(|at| at + 3) else {
+        return text.to_owned();
+    };
+    let end = text[start..].find(['/', '?', '#']).map_or(text.len(), |at| start + at);
+    match text[start..end].rfind('@') {
+        Some(at) => format!("{}{MASK}{}", &text[..start], &text[start + at..]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{parse, schema};
+    use super::*;
+
+    /// Every key that the file may have is in the view, and nothing else is.
+    #[test]
+    fn the_view_has_every_key_of_the_schema() {
+        let text = r"
+services:
+  - name: a
+    basePath: /
+    targets: ['http://u:1']
+    aggregation:
+      calls: [{name: c, service: b, path: /c}]
+      dependencies:
+        - service: b
+          path: /b/{id}
+          parameterMapping: [{from: $.id, to: id}]
+          resultMapping: [{from: $, to: $.b}]
+  - {name: b, basePath: /b, targets: ['builtin:echo']}
+tracing: {otlp: {endpoint: 'http://c:4318', headers: {a: b}}}
+kv: {redis: {host: r}}
+wasm: {plugins: [{name: p, path: p.wasm}]}
+";
+        let view = config(&parse(text, "test", &|_| None).unwrap());
+        for (section, keys) in schema::ALL {
+            let mut node = &view;
+            for part in section.split('.').filter(|part| !part.is_empty()) {
+                node = match part.strip_suffix("[]") {
+                    Some(part) => &node[part][0],
+                    None => &node[part],
+                };
+            }
+            let shown: Vec<_> = node.as_object().unwrap().keys().map(String::as_str).collect();
+            assert_eq!(shown, keys.allowed, "{section}");
+        }
+    }
+
+    #[test]
+    fn no_secret_is_shown() {
+        let text = r"
+admin: {token: s3cret}
+tracing: {otlp: {endpoint: 'http://c:4318', headers: {x-team: s3cret}}}
+kv: {redis: {host: r, password: s3cret}}
+services: [{name: a, basePath: /, targets: ['builtin:echo'], headers: {Authorization: s3cret}}]
+wasm:
+  plugins:
+    - name: p
+      path: p.wasm
+      config:
+        validKeys: [s3cret, s3cret]
+        nested: {clientSecret: s3cret, url: 'redis://:s3cret@host/1'}
+        publicKey: /etc/public.pem
+        rotateKeys: true
+";
+        let view = config(&parse(text, "test", &|_| None).unwrap());
+        assert!(!view.to_string().contains("s3cret"), "{view}");
+        let shown = &view["wasm"]["plugins"][0]["config"];
+        assert_eq!(shown["validKeys"], json!([MASK, MASK]));
+        assert_eq!(shown["publicKey"], "/etc/public.pem");
+        assert_eq!(shown["nested"]["url"], "redis://***@host/1");
+        assert_eq!(shown["rotateKeys"], true);
+    }
+}

@@ -1,0 +1,268 @@
+//! `GET /metrics`: what all workers have counted, as Prometheus reads it (text format 0.0.4).
+//!
+//! By hand: the format is lines, and a crate with counters of its own would be a second copy of
+//! what the workers count. docs/metrics.md says what each line means.
+
+mod process;
+mod text;
+mod upstream;
+
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use self::text::Text;
+use super::reload::Control;
+use super::{access_log, otlp};
+use crate::plugin::{ErrorKind, PluginMetric, PluginReport};
+use crate::worker::report::{Report, ServiceCounts};
+
+/// What all workers have counted together.
+#[derive(Debug, Default)]
+pub struct Totals {
+    /// Services by name.
+    pub services: BTreeMap<String, ServiceCounts>,
+    /// Plugins by name.
+    pub plugins: BTreeMap<String, PluginReport>,
+}
+
+impl Totals {
+    /// The sum of all workers.
+    pub fn of(reports: &[Report]) -> Self {
+        let mut totals = Self::default();
+        for report in reports {
+            for (name, counts) in &report.services {
+                totals.services.entry(name.clone()).or_default().add(counts);
+            }
+            for plugin in &report.plugins {
+                let none = || PluginReport::new(&plugin.name);
+                totals.plugins.entry(plugin.name.clone()).or_insert_with(none).add(plugin);
+            }
+        }
+        totals
+    }
+}
+
+/// The whole text.
+pub fn text(control: &Control, reports: &[Report]) -> String {
+    let totals = Totals::of(reports);
+    let mut text = Text::default();
+    plugins(&mut text, &totals);
+    own_metrics(&mut text, &totals);
+    services(&mut text, &totals);
+    upstream::families(&mut text, &totals);
+    workers(&mut text, reports);
+    spans(&mut text, reports);
+    control_plane(&mut text, control);
+    process::families(&mut text);
+    text.0
+}
+
+fn plugins(text: &mut Text, totals: &Totals) {
+    let plugins = || totals.plugins.iter().map(|(name, report)| (name.as_str(), report));
+    text.family("wasm_plugin_executions_total", "counter", "Calls of a plugin.");
+    for (name, report) in plugins() {
+        text.line("wasm_plugin_executions_total", &[("plugin", name)], report.stats.executions);
+    }
+    let family = "wasm_plugin_execution_duration_seconds";
+    text.family(family, "histogram", "Wall time of a plugin's calls.");
+    for (name, report) in plugins() {
+        let total = report.stats.time_total.as_secs_f64();
+        text.histogram(family, ("plugin", name), &report.durations, total);
+    }
+    // One series for each plugin, as of the executions, so that a query can divide one by the
+    // other without naming labels; the kinds are a family of their own.
+    text.family("wasm_plugin_errors_total", "counter", "Calls of a plugin that failed.");
+    for (name, report) in plugins() {
+        let errors: u64 = report.stats.errors.iter().sum();
+        text.line("wasm_plugin_errors_total", &[("plugin", name)], errors);
+    }
+    let family = "wasm_plugin_failures_total";
+    text.family(family, "counter", "Calls of a plugin that failed, by the kind of failure.");
+    for (name, report) in plugins() {
+        for kind in ErrorKind::ALL {
+            let labels = [("plugin", name), ("kind", kind.as_str())];
+            text.line(family, &labels, report.stats.errors_of(kind));
+        }
+    }
+    text.family("wasm_plugin_memory_bytes", "gauge", "Memory of a plugin's idle instances.");
+    for (name, report) in plugins() {
+        text.line("wasm_plugin_memory_bytes", &[("plugin", name)], report.stats.memory_bytes);
+    }
+    text.family(
+        "wasm_plugin_instances_active",
+        "gauge",
+        "Instances of a plugin that are in a call.",
+    );
+    for (name, report) in plugins() {
+        let active = report.stats.instances_active;
+        text.line("wasm_plugin_instances_active", &[("plugin", name)], active);
+    }
+    text.family("wasm_plugin_instances", "gauge", "Instances of a plugin, idle ones included.");
+    for (name, report) in plugins() {
+        text.line("wasm_plugin_instances", &[("plugin", name)], report.stats.instances);
+    }
+    let family = "wasm_plugin_instances_discarded_total";
+    text.family(family, "counter", "Instances thrown away after a call that failed.");
+    for (name, report) in plugins() {
+        text.line(family, &[("plugin", name)], report.stats.instances_discarded);
+    }
+    text.family(
+        "wasm_plugin_backed_off",
+        "gauge",
+        "1 while a plugin that keeps failing is not called.",
+    );
+    for (name, report) in plugins() {
+        let is_backed_off = u8::from(report.stats.is_backed_off);
+        text.line("wasm_plugin_backed_off", &[("plugin", name)], is_backed_off);
+    }
+}
+
+/// What plugins count themselves, by `metric_increment` and `metric_record`. The names are labels:
+/// a guest cannot make a family that another one means something else by.
+fn own_metrics(text: &mut Text, totals: &Totals) {
+    let metrics = || {
+        totals.plugins.iter().flat_map(|(plugin, report)| {
+            let metrics = report.metrics.iter();
+            metrics
+                .map(move |(name, metric)| ([("plugin", plugin.as_str()), ("name", name)], metric))
+        })
+    };
+    let family = "wasm_plugin_custom_total";
+    text.family(family, "counter", "What a plugin counts by metric_increment.");
+    for (labels, metric) in metrics() {
+        if let PluginMetric::Counter(sum) = metric {
+            text.line(family, &labels, sum);
+        }
+    }
+    let family = "wasm_plugin_custom_value";
+    text.family(family, "summary", "What a plugin records by metric_record.");
+    for (labels, metric) in metrics() {
+        if let PluginMetric::Summary { count, sum, .. } = metric {
+            text.line("wasm_plugin_custom_value_sum", &labels, sum);
+            text.line("wasm_plugin_custom_value_count", &labels, count);
+        }
+    }
+}
+
+fn services(text: &mut Text, totals: &Totals) {
+    const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
+    let family = "odin_requests_total";
+    text.family(family, "counter", "Requests by the class of the response's status.");
+    for (name, counts) in &totals.services {
+        for (class, count) in CLASSES.into_iter().zip(counts.responses) {
+            text.line(family, &[("service", name), ("status", class)], count);
+        }
+    }
+    let family = "odin_request_duration_seconds";
+    text.family(family, "histogram", "From a request's head to the end of its response.");
+    for (name, counts) in &totals.services {
+        let total = counts.time_total.as_secs_f64();
+        text.histogram(family, ("service", name), &counts.durations, total);
+    }
+}
+
+fn workers(text: &mut Text, reports: &[Report]) {
+    type Value = fn(&Report) -> u64;
+    let families: [(&str, &str, &str, Value); 6] = [
+        ("odin_exchanges_total", "counter", "Exchanges, refused requests included.", |report| {
+            report.counters.exchanges
+        }),
+        ("odin_exchanges_failed_total", "counter", "Exchanges that failed.", |report| {
+            report.counters.failures
+        }),
+        ("odin_connections_total", "counter", "Client connections accepted.", |report| {
+            report.counters.connections
+        }),
+        (
+            "odin_connections_shed_total",
+            "counter",
+            "Client connections closed for the limit.",
+            |report| report.counters.shed,
+        ),
+        ("odin_connections_open", "gauge", "Client connections now.", |report| {
+            report.connections_open as u64
+        }),
+        (
+            "odin_access_log_lines_dropped_total",
+            "counter",
+            "Lines of the access log that were dropped: it is written too slowly.",
+            |report| report.access_lines_dropped,
+        ),
+    ];
+    for (family, kind, help, value) in families {
+        text.family(family, kind, help);
+        for report in reports {
+            text.line(family, &[("worker", &report.worker.to_string())], value(report));
+        }
+    }
+    let family = "odin_worker_timer_delay_seconds";
+    text.family(family, "summary", "How late a worker's timer fired, looked at once a second.");
+    for report in reports {
+        let delay = &report.timer_delay;
+        let labels = [("worker", &*report.worker.to_string())];
+        text.summary(family, &labels, delay.total.as_secs_f64(), delay.count);
+    }
+}
+
+/// What became of the spans of sampled traces.
+fn spans(text: &mut Text, reports: &[Report]) {
+    let dropped: u64 = reports.iter().map(|report| report.spans_dropped).sum();
+    let counts = otlp::counts();
+    let family = "odin_trace_spans_total";
+    text.family(family, "counter", "Spans of sampled traces, by what became of them.");
+    for (outcome, count) in [
+        ("exported", counts.exported),
+        ("dropped", dropped),
+        ("failed", counts.failed),
+        ("rejected", counts.rejected),
+    ] {
+        text.line(family, &[("outcome", outcome)], count);
+    }
+}
+
+fn control_plane(text: &mut Text, control: &Control) {
+    let (published, refused) = control.counts();
+    text.family(
+        "odin_access_log_lines_lost_total",
+        "counter",
+        "Lines of the access log that could not be written.",
+    );
+    text.line("odin_access_log_lines_lost_total", &[], access_log::lost());
+    text.family(
+        "odin_reloads_total",
+        "counter",
+        "Changes of the configuration that were asked for.",
+    );
+    text.line("odin_reloads_total", &[("outcome", "published")], published);
+    text.line("odin_reloads_total", &[("outcome", "refused")], refused);
+    let upgrades = control.upgrades();
+    text.family("odin_upgrades_total", "counter", "Binary upgrades, over all their processes.");
+    text.line("odin_upgrades_total", &[("outcome", "done")], upgrades.done);
+    text.line("odin_upgrades_total", &[("outcome", "failed")], upgrades.failed);
+    let made = control.made();
+    let family = "odin_reload_duration_seconds";
+    text.family(family, "summary", "From the order of a change to its end, refused ones included.");
+    text.summary(family, &[], made.time_total.as_secs_f64(), published + refused);
+    let family = "odin_reload_last_success_timestamp_seconds";
+    text.family(family, "gauge", "When the running configuration was published, since 1970.");
+    text.line(family, &[], seconds(made.last_success));
+    let running = control.running();
+    text.family("odin_generation", "gauge", "The published snapshot.");
+    text.line("odin_generation", &[], running.snapshot.generation);
+    let alive = control.generations_alive();
+    text.family(
+        "odin_generations_alive",
+        "gauge",
+        "Snapshots in use: 1, and those of exchanges in flight.",
+    );
+    text.line("odin_generations_alive", &[], alive);
+    text.family("odin_config_failures", "gauge", "Plugins and services that do not work.");
+    text.line("odin_config_failures", &[], running.failures.len());
+    text.family("odin_build_info", "gauge", "1; the version is a label.");
+    text.line("odin_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
+}
+
+/// Seconds since 1970.
+fn seconds(at: SystemTime) -> f64 {
+    at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}

@@ -1,0 +1,392 @@
+//! Changes while traffic goes on: prepare, publish, retire.
+//!
+//! One change at a time, in the order in which they were asked for, on the control thread (what
+//! blocks, on threads of its own). A change becomes a whole new configuration; it is compiled,
+//! every worker makes the instances that are new in it, and only then it is published. Whatever
+//! fails before that publishes nothing: the last good snapshot goes on, the reason is in the log,
+//! in the answer and in the history.
+//!
+//! Left out: what cannot change while the process runs (listeners, workers, the I/O driver). A
+//! configuration that changes it is published all the same, with a warning.
+
+mod change;
+mod fixed;
+mod persist;
+mod state;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use super::compile::{Compiled, Compiler, Failure, have_names_moved};
+use super::config::{Config, Located};
+use super::fleet::Outboxes;
+use super::log;
+use crate::limits::{NAME_REFRESH_INTERVAL, RELOADS_WAITING_MAX};
+use crate::snapshot::Snapshot;
+use crate::worker::report::Report;
+
+pub use change::{Cause, Change};
+use state::State;
+pub use state::{Made, Outcome, Reload, Running, Upgrades};
+
+/// Asks for changes and sees what runs. Clones are the same.
+#[derive(Clone)]
+pub struct Control {
+    orders: mpsc::Sender<Order>,
+    state: Arc<State>,
+    outboxes: Outboxes,
+    /// Held while a change is made, and during a binary upgrade.
+    changing: Arc<Semaphore>,
+}
+
+/// A change that was published.
+#[derive(Debug, Clone)]
+pub struct Done {
+    /// The snapshot with it.
+    pub generation: u64,
+    /// What the operator should know, in words.
+    pub warnings: Vec<String>,
+}
+
+/// Why a change was not published.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    /// What kind of mistake it is.
+    pub kind: RefusalKind,
+    /// In words; several lines for several mistakes.
+    pub reason: String,
+}
+
+/// What kind of mistake a refused change is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// Nothing has the name.
+    Unknown,
+    /// What was asked for is not well formed.
+    Invalid,
+    /// It is well formed and does not work: a file is missing, a module does not compile.
+    Broken,
+    /// The gateway ends, or too many changes wait.
+    Busy,
+}
+
+impl Refusal {
+    fn new(kind: RefusalKind, reason: impl Into<String>) -> Self {
+        Self { kind, reason: reason.into() }
+    }
+}
+
+struct Order {
+    change: Change,
+    cause: Cause,
+    reply: oneshot::Sender<Result<Done, Refusal>>,
+}
+
+impl Control {
+    /// Makes a change and says how it went. Dropped while it waits, the change is made all the
+    /// same.
+    ///
+    /// # Errors
+    /// Nothing was published.
+    pub async fn make(&self, change: Change, cause: Cause) -> Result<Done, Refusal> {
+        // What the files say is read by the new process as well; these would be lost.
+        if self.state.upgrades().is_under_way && matches!(cause, Cause::Admin | Cause::Signal) {
+            return Err(Refusal::new(
+                RefusalKind::Busy,
+                "a binary upgrade is under way; ask again when it has ended",
+            ));
+        }
+        let (reply, answer) = oneshot::channel();
+        let busy = || {
+            let most = RELOADS_WAITING_MAX;
+            Refusal::new(
+                RefusalKind::Busy,
+                format!("{most} changes wait already, or the gateway is ending; try again"),
+            )
+        };
+        self.orders.try_send(Order { change, cause, reply }).map_err(|_| busy())?;
+        answer.await.map_err(|_| busy())?
+    }
+
+    /// What every worker has counted.
+    pub async fn report(&self) -> Vec<Report> {
+        self.outboxes.report().await
+    }
+
+    /// What runs now.
+    pub fn running(&self) -> Running {
+        self.state.running()
+    }
+
+    /// The last changes, the latest first.
+    pub fn history(&self) -> Vec<Reload> {
+        self.state.history()
+    }
+
+    /// How many changes were published and how many were refused.
+    pub fn counts(&self) -> (u64, u64) {
+        self.state.counts()
+    }
+
+    /// The changes so far, taken together.
+    pub fn made(&self) -> Made {
+        self.state.made()
+    }
+
+    /// Whether the gateway is ending.
+    pub fn is_draining(&self) -> bool {
+        self.state.is_draining()
+    }
+
+    /// The gateway is ending: it should be sent no more requests.
+    pub fn drain(&self) {
+        self.state.drain();
+    }
+
+    /// The digest of the configuration file as a change that was to last has left it.
+    pub fn written(&self) -> Option<[u8; 32]> {
+        self.state.written()
+    }
+
+    /// Keeps the configuration as it is from now on, once the change that is being made has ended:
+    /// for as long as the permit lives.
+    pub async fn begin_upgrade(&self) -> Option<OwnedSemaphorePermit> {
+        self.state.upgrade(|upgrades| upgrades.is_under_way = true);
+        // Nobody closes it.
+        Arc::clone(&self.changing).acquire_owned().await.ok()
+    }
+
+    /// The binary upgrade has failed.
+    pub fn end_upgrade(&self, started: Instant, reason: String) {
+        self.state.upgrade(|upgrades| {
+            upgrades.is_under_way = false;
+            upgrades.failed += 1;
+            upgrades.error = Some(reason.clone());
+        });
+        let refused = Outcome::Refused(reason);
+        self.state.remember("binary upgraded (SIGUSR2)".to_owned(), started, refused);
+    }
+
+    /// This process has taken the place of another, as the last of `done` upgrades.
+    pub fn note_takeover(&self, pid: u32, done: u64) {
+        self.state.upgrade(|upgrades| upgrades.done = done);
+        let generation = self.running().snapshot.generation;
+        let words = format!("binary upgraded, in place of process {pid}");
+        self.state.remember(words, Instant::now(), Outcome::Published(generation));
+    }
+
+    /// How binary upgrades went.
+    pub fn upgrades(&self) -> Upgrades {
+        self.state.upgrades()
+    }
+
+    /// Whether something was changed that is not in the configuration file.
+    pub fn has_unsaved_changes(&self) -> bool {
+        self.state.is_unsaved()
+    }
+
+    /// How many snapshots are still in use: 1, and those that exchanges in flight hold.
+    pub fn generations_alive(&self) -> usize {
+        self.state.generations_alive()
+    }
+}
+
+/// Makes the changes.
+pub struct Reloader {
+    /// Away while it compiles.
+    compiler: Option<Compiler>,
+    located: Located,
+    outboxes: Outboxes,
+    published: Arc<ArcSwap<Snapshot>>,
+    state: Arc<State>,
+    orders: mpsc::Receiver<Order>,
+    changing: Arc<Semaphore>,
+}
+
+/// What a [`Reloader`] begins with.
+pub struct Start {
+    /// That has made the first snapshot.
+    pub compiler: Compiler,
+    /// Where the configuration is.
+    pub located: Located,
+    /// The first configuration.
+    pub config: Config,
+    /// What does not work in it.
+    pub failures: Vec<Failure>,
+    /// The workers.
+    pub outboxes: Outboxes,
+    /// Where they read snapshots.
+    pub published: Arc<ArcSwap<Snapshot>>,
+}
+
+impl Reloader {
+    /// One that has made no change yet.
+    pub fn new(start: Start) -> (Self, Control) {
+        let (sender, orders) = mpsc::channel(RELOADS_WAITING_MAX);
+        let snapshot = start.published.load_full();
+        let state = Arc::new(State::new(start.config, snapshot, start.failures));
+        let outboxes = start.outboxes.clone();
+        let changing = Arc::new(Semaphore::new(1));
+        let control = Control {
+            orders: sender,
+            state: Arc::clone(&state),
+            outboxes,
+            changing: Arc::clone(&changing),
+        };
+        let reloader = Self {
+            compiler: Some(start.compiler),
+            located: start.located,
+            outboxes: start.outboxes,
+            published: start.published,
+            state,
+            orders,
+            changing,
+        };
+        (reloader, control)
+    }
+
+    /// Makes changes for as long as it is polled.
+    pub async fn run(mut self) {
+        let mut refreshed = tokio::time::interval(NAME_REFRESH_INTERVAL);
+        refreshed.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        refreshed.reset();
+        loop {
+            let order = tokio::select! {
+                order = self.orders.recv() => order,
+                _ = refreshed.tick() => {
+                    self.follow_names().await;
+                    continue;
+                }
+            };
+            let Some(Order { change, cause, reply }) = order else {
+                return std::future::pending().await;
+            };
+            // Whoever asked may have gone.
+            let _ = reply.send(self.make(change, cause).await);
+        }
+    }
+
+    async fn follow_names(&mut self) {
+        let running = self.state.running();
+        let (config, snapshot) = (running.config, running.snapshot);
+        let moved = move || have_names_moved(&config, &snapshot);
+        if tokio::task::spawn_blocking(moved).await.unwrap_or(false) {
+            // The answer is in the log.
+            let _ = self.make(Change::Again, Cause::Names).await;
+        }
+    }
+
+    async fn make(&mut self, change: Change, cause: Cause) -> Result<Done, Refusal> {
+        let _changing = Arc::clone(&self.changing).acquire_owned().await;
+        let started = Instant::now();
+        let words = cause.words(&change);
+        let result = self.attempt(change).await;
+        match &result {
+            Ok(done) => {
+                for warning in &done.warnings {
+                    tracing::warn!("{warning}");
+                }
+                tracing::info!(generation = done.generation, took = ?started.elapsed(), "{words}");
+            }
+            Err(refusal) => {
+                let reason = &refusal.reason;
+                tracing::error!("{words}: refused, nothing has changed: {reason}");
+            }
+        }
+        self.state.note(words, started, &result);
+        result
+    }
+
+    async fn attempt(&mut self, change: Change) -> Result<Done, Refusal> {
+        let running = self.state.running();
+        let (located, current) = (self.located.clone(), Arc::clone(&running.config));
+        let subject = change.subject();
+        let is_file = matches!(change, Change::File);
+        let is_again = matches!(change, Change::Again);
+        let next = tokio::task::spawn_blocking(move || change.apply(&current, &located));
+        let next = next.await.map_err(|_| broken("the change panicked"))??;
+        let mut config = next.config;
+        let mut warnings = fixed::keep(&running.config, &mut config);
+
+        let (config, Compiled { snapshot, findings }) =
+            self.compile(config, running.snapshot).await?;
+        warnings.extend(findings.warnings);
+        let news = findings.failures.iter().filter(|failure| {
+            Some(&failure.what) == subject.as_ref() || !running.failures.contains(failure)
+        });
+        refuse(news.map(|failure| format!("{}: {}", failure.what, failure.reason)).collect())?;
+
+        let snapshot = Arc::new(snapshot);
+        self.prepare(&snapshot).await?;
+        let is_saved = is_file || next.persist.is_some();
+        if let Some(persist) = next.persist {
+            let written = tokio::task::spawn_blocking(persist).await;
+            match written.unwrap_or_else(|_| Err("writing panicked".to_owned())) {
+                Ok(digest) => self.state.write(digest),
+                Err(reason) => {
+                    self.outboxes.retire(&self.published.load_full());
+                    return Err(broken(reason));
+                }
+            }
+        }
+        log::set(&config.logging);
+        self.published.store(Arc::clone(&snapshot));
+        self.outboxes.retire(&snapshot);
+        let generation = snapshot.generation;
+        self.state.publish(config, snapshot, findings.failures);
+        if !is_again {
+            self.state.save(is_saved, is_file);
+        }
+        Ok(Done { generation, warnings })
+    }
+
+    async fn compile(
+        &mut self,
+        config: Config,
+        published: Arc<Snapshot>,
+    ) -> Result<(Config, Compiled), Refusal> {
+        let panicked = || broken("compiling panicked: restart the gateway");
+        let mut compiler = self.compiler.take().ok_or_else(panicked)?;
+        let compiling = tokio::task::spawn_blocking(move || {
+            let compiled = compiler.compile(&config, Some(&published));
+            (compiler, config, compiled)
+        });
+        let (compiler, config, compiled) = compiling.await.map_err(|_| panicked())?;
+        self.compiler = Some(compiler);
+        Ok((config, compiled))
+    }
+
+    /// Has every worker make the new instances. Those of plugins that run already are not judged:
+    /// a plugin that cannot start since yesterday must not keep another from being mended.
+    async fn prepare(&self, snapshot: &Arc<Snapshot>) -> Result<(), Refusal> {
+        let published = self.published.load_full();
+        let is_new = |name: &str| {
+            let named = |snapshot: &Snapshot| {
+                snapshot.plugins.iter().find(|plugin| plugin.spec.name == name).cloned()
+            };
+            match (named(&published), named(snapshot)) {
+                (Some(earlier), Some(now)) => !Arc::ptr_eq(&earlier, &now),
+                _ => true,
+            }
+        };
+        let failures = self.outboxes.prepare(snapshot).await;
+        let news = failures.iter().filter(|failure| is_new(&failure.plugin));
+        let mut news: Vec<_> =
+            news.map(|failure| format!("plugin {}: {}", failure.plugin, failure.reason)).collect();
+        // Each worker says the same.
+        news.sort_unstable();
+        news.dedup();
+        refuse(news).inspect_err(|_| self.outboxes.retire(&published))
+    }
+}
+
+fn broken(reason: impl Into<String>) -> Refusal {
+    Refusal::new(RefusalKind::Broken, reason)
+}
+
+fn refuse(news: Vec<String>) -> Result<(), Refusal> {
+    if news.is_empty() { Ok(()) } else { Err(broken(news.join("\n"))) }
+}

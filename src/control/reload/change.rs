@@ -1,0 +1,207 @@
+//! A change of the configuration: from the one that runs to the next one.
+//!
+//! Nothing here touches what runs: a change makes a configuration, or says why it cannot.
+
+use std::path::{Component, Path};
+
+use serde_json::{Map, Value};
+use sha2::Digest;
+
+use super::super::config::{self, Config, Located, Plugin};
+use super::persist::{self, Edit};
+use super::{Refusal, RefusalKind};
+
+/// What is to change.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// Everything, as the configuration file says now. What the admin API has changed and not
+    /// written to the file is undone.
+    File,
+    /// Nothing but what lies outside: names are looked up and plugin files are read again.
+    Again,
+    /// A plugin is added or replaced: `name`, `path` and any other key of `wasm.plugins[]`. Keys
+    /// that are not given keep the value that the plugin of this name has.
+    Load {
+        /// The keys.
+        keys: Map<String, Value>,
+        /// Whether the file is changed too.
+        persist: bool,
+    },
+    /// A plugin is taken out.
+    Unload {
+        /// Its name.
+        name: String,
+        /// Whether the file is changed too.
+        persist: bool,
+    },
+    /// A plugin runs or does not.
+    Enable {
+        /// Its name.
+        name: String,
+        /// Whether it runs.
+        enabled: bool,
+        /// Whether the file is changed too.
+        persist: bool,
+    },
+}
+
+/// Who asked for a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// SIGHUP.
+    Signal,
+    /// A file changed on disk.
+    Watch,
+    /// A call of the admin API.
+    Admin,
+    /// A target's name resolves to other addresses.
+    Names,
+}
+
+impl Cause {
+    /// What was asked for and by whom.
+    pub(super) fn words(self, change: &Change) -> String {
+        let by = match self {
+            Self::Signal => "SIGHUP",
+            Self::Watch => "a file changed",
+            Self::Admin => "admin API",
+            Self::Names => "a target's addresses changed",
+        };
+        let what = match change {
+            Change::File | Change::Again => "configuration reloaded".to_owned(),
+            Change::Load { keys, .. } => {
+                let name = keys.get("name").and_then(Value::as_str).unwrap_or_default();
+                format!("plugin {} loaded", name.escape_default())
+            }
+            Change::Unload { name, .. } => format!("plugin {} unloaded", name.escape_default()),
+            Change::Enable { name, enabled, .. } => {
+                let word = if *enabled { "enabled" } else { "disabled" };
+                format!("plugin {} {word}", name.escape_default())
+            }
+        };
+        format!("{what} ({by})")
+    }
+}
+
+/// The configuration that a change leads to.
+pub(super) struct Next {
+    pub(super) config: Config,
+    /// Writes it to the file, once it is known to work.
+    pub(super) persist: Option<Persist>,
+}
+
+/// Writes the file; gives the digest of what is in it then.
+pub(super) type Persist = Box<dyn FnOnce() -> Result<[u8; 32], String> + Send>;
+
+impl Change {
+    /// Whose failure is this change's failure, as [`super::super::compile::Failure::what`] has it,
+    /// even if it failed before.
+    pub(super) fn subject(&self) -> Option<String> {
+        let name = match self {
+            Self::File | Self::Again | Self::Unload { .. } => return None,
+            Self::Load { keys, .. } => keys.get("name")?.as_str()?,
+            Self::Enable { name, .. } => name,
+        };
+        Some(format!("plugin {name}"))
+    }
+
+    /// Makes the next configuration. May read files.
+    pub(super) fn apply(self, running: &Config, located: &Located) -> Result<Next, Refusal> {
+        let mut config = running.clone();
+        let plugins = &mut config.wasm.plugins;
+        let lasting = match self {
+            Self::File => return read_file(located),
+            Self::Again => None,
+            Self::Load { keys, persist } => {
+                load(&mut config, keys.clone())?;
+                persist.then_some(Edit::Set(keys))
+            }
+            Self::Unload { name, persist } => {
+                plugins.remove(find(plugins, &name)?);
+                persist.then_some(Edit::Remove(name))
+            }
+            Self::Enable { name, enabled, persist } => {
+                let at = find(plugins, &name)?;
+                plugins[at].enabled = enabled;
+                let keys = [("name", name.into()), ("enabled", enabled.into())];
+                let keys = keys.map(|(key, value)| (key.to_owned(), value));
+                persist.then_some(Edit::Set(keys.into_iter().collect()))
+            }
+        };
+        let persist = lasting.map(|edit| writer(edit, &config, located)).transpose()?;
+        Ok(Next { config, persist })
+    }
+}
+
+fn read_file(located: &Located) -> Result<Next, Refusal> {
+    let config = located.load();
+    let config = config.map_err(|errors| Refusal::new(RefusalKind::Invalid, errors.to_string()))?;
+    Ok(Next { config, persist: None })
+}
+
+/// Prepares the new text of the file, and what writes it.
+fn writer(edit: Edit, config: &Config, located: &Located) -> Result<Persist, Refusal> {
+    let broken = |reason: String| Refusal::new(RefusalKind::Broken, reason);
+    let Located::File(path) = located else {
+        return Err(broken(format!("persist: {located} is no file that could be written to")));
+    };
+    let expected = config.wasm.plugins.iter().find(|plugin| plugin.name == edit.name());
+    let text = persist::edited(path, &edit, expected).map_err(broken)?;
+    let path = path.clone();
+    Ok(Box::new(move || {
+        persist::replace(&path, &text)?;
+        Ok(sha2::Sha256::digest(text.as_bytes()).into())
+    }))
+}
+
+fn find(plugins: &[Plugin], name: &str) -> Result<usize, Refusal> {
+    plugins.iter().position(|plugin| plugin.name == name).ok_or_else(|| {
+        let known: Vec<_> = plugins.iter().map(|plugin| plugin.name.as_str()).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        let name = name.escape_default();
+        Refusal::new(RefusalKind::Unknown, format!("no plugin named {name}; known: {known}"))
+    })
+}
+
+/// Adds a plugin, or replaces the one of its name where it stands.
+fn load(config: &mut Config, mut keys: Map<String, Value>) -> Result<(), Refusal> {
+    let invalid = |reason: String| Refusal::new(RefusalKind::Invalid, reason);
+    check_path(&keys).map_err(invalid)?;
+    let given: Vec<String> = keys.keys().cloned().collect();
+    let name = keys.get("name").and_then(Value::as_str).map(str::to_owned);
+    let mut plugins = config.wasm.plugins.iter();
+    let earlier = plugins.find(|plugin| Some(&plugin.name) == name.as_ref()).cloned();
+    if let Some(earlier) = &earlier
+        && !keys.contains_key("path")
+    {
+        keys.insert("path".to_owned(), earlier.path.to_string_lossy().into_owned().into());
+    }
+    let plugin = config::parse_plugin(&Value::Object(keys), config);
+    let mut plugin = plugin.map_err(|errors| invalid(errors.to_string()))?;
+    match earlier {
+        Some(earlier) => {
+            let is_given = |key: &str| given.iter().any(|given| given == key);
+            plugin.take_over(&earlier, is_given);
+            let at = find(&config.wasm.plugins, &plugin.name)?;
+            config.wasm.plugins[at] = plugin;
+        }
+        None => config.wasm.plugins.push(plugin),
+    }
+    let (got, most) = (config.wasm.plugins.len(), crate::limits::PLUGINS_MAX);
+    if got > most {
+        return Err(invalid(format!("that would be {got} plugins, limit is {most}; unload some")));
+    }
+    Ok(())
+}
+
+/// A relative path stays under `wasm.pluginDir`.
+fn check_path(keys: &Map<String, Value>) -> Result<(), String> {
+    let Some(path) = keys.get("path").and_then(Value::as_str) else {
+        return Ok(());
+    };
+    if Path::new(path).components().any(|part| part == Component::ParentDir) {
+        let path = path.escape_default();
+        return Err(format!("path: got {path}, which has \"..\" in it; write where it leads"));
+    }
+    Ok(())
+}

@@ -1,0 +1,205 @@
+//! What runs and what has changed, for whoever asks. Locked for the time of a copy.
+
+#![expect(
+    clippy::disallowed_types,
+    reason = "no worker locks it: the control thread and its tasks do"
+)]
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::{Done, Refusal};
+use crate::control::compile::Failure;
+use crate::control::config::Config;
+use crate::limits::RELOADS_REMEMBERED;
+use crate::snapshot::Snapshot;
+
+/// What runs.
+#[derive(Clone)]
+pub struct Running {
+    /// The configuration, with what the admin API has changed in it.
+    pub config: Arc<Config>,
+    /// Made of it.
+    pub snapshot: Arc<Snapshot>,
+    /// What does not work in it.
+    pub failures: Arc<[Failure]>,
+}
+
+/// A change that was asked for.
+#[derive(Debug, Clone)]
+pub struct Reload {
+    /// When.
+    pub at: SystemTime,
+    /// What was asked for and by whom, in words.
+    pub words: String,
+    /// How long it took.
+    pub took: Duration,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// How a change ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// As this generation.
+    Published(u64),
+    /// For this reason; nothing has changed.
+    Refused(String),
+}
+
+/// How binary upgrades went.
+#[derive(Debug, Clone, Default)]
+pub struct Upgrades {
+    /// How many there were until this process began to serve.
+    pub done: u64,
+    /// How many this process has tried in vain.
+    pub failed: u64,
+    /// Whether one is being tried.
+    pub is_under_way: bool,
+    /// Why the last one failed.
+    pub error: Option<String>,
+}
+
+/// The changes of a process, taken together.
+#[derive(Debug, Clone, Copy)]
+pub struct Made {
+    /// When the running snapshot was published.
+    pub last_success: SystemTime,
+    /// How long all changes took, refused ones included.
+    pub time_total: Duration,
+}
+
+pub(super) struct State {
+    inner: Mutex<Inner>,
+    is_draining: AtomicBool,
+}
+
+struct Inner {
+    running: Running,
+    history: VecDeque<Reload>,
+    published: u64,
+    refused: u64,
+    upgrades: Upgrades,
+    /// Whether something is not as in the configuration file.
+    is_unsaved: bool,
+    made: Made,
+    /// Snapshots that somebody may still hold.
+    earlier: Vec<Weak<Snapshot>>,
+    /// The digest of the configuration file as the gateway itself wrote it last.
+    written: Option<[u8; 32]>,
+}
+
+impl State {
+    pub(super) fn new(config: Config, snapshot: Arc<Snapshot>, failures: Vec<Failure>) -> Self {
+        let running = Running { config: Arc::new(config), snapshot, failures: failures.into() };
+        let inner = Inner {
+            running,
+            history: VecDeque::new(),
+            published: 0,
+            refused: 0,
+            made: Made { last_success: SystemTime::now(), time_total: Duration::ZERO },
+            upgrades: Upgrades::default(),
+            is_unsaved: false,
+            earlier: Vec::new(),
+            written: None,
+        };
+        Self { inner: Mutex::new(inner), is_draining: AtomicBool::new(false) }
+    }
+
+    /// Nothing panics while it is locked.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn running(&self) -> Running {
+        self.lock().running.clone()
+    }
+
+    pub(super) fn history(&self) -> Vec<Reload> {
+        self.lock().history.iter().cloned().collect()
+    }
+
+    pub(super) fn counts(&self) -> (u64, u64) {
+        let inner = self.lock();
+        (inner.published, inner.refused)
+    }
+
+    pub(super) fn upgrades(&self) -> Upgrades {
+        self.lock().upgrades.clone()
+    }
+
+    pub(super) fn upgrade(&self, change: impl FnOnce(&mut Upgrades)) {
+        change(&mut self.lock().upgrades);
+    }
+
+    pub(super) fn is_unsaved(&self) -> bool {
+        self.lock().is_unsaved
+    }
+
+    /// A change that is in the file, or not, was made; a whole file replaces all earlier ones.
+    pub(super) fn save(&self, is_saved: bool, is_whole: bool) {
+        let mut inner = self.lock();
+        inner.is_unsaved = !is_saved || (inner.is_unsaved && !is_whole);
+    }
+
+    pub(super) fn made(&self) -> Made {
+        self.lock().made
+    }
+
+    pub(super) fn generations_alive(&self) -> usize {
+        let mut inner = self.lock();
+        inner.earlier.retain(|snapshot| snapshot.strong_count() > 0);
+        1 + inner.earlier.len()
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.is_draining.load(Relaxed)
+    }
+
+    pub(super) fn drain(&self) {
+        self.is_draining.store(true, Relaxed);
+    }
+
+    pub(super) fn written(&self) -> Option<[u8; 32]> {
+        self.lock().written
+    }
+
+    pub(super) fn write(&self, digest: [u8; 32]) {
+        self.lock().written = Some(digest);
+    }
+
+    pub(super) fn publish(&self, config: Config, snapshot: Arc<Snapshot>, failures: Vec<Failure>) {
+        let mut inner = self.lock();
+        let before = Arc::downgrade(&inner.running.snapshot);
+        inner.earlier.retain(|snapshot| snapshot.strong_count() > 0);
+        inner.earlier.push(before);
+        inner.running = Running { config: Arc::new(config), snapshot, failures: failures.into() };
+    }
+
+    pub(super) fn note(&self, words: String, started: Instant, result: &Result<Done, Refusal>) {
+        self.lock().made.time_total += started.elapsed();
+        let outcome = match result {
+            Ok(done) => {
+                let mut inner = self.lock();
+                inner.published += 1;
+                inner.made.last_success = SystemTime::now();
+                Outcome::Published(done.generation)
+            }
+            Err(refusal) => {
+                self.lock().refused += 1;
+                Outcome::Refused(refusal.reason.clone())
+            }
+        };
+        self.remember(words, started, outcome);
+    }
+
+    /// Adds to the history.
+    pub(super) fn remember(&self, words: String, started: Instant, outcome: Outcome) {
+        let mut inner = self.lock();
+        let (at, took) = (SystemTime::now(), started.elapsed());
+        inner.history.truncate(RELOADS_REMEMBERED - 1);
+        inner.history.push_front(Reload { at, words, took, outcome });
+    }
+}

@@ -1,0 +1,284 @@
+//! The sockets that the process listens on: bound, taken over from whoever held them before, dealt
+//! out to the workers, and kept at hand for the next process.
+//!
+//! What was inherited is found again by its address, or by the words in the configuration that it
+//! was made for (port 0 has no address of its own). Every inherited socket of an address that is
+//! still wanted is accepted on, whatever the number of workers: a listening SO_REUSEPORT socket
+//! that nobody accepts on swallows its share of the connections.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::{AsFd, OwnedFd};
+
+use socket2::{Domain, SockRef};
+
+use super::config::{Config, Listen};
+use crate::listener::{self, Socket};
+
+/// What a socket is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Purpose {
+    /// `server.listen`.
+    Server,
+    /// `admin.listen`.
+    Admin,
+}
+
+/// A listening socket from an earlier process, or from systemd.
+#[derive(Debug)]
+pub struct Inherited {
+    /// What it was for; `None`: whatever its address is wanted for.
+    pub purpose: Option<Purpose>,
+    /// The words of the configuration that it was made for, if there was one.
+    pub listen: Option<String>,
+    /// The socket. It listens and does not block.
+    pub socket: OwnedFd,
+}
+
+impl Inherited {
+    fn is_for(&self, purpose: Purpose, listen: &Listen, addresses: &[SocketAddr]) -> bool {
+        if self.purpose.is_some_and(|own| own != purpose) {
+            return false;
+        }
+        if self.listen.as_ref().is_some_and(|own| *own == listen.to_string()) {
+            return true;
+        }
+        let Ok(address) = SockRef::from(&self.socket).local_addr() else { return false };
+        match listen {
+            Listen::Unix(path) => address.as_pathname() == Some(path),
+            Listen::Tcp { .. } => {
+                address.as_socket().is_some_and(|address| addresses.contains(&address))
+            }
+        }
+    }
+}
+
+/// A socket that the process holds for as long as it accepts, so that the next one can have it.
+#[derive(Debug)]
+pub struct Held {
+    /// What it is for.
+    pub purpose: Purpose,
+    /// The words of the configuration that it was made for.
+    pub listen: String,
+    /// Another handle of the worker's.
+    pub socket: OwnedFd,
+}
+
+/// All sockets of a configuration; those that are new do not listen yet.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    /// One list for each worker.
+    pub workers: Vec<Vec<Socket>>,
+    /// The admin API's.
+    pub admin: Option<std::net::TcpListener>,
+    /// The addresses as bound, with the ports that the kernel chose.
+    pub bound: Vec<String>,
+    /// All of them once more.
+    pub held: Vec<Held>,
+}
+
+impl Sockets {
+    /// Takes over what is wanted of `inherited` and binds the rest. An inherited socket that nobody
+    /// wants any more is closed: whoever handed it on empties its queue.
+    pub fn open(config: &Config, workers: usize, inherited: Vec<Inherited>) -> io::Result<Self> {
+        let mut sockets = Self::default();
+        sockets.workers.resize_with(workers, Vec::new);
+        let mut inherited = inherited;
+        for listen in &config.server.listen {
+            let named = |error: io::Error| named(listen, "", &error);
+            let (ours, bound) = sockets.open_one(listen, &mut inherited).map_err(named)?;
+            // A unix socket is one, however many handles there are.
+            let count = if matches!(listen, Listen::Unix(_)) { 1 } else { ours.len() };
+            for socket in &ours[..count] {
+                sockets.hold(Purpose::Server, listen, socket.as_fd().try_clone_to_owned()?);
+            }
+            for (index, socket) in ours.into_iter().enumerate() {
+                sockets.workers[index % workers].push(socket);
+            }
+            sockets.bound.push(bound);
+        }
+        if let Some(listen) = &config.admin.listen {
+            let named = |error: io::Error| named(listen, " (admin.listen)", &error);
+            let admin = open_admin(listen, &mut inherited).map_err(named)?;
+            sockets.hold(Purpose::Admin, listen, admin.as_fd().try_clone_to_owned()?);
+            sockets.admin = Some(admin);
+        }
+        for unwanted in inherited {
+            let address = SockRef::from(&unwanted.socket).local_addr();
+            let address = address.ok().and_then(|address| address.as_socket());
+            tracing::warn!(
+                listen = unwanted.listen,
+                ?address,
+                "an inherited socket is none that the configuration wants"
+            );
+        }
+        Ok(sockets)
+    }
+
+    /// Has the kernel queue connections for all workers' sockets.
+    pub fn listen(&self) -> io::Result<()> {
+        self.workers.iter().flatten().try_for_each(Socket::listen)
+    }
+
+    fn hold(&mut self, purpose: Purpose, listen: &Listen, socket: OwnedFd) {
+        self.held.push(Held { purpose, listen: listen.to_string(), socket });
+    }
+
+    /// At least one socket of this address for each worker, and the address as bound.
+    fn open_one(
+        &self,
+        listen: &Listen,
+        inherited: &mut Vec<Inherited>,
+    ) -> io::Result<(Vec<Socket>, String)> {
+        let addresses = resolve(listen)?;
+        let mut ours = Vec::new();
+        for taken in take(inherited, Purpose::Server, listen, &addresses) {
+            ours.push(match SockRef::from(&taken).domain()? {
+                Domain::UNIX => Socket::Unix(taken.into()),
+                _ => Socket::Tcp(taken.into()),
+            });
+        }
+        let workers = self.workers.len();
+        let (first, bound) = match (ours.first(), listen, addresses.first()) {
+            (Some(Socket::Tcp(first)), ..) => (None, first.local_addr()?.to_string()),
+            (Some(Socket::Unix(_)), ..) => (None, listen.to_string()),
+            (None, Listen::Unix(path), _) => (Some(listener::bind_unix(path)?), listen.to_string()),
+            (None, Listen::Tcp { .. }, Some(&address)) => {
+                let (first, address) = listener::bind_tcp(address)?;
+                (Some(first), address.to_string())
+            }
+            (None, Listen::Tcp { .. }, None) => {
+                return Err(io::ErrorKind::AddrNotAvailable.into());
+            }
+        };
+        ours.extend(first);
+        let own = ours.len();
+        while ours.len() < workers {
+            let another = match &ours[0] {
+                Socket::Tcp(first) => another(first)?,
+                Socket::Unix(_) => None,
+            };
+            let shared = &ours[ours.len() % own];
+            ours.push(another.map_or_else(|| shared.share(), Ok)?);
+        }
+        Ok((ours, bound))
+    }
+}
+
+/// A socket of its own at the address of `first`; `None` if there cannot be one, because `first`
+/// was bound without SO_REUSEPORT or the right to bind its port has been given up since.
+fn another(first: &std::net::TcpListener) -> io::Result<Option<Socket>> {
+    if !SockRef::from(first).reuse_port()? {
+        return Ok(None);
+    }
+    Ok(match listener::bind_tcp(first.local_addr()?) {
+        Ok((socket, _)) => Some(socket),
+        Err(error) => {
+            tracing::warn!(%error, "workers share a socket: another cannot be bound");
+            None
+        }
+    })
+}
+
+fn open_admin(
+    listen: &Listen,
+    inherited: &mut Vec<Inherited>,
+) -> io::Result<std::net::TcpListener> {
+    if matches!(listen, Listen::Unix(_)) {
+        return Err(io::Error::other("a unix socket is not supported; use host:port"));
+    }
+    let addresses = resolve(listen)?;
+    let listener = match take(inherited, Purpose::Admin, listen, &addresses).pop() {
+        Some(taken) => taken.into(),
+        None => std::net::TcpListener::bind(&*addresses)?,
+    };
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+fn take(
+    inherited: &mut Vec<Inherited>,
+    purpose: Purpose,
+    listen: &Listen,
+    addresses: &[SocketAddr],
+) -> Vec<OwnedFd> {
+    let taken = inherited.extract_if(.., |one| one.is_for(purpose, listen, addresses));
+    taken.map(|one| one.socket).collect()
+}
+
+fn resolve(listen: &Listen) -> io::Result<Vec<SocketAddr>> {
+    match listen {
+        Listen::Unix(_) => Ok(Vec::new()),
+        Listen::Tcp { host, port } => Ok((host.as_str(), *port).to_socket_addrs()?.collect()),
+    }
+}
+
+fn named(listen: &Listen, key: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot listen on {listen}{key}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::config::Server;
+
+    fn config(listens: &[Listen]) -> Config {
+        let mut config = crate::control::config::Located::Embedded.load().unwrap();
+        config.server = Server { listen: listens.to_vec(), ..Server::default() };
+        config.admin.listen = None;
+        config
+    }
+
+    fn inherit(sockets: Sockets) -> Vec<Inherited> {
+        let inherited = sockets.held.into_iter().map(|held| Inherited {
+            purpose: Some(held.purpose),
+            listen: Some(held.listen),
+            socket: held.socket,
+        });
+        inherited.collect()
+    }
+
+    fn counts(sockets: &Sockets) -> Vec<usize> {
+        sockets.workers.iter().map(Vec::len).collect()
+    }
+
+    #[test]
+    fn fewer_workers_accept_on_all_inherited_sockets_and_more_bind_new_ones() {
+        let listen = [Listen::tcp("127.0.0.1", 0)];
+        let first = Sockets::open(&config(&listen), 3, Vec::new()).unwrap();
+        first.listen().unwrap();
+        let bound = first.bound.clone();
+        assert_eq!(counts(&first), [1, 1, 1]);
+        let fewer = Sockets::open(&config(&listen), 2, inherit(first)).unwrap();
+        assert_eq!((counts(&fewer), &fewer.bound), (vec![2, 1], &bound));
+        let more = Sockets::open(&config(&listen), 4, inherit(fewer)).unwrap();
+        assert_eq!((counts(&more), &more.bound), (vec![1, 1, 1, 1], &bound));
+        assert_eq!(more.held.len(), 4);
+    }
+
+    #[test]
+    fn an_address_is_found_again_under_another_name() {
+        let listen = [Listen::tcp("127.0.0.1", 0)];
+        let first = Sockets::open(&config(&listen), 1, Vec::new()).unwrap();
+        first.listen().unwrap();
+        let address: SocketAddr = first.bound[0].parse().unwrap();
+        let named = [Listen::tcp("localhost", address.port())];
+        let mut inherited = inherit(first);
+        let other = Listen::tcp("127.0.0.1", address.port() ^ 1);
+        assert!(!inherited[0].is_for(Purpose::Server, &other, &resolve(&other).unwrap()));
+        let addresses = [address];
+        assert_eq!(take(&mut inherited, Purpose::Admin, &named[0], &addresses).len(), 0);
+        assert_eq!(take(&mut inherited, Purpose::Server, &named[0], &addresses).len(), 1);
+    }
+
+    #[test]
+    fn a_socket_without_reuseport_is_shared() {
+        let lone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = lone.local_addr().unwrap().port();
+        let inherited = Inherited { purpose: None, listen: None, socket: lone.into() };
+        let config = config(&[Listen::tcp("127.0.0.1", port)]);
+        let sockets = Sockets::open(&config, 2, vec![inherited]).unwrap();
+        assert_eq!(counts(&sockets), [1, 1]);
+    }
+}

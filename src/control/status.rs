@@ -1,0 +1,165 @@
+//! `GET /api/status`: the gateway at a glance, as JSON. docs/metrics.md has its shape.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::metrics::Totals;
+use super::otlp;
+use super::reload::{Control, Outcome, Upgrades};
+use crate::plugin::{ErrorKind, PluginReport};
+use crate::worker::report::{Durations, Report, UPSTREAM_ERRORS, UpstreamCounts, UpstreamOutcome};
+
+/// What does not change while the process runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts {
+    /// How the workers wait for sockets.
+    pub io_driver: &'static str,
+    /// When the process began to serve.
+    pub started: std::time::Instant,
+}
+
+/// The whole document.
+pub fn document(control: &Control, facts: &Facts, reports: &[Report], totals: &Totals) -> Value {
+    let running = control.running();
+    let (published, refused) = control.counts();
+    let last = control.history().into_iter().next().map(|reload| match reload.outcome {
+        Outcome::Published(_) => json!({ "change": reload.words, "published": true }),
+        Outcome::Refused(reason) => {
+            json!({ "change": reload.words, "published": false, "error": reason })
+        }
+    });
+    let mut all = Durations::default();
+    totals.services.values().for_each(|counts| all.add(&counts.durations));
+    let spans = otlp::counts();
+    let spans_dropped: u64 = reports.iter().map(|report| report.spans_dropped).sum();
+    let failures = running.failures.iter().map(|failure| {
+        json!({
+            "what": failure.what,
+            "reason": failure.reason,
+            "effect": failure.effect,
+            "refuses": failure.refuses,
+        })
+    });
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "pid": std::process::id(),
+        "uptimeMs": millis(facts.started.elapsed()),
+        "ioDriver": facts.io_driver,
+        "generation": running.snapshot.generation,
+        "generationsAlive": control.generations_alive(),
+        "draining": control.is_draining(),
+        "reloads": { "published": published, "refused": refused, "last": last },
+        "upgrades": upgrades(&control.upgrades()),
+        "failures": failures.collect::<Vec<_>>(),
+        "spans": {
+            "exported": spans.exported,
+            "dropped": spans_dropped,
+            "failed": spans.failed,
+            "rejected": spans.rejected,
+        },
+        "requests": { "latency": latency(&all), "curve": curve(&all) },
+        "workers": reports.iter().map(worker).collect::<Vec<_>>(),
+        "services": totals.services.iter().map(|(name, counts)| json!({
+            "name": name,
+            "responses": counts.responses,
+            "upstream": upstream(&counts.upstream),
+            "latency": latency(&counts.durations),
+            "timeTotalMicros": counts.time_total.as_micros() as u64,
+        })).collect::<Vec<_>>(),
+        "plugins": totals.plugins.values().map(plugin).collect::<Vec<_>>(),
+    })
+}
+
+fn upgrades(upgrades: &Upgrades) -> Value {
+    json!({
+        "done": upgrades.done,
+        "failed": upgrades.failed,
+        "underWay": upgrades.is_under_way,
+        "error": upgrades.error,
+    })
+}
+
+fn worker(report: &Report) -> Value {
+    json!({
+        "worker": report.worker,
+        "exchanges": report.counters.exchanges,
+        "failures": report.counters.failures,
+        "connections": report.counters.connections,
+        "connectionsOpen": report.connections_open,
+        "connectionsShed": report.counters.shed,
+        "timerDelayMaxMicros": micros(report.timer_delay.max),
+    })
+}
+
+/// What was counted of the requests to a service's endpoints. Of a service that has none
+/// (`builtin:echo`), zeros.
+fn upstream(counts: &UpstreamCounts) -> Value {
+    let mut requests = serde_json::Map::new();
+    for (outcome, count) in UpstreamOutcome::ALL.into_iter().zip(counts.requests) {
+        requests.insert(outcome.as_str().to_owned(), count.into());
+    }
+    let mut errors = serde_json::Map::new();
+    for (kind, count) in UPSTREAM_ERRORS.into_iter().zip(counts.errors) {
+        errors.insert(kind.to_owned(), count.into());
+    }
+    let mean = counts.connect_time.checked_div(counts.connects.try_into().unwrap_or(u32::MAX));
+    json!({
+        "requests": requests,
+        "errors": errors,
+        "retries": counts.retries,
+        "active": counts.active,
+        "connections": {
+            "open": counts.active + counts.idle,
+            "idle": counts.idle,
+            "made": counts.connects,
+            "reused": counts.reused,
+            "connectMeanMicros": mean.map_or(0, micros),
+        },
+    })
+}
+
+/// What was counted of one plugin.
+pub fn plugin(report: &PluginReport) -> Value {
+    let stats = &report.stats;
+    let errors =
+        ErrorKind::ALL.map(|kind| (kind.as_str().to_owned(), stats.errors_of(kind).into()));
+    json!({
+        "name": report.name,
+        "executions": stats.executions,
+        "errors": errors.into_iter().collect::<serde_json::Map<String, Value>>(),
+        "latency": latency(&report.durations),
+        "timeTotalMicros": stats.time_total.as_micros() as u64,
+        "instances": stats.instances,
+        "instancesActive": stats.instances_active,
+        "instancesDiscarded": stats.instances_discarded,
+        "memoryBytes": stats.memory_bytes,
+        "isBackedOff": stats.is_backed_off,
+    })
+}
+
+/// Exact quantiles (to two digits), in microseconds.
+fn latency(durations: &Durations) -> Value {
+    json!({
+        "count": durations.count(),
+        "p50Micros": durations.quantile(0.5),
+        "p90Micros": durations.quantile(0.9),
+        "p99Micros": durations.quantile(0.99),
+        "p999Micros": durations.quantile(0.999),
+        "maxMicros": durations.max(),
+    })
+}
+
+/// The percentile curve: `[percentile, microseconds]`, closer and closer to 100.
+fn curve(durations: &Durations) -> Value {
+    let percentiles = [0.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.95, 99.99, 100.0];
+    percentiles.map(|percentile| json!([percentile, durations.quantile(percentile / 100.0)])).into()
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,72 @@
+//! What an exchange leaves: a line in the access log, its spans, `Server-Timing`.
+
+use std::time::Duration;
+
+use super::{Exchange, Outcome, Reply, Scratch};
+use crate::access_log::Answered;
+use crate::message::Fields;
+use crate::snapshot::Snapshot;
+use crate::stream::Peer;
+use crate::trace::Ending;
+use crate::worker::Worker;
+
+/// Leaves a line in the access log, if there is one.
+pub(super) fn leave(
+    worker: &Worker,
+    snapshot: &Snapshot,
+    peer: Peer,
+    scratch: &Scratch,
+    reply: &impl Reply,
+    outcome: Outcome,
+    took: Duration,
+) {
+    let Some(log) = &snapshot.access_log else {
+        return;
+    };
+    let service = scratch.service.and_then(|index| snapshot.services.get(index));
+    let upstream = scratch.upstream.get().and_then(|id| snapshot.authority_of(id));
+    let error = outcome.error.map(|error| error.to_string());
+    worker.log_exchange(
+        log,
+        &scratch.asked,
+        &Answered {
+            request_id: &scratch.request_id,
+            trace_id: scratch.trace.id(),
+            client: peer.ip,
+            status: outcome.status,
+            body_bytes_sent: reply.body_bytes(),
+            took,
+            service: service.map_or("", |service| &service.name),
+            upstream: upstream.unwrap_or_default(),
+            error: error.as_deref().unwrap_or_default(),
+            worker: worker.id,
+        },
+    );
+}
+
+/// Hands the exchange's spans on, if it is to have any.
+pub(super) fn finish_trace(
+    worker: &Worker,
+    snapshot: &Snapshot,
+    scratch: &mut Scratch,
+    outcome: Outcome,
+    took: Duration,
+) {
+    let Outcome { status, error, .. } = outcome;
+    let Scratch { request_id, service, trace, .. } = scratch;
+    let ending = Ending { status, error, took, request_id, service: *service };
+    worker.count_lost_spans(trace.finish(worker, snapshot, ending));
+}
+
+/// Adds `Server-Timing` to the fields of an error's response, if that is asked for.
+pub(super) fn add_server_timing(snapshot: &Snapshot, scratch: &Scratch, fields: &mut Fields) {
+    let service = scratch.service.and_then(|index| snapshot.services.get(index));
+    scratch.trace.add_server_timing(service.map(|service| &service.chain), fields);
+}
+
+impl Exchange<'_> {
+    /// The same for a response of the service's own.
+    pub(super) fn add_server_timing(&self, fields: &mut Fields) {
+        self.trace.add_server_timing(Some(&self.service.chain), fields);
+    }
+}

@@ -1,0 +1,304 @@
+//! One instance of one plugin without a gateway, and as many calls of it as its author likes: what
+//! `odin-cli` tests and measures with.
+//!
+//! The module is loaded, started and called by the same code that a worker runs, and its output is
+//! checked as an exchange would check it; only the messages come from a document, and nothing
+//! becomes of them. Takes its own thread's time: not for a worker.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant, SystemTime};
+
+use serde_json::Value;
+
+use super::chain::{BodySlot, Carried, Facts};
+use super::host::Host;
+use super::instance::{Entry, Instance};
+use super::json_abi;
+use super::log::{Ids, LogSink, PluginLine, PluginLog};
+use super::module::Plugin;
+use super::reach::Reach;
+use super::runtime::{Runtime, RuntimeOptions};
+pub use super::scene::{Answers, Scene};
+use super::spec::{LogLevel, Phase, PluginSpec, PluginType};
+use crate::kv::Stores;
+use crate::message::{Fields, Method, RequestHead, ResponseHead, is_field_value, is_token};
+
+/// What a plugin has logged, in order.
+pub type Lines = Receiver<(LogLevel, String)>;
+
+/// A sink, and the lines that go into it.
+pub fn collect_lines() -> (Arc<dyn LogSink>, Lines) {
+    let (sender, lines) = channel();
+    (Arc::new(CollectingSink(sender)), lines)
+}
+
+#[derive(Debug)]
+struct CollectingSink(Sender<(LogLevel, String)>);
+
+impl LogSink for CollectingSink {
+    fn plugin_line(&self, line: &PluginLine<'_>) {
+        // Nobody to tell is nothing to say.
+        let _received = self.0.send((line.level, line.text.to_owned()));
+    }
+}
+
+type Worker = monoio::Runtime<monoio::time::TimeDriver<monoio::LegacyDriver>>;
+
+/// One instance, ready to be called.
+pub struct Trial {
+    worker: Worker,
+    plugin: Arc<Plugin>,
+    host: Rc<Host>,
+    instance: Instance,
+    _stores: Stores,
+    took: Duration,
+}
+
+impl Trial {
+    /// Loads the module and makes its instance. `equip` gives the loaded plugin what it may reach,
+    /// as a gateway's control thread would.
+    ///
+    /// # Errors
+    /// Why a gateway would not serve it.
+    pub fn with_sink(
+        wasm: &[u8],
+        spec: PluginSpec,
+        scene: Scene,
+        equip: impl FnOnce(&Plugin) -> Result<Reach, String>,
+        sink: Arc<dyn LogSink>,
+    ) -> Result<Self, String> {
+        let options =
+            RuntimeOptions { instances_max: 2, log_sink: Some(sink), ..RuntimeOptions::default() };
+        let runtime = Runtime::new(&options).map_err(|error| error.to_string())?;
+        let mut plugin = runtime.load(spec, wasm);
+        plugin.spec.reach = equip(&plugin)?;
+        Self::of(Arc::new(plugin), scene)
+    }
+
+    /// An instance of a plugin that is loaded.
+    ///
+    /// # Errors
+    /// Why it does not start.
+    pub fn of(plugin: Arc<Plugin>, scene: Scene) -> Result<Self, String> {
+        let mut worker: Worker = monoio::RuntimeBuilder::<monoio::LegacyDriver>::new()
+            .enable_timer()
+            .build()
+            .map_err(|error| format!("no event loop: {error}"))?;
+        let stores = Stores::new();
+        let (host, instance) = worker.block_on(async {
+            let loaded = plugin.loaded()?;
+            let sink = Arc::clone(&loaded.log_sink);
+            let log = PluginLog::new(&plugin.spec.name, plugin.spec.log_level, sink);
+            let store = plugin.spec.reach.state.as_ref().map(|state| stores.open(state));
+            let mut host = Host::new(log, Rc::default(), store);
+            host.scene = scene;
+            let host = Rc::new(host);
+            let instance = Instance::new(&plugin, loaded, &host).await;
+            instance.map(|instance| (host, instance)).map_err(|error| error.text)
+        })?;
+        Ok(Self { worker, plugin, host, instance, _stores: stores, took: Duration::ZERO })
+    }
+
+    /// Puts an entry into the plugin's shared state.
+    ///
+    /// # Errors
+    /// Why the store did not take it.
+    pub fn remember(&mut self, key: &str, value: &str) -> Result<(), String> {
+        let host = Rc::clone(&self.host);
+        let Some(store) = &host.store else {
+            return Ok(()); // a plugin that imports no function of the state
+        };
+        let set = store.set(key.as_bytes(), value.as_bytes(), None, host.scene.instant());
+        self.worker.block_on(set).map_err(|error| error.to_string())
+    }
+
+    /// Sets the clock that the plugin sees.
+    pub fn set_time(&self, time: Duration) {
+        self.host.scene.set_time(time);
+    }
+
+    /// Calls the plugin with an input, a document as docs/plugin-abi.md describes it; its output as
+    /// it wrote it.
+    ///
+    /// # Errors
+    /// Why there is none that a gateway would take.
+    pub fn call(&mut self, input: &Value) -> Result<String, String> {
+        let given = Given::new(self.plugin.spec.kind, input);
+        let bytes = input.to_string();
+        let mut output = Vec::new();
+        self.enter(&given, bytes.as_bytes(), &mut output)?;
+        let text = String::from_utf8_lossy(&output).into_owned();
+        given.check(&self.plugin, output).map_err(|error| format!("{error}; it is {text}"))?;
+        Ok(text)
+    }
+
+    /// Calls the plugin with the same input again and again; how long each call took. What the
+    /// gateway does before and after is not in it.
+    ///
+    /// # Errors
+    /// Why one of the calls failed.
+    pub fn repeat(&mut self, input: &Value, times: usize) -> Result<Vec<Duration>, String> {
+        let given = Given::new(self.plugin.spec.kind, input);
+        let bytes = input.to_string();
+        let mut output = Vec::new();
+        let mut took = Vec::with_capacity(times);
+        for _ in 0..times {
+            self.enter(&given, bytes.as_bytes(), &mut output)?;
+            took.push(self.took);
+        }
+        Ok(took)
+    }
+
+    fn enter(
+        &mut self,
+        given: &Given<'_>,
+        input: &[u8],
+        output: &mut Vec<u8>,
+    ) -> Result<(), String> {
+        let Self { worker, plugin, instance, took, .. } = self;
+        let is_early = plugin.runs_in(given.phase) && !plugin.spec.kind.runs_in(given.phase);
+        let entry = if is_early { Entry::OnRequest } else { Entry::Execute };
+        worker.block_on(async {
+            let called = Instant::now();
+            let deadline = called + plugin.spec.timeout;
+            let ids = Ids { request: given.request_id, trace: "" };
+            let result = instance.call(entry, input, ids, deadline, output).await;
+            *took = called.elapsed();
+            result.map_err(|error| error.text)
+        })
+    }
+
+    /// How long it takes to make another instance, which is dropped again.
+    ///
+    /// # Errors
+    /// Why it does not start.
+    pub fn instantiate(&mut self) -> Result<Duration, String> {
+        let Self { worker, plugin, host, .. } = self;
+        let loaded = plugin.loaded()?;
+        worker.block_on(async {
+            let started = Instant::now();
+            let made = Instance::new(plugin, loaded, host).await;
+            made.map(|_instance| started.elapsed()).map_err(|error| error.text)
+        })
+    }
+
+    /// How long the last call took.
+    pub fn took(&self) -> Duration {
+        self.took
+    }
+
+    /// Bytes of the plugin's memory now.
+    pub fn memory_bytes(&self) -> usize {
+        self.instance.memory_bytes()
+    }
+
+    /// Lets the plugin clean up.
+    ///
+    /// # Errors
+    /// Why its `cleanup` failed.
+    pub fn end(mut self) -> Result<(), String> {
+        let Self { worker, instance, .. } = &mut self;
+        worker.block_on(instance.cleanup()).map_err(|error| error.text)
+    }
+}
+
+/// What the input says of the exchange, as far as the output is checked against it.
+struct Given<'i> {
+    phase: Phase,
+    request_id: &'i str,
+    scheme: &'i str,
+    request: RequestHead,
+    response: ResponseHead,
+    carried: Carried,
+}
+
+impl<'i> Given<'i> {
+    fn new(kind: PluginType, input: &'i Value) -> Self {
+        let text = |path: &str| input.pointer(path).and_then(Value::as_str).unwrap_or_default();
+        let phase = match text("/context/phase") {
+            "response" => Phase::Response,
+            "request" => Phase::Request,
+            "aggregation" => Phase::Aggregation,
+            _ if kind == PluginType::Aggregation => Phase::Aggregation,
+            _ if kind == PluginType::Response => Phase::Response,
+            _ => Phase::Request,
+        };
+        let url = text("/input/url");
+        let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
+        let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
+        let fields = fields(input.pointer("/input/headers"));
+        let mut given = Self {
+            phase,
+            request_id: text("/context/requestId"),
+            scheme,
+            request: RequestHead {
+                method: Method::from_bytes(text("/input/method").as_bytes()).unwrap_or_default(),
+                authority: authority.to_owned(),
+                path: path.to_owned(),
+                query: query.to_owned(),
+                ..RequestHead::default()
+            },
+            response: ResponseHead { status: 200, ..ResponseHead::default() },
+            carried: Carried::new(),
+        };
+        match phase {
+            Phase::Request | Phase::Aggregation => given.request.fields = fields,
+            Phase::Response => given.response.fields = fields,
+        }
+        given
+    }
+
+    /// Checks the output as an exchange would, with messages that nobody sends.
+    fn check(mut self, plugin: &Plugin, mut output: Vec<u8>) -> Result<(), String> {
+        let facts = Facts {
+            request_id: self.request_id,
+            service: "",
+            route_path: "",
+            scheme: self.scheme,
+            client_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            received: SystemTime::UNIX_EPOCH,
+            trace: None,
+        };
+        let mut subject = match self.phase {
+            Phase::Request => json_abi::Subject::Request { head: &mut self.request },
+            Phase::Response => {
+                json_abi::Subject::Response { request: &self.request, head: &mut self.response }
+            }
+            Phase::Aggregation => json_abi::Subject::Aggregation {
+                request: &self.request,
+                answers: &[],
+                head: &mut self.response,
+            },
+        };
+        json_abi::act_on(
+            &mut output,
+            &mut simd_json::Buffers::default(),
+            &plugin.spec,
+            &facts,
+            &mut subject,
+            &mut BodySlot::default(),
+            &mut self.carried,
+        )
+        .map(drop)
+        .map_err(|error| error.text)
+    }
+}
+
+/// The fields of a `headers` object; what could not come from a client is left out.
+fn fields(headers: Option<&Value>) -> Fields {
+    let mut fields = Fields::new();
+    for (name, values) in headers.and_then(Value::as_object).into_iter().flatten() {
+        let list = std::slice::from_ref(values);
+        for value in values.as_array().map_or(list, Vec::as_slice) {
+            let value = value.as_str().unwrap_or_default().as_bytes();
+            if is_token(name.as_bytes()) && is_field_value(value) {
+                fields.push(name.as_bytes(), value);
+            }
+        }
+    }
+    fields
+}

@@ -1,0 +1,234 @@
+//! `odin-cli` from an empty folder to a plugin that serves: `new`, `test`, `inspect`, `bench`,
+//! `run`.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use crate::support::{TempDir, get, wait_until, wasm};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+fn odin_cli(dir: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_odin-cli")).current_dir(dir).args(args).output().unwrap()
+}
+
+/// What a command that must end with `code` has said.
+fn said(output: &Output, code: i32) -> String {
+    let streams = [&output.stdout, &output.stderr];
+    let text = streams.map(|bytes| String::from_utf8_lossy(bytes)).concat();
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    text
+}
+
+#[test]
+fn the_cases_of_all_shipped_plugins_pass_in_the_gateways_own_code() {
+    let examples = Path::new(ROOT).join("plugins/examples");
+    let mut count = 0;
+    for entry in examples.read_dir().unwrap() {
+        let dir = entry.unwrap().path();
+        if dir.join("tests").is_dir() {
+            let text = said(&odin_cli(&dir, &["test"]), 0);
+            assert!(text.contains(", 0 failed") && !text.contains("\n0 passed"), "{text}");
+            count += 1;
+        }
+    }
+    assert_eq!(count, 9, "plugins/examples has nine plugins");
+}
+
+#[test]
+fn a_case_that_fails_shows_both_sides_and_ends_with_1() {
+    let dir = TempDir::new();
+    dir.write("plugin.wasm", wasm::setting_headers(r#""X-A":["b"]"#));
+    dir.write(
+        "tests/cases.yaml",
+        "plugin: ../plugin.wasm\ncases:\n  - {name: right, expect: {headers: {X-A: b}}}\n  \
+         - {name: <wrong>, expect: {headers: {X-A: c}, status: 200}}\n",
+    );
+    let output = odin_cli(dir.path(), &["test", ".", "--junit", "report.xml"]);
+    let text = said(&output, 1);
+    assert!(text.contains("header X-A differs") && text.contains("1 passed, 1 failed"), "{text}");
+    assert!(text.contains("-   \"c\"") && text.contains("+   \"b\""), "{text}");
+    assert!(text.contains("status: expected 200, got null"), "{text}");
+    let xml = std::fs::read_to_string(dir.path().join("report.xml")).unwrap();
+    assert!(xml.contains("tests=\"2\" failures=\"1\"") && xml.contains("&lt;wrong&gt;"), "{xml}");
+}
+
+#[test]
+fn cases_that_cannot_be_read_end_with_64_and_the_reason() {
+    for (cases, reason) in [
+        ("plugin: a.wasm\ncases: [{name: a, expekt: {}}]", "expekt"),
+        ("plugin: nowhere.wasm\ncases: [{name: a}]", "cannot read"),
+        ("plugin: a.wasm\ncases: [{name: a, steps: []}]", "empty list of steps"),
+    ] {
+        let dir = TempDir::new();
+        dir.write("tests/cases.yaml", cases);
+        let text = said(&odin_cli(dir.path(), &["test"]), 64);
+        assert!(text.contains(reason), "{text}");
+    }
+    let text = said(&odin_cli(TempDir::new().path(), &["test"]), 64);
+    assert!(text.contains("has no cases"), "{text}");
+}
+
+/// `new`, `make`, `test`: in a folder outside of this repository.
+fn makes_a_project_that_passes(language: &str) {
+    let dir = TempDir::new();
+    said(&odin_cli(dir.path(), &["new", "hello", "--lang", language]), 0);
+    let project = dir.path().join("hello");
+    let built = Command::new("make")
+        .current_dir(&project)
+        // What is compiled for the shipped plugins is not compiled again.
+        .env("CARGO_TARGET_DIR", format!("{ROOT}/plugins/target"))
+        .env_remove("RUSTFLAGS")
+        .env_remove("MAKEFLAGS")
+        .output()
+        .unwrap();
+    said(&built, 0);
+    let text = said(&odin_cli(&project, &["test", "."]), 0);
+    assert!(text.contains("1 passed, 0 failed"), "{text}");
+    let text = said(&odin_cli(&project, &["inspect", "build/hello.wasm"]), 0);
+    assert!(text.contains("loads: JSON ABI"), "{text}");
+    let call = ["test-plugin", "build/hello.wasm", "input.json"];
+    let text = said(&odin_cli(&project, &call), 0);
+    assert!(text.contains("X-Hello") && text.contains("GET"), "{text}");
+    assert!(project.join("tests/CASES.md").is_file());
+    let gateway = Command::new(env!("CARGO_BIN_EXE_odin"))
+        .args(["check", "gateway.yaml"])
+        .current_dir(&project)
+        .output()
+        .unwrap();
+    said(&gateway, 0);
+}
+
+#[test]
+fn a_new_rust_project_builds_and_passes() {
+    makes_a_project_that_passes("rust");
+}
+
+#[test]
+fn a_new_go_project_builds_and_passes() {
+    makes_a_project_that_passes("go");
+}
+
+#[test]
+fn a_new_assemblyscript_project_builds_and_passes() {
+    makes_a_project_that_passes("assemblyscript");
+}
+
+#[test]
+fn a_new_c_project_builds_and_passes() {
+    makes_a_project_that_passes("c");
+}
+
+#[test]
+fn a_name_that_cannot_be_a_projects_is_refused() {
+    let dir = TempDir::new();
+    for name in ["", "Hello", "a/b", "../a", "1a", "a b"] {
+        let text = said(&odin_cli(dir.path(), &["new", "--lang", "c", "--", name]), 64);
+        assert!(text.contains("cannot be a project's name"), "{text}");
+    }
+    said(&odin_cli(dir.path(), &["new", "a", "--lang", "c"]), 0);
+    let text = said(&odin_cli(dir.path(), &["new", "a", "--lang", "c"]), 64);
+    assert!(text.contains("there is a a already"), "{text}");
+}
+
+#[test]
+fn inspect_names_what_no_gateway_offers() {
+    let dir = TempDir::new();
+    dir.write(
+        "plugin.wasm",
+        wasm::module(
+            r#"(module (import "env" "launch" (func (param i32)))
+                (import "env" "http_call" (func (param i32 i32) (result i64)))
+                (memory (export "memory") 2)
+                (func (export "execute") (param i32 i32) (result i64) (i64.const 0)))"#,
+        ),
+    );
+    let text = said(&odin_cli(dir.path(), &["inspect", "plugin.wasm"]), 1);
+    assert!(text.contains("does not load") && text.contains("env.launch"), "{text}");
+    assert!(text.contains("hosts and services (http_call)"), "{text}");
+    assert!(text.contains("memory: 2 pages"), "{text}");
+}
+
+#[test]
+fn inspect_warns_of_what_is_odd_for_a_plugin() {
+    let dir = TempDir::new();
+    let importing = |names: &[&str]| {
+        let import = |name: &&str| {
+            format!(r#"(import "wasi_snapshot_preview1" "{name}" (func (param i32) (result i32)))"#)
+        };
+        wasm::module(&format!(
+            r#"(module {} (memory (export "memory") 2)
+                (func (export "execute") (param i32 i32) (result i64) (i64.const 0)))"#,
+            names.iter().map(import).collect::<String>()
+        ))
+    };
+    dir.write("odd.wasm", importing(&["sock_accept", "path_unlink_file", "fd_close"]));
+    let text = said(&odin_cli(dir.path(), &["inspect", "odd.wasm"]), 0);
+    let warnings: Vec<_> = text.lines().filter(|line| line.starts_with("warning: ")).collect();
+    assert_eq!(warnings.len(), 2, "{text}");
+    assert!(warnings[0].contains("sock_accept asks for the network"), "{text}");
+    assert!(warnings[1].contains("path_unlink_file asks for changes of files"), "{text}");
+    for shipped in ["header-injection-go", "header-injection-rust", "enrich-response"] {
+        let module = format!("{ROOT}/plugins/dist/{shipped}.wasm");
+        let text = said(&odin_cli(dir.path(), &["inspect", &module]), 0);
+        assert!(!text.contains("warning: "), "{text}");
+    }
+}
+
+#[test]
+fn inspect_says_of_an_envoy_filter_that_it_is_one() {
+    let dir = TempDir::new();
+    let filter = r#"(module (memory (export "memory") 2)
+        (func (export "proxy_abi_version_0_2_1")) (func (export "_initialize")))"#;
+    dir.write("filter.wasm", wasm::module(filter));
+    let text = said(&odin_cli(dir.path(), &["inspect", "filter.wasm"]), 1);
+    assert!(text.contains("proxy-wasm filter"), "{text}");
+    assert!(text.contains("docs/plugin-abi.md"), "{text}");
+}
+
+#[test]
+fn bench_tells_what_a_call_a_start_and_the_memory_cost() {
+    let module = format!("{ROOT}/plugins/dist/header-injection-rust.wasm");
+    let config = r#"{"addHeaders":{"X-A":"b"}}"#;
+    let args = ["bench", &module, "--calls", "200", "--config", config];
+    let text = said(&odin_cli(Path::new(ROOT), &args), 0);
+    for word in ["p50", "p99", "memory", "start", "compile"] {
+        assert!(text.contains(word), "{word} in {text}");
+    }
+}
+
+#[test]
+fn run_serves_a_plugin_and_loads_it_again_when_its_file_changes() {
+    let dir = TempDir::new();
+    let tagged = |tag: &str| wasm::setting_headers(&format!(r#""X-Tag":["{tag}"]"#));
+    dir.write("plugin.wasm", tagged("one"));
+    let mut child = Command::new(env!("CARGO_BIN_EXE_odin-cli"))
+        .args(["run", "plugin.wasm", "--listen", "127.0.0.1:0"])
+        .current_dir(dir.path())
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let errors = BufReader::new(child.stderr.take().unwrap()).lines();
+    let (sender, addresses) = std::sync::mpsc::channel();
+    for lines in [Box::new(lines) as Box<dyn Iterator<Item = _> + Send>, Box::new(errors)] {
+        let sender = sender.clone();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                if let Some((_, address)) = line.split_once("listening on ") {
+                    let _ = sender.send(address.trim().to_owned());
+                }
+            }
+        });
+    }
+    let addr = addresses.recv_timeout(crate::support::PATIENCE).unwrap().parse().unwrap();
+    let tag = || get(addr, "/").json()["headers"]["X-Tag"][0].clone();
+    assert_eq!(tag(), "one");
+    dir.write("plugin.new", tagged("two"));
+    std::fs::rename(dir.path().join("plugin.new"), dir.path().join("plugin.wasm")).unwrap();
+    wait_until("the new one serves", || tag() == "two");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
