@@ -402,6 +402,11 @@ pub const RELOADS_WAITING_MAX: usize = 64;
 pub const RELOADS_REMEMBERED: usize = 100;
 /// Bytes of a body that the admin API takes, uploads apart: a plugin's `config` is the largest.
 pub const ADMIN_BODY_BYTES_MAX: usize = 1024 * 1024;
+/// How long and how far the admin API reads on in a body that it has refused, so that the client sees
+/// the answer instead of a reset: as far as the largest upload.
+pub const ADMIN_LINGER_TIMEOUT: Duration = Duration::from_secs(5);
+/// See [`ADMIN_LINGER_TIMEOUT`].
+pub const ADMIN_LINGER_BYTES_MAX: u64 = PLUGIN_MODULE_BYTES_MAX as u64;
 /// Who may watch `/api/events` at once: the dashboards of a team. Each is sent some 10 KiB a
 /// second.
 pub const EVENTS_WATCHERS_MAX: usize = 32;

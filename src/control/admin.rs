@@ -7,6 +7,7 @@ mod dashboard;
 mod events;
 mod guard;
 mod health;
+mod linger;
 mod name;
 mod plugins;
 mod reply;
@@ -100,6 +101,7 @@ fn router(control: Control) -> Router {
         .layer(DefaultBodyLimit::max(ADMIN_BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(control.clone(), guard::site))
         .layer(middleware::map_response(guard::headers))
+        .layer(middleware::from_fn(linger::linger))
         .with_state(control)
 }
 

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::{Gateway, Setup, TempDir, get, wasm};
+use crate::support::{Client, Gateway, Setup, TempDir, get, wasm};
 
 fn tagged(tag: &str) -> Vec<u8> {
     wasm::setting_headers(&format!(r#""X-Tag":["{tag}"]"#))
@@ -164,4 +164,55 @@ fn the_token_is_compared_whole_and_the_scheme_in_any_case() {
     }
     let query = gateway.call("GET", "/api/status?token=t0ken&access_token=t0ken", "");
     assert_eq!(query.status, 401, "a token in a URL ends in logs");
+}
+
+/// What a refusal comes before: of a body that is on its way, nothing may be reset, and the next
+/// request may follow.
+#[test]
+fn who_is_refused_while_sending_sees_the_answer_and_may_go_on() {
+    let gateway = tagging().admin("token: t0ken").start();
+    let good = "Authorization: Bearer t0ken\r\n";
+    for (target, fields, status) in [
+        ("POST /api/plugins/load", "", 401),
+        ("POST /api/nothing", good, 404),
+        ("POST /api/plugins/tag/enabled", good, 405),
+    ] {
+        let mut client = Client::connect(gateway.admin);
+        let body = vec![b' '; 3 << 20];
+        let host = gateway.admin;
+        let length = body.len();
+        let head = format!(
+            "{target} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n{fields}\
+             Content-Length: {length}\r\n\r\n"
+        );
+        client.send(head);
+        let answer = client.response();
+        assert_eq!(answer.status, status, "{target}: {}", answer.text());
+        assert!(!answer.closes(), "{target}");
+        client.send(body);
+        let next = client.ask(format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        assert_eq!(next.status, 200, "{target}");
+    }
+}
+
+#[test]
+fn a_body_over_the_limit_is_refused_in_words_however_far_it_is_over() {
+    let gateway = tagging().start();
+    let body = " ".repeat(20 << 20);
+    let answer = gateway.call("POST", "/api/plugins/load", &body);
+    assert_eq!(answer.status, 413, "{}", answer.text());
+}
+
+#[test]
+fn who_asks_whether_to_send_a_body_is_refused_without_it() {
+    let gateway = tagging().admin("token: t0ken").start();
+    let mut client = Client::connect(gateway.admin);
+    let answer = client.ask(format!(
+        "POST /api/plugins/load HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n\
+         Content-Length: 5\r\nExpect: 100-continue\r\n\r\n",
+        gateway.admin
+    ));
+    assert_eq!(answer.status, 401, "{}", answer.text());
+    assert!(answer.closes());
+    client.assert_closed();
 }

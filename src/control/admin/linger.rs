@@ -1,0 +1,105 @@
+//! Reads what an answer has left of its request's body, so that the client gets to see the answer.
+//!
+//! A connection that is closed while bytes of the client are on their way is reset, and who is
+//! told 401 or 413 in the middle of an upload would be told "connection reset" instead (RFC 9112,
+//! 9.6). A short rest costs the connection nothing: the next request may follow.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::Request;
+use axum::http::{HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use http_body_util::BodyExt;
+use hyper::body::{Frame, SizeHint};
+
+use crate::limits::{ADMIN_LINGER_BYTES_MAX, ADMIN_LINGER_TIMEOUT};
+
+/// Answers, then reads on in a task of its own.
+pub(super) async fn linger(request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    if body.is_end_stream() {
+        return next.run(Request::from_parts(parts, body)).await;
+    }
+    // Who asks whether to send the body has not sent it, and will not after a refusal.
+    let asks_first = parts.headers.contains_key(header::EXPECT);
+    let rest = Rest::default();
+    let lent = Lent { body, was_read: false, rest: rest.clone() };
+    let mut response = next.run(Request::from_parts(parts, Body::new(lent))).await;
+    let Some((body, was_read)) = rest.take() else {
+        return response;
+    };
+    let is_asked_for = was_read || !asks_first;
+    if !is_asked_for || body.size_hint().lower() > ADMIN_LINGER_BYTES_MAX {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    if is_asked_for {
+        tokio::spawn(tokio::time::timeout(ADMIN_LINGER_TIMEOUT, discard(body)));
+    }
+    response
+}
+
+async fn discard(mut body: Body) {
+    let mut left = ADMIN_LINGER_BYTES_MAX;
+    while let Some(Ok(frame)) = body.frame().await {
+        let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+        match left.checked_sub(bytes) {
+            Some(less) => left = less,
+            None => return,
+        }
+    }
+}
+
+/// Where a body comes back to, with whether any of it was read.
+#[derive(Clone, Default)]
+struct Rest(Arc<Mutex<Option<(Body, bool)>>>);
+
+impl Rest {
+    fn put(&self, body: Body, was_read: bool) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((body, was_read));
+    }
+
+    fn take(&self) -> Option<(Body, bool)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// A request's body that comes back when its reader drops it before its end.
+struct Lent {
+    body: Body,
+    was_read: bool,
+    rest: Rest,
+}
+
+impl HttpBody for Lent {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        self.was_read = true;
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if !self.body.is_end_stream() {
+            let body = std::mem::take(&mut self.body);
+            self.rest.put(body, self.was_read);
+        }
+    }
+}
