@@ -113,26 +113,26 @@ async fn read_request<S: Stream>(
 ) -> Result<(), Option<Error>> {
     reply.begin(HeadFacts::default(), false);
     let limits = worker.snapshot().limits;
-    let length = match body.receiver.read_head(limits.head_bytes_max).await {
-        Ok(length) => length,
+    let bytes = match body.receiver.read_head(limits.head_bytes_max).await {
+        Ok(bytes) => bytes,
         Err(HeadFailure::Nothing | HeadFailure::Closed) => return Err(None),
         Err(HeadFailure::Timeout) => return Err(Some(Error::HeadTimeout)),
         Err(HeadFailure::StartLineTooLong) => return Err(Some(Error::UriTooLong)),
         Err(HeadFailure::TooLarge) => return Err(Some(Error::HeadTooLarge)),
         Err(HeadFailure::BareLineFeed) => {
-            return Err(Some(Error::BadRequest("line does not end in CR LF")));
+            return Err(Some(Error::BadRequest(head::BARE_LINE_FEED)));
         }
     };
     body.receiver.deadline.disarm();
     let request = &mut scratch.request;
     let facts = head::parse_request(
-        body.receiver.head_bytes(length),
+        body.receiver.head_bytes(bytes),
         limits.uri_bytes_max,
         limits.head_fields_max,
         request,
     )
     .map_err(Some)?;
-    let is_chunked = facts.is_chunked;
+    let HeadFacts { length, is_chunked, .. } = facts;
     body.receiver.begin_body(length, request.body, is_chunked, limits.body_bytes_max);
     reply.begin(facts, facts.is_keep_alive);
     Ok(())

@@ -182,23 +182,25 @@ impl Fields {
         self.places.is_empty()
     }
 
-    /// Makes the fields those of `head`, of which `parts` are the names and values, parsed.
-    pub fn read<'h>(&mut self, head: &'h [u8], parts: impl Iterator<Item = (&'h [u8], &'h [u8])>) {
-        self.places.clear();
-        self.bytes.clear();
+    /// Begins anew with a copy of `head`, of which [`Self::add_copied`] makes fields.
+    pub fn copy(&mut self, head: &[u8]) {
+        self.clear();
         self.bytes.extend_from_slice(head);
-        for (name, value) in parts {
-            debug_assert!(is_token(name) && is_field_value(value));
-            match (range_in(head, name), range_in(head, value)) {
-                (Some(name), Some(value)) => self.places.push(Place {
-                    name: name.start,
-                    name_end: name.end,
-                    value: value.start,
-                    end: value.end,
-                }),
-                // An empty value may stand anywhere.
-                _ => self.push(name, value),
-            }
+    }
+
+    /// Appends a field that was parsed out of `head`, as given to [`Self::copy`].
+    #[inline]
+    pub fn add_copied(&mut self, head: &[u8], name: &[u8], value: &[u8]) {
+        debug_assert!(is_token(name) && is_field_value(value));
+        match (range_in(head, name), range_in(head, value)) {
+            (Some(name), Some(value)) => self.places.push(Place {
+                name: name.start,
+                name_end: name.end,
+                value: value.start,
+                end: value.end,
+            }),
+            // An empty value may stand anywhere.
+            _ => self.push(name, value),
         }
     }
 
@@ -429,7 +431,8 @@ mod tests {
             (part(40..41), &b""[..]),
             (part(44..45), part(47..48)),
         ];
-        fields.read(head, parts.into_iter());
+        fields.copy(head);
+        parts.into_iter().for_each(|(name, value)| fields.add_copied(head, name, value));
         fields.push(b"G", b"7");
         fields.push(b"H", b"8");
         let mut out = Vec::new();

@@ -17,6 +17,27 @@ pub fn run(input: &[u8]) {
     };
     request(&input[..length]);
     response(&input[..length]);
+    found_by_parsing(input, length);
+}
+
+/// The parser finds the same end by itself, whatever follows. (A receiver that sees no line at the
+/// start does not let it look.)
+fn found_by_parsing(input: &[u8], length: usize) {
+    if matches!(input[0], b'\r' | b'\n') {
+        return;
+    }
+    let (mut alone, mut followed) = (RequestHead::default(), RequestHead::default());
+    let read =
+        |bytes, head: &mut _| head::parse_request(bytes, URI_BYTES_MAX, HEAD_FIELDS_MAX, head);
+    let facts = read(&input[..length], &mut alone);
+    assert_eq!(read(input, &mut followed), facts);
+    assert!(facts.is_err() || facts.is_ok_and(|facts| facts.length == length));
+    assert!(alone.fields.iter().eq(followed.fields.iter()));
+    let (mut alone, mut followed) = (ResponseHead::default(), ResponseHead::default());
+    let facts = head::parse_response(&input[..length], &mut alone);
+    assert_eq!(head::parse_response(input, &mut followed), facts);
+    assert!(facts.is_err() || facts.is_ok_and(|facts| facts.length == length));
+    assert!(alone.fields.iter().eq(followed.fields.iter()));
 }
 
 fn bytewise(input: &[u8]) -> Result<Option<usize>, BareLineFeed> {

@@ -11,15 +11,20 @@ use std::mem::MaybeUninit;
 
 use httparse::{ParserConfig, Status};
 
-use self::fields::FieldRules;
 pub use self::fields::is_hop_by_hop;
+use self::fields::{FieldRules, Whose};
 use crate::error::Error;
-use crate::limits::HEAD_FIELDS_MAX;
+use crate::limits::{HEAD_FIELDS_CEILING, HEAD_FIELDS_MAX};
 use crate::message::{Method, RequestHead, ResponseHead};
+
+/// What a client is told whose lines end in a bare LF.
+pub const BARE_LINE_FEED: &str = "line does not end in CR LF";
 
 /// What a head says beside the message itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HeadFacts {
+    /// Bytes of the head, its empty line included.
+    pub length: usize,
     /// HTTP/1.0: no chunks may be sent back, and the connection closes unless asked otherwise.
     pub is_http10: bool,
     /// The sender means to keep the connection open after this message.
@@ -31,7 +36,7 @@ pub struct HeadFacts {
     pub expects_continue: bool,
 }
 
-/// Parses a request head: `bytes` ends with its empty line (see [`super::scan`]).
+/// Parses the request head that `bytes` begin with; more may follow it.
 ///
 /// The path is left as received; normalising it is the exchange's first step.
 pub fn parse_request(
@@ -40,16 +45,33 @@ pub fn parse_request(
     fields_max: usize,
     head: &mut RequestHead,
 ) -> Result<HeadFacts, Error> {
+    if fields_max <= HEAD_FIELDS_MAX {
+        return parse_request_of::<HEAD_FIELDS_MAX>(bytes, uri_bytes_max, fields_max, head);
+    }
+    parse_request_of::<HEAD_FIELDS_CEILING>(bytes, uri_bytes_max, fields_max, head)
+}
+
+/// The same with room for `MOST` fields. (32 KiB of stack are more than every request should touch.)
+fn parse_request_of<const MOST: usize>(
+    bytes: &[u8],
+    uri_bytes_max: usize,
+    fields_max: usize,
+    head: &mut RequestHead,
+) -> Result<HeadFacts, Error> {
     head.clear();
-    let mut fields = [const { MaybeUninit::uninit() }; HEAD_FIELDS_MAX];
+    let mut fields = [const { MaybeUninit::uninit() }; MOST];
     let mut request = httparse::Request::new(&mut []);
     let parsed =
         ParserConfig::default().parse_request_with_uninit_headers(&mut request, bytes, &mut fields);
-    match parsed {
-        Ok(Status::Complete(length)) if length == bytes.len() => {}
-        // The scanner found the empty line, so anything else is a head that ends elsewhere.
-        Ok(_) => return Err(Error::BadRequest("request head is malformed")),
+    let length = match parsed {
+        Ok(Status::Complete(length)) => length,
+        // There is an empty line, so this is a head that ends elsewhere.
+        Ok(Status::Partial) => return Err(Error::BadRequest("request head is malformed")),
         Err(error) => return Err(refusal(error, bytes)),
+    };
+    let bytes = &bytes[..length];
+    if !has_whole_line_ends(bytes, request.headers) {
+        return Err(Error::BadRequest(BARE_LINE_FEED));
     }
     let (Some(method), Some(target), Some(version)) =
         (request.method, request.path, request.version)
@@ -67,52 +89,74 @@ pub fn parse_request(
     if head.method == Method::Connect {
         return Err(Error::UnsupportedMethod);
     }
-    let rules = FieldRules::read(request.headers, version == 0).map_err(Error::BadRequest)?;
+    let rules =
+        FieldRules::read(bytes, request.headers, version == 0, Whose::Client, &mut head.fields)
+            .map_err(Error::BadRequest)?;
     target::parse(target, head)?;
     rules.host(head)?;
     head.body = rules.request_body()?;
-    let kept = request
-        .headers
-        .iter()
-        .filter(|field| rules.keeps(field) && !field.name.eq_ignore_ascii_case("host"));
-    head.fields.read(bytes, kept.map(parts));
-    Ok(HeadFacts { expects_continue: rules.expects_continue()?, ..rules.facts() })
+    Ok(HeadFacts { length, expects_continue: rules.expects_continue()?, ..rules.facts() })
 }
 
-/// Parses a response head: `bytes` ends with its empty line. `request_method` decides whether a
-/// body follows (RFC 9112 section 6.3).
+/// Parses the response head that `bytes` begin with; more may follow it. `request_method` decides
+/// whether a body follows (RFC 9112 section 6.3).
 ///
 /// The head of an answer to HEAD, and of a 304, keeps the `BodyLength` that a body would have had;
 /// whether there is a body at all is [`ResponseHead::has_body`]'s to say.
 pub fn parse_response(bytes: &[u8], head: &mut ResponseHead) -> Result<HeadFacts, Error> {
+    let outcome = match parse_response_of::<HEAD_FIELDS_MAX>(bytes, head) {
+        // Rare: see `parse_request_of`.
+        Err(None) => parse_response_of::<HEAD_FIELDS_CEILING>(bytes, head),
+        outcome => outcome,
+    };
+    let too_many = Error::BadResponse("upstream sent a response head with over 1000 fields");
+    outcome.map_err(|error| error.unwrap_or(too_many))
+}
+
+/// The same with room for `MOST` fields. `Err(None)`: there are more.
+fn parse_response_of<const MOST: usize>(
+    bytes: &[u8],
+    head: &mut ResponseHead,
+) -> Result<HeadFacts, Option<Error>> {
+    let refuse = |reason| Err(Some(Error::BadResponse(reason)));
     head.clear();
-    let mut fields = [const { MaybeUninit::uninit() }; HEAD_FIELDS_MAX];
+    let mut fields = [const { MaybeUninit::uninit() }; MOST];
     let mut response = httparse::Response::new(&mut []);
     let parsed = ParserConfig::default().parse_response_with_uninit_headers(
         &mut response,
         bytes,
         &mut fields,
     );
-    match parsed {
-        Ok(Status::Complete(length)) if length == bytes.len() => {}
-        _ => {
-            return Err(Error::BadResponse("upstream sent a malformed response head"));
-        }
+    let length = match parsed {
+        Ok(Status::Complete(length)) => length,
+        Err(httparse::Error::TooManyHeaders) => return Err(None),
+        _ => return refuse("upstream sent a malformed response head"),
+    };
+    let bytes = &bytes[..length];
+    if !has_whole_line_ends(bytes, response.headers) {
+        return refuse("upstream sent a response head with a bare line feed");
     }
     let (Some(status @ 100..=599), Some(version)) = (response.code, response.version) else {
-        return Err(Error::BadResponse("upstream sent a status outside 100 to 599"));
+        return refuse("upstream sent a status outside 100 to 599");
     };
     head.status = status;
-    let rules = FieldRules::read(response.headers, version == 0)
-        .map_err(|_| Error::BadResponse("upstream sent an ambiguous response head"))?;
+    let is_http10 = version == 0;
+    let rules =
+        FieldRules::read(bytes, response.headers, is_http10, Whose::Origin, &mut head.fields)
+            .map_err(|_| Some(Error::BadResponse("upstream sent an ambiguous response head")))?;
     head.body = rules.response_body(status)?;
-    let kept = response.headers.iter().filter(|field| rules.keeps(field));
-    head.fields.read(bytes, kept.map(parts));
-    Ok(rules.facts())
+    Ok(HeadFacts { length, ..rules.facts() })
 }
 
-fn parts<'h>(field: &httparse::Header<'h>) -> (&'h [u8], &'h [u8]) {
-    (field.name.as_bytes(), field.value)
+/// Whether each line of a parsed head ends in CR LF. The parser takes a bare LF as well (RFC 9112
+/// section 2.2 lets a recipient do so); two readers that disagree on it are how requests are
+/// smuggled.
+fn has_whole_line_ends(head: &[u8], fields: &[httparse::Header<'_>]) -> bool {
+    let is_behind_line_end = |field: &httparse::Header<'_>| {
+        let start = field.name.as_ptr().addr().wrapping_sub(head.as_ptr().addr());
+        start >= 2 && head.get(start - 2..start) == Some(b"\r\n")
+    };
+    head.ends_with(b"\r\n\r\n") && fields.iter().all(is_behind_line_end)
 }
 
 fn refusal(error: httparse::Error, bytes: &[u8]) -> Error {
@@ -125,7 +169,7 @@ fn refusal(error: httparse::Error, bytes: &[u8]) -> Error {
         httparse::Error::HeaderValue => {
             Error::BadRequest("field value has a byte that is not allowed")
         }
-        httparse::Error::NewLine => Error::BadRequest("line does not end in CR LF"),
+        httparse::Error::NewLine => Error::BadRequest(BARE_LINE_FEED),
         httparse::Error::Version | httparse::Error::Status | httparse::Error::Token => {
             Error::BadRequest("request line is malformed")
         }

@@ -126,11 +126,14 @@ impl<S: Stream> Receiver<S> {
         self.buffer.is_empty() && !self.half.is_ahead()
     }
 
-    /// Reads until a whole head is buffered; its length.
+    /// Reads until a whole head is buffered; so many bytes begin with it.
     pub async fn read_head(&mut self, bytes_max: usize) -> Result<usize, HeadFailure> {
         let mut scanner = HeadScanner::default();
         self.skip_empty_line();
         loop {
+            if let Some(length) = self.whole_head(bytes_max) {
+                return Ok(length);
+            }
             match scanner.find_end(self.buffer.unread()) {
                 Err(_) => return Err(HeadFailure::BareLineFeed),
                 Ok(Some(length)) if length <= bytes_max => return Ok(length),
@@ -158,6 +161,17 @@ impl<S: Stream> Receiver<S> {
         }
     }
 
+    /// How many bytes are buffered, if they end as a head does: then there is one, nearly always
+    /// nothing else, and the parser finds its end as it goes. The scan would look at each byte twice.
+    fn whole_head(&self, bytes_max: usize) -> Option<usize> {
+        let unread = self.buffer.unread();
+        // An empty line is no head, and the parser would pass over it.
+        let is_whole = unread.ends_with(b"\r\n\r\n")
+            && unread.len() <= bytes_max
+            && !matches!(unread.first(), Some(b'\r' | b'\n'));
+        is_whole.then_some(unread.len())
+    }
+
     /// One empty line before a request line is ignored (RFC 9112 section 2.2).
     fn skip_empty_line(&mut self) -> bool {
         let is_there = self.buffer.unread().starts_with(b"\r\n");
@@ -167,7 +181,7 @@ impl<S: Stream> Receiver<S> {
         is_there
     }
 
-    /// The bytes of the head that [`Self::read_head`] found.
+    /// The bytes in which [`Self::read_head`] found a head.
     pub fn head_bytes(&self, length: usize) -> &[u8] {
         &self.buffer.unread()[..length]
     }

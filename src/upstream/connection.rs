@@ -125,12 +125,12 @@ impl ResponseSource {
         into: &mut ResponseHead,
     ) -> Result<(), Error> {
         self.arm(wait);
-        let length =
+        let bytes =
             self.receiver.read_head(bytes_max).await.map_err(|failure| self.head_error(failure))?;
-        let facts = head::parse_response(self.receiver.head_bytes(length), into)?;
+        let facts = head::parse_response(self.receiver.head_bytes(bytes), into)?;
         let has_body = into.has_body(method);
         let body = if has_body { into.body } else { BodyLength::Empty };
-        self.receiver.begin_body(length, body, facts.is_chunked, u64::MAX);
+        self.receiver.begin_body(facts.length, body, facts.is_chunked, u64::MAX);
         let ends_by_closing = has_body && body == BodyLength::Unknown && !facts.is_chunked;
         self.is_keep_alive = facts.is_keep_alive && !ends_by_closing;
         Ok(())

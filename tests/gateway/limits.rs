@@ -60,6 +60,21 @@ fn too_many_fields_get_431() {
 }
 
 #[test]
+fn more_fields_than_by_default_pass_where_that_is_set_and_come_back_from_an_origin_in_any_case() {
+    let lines = "X-A: b\r\n".repeat(150);
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{lines}\r\n");
+    let origin = Origin::scripted(move |connection, _| {
+        while connection.request().is_some() {
+            connection.send(&head);
+        }
+    });
+    let gateway = Setup::to(&origin).limits("headFieldsMax: 200").start();
+    let answer = ask(gateway.addr, format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n"));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.head.all("x-a").len(), 150);
+}
+
+#[test]
 fn a_target_over_its_limit_gets_414() {
     let origin = Origin::ok();
     let gateway = Setup::to(&origin).limits("uriBytesMax: 100").start();

@@ -92,3 +92,23 @@ fn responses_before_a_refused_request_are_delivered() {
     client.assert_closed();
     assert_eq!(origin.requests().len(), 2);
 }
+
+/// What has come may end like a head and be more than one.
+#[test]
+fn a_head_ends_at_its_first_empty_line_whatever_the_packet_ends_with() {
+    let origin = Origin::scripted(|connection, _| {
+        while let Some(request) = connection.request() {
+            connection.answer(&request.text());
+        }
+    });
+    let gateway = Setup::to(&origin).start();
+    let mut client = Client::connect(gateway.addr);
+    let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    client
+        .send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\nbody\r\n\r\n{get}"));
+    assert_eq!(client.response().text(), "body\r\n\r\n");
+    assert_eq!(client.response().status, 200);
+    // An empty line before a request is passed over, two are not.
+    assert_eq!(client.ask(format!("\r\n{get}")).status, 200);
+    assert_eq!(client.ask(format!("\r\n\r\n{get}")).status, 400);
+}

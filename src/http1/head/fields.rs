@@ -4,7 +4,7 @@ use httparse::Header;
 
 use super::HeadFacts;
 use crate::error::Error;
-use crate::message::{BodyLength, RequestHead, is_authority};
+use crate::message::{BodyLength, Fields, RequestHead, is_authority};
 
 /// Most digits of a Content-Length: 18 of them stay far below `u64::MAX`.
 const LENGTH_DIGITS_MAX: usize = 18;
@@ -20,9 +20,19 @@ enum Coding {
     Unknown,
 }
 
+/// Who has sent a head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// A client: its `Host` becomes the authority.
+    Client,
+    /// An origin.
+    Origin,
+}
+
 /// What the framing and connection fields of one head say.
 pub(super) struct FieldRules<'a> {
     is_http10: bool,
+    whose: Whose,
     length: Option<u64>,
     coding: Coding,
     host: Option<&'a [u8]>,
@@ -32,14 +42,21 @@ pub(super) struct FieldRules<'a> {
     expect: Option<&'a [u8]>,
     /// `Connection` names fields beside `close` and `keep-alive`.
     has_nominations: bool,
-    fields: &'a [Header<'a>],
 }
 
 impl<'a> FieldRules<'a> {
-    /// Reads them all; an ambiguous framing is an error, in words for the client.
-    pub(super) fn read(fields: &'a [Header<'a>], is_http10: bool) -> Result<Self, &'static str> {
+    /// Reads them all, and copies the others, which are end-to-end, from `head` into `kept`. An
+    /// ambiguous framing is an error, in words for the client.
+    pub(super) fn read(
+        head: &'a [u8],
+        fields: &[Header<'a>],
+        is_http10: bool,
+        whose: Whose,
+        kept: &mut Fields,
+    ) -> Result<Self, &'static str> {
         let mut rules = Self {
             is_http10,
+            whose,
             length: None,
             coding: Coding::None,
             host: None,
@@ -48,10 +65,15 @@ impl<'a> FieldRules<'a> {
             has_keep_alive: false,
             expect: None,
             has_nominations: false,
-            fields,
         };
+        kept.copy(head);
         for field in fields {
-            rules.note(field)?;
+            if rules.note(field)? {
+                kept.add_copied(head, field.name.as_bytes(), field.value);
+            }
+        }
+        if rules.has_nominations {
+            kept.retain(|name, _| !is_nominated(fields, name));
         }
         if rules.coding != Coding::None {
             // RFC 9112 section 6.1: either combination is how requests are smuggled.
@@ -65,15 +87,21 @@ impl<'a> FieldRules<'a> {
         Ok(rules)
     }
 
-    fn note(&mut self, field: &Header<'a>) -> Result<(), &'static str> {
+    /// Notes what the field says; whether it is end-to-end, as far as its name tells.
+    #[inline]
+    fn note(&mut self, field: &Header<'a>) -> Result<bool, &'static str> {
         // By length first: most fields are none of these, and comparing costs more than a jump.
         let name = field.name;
         match name.len() {
             4 if name.eq_ignore_ascii_case("host") => {
                 self.hosts += 1;
                 self.host = Some(field.value);
+                return Ok(self.whose == Whose::Origin);
             }
-            6 if name.eq_ignore_ascii_case("expect") => self.expect = Some(field.value),
+            6 if name.eq_ignore_ascii_case("expect") => {
+                self.expect = Some(field.value);
+                return Ok(false);
+            }
             10 if name.eq_ignore_ascii_case("connection") => self.note_connection(field.value),
             14 if name.eq_ignore_ascii_case("content-length") => {
                 if self.length.is_some() {
@@ -89,7 +117,7 @@ impl<'a> FieldRules<'a> {
             }
             _ => {}
         }
-        Ok(())
+        Ok(!is_hop_by_hop(name.as_bytes()))
     }
 
     fn note_connection(&mut self, value: &[u8]) {
@@ -104,13 +132,13 @@ impl<'a> FieldRules<'a> {
         }
     }
 
-    /// The facts but for `expects_continue`.
+    /// The facts but for `length` and `expects_continue`.
     pub(super) fn facts(&self) -> HeadFacts {
         HeadFacts {
             is_http10: self.is_http10,
             is_keep_alive: !self.has_close && (!self.is_http10 || self.has_keep_alive),
             is_chunked: self.coding == Coding::Chunked,
-            expects_continue: false,
+            ..HeadFacts::default()
         }
     }
 
@@ -168,25 +196,19 @@ impl<'a> FieldRules<'a> {
             Some(_) => Err(Error::UnsupportedExpectation),
         }
     }
+}
 
-    /// Whether a field is end-to-end: neither hop-by-hop by its name nor nominated by `Connection`.
-    pub(super) fn keeps(&self, field: &Header<'_>) -> bool {
-        if is_hop_by_hop(field.name.as_bytes()) || field.name.eq_ignore_ascii_case("expect") {
-            return false;
-        }
-        !self.has_nominations || !self.is_nominated(field.name.as_bytes())
-    }
-
-    fn is_nominated(&self, name: &[u8]) -> bool {
-        self.fields
-            .iter()
-            .filter(|field| field.name.eq_ignore_ascii_case("connection"))
-            .any(|field| options(field.value).any(|option| option.eq_ignore_ascii_case(name)))
-    }
+/// Whether one of the `Connection` fields names this one.
+fn is_nominated(fields: &[Header<'_>], name: &[u8]) -> bool {
+    fields
+        .iter()
+        .filter(|field| field.name.eq_ignore_ascii_case("connection"))
+        .any(|field| options(field.value).any(|option| option.eq_ignore_ascii_case(name)))
 }
 
 /// Whether a field of this name belongs to one connection or to the framing, so that it is neither
 /// relayed nor settable by a plugin (RFC 9110 section 7.6.1, RFC 9112 section 6).
+#[inline]
 pub fn is_hop_by_hop(name: &[u8]) -> bool {
     let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
     match name.len() {

@@ -6,7 +6,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use super::super::chain::{CallAnswer, Facts};
 use super::super::module::Plugin;
 use super::super::spec::Phase;
-use super::text::{write_escaped, write_list, write_lossy, write_query, write_str, write_time};
+use super::text::{
+    is_plain, write_escaped, write_list, write_lossy, write_query, write_str, write_time,
+};
 use crate::message::{Fields, IpText, RequestHead, ResponseHead};
 use crate::text::decimal;
 
@@ -152,10 +154,7 @@ pub(in super::super) fn write_headers(out: &mut Vec<u8>, authority: Option<&str>
     let mut lossy = false;
     for (index, field) in fields.iter().map(Field::new).enumerate() {
         if !shared.may_hold(&field) {
-            write_name(out, field.name);
-            out.push(b'[');
-            lossy |= write_lossy(out, field.value);
-            out.extend_from_slice(b"],");
+            lossy |= write_field(out, &field);
         } else if !field.is_among(fields, index) {
             write_name(out, field.name);
             lossy |= write_list(out, field.values_from(fields, index));
@@ -185,6 +184,24 @@ fn write_exact_headers(out: &mut Vec<u8>, fields: &Fields) {
         out.extend_from_slice(b"],");
     }
     close(out);
+}
+
+/// `"name":["value"],`: what nearly every field becomes, in as few pieces as it has. Says whether the
+/// value is not UTF-8.
+fn write_field(out: &mut Vec<u8>, field: &Field<'_>) -> bool {
+    if !is_plain(field.value) {
+        write_name(out, field.name);
+        out.push(b'[');
+        let lossy = write_lossy(out, field.value);
+        out.extend_from_slice(b"],");
+        return lossy;
+    }
+    out.push(b'"');
+    out.extend_from_slice(field.name);
+    out.extend_from_slice(b"\":[\"");
+    out.extend_from_slice(field.value);
+    out.extend_from_slice(b"\"],");
+    false
 }
 
 /// `"name":` of a field: a token, in which nothing needs an escape.

@@ -37,7 +37,7 @@ pub(super) fn write_lossy(out: &mut Vec<u8>, bytes: &[u8]) -> bool {
 
 /// Whether all of `bytes` are ASCII characters that stand for themselves in a JSON string: what
 /// most values are, seen in one pass.
-fn is_plain(bytes: &[u8]) -> bool {
+pub(super) fn is_plain(bytes: &[u8]) -> bool {
     let word = |eight: &[u8; 8]| {
         let block = u64::from_le_bytes(*eight);
         block & HIGH != 0 || any_needs_escape(block)
