@@ -186,9 +186,9 @@ impl Deadline {
         slot.is_idle = false;
     }
 
-    /// Begins a warm read: what ends it after [`WARM_TIME`]. `None`: too many are warm already.
-    /// [`Self::cool`] must follow.
-    pub fn warm(&self) -> Option<CancelHandle> {
+    /// Begins a warm read, which is over when what this returns is dropped. `None`: too many are
+    /// warm already.
+    pub fn warm(&self) -> Option<Warm<'_>> {
         let warm = self.table.warm.get();
         if warm >= WARM_READS_MAX {
             return None;
@@ -196,13 +196,7 @@ impl Deadline {
         self.table.warm.set(warm + 1);
         let slot = &mut self.table.slots.borrow_mut()[self.index];
         slot.parks_at_ms = now_ms() + WARM_TIME.as_millis() as u64;
-        Some(slot.canceller.get_or_insert_default().handle())
-    }
-
-    /// The warm read has ended.
-    pub fn cool(&self) {
-        self.table.warm.set(self.table.warm.get() - 1);
-        self.table.slots.borrow_mut()[self.index].parks_at_ms = u64::MAX;
+        Some(Warm { deadline: self, cancel: slot.canceller.get_or_insert_default().handle() })
     }
 
     /// Calls it off. One that has fired stays fired.
@@ -248,6 +242,21 @@ impl Deadline {
     /// Whether it has shut the socket down.
     pub fn has_fired(&self) -> bool {
         self.table.slots.borrow()[self.index].has_fired
+    }
+}
+
+/// One of the places for warm reads, taken until it is dropped.
+pub struct Warm<'d> {
+    deadline: &'d Deadline,
+    /// Ends the read after [`WARM_TIME`].
+    pub cancel: CancelHandle,
+}
+
+impl Drop for Warm<'_> {
+    fn drop(&mut self) {
+        let Deadline { table, index } = self.deadline;
+        table.warm.set(table.warm.get() - 1);
+        table.slots.borrow_mut()[*index].parks_at_ms = u64::MAX;
     }
 }
 

@@ -89,12 +89,13 @@ impl<S: Stream> Receiver<S> {
         if !self.buffer.is_empty() {
             return Wait::Readable;
         }
-        if let Some(cancel) = self.deadline.warm() {
+        if let Some(warm) = self.deadline.warm() {
             self.buffer.make_room(&self.pool);
             let bytes = std::mem::take(&mut self.buffer.bytes);
-            let (outcome, bytes) = self.half.read_until_cancelled(bytes, cancel).await;
+            let reading = self.half.read_until_cancelled(bytes, warm.cancel.clone());
+            let (outcome, bytes) = reading.await;
             self.buffer.bytes = bytes;
-            self.deadline.cool();
+            drop(warm);
             match outcome {
                 Ok(0) => return Wait::Over,
                 Ok(_) => return Wait::Readable,

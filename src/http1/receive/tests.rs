@@ -94,6 +94,19 @@ fn what_comes_while_a_warm_read_is_ended_is_not_lost() {
 }
 
 #[test]
+fn a_wait_that_is_dropped_gives_its_place_among_the_warm_back() {
+    on_each_driver(async |scene| {
+        let Scene { deadlines, client: _client, mut receiver, writer: _writer, .. } = scene;
+        let mut waiting = Box::pin(receiver.wait());
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(waiting.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(deadlines.warm(), 1);
+        drop(waiting);
+        assert_eq!(deadlines.warm(), 0);
+    });
+}
+
+#[test]
 fn a_peer_that_closes_ends_a_warm_wait() {
     on_each_driver(async |scene| {
         let Scene { client, mut receiver, writer: _writer, .. } = scene;
