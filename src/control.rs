@@ -7,6 +7,7 @@
 pub mod config;
 // `Config` to a `Snapshot`: addresses resolved, plugins compiled
 pub mod compile;
+mod courtesy;
 // what each plugin may reach: hosts, files, shared state
 pub mod reach;
 // the sockets that the process listens on

@@ -2,12 +2,13 @@
 
 import contextlib
 import http.client
+import os
 import statistics
 import threading
 import time
 
 from .contenders import HEADER, Contender, odin_config, plugin
-from .places import MODULES, free_port, written
+from .places import LOAD_CORE, MODULES, free_port, written
 from .processes import Failed, Process
 
 RELOAD_SECONDS = 0.1
@@ -17,14 +18,16 @@ REFUSALS = (502, 503, 504)
 
 
 class Beside(threading.Thread):
-    """Does `step` again and again until it is stopped. What a step raises ends it, and counts as
-    the contender's failure."""
+    """Does `step` again and again until it is stopped, on the load's core. What a step raises ends
+    it, and counts as the contender's failure."""
 
     def __init__(self, step):
         super().__init__(daemon=True)
         self.step, self.stopping, self.failure, self.spans = step, threading.Event(), None, []
 
     def run(self) -> None:
+        # Of this thread alone: the proxy's core is the proxy's.
+        os.sched_setaffinity(0, {int(LOAD_CORE)})
         number = 0
         while not self.stopping.is_set() and self.failure is None:
             start = time.monotonic()
@@ -66,7 +69,8 @@ def ask(port: int, method: str, target: str) -> tuple[int, str]:
 
 
 def reloaded(is_reloaded: bool) -> Contender:
-    """Odin with a header plugin, whose configuration changes every 100 ms; or does not."""
+    """Odin with a header plugin, whose configuration changes every 100 ms. Or the file does so, and
+    its admin API is asked how it is: what writing and asking alone cost."""
     state: dict = {}
 
     def text(value: str) -> str:
@@ -88,20 +92,25 @@ def reloaded(is_reloaded: bool) -> Contender:
     @contextlib.contextmanager
     def beside(_: Process):
         def step(number: int) -> float:
-            reload(f"Odin-{number % 2}")
+            value = f"Odin-{number % 2}"
+            if is_reloaded:
+                reload(value)
+            else:
+                written(f"odin-{state['port']}.yaml", text(value))
+                ask(state["admin"], "GET", "/healthz")
             return RELOAD_SECONDS
 
         with Beside(step).going_on("reloads") as seen:
             yield seen
+        if not is_reloaded:
+            return
         reload("Odin-last")
         _, echoed = ask(state["port"], "GET", "/echo")
         if "X-Gateway: Odin-last" not in echoed:
             raise Failed("a request after a reload did not see it")
 
     needs = (MODULES / "header-injection-rust.wasm",)
-    return Contender(
-        command, sets=HEADER, needs=needs, beside=beside if is_reloaded else None, is_ours=True
-    )
+    return Contender(command, sets=HEADER, needs=needs, beside=beside, is_ours=True)
 
 
 def looping(is_looping: bool) -> Contender:

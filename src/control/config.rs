@@ -34,6 +34,7 @@ pub use model::*;
 pub use model_wasm::*;
 pub use tracing::{Endpoint, Otlp, Tracing};
 
+use super::courtesy::offer_core;
 use crate::limits;
 use decode::{Item, Section};
 use errors::Errors;
@@ -192,6 +193,7 @@ pub fn parse(
     let default = default_server(env)?;
     let mut errors = Errors::default();
     let root = tree::read(text, env, &mut errors);
+    offer_core();
     let config = decode_root(root.as_deref(), file_name, default, &mut errors);
     errors.into_result(file_name, config)
 }

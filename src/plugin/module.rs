@@ -10,7 +10,6 @@ use std::sync::atomic::{
     Ordering::{AcqRel, Acquire},
 };
 
-use sha2::{Digest, Sha256};
 use wasmtime::{Engine, ExternType, InstancePre, Linker, Module};
 
 use super::hostcalls;
@@ -124,7 +123,7 @@ impl Loaded {
     pub(super) fn new(
         engine: &Engine,
         module: Module,
-        wasm: &[u8],
+        (wasm, digest): (&[u8], [u8; 32]),
         spec: &PluginSpec,
         log_sink: Arc<dyn LogSink>,
     ) -> Result<Self, String> {
@@ -133,7 +132,6 @@ impl Loaded {
         hostcalls::link(&mut linker, &module)?;
         let uses = hostcalls::uses(&module);
         let pre = linker.instantiate_pre(&module).map_err(|error| format!("{error:#}"))?;
-        let digest = Sha256::digest(wasm).into();
         Ok(Self { pre, shape, uses, digest, log_sink })
     }
 }

@@ -6,8 +6,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
+use sha2::{Digest, Sha256};
 use wasmtime::{
-    Config, Engine, InstanceAllocationStrategy, Module, OptLevel, PoolingAllocationConfig,
+    Config, Enabled, Engine, InstanceAllocationStrategy, Module, OptLevel, PoolingAllocationConfig,
     ProfilingStrategy,
 };
 
@@ -98,6 +99,7 @@ impl Runtime {
     pub fn load(&self, spec: PluginSpec, wasm: &[u8]) -> Plugin {
         let ticks = self.ticker.get_or_init(|| self.start_ticker());
         let loaded = ticks.clone().and_then(|()| self.compile(wasm)).and_then(|module| {
+            let wasm = (wasm, Sha256::digest(wasm).into());
             Loaded::new(&self.engine, module, wasm, &spec, Arc::clone(&self.log_sink))
         });
         Plugin::new(spec, loaded)
@@ -109,6 +111,7 @@ impl Runtime {
         let loaded = match earlier.loaded() {
             Ok(earlier) => {
                 let module = earlier.pre.module().clone();
+                let wasm = (wasm, earlier.digest);
                 Loaded::new(&self.engine, module, wasm, &spec, Arc::clone(&self.log_sink))
             }
             Err(_) => return self.load(spec, wasm),
@@ -205,7 +208,8 @@ fn config(instances: u32, perf_map: bool) -> Config {
         .max_memory_size(1 << 32)
         .table_elements(limits::PLUGIN_TABLE_ELEMENTS_MAX)
         .max_core_instance_size(1 << 20)
-        .linear_memory_keep_resident(keep_resident());
+        .linear_memory_keep_resident(keep_resident())
+        .pagemap_scan(Enabled::Auto);
     let mut config = Config::new();
     config
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
@@ -219,12 +223,9 @@ fn config(instances: u32, perf_map: bool) -> Config {
     config
 }
 
-/// How much of a freed instance's memory is wiped by hand instead of being given back. Large pays
-/// where the kernel can say which pages were touched (PAGEMAP_SCAN, Linux 6.7).
+/// How much of a freed instance's memory is wiped by hand instead of being given back. Much pays where
+/// the kernel tells which pages were touched (PAGEMAP_SCAN, Linux 6.7): only those are wiped. Elsewhere
+/// all of it is, touched or not: 1 MiB took the worker 100 us.
 fn keep_resident() -> usize {
-    #[expect(clippy::disallowed_methods, reason = "at start, on the control thread")]
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let mut parts = release.split(|c: char| !c.is_ascii_digit());
-    let mut number = || parts.next().and_then(|part| part.parse::<u32>().ok()).unwrap_or(0);
-    if (number(), number()) >= (6, 7) { 1024 * 1024 } else { 64 * 1024 }
+    if PoolingAllocationConfig::is_pagemap_scan_available() { 1024 * 1024 } else { 64 * 1024 }
 }

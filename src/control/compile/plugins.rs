@@ -7,9 +7,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
 use super::super::config::{self, Config};
+use super::super::courtesy::{offer_core, sha256};
 use super::super::reach::{Common, Reaching, Upkeep};
 use super::{Findings, Ids};
 use crate::limits::PLUGIN_MODULE_BYTES_MAX;
@@ -71,6 +70,7 @@ impl Loader {
         earlier: Option<&Arc<Plugin>>,
         findings: &mut Findings,
     ) -> Arc<Plugin> {
+        offer_core();
         let spec = self.spec(plugin, config);
         let (wasm, digest) = match read_module(&config.wasm.file_of(plugin), plugin.sha256.as_ref())
         {
@@ -82,6 +82,7 @@ impl Loader {
             Some(earlier) => self.runtime.load_again(spec, &wasm, earlier),
             None => self.runtime.load(spec, &wasm),
         };
+        offer_core();
         let id_of = |key: &_| ids.of_origin(key);
         match self.reaching.equip(&loaded, common, id_of, &mut findings.warnings) {
             Ok(reach) => loaded.spec.reach = reach,
@@ -150,21 +151,23 @@ fn log_level(level: config::Level) -> LogLevel {
 }
 
 /// Reads a module, bounded, and checks its digest, which comes with it.
-fn read_module(path: &Path, sha256: Option<&[u8; 32]>) -> Result<(Vec<u8>, [u8; 32]), String> {
+fn read_module(path: &Path, expected: Option<&[u8; 32]>) -> Result<(Vec<u8>, [u8; 32]), String> {
     use std::io::Read;
     let unread = |error: std::io::Error| format!("cannot be read: {error}");
     // A pipe would block here for good.
-    if !path.metadata().map_err(unread)?.is_file() {
+    let metadata = path.metadata().map_err(unread)?;
+    if !metadata.is_file() {
         return Err("is not a regular file".to_owned());
     }
     let file = std::fs::File::open(path).map_err(unread)?;
-    let mut wasm = Vec::new();
+    let bytes = metadata.len().min(PLUGIN_MODULE_BYTES_MAX as u64);
+    let mut wasm = Vec::with_capacity(bytes as usize + 1);
     file.take(PLUGIN_MODULE_BYTES_MAX as u64 + 1).read_to_end(&mut wasm).map_err(unread)?;
     if wasm.len() > PLUGIN_MODULE_BYTES_MAX {
         return Err(format!("is larger than {PLUGIN_MODULE_BYTES_MAX} bytes"));
     }
-    let digest: [u8; 32] = Sha256::digest(&wasm).into();
-    match sha256 {
+    let digest = sha256(&wasm);
+    match expected {
         Some(expected) if digest != *expected => {
             let got: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
             Err(format!("has sha256 {got}, which is not the one in the configuration"))
