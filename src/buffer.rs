@@ -8,7 +8,7 @@
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
 
-use crate::limits::{BUFFER_BYTES, BUFFERS_KEPT_MAX};
+use crate::limits::{BUFFER_BYTES, BUFFERS_KEPT_MAX, LARGE_BUFFER_BYTES, LARGE_BUFFERS_KEPT_MAX};
 
 /// The spare buffers of one worker.
 #[derive(Debug, Default)]
@@ -16,6 +16,7 @@ pub struct BufferPool {
     free: RefCell<Vec<Vec<u8>>>,
     /// The fewest that lay here since the last [`Self::trim`]: so many were not needed.
     fewest: Cell<usize>,
+    large: RefCell<Vec<Vec<u8>>>,
 }
 
 impl BufferPool {
@@ -27,8 +28,17 @@ impl BufferPool {
         taken.unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES))
     }
 
-    /// Frees what has not been needed since the last time.
+    /// An empty buffer of [`LARGE_BUFFER_BYTES`] capacity.
+    pub fn take_large(&self) -> Vec<u8> {
+        let taken = self.large.borrow_mut().pop();
+        taken.unwrap_or_else(|| Vec::with_capacity(LARGE_BUFFER_BYTES))
+    }
+
+    /// Frees what has not been needed since the last time, and half of the large ones.
     pub fn trim(&self) {
+        let mut large = self.large.borrow_mut();
+        let half = large.len() / 2;
+        large.truncate(half);
         let mut free = self.free.borrow_mut();
         let needed = free.len() - self.fewest.get();
         free.truncate(needed);
@@ -43,10 +53,15 @@ impl BufferPool {
 
     /// Takes a buffer back. One that has grown, or that is one too many, is freed.
     pub fn give(&self, mut buffer: Vec<u8>) {
-        let mut free = self.free.borrow_mut();
-        if buffer.capacity() == BUFFER_BYTES && free.len() < BUFFERS_KEPT_MAX {
+        let (kept, most) = match buffer.capacity() {
+            BUFFER_BYTES => (&self.free, BUFFERS_KEPT_MAX),
+            LARGE_BUFFER_BYTES => (&self.large, LARGE_BUFFERS_KEPT_MAX),
+            _ => return,
+        };
+        let mut kept = kept.borrow_mut();
+        if kept.len() < most {
             buffer.clear();
-            free.push(buffer);
+            kept.push(buffer);
         }
     }
 }
@@ -113,6 +128,14 @@ impl ReadBuffer {
     pub fn consume(&mut self, count: usize) {
         self.start += count;
         debug_assert!(self.start <= self.bytes.len());
+    }
+
+    /// Takes a large buffer for the next read, if there is none.
+    pub fn enlarge(&mut self, pool: &BufferPool) {
+        if self.bytes.capacity() == 0 {
+            self.bytes = pool.take_large();
+            self.start = 0;
+        }
     }
 
     /// Makes room for a read: takes a buffer if there is none, moves the unread bytes to the front
@@ -209,7 +232,11 @@ mod tests {
     fn the_pool_takes_no_grown_buffer_back() {
         let pool = BufferPool::default();
         pool.give(Vec::with_capacity(2 * BUFFER_BYTES));
-        assert!(pool.free.borrow().is_empty());
+        assert!(pool.free.borrow().is_empty() && pool.large.borrow().is_empty());
+        pool.give(pool.take_large());
+        assert_eq!((pool.free.borrow().len(), pool.large.borrow().len()), (0, 1));
+        pool.trim();
+        assert!(pool.large.borrow().is_empty());
         pool.give(pool.take());
         assert_eq!(pool.free.borrow().len(), 1);
     }

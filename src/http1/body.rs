@@ -74,6 +74,15 @@ impl BodyDecoder {
         self.state == State::Done
     }
 
+    /// How many bytes are still to come, as far as is known.
+    pub fn left(&self) -> u64 {
+        match self.state {
+            State::Done => 0,
+            State::Length(left) => left,
+            _ => u64::MAX,
+        }
+    }
+
     /// Whether the end of the stream is a proper end of this body, which it then is.
     pub fn finish_at_close(&mut self) -> bool {
         let is_end = matches!(self.state, State::UntilClose | State::Done);

@@ -51,7 +51,8 @@ pub fn parse_request(
     parse_request_of::<HEAD_FIELDS_CEILING>(bytes, uri_bytes_max, fields_max, head)
 }
 
-/// The same with room for `MOST` fields. (32 KiB of stack are more than every request should touch.)
+/// The same with room for `MOST` fields. (32 KiB of stack are more than every request should
+/// touch.)
 fn parse_request_of<const MOST: usize>(
     bytes: &[u8],
     uri_bytes_max: usize,

@@ -10,6 +10,7 @@ use crate::buffer::{BufferPool, Chunk, ReadBuffer};
 use crate::deadline::Deadline;
 use crate::http1::body::BodyDecoder;
 use crate::http1::scan::HeadScanner;
+use crate::limits::BUFFER_BYTES;
 use crate::message::{BodyLength, Fields};
 use crate::stream::{ReadHalf, Stream, is_cancelled};
 
@@ -21,6 +22,8 @@ pub struct Receiver<S> {
     decoder: BodyDecoder,
     /// Bytes of payload that may still come, over all framings.
     allowance: u64,
+    /// The last read has filled its buffer: there is more, most likely.
+    has_filled: bool,
     /// Ends reads; armed by whoever knows what is waited for.
     pub deadline: Deadline,
     pool: Rc<BufferPool>,
@@ -78,7 +81,7 @@ impl<S: Stream> Receiver<S> {
     /// A receiver over one half of a stream.
     pub fn new(half: ReadHalf<S>, deadline: Deadline, pool: Rc<BufferPool>) -> Self {
         let (buffer, decoder) = (ReadBuffer::default(), BodyDecoder::default());
-        Self { half, buffer, decoder, allowance: u64::MAX, deadline, pool }
+        Self { half, buffer, decoder, allowance: u64::MAX, has_filled: false, deadline, pool }
     }
 
     /// Waits for the first bytes of the next message.
@@ -163,7 +166,8 @@ impl<S: Stream> Receiver<S> {
     }
 
     /// How many bytes are buffered, if they end as a head does: then there is one, nearly always
-    /// nothing else, and the parser finds its end as it goes. The scan would look at each byte twice.
+    /// nothing else, and the parser finds its end as it goes. The scan would look at each byte
+    /// twice.
     fn whole_head(&self, bytes_max: usize) -> Option<usize> {
         let unread = self.buffer.unread();
         // An empty line is no head, and the parser would pass over it.
@@ -286,13 +290,16 @@ impl<S: Stream> Receiver<S> {
     }
 
     async fn fill(&mut self) -> std::io::Result<usize> {
-        if self.half.is_ahead() {
-            let (outcome, bytes) = self.half.finish_ahead().await;
-            self.buffer.bytes = bytes;
-            return outcome;
-        }
-        self.buffer.make_room(&self.pool);
-        let (outcome, bytes) = self.half.read(std::mem::take(&mut self.buffer.bytes)).await;
+        let (outcome, bytes) = if self.half.is_ahead() {
+            self.half.finish_ahead().await
+        } else {
+            if self.has_filled && self.decoder.left() > BUFFER_BYTES as u64 {
+                self.buffer.enlarge(&self.pool);
+            }
+            self.buffer.make_room(&self.pool);
+            self.half.read(std::mem::take(&mut self.buffer.bytes)).await
+        };
+        self.has_filled = bytes.len() == bytes.capacity();
         self.buffer.bytes = bytes;
         outcome
     }

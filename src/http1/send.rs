@@ -10,13 +10,16 @@ use std::time::Duration;
 use crate::buffer::{BufferPool, Chunk};
 use crate::deadline::Deadline;
 use crate::http1::encode::{self, Framing};
-use crate::limits::BUFFER_BYTES;
+use crate::limits::{BUFFER_BYTES, LARGE_BUFFER_BYTES};
 use crate::message::Fields;
 use crate::stream::{Direction, Stream, WriteHalf};
 
 /// A chunk of at least so many bytes is written from its own buffer when nothing is pending.
 /// Copying less is cheaper than a second send.
 const DIRECT_BYTES_MIN: usize = 4096;
+
+/// More than the frame of a chunk takes: its length in hexadecimal and two line ends.
+const FRAME_BYTES: usize = 32;
 
 /// Writes messages to one stream.
 #[derive(Debug)]
@@ -77,9 +80,7 @@ impl<S: Stream> Sender<S> {
             self.pool.give(bytes);
             return Ok(());
         }
-        if self.pending.capacity() == 0 {
-            self.pending = self.pool.take();
-        }
+        self.make_room(chunk.len());
         if is_plain {
             self.pending.extend_from_slice(chunk.bytes());
         } else {
@@ -87,6 +88,20 @@ impl<S: Stream> Sender<S> {
         }
         self.pool.give(chunk.into_parts().0);
         if self.pending.len() >= BUFFER_BYTES { self.flush().await } else { Ok(()) }
+    }
+
+    /// Has room for a chunk and what a head or a chunk's frame needs, without growing a buffer that
+    /// could not go back to the pool then.
+    fn make_room(&mut self, chunk: usize) {
+        if self.pending.capacity() == 0 {
+            self.pending = self.pool.take();
+        }
+        let wanted = self.pending.len() + chunk + FRAME_BYTES;
+        if wanted > self.pending.capacity() && wanted <= LARGE_BUFFER_BYTES {
+            let mut large = self.pool.take_large();
+            large.extend_from_slice(&self.pending);
+            self.pool.give(std::mem::replace(&mut self.pending, large));
+        }
     }
 
     /// Ends the body and writes all that is pending.

@@ -223,9 +223,9 @@ fn config(instances: u32, perf_map: bool) -> Config {
     config
 }
 
-/// How much of a freed instance's memory is wiped by hand instead of being given back. Much pays where
-/// the kernel tells which pages were touched (PAGEMAP_SCAN, Linux 6.7): only those are wiped. Elsewhere
-/// all of it is, touched or not: 1 MiB took the worker 100 us.
+/// How much of a freed instance's memory is wiped by hand instead of being given back. Much pays
+/// where the kernel tells which pages were touched (PAGEMAP_SCAN, Linux 6.7): only those are wiped.
+/// Elsewhere all of it is, touched or not: 1 MiB took the worker 100 us.
 fn keep_resident() -> usize {
     if PoolingAllocationConfig::is_pagemap_scan_available() { 1024 * 1024 } else { 64 * 1024 }
 }

@@ -149,8 +149,8 @@ fn bodies_of_every_size_around_the_buffers_pass_both_ways() {
     let gateway = Setup::to(&origin).start();
     let mut client = Client::connect(gateway.addr);
     let bytes = piece();
-    let buffer = 16 * 1024;
-    for around in [1, 100, 4096, buffer, 2 * buffer, 4 * buffer, 1 << 18] {
+    let (buffer, large) = (18 * 1024, 64 * 1024);
+    for around in [1, 100, 4096, buffer, 2 * buffer, large, buffer + large, 1 << 18] {
         for size in around - 1..=around + 2 {
             let body = &bytes[..size];
             client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n"));

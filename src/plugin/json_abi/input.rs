@@ -186,8 +186,8 @@ fn write_exact_headers(out: &mut Vec<u8>, fields: &Fields) {
     close(out);
 }
 
-/// `"name":["value"],`: what nearly every field becomes, in as few pieces as it has. Says whether the
-/// value is not UTF-8.
+/// `"name":["value"],`: what nearly every field becomes, in as few pieces as it has. Says whether
+/// the value is not UTF-8.
 fn write_field(out: &mut Vec<u8>, field: &Field<'_>) -> bool {
     if !is_plain(field.value) {
         write_name(out, field.name);
