@@ -5,7 +5,6 @@
 //! 9.6). A short rest costs the connection nothing: the next request may follow.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes, HttpBody};
@@ -15,6 +14,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use http_body_util::BodyExt;
 use hyper::body::{Frame, SizeHint};
+use tokio::sync::oneshot;
 
 use crate::limits::{ADMIN_LINGER_BYTES_MAX, ADMIN_LINGER_TIMEOUT};
 
@@ -26,10 +26,10 @@ pub(super) async fn linger(request: Request, next: Next) -> Response {
     }
     // Who asks whether to send the body has not sent it, and will not after a refusal.
     let asks_first = parts.headers.contains_key(header::EXPECT);
-    let rest = Rest::default();
-    let lent = Lent { body, was_read: false, rest: rest.clone() };
+    let (giver, mut rest) = oneshot::channel();
+    let lent = Lent { body, was_read: false, giver: Some(giver) };
     let mut response = next.run(Request::from_parts(parts, Body::new(lent))).await;
-    let Some((body, was_read)) = rest.take() else {
+    let Ok((body, was_read)) = rest.try_recv() else {
         return response;
     };
     let is_asked_for = was_read || !asks_first;
@@ -53,25 +53,11 @@ async fn discard(mut body: Body) {
     }
 }
 
-/// Where a body comes back to, with whether any of it was read.
-#[derive(Clone, Default)]
-struct Rest(Arc<Mutex<Option<(Body, bool)>>>);
-
-impl Rest {
-    fn put(&self, body: Body, was_read: bool) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((body, was_read));
-    }
-
-    fn take(&self) -> Option<(Body, bool)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
 /// A request's body that comes back when its reader drops it before its end.
 struct Lent {
     body: Body,
     was_read: bool,
-    rest: Rest,
+    giver: Option<oneshot::Sender<(Body, bool)>>,
 }
 
 impl HttpBody for Lent {
@@ -97,9 +83,10 @@ impl HttpBody for Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        if !self.body.is_end_stream() {
-            let body = std::mem::take(&mut self.body);
-            self.rest.put(body, self.was_read);
+        let giver = self.giver.take().filter(|_| !self.body.is_end_stream());
+        if let Some(giver) = giver {
+            // Nobody takes it if the answer was given up.
+            let _ = giver.send((std::mem::take(&mut self.body), self.was_read));
         }
     }
 }
