@@ -13,6 +13,7 @@
 use std::fmt::Write as _;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -58,7 +59,10 @@ impl<F: Future> Future for Timed<F> {
 }
 
 fn snapshot() -> Snapshot {
-    let dir = std::env::temp_dir().join(format!("odin-scrape-{}", std::process::id()));
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let name = format!("odin-scrape-{}-{number}", std::process::id());
+    let dir = std::env::temp_dir().join(name);
     std::fs::create_dir_all(&dir).unwrap();
     let guest = r#"(module (memory (export "memory") 1)
         (data (i32.const 0) "{\22continue\22:true}")
@@ -83,8 +87,9 @@ fn snapshot() -> Snapshot {
     compiled.snapshot
 }
 
-/// A worker that has served requests of all kinds reports some times.
-fn reports(count: usize) -> Vec<(Report, Vec<Duration>)> {
+/// A worker that has served requests of all kinds reports some times: the last report, and how long
+/// each took. As in the gateway, a report has gone when the next one is made.
+fn reports(count: usize) -> (Report, Vec<Vec<Duration>>) {
     let published = Arc::new(ArcSwap::from_pointee(snapshot()));
     driver::block_on(Driver::Epoll, async move {
         let worker = Worker::new(0, published);
@@ -95,20 +100,24 @@ fn reports(count: usize) -> Vec<(Report, Vec<Duration>)> {
                 worker.account_service(&snapshot, service, 200, Duration::from_micros(micros));
             }
         }
-        let mut reports = Vec::new();
+        let (mut last, mut polls) = (None, Vec::new());
         for _ in 0..count {
+            drop(last.take());
             let future = Box::pin(worker.report());
-            reports.push(Timed { future, polls: Vec::new() }.await);
+            let (report, took) = Timed { future, polls: Vec::new() }.await;
+            last = Some(report);
+            polls.push(took);
         }
         worker.plugins().end().await;
-        reports
+        (last.unwrap(), polls)
     })
     .unwrap()
 }
 
 #[test]
 fn a_report_is_made_in_stretches() {
-    let (report, polls) = reports(1).remove(0);
+    let (report, mut polls) = reports(1);
+    let polls = polls.remove(0);
     assert_eq!((report.plugins.len(), report.services.len()), (PLUGINS, SERVICES));
     assert!(report.services.iter().all(|(_, counts)| counts.durations.count() > 1000));
     // A timer may wake it once too often, never too seldom.
@@ -119,10 +128,10 @@ fn a_report_is_made_in_stretches() {
 #[test]
 #[ignore = "a measurement: it prints a time and asserts none"]
 fn the_longest_stretch() {
-    let reports = reports(200);
+    let (_, reports) = reports(200);
     // The first ones find memory that the process has never touched.
     for (name, reports) in [("first", &reports[..1]), ("later", &reports[10..])] {
-        let mut polls: Vec<_> = reports.iter().flat_map(|(_, polls)| polls).copied().collect();
+        let mut polls: Vec<_> = reports.iter().flatten().copied().collect();
         polls.sort_unstable();
         let at = |share: f64| polls[((polls.len() - 1) as f64 * share) as usize];
         let (median, high, longest) = (at(0.5), at(0.99), at(1.0));
