@@ -45,7 +45,8 @@ pub const BUFFER_BYTES: usize = 18 * 1024;
 /// Buffers that a worker keeps for reuse; more are freed. 1024 x 18 KiB = 18 MiB per worker.
 pub const BUFFERS_KEPT_MAX: usize = 1024;
 
-/// Size of the buffers for bodies that keep filling those: fewer and longer reads and writes.
+/// Size of the buffers for bodies that keep filling those: fewer and longer reads and writes. What
+/// a peer that stalls leaves untouched in a new one takes no memory.
 pub const LARGE_BUFFER_BYTES: usize = 64 * 1024;
 /// As [`BUFFERS_KEPT_MAX`]: 64 x 64 KiB = 4 MiB per worker.
 pub const LARGE_BUFFERS_KEPT_MAX: usize = 64;
@@ -274,7 +275,8 @@ pub const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 pub const HEAD_BYTES_CEILING: usize = 1024 * 1024;
 /// Smallest value of `server.limits.headBytesMax`: a browser's ordinary head.
 pub const HEAD_BYTES_FLOOR: usize = 1024;
-/// Largest value of `server.limits.headFieldsMax`: some work is done per field and field.
+/// Largest value of `server.limits.headFieldsMax`, and most fields of a response: some work is done
+/// per field and field.
 pub const HEAD_FIELDS_CEILING: usize = 1000;
 /// Largest value of `server.limits.bodyBytesMax`: 1 TiB, far from any overflow.
 pub const BODY_BYTES_CEILING: u64 = 1024 * 1024 * 1024 * 1024;

@@ -19,6 +19,8 @@ use crate::message::{Method, RequestHead, ResponseHead};
 
 /// What a client is told whose lines end in a bare LF.
 pub const BARE_LINE_FEED: &str = "line does not end in CR LF";
+/// What is said of an origin whose lines do.
+pub const BARE_LINE_FEED_UPSTREAM: &str = "upstream sent a response head with a bare line feed";
 
 /// What a head says beside the message itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -135,7 +137,7 @@ fn parse_response_of<const MOST: usize>(
     };
     let bytes = &bytes[..length];
     if !has_whole_line_ends(bytes, response.headers) {
-        return refuse("upstream sent a response head with a bare line feed");
+        return refuse(BARE_LINE_FEED_UPSTREAM);
     }
     let (Some(status @ 100..=599), Some(version)) = (response.code, response.version) else {
         return refuse("upstream sent a status outside 100 to 599");

@@ -146,9 +146,7 @@ impl ResponseSource {
             HeadFailure::StartLineTooLong | HeadFailure::TooLarge => {
                 Error::BadResponse("upstream sent a response head over server.limits.headBytesMax")
             }
-            HeadFailure::BareLineFeed => {
-                Error::BadResponse("upstream sent a response head with a bare line feed")
-            }
+            HeadFailure::BareLineFeed => Error::BadResponse(head::BARE_LINE_FEED_UPSTREAM),
         }
     }
 

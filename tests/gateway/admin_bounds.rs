@@ -204,6 +204,18 @@ fn a_body_over_the_limit_is_refused_in_words_however_far_it_is_over() {
 }
 
 #[test]
+fn a_refused_body_that_never_comes_does_not_hold_its_connection() {
+    let gateway = tagging().admin("token: t0ken").start();
+    let mut client = Client::connect(gateway.admin);
+    let answer = client.ask(format!(
+        "POST /api/plugins/load HTTP/1.1\r\nHost: {}\r\nContent-Length: 5\r\n\r\n",
+        gateway.admin
+    ));
+    assert_eq!(answer.status, 401, "{}", answer.text());
+    client.assert_closed();
+}
+
+#[test]
 fn who_asks_whether_to_send_a_body_is_refused_without_it() {
     let gateway = tagging().admin("token: t0ken").start();
     let mut client = Client::connect(gateway.admin);

@@ -14,8 +14,8 @@ use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 
+use super::super::courtesy::sha256;
 use super::super::reload::{Cause, Change};
 use super::name::{self, Name};
 use super::reply::{Failed, bytes, done};
@@ -34,7 +34,7 @@ pub(super) async fn upload(
         return Err(Failed::new(StatusCode::BAD_REQUEST, reason));
     }
     name::check(&name)?;
-    let digest = hex(&Sha256::digest(&wasm).into());
+    let digest = hex(&sha256(&wasm));
     let file = format!("{name}-{}.wasm", &digest[..16]);
     let path = control.running().config.wasm.plugin_dir.join(&file);
     let kept = tokio::task::spawn_blocking({
