@@ -174,7 +174,7 @@ impl ReadBuffer {
             self.start = 0;
             return Chunk::new(std::mem::take(&mut self.bytes), range);
         }
-        let mut copy = pool.take();
+        let mut copy = if data > BUFFER_BYTES { pool.take_large() } else { pool.take() };
         copy.extend_from_slice(&self.bytes[range]);
         let end = copy.len();
         Chunk::new(copy, 0..end)

@@ -80,14 +80,29 @@ impl<S: Stream> Sender<S> {
             self.pool.give(bytes);
             return Ok(());
         }
-        self.make_room(chunk.len());
-        if is_plain {
-            self.pending.extend_from_slice(chunk.bytes());
-        } else {
-            encode::chunk(chunk.bytes(), &mut self.pending);
+        let mut rest = chunk.bytes();
+        while self.pending.len() + rest.len() + FRAME_BYTES > LARGE_BUFFER_BYTES {
+            // Where a chunk ends says nothing (RFC 9112 section 7.1): rather two than one that
+            // outgrows the pool's buffers.
+            let room = LARGE_BUFFER_BYTES.saturating_sub(self.pending.len() + FRAME_BYTES);
+            let (first, later) = rest.split_at(room.min(rest.len()));
+            self.append(first);
+            self.flush().await?;
+            rest = later;
         }
+        self.append(rest);
         self.pool.give(chunk.into_parts().0);
         if self.pending.len() >= BUFFER_BYTES { self.flush().await } else { Ok(()) }
+    }
+
+    /// Appends a piece of the body, in the message's framing, to what is pending.
+    fn append(&mut self, piece: &[u8]) {
+        self.make_room(piece.len());
+        if self.framing == Framing::Chunked {
+            encode::chunk(piece, &mut self.pending);
+        } else {
+            self.pending.extend_from_slice(piece);
+        }
     }
 
     /// Has room for a chunk and what a head or a chunk's frame needs, without growing a buffer that
@@ -143,3 +158,6 @@ impl<S: Stream> Sender<S> {
         outcome.map(|()| bytes).map_err(|_| WriteFailed)
     }
 }
+
+#[cfg(test)]
+mod tests;

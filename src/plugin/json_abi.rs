@@ -4,6 +4,7 @@
 //! guest; the output is copied out, the instance given back, and only then is the output read.
 
 mod apply;
+mod escape;
 mod input;
 mod output;
 mod text;

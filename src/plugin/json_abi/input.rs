@@ -6,9 +6,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use super::super::chain::{CallAnswer, Facts};
 use super::super::module::Plugin;
 use super::super::spec::Phase;
-use super::text::{
-    is_plain, write_escaped, write_list, write_lossy, write_query, write_str, write_time,
-};
+use super::escape::{is_plain_ascii, write_escaped};
+use super::text::{write_list, write_lossy, write_query, write_str, write_time};
 use crate::message::{Fields, IpText, RequestHead, ResponseHead};
 use crate::text::decimal;
 
@@ -189,7 +188,7 @@ fn write_exact_headers(out: &mut Vec<u8>, fields: &Fields) {
 /// `"name":["value"],`: what nearly every field becomes, in as few pieces as it has. Says whether
 /// the value is not UTF-8.
 fn write_field(out: &mut Vec<u8>, field: &Field<'_>) -> bool {
-    if !is_plain(field.value) {
+    if !is_plain_ascii(field.value) {
         write_name(out, field.name);
         out.push(b'[');
         let lossy = write_lossy(out, field.value);
@@ -285,7 +284,7 @@ pub(in super::super) fn write_body(out: &mut Vec<u8>, body: Option<&[u8]>) {
         return;
     };
     out.extend_from_slice(b",\"body\":");
-    match std::str::from_utf8(body) {
+    match simdutf8::basic::from_utf8(body) {
         Ok(text) => write_str(out, text),
         Err(_) => {
             write_base64(out, body);
