@@ -107,6 +107,9 @@ pub fn is_field_value(bytes: &[u8]) -> bool {
 /// Whether `bytes` can be an authority without user information: `host`, `host:port`, `[v6]:port`
 /// (RFC 3986 section 3.2), by its bytes alone.
 pub fn is_authority(bytes: &[u8]) -> bool {
+    if is_name(bytes) {
+        return true;
+    }
     let (host, port) = match bytes.iter().rposition(|&byte| byte == b':') {
         Some(colon) if !bytes[colon..].contains(&b']') => (&bytes[..colon], &bytes[colon + 1..]),
         _ => (bytes, &b""[..]),
@@ -119,13 +122,23 @@ pub fn is_authority(bytes: &[u8]) -> bool {
         }
         name => name,
     };
-    is_port(port)
-        && !name.is_empty()
-        && name.iter().all(|byte| {
-            matches!(byte, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'.' | b'_' | b'~'
-                | b'%' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*'
-                | b'+' | b';' | b'=')
-        })
+    is_port(port) && is_name(name)
+}
+
+/// Whether `bytes` can be the name of a host (`reg-name`, but for `,`, and not empty).
+fn is_name(bytes: &[u8]) -> bool {
+    static NAME_BYTES: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            table[byte] = matches!(byte as u8, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'.'
+                | b'_' | b'~' | b'%' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b';'
+                | b'=');
+            byte += 1;
+        }
+        table
+    };
+    !bytes.is_empty() && bytes.iter().all(|&byte| NAME_BYTES[usize::from(byte)])
 }
 
 fn is_port(bytes: &[u8]) -> bool {

@@ -50,7 +50,33 @@ pub(super) fn request_id(request: &mut RequestHead, id: &mut String, worker: &Wo
     request.fields.set(b"X-Request-Id", id.as_bytes());
 }
 
+/// Sixteen digits: the eight of each half at once, a digit in each byte of a word.
 fn push_hexadecimal(number: u64, text: &mut String) {
-    let digits = (0..16).rev().map(|place| number >> (4 * place) & 15);
-    text.extend(digits.map(|digit| char::from(b"0123456789abcdef"[digit as usize])));
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let digits = |half: u64| {
+        let half = (half | half << 16) & 0x0000_ffff_0000_ffff;
+        let half = (half | half << 8) & 0x00ff_00ff_00ff_00ff;
+        let values = (half | half << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+        let is_letter = (values + 6 * EACH) >> 4 & EACH;
+        (values + u64::from(b'0') * EACH + is_letter * u64::from(b'a' - b'9' - 1)).to_be_bytes()
+    };
+    for digits in [digits(number >> 32), digits(number & 0xffff_ffff)] {
+        text.extend(digits.map(char::from));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_as_the_standard_library_writes_them() {
+        for shift in 0..64 {
+            for number in [0x0123_4567_89ab_cdef_u64, u64::MAX, 0, 0x9a9a_9a9a_a9a9_a9a9] {
+                let (number, mut text) = (number.rotate_left(shift), String::new());
+                push_hexadecimal(number, &mut text);
+                assert_eq!(text, format!("{number:016x}"));
+            }
+        }
+    }
 }
