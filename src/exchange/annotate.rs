@@ -61,7 +61,8 @@ fn push_hexadecimal(number: u64, text: &mut String) {
         (values + u64::from(b'0') * EACH + is_letter * u64::from(b'a' - b'9' - 1)).to_be_bytes()
     };
     for digits in [digits(number >> 32), digits(number & 0xffff_ffff)] {
-        text.extend(digits.map(char::from));
+        // They are digits: never empty.
+        text.push_str(std::str::from_utf8(&digits).unwrap_or_default());
     }
 }
 
