@@ -3,7 +3,7 @@
 #
 # Two builds with fat LTO; between them the first one, which counts its branches, serves each scenario
 # of perf/under-load.sh for some seconds. Needs llvm-profdata of rustc's LLVM: rustup's component
-# llvm-tools, or Debian's package llvm-<version>.
+# llvm-tools, which is added where rustup is, or Debian's package llvm-<version>.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . perf/under-load.sh
@@ -24,6 +24,7 @@ find_profdata() {
     return 1
 }
 
+find_profdata >/dev/null || ! command -v rustup >/dev/null || rustup component add llvm-tools || true
 profdata=$(find_profdata) || {
     echo "pgo: there is no llvm-profdata of LLVM $version. Install it: rustup component add" \
         "llvm-tools, or apt-get install llvm-$version" >&2

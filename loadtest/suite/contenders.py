@@ -9,7 +9,7 @@ import pathlib
 import shutil
 from collections.abc import Callable
 
-from .places import MODULES, NGINX_MODULES, PATH_MORE, PEERS, PROXY_CORE, RUN, TOOLS, written
+from .places import MODULES, NGINX_MODULES, PATH_MORE, PEERS, PROXY_CORE, RELEASE, RUN, TOOLS, written
 
 FORWARDED = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-request-id")
 
@@ -86,6 +86,15 @@ def odin(
         return [binary, "--config", written(f"odin-{port}.yaml", text)]
 
     return Contender(command, sets=sets, needs=needs, core=core, is_ours=True, **more)
+
+
+def without_pgo(contender: Contender) -> Contender:
+    """The same by the build that is not optimised by a profile."""
+
+    def command(_: pathlib.Path, port: int, origin: int) -> list:
+        return contender.command(RELEASE, port, origin)
+
+    return dataclasses.replace(contender, command=command, needs=contender.needs + (RELEASE,))
 
 
 def odin_header(language: str, body: bool = False) -> Contender:

@@ -8,12 +8,18 @@ import subprocess
 
 from .fairness import CLIENT
 from .places import HERE, LOAD_CORE, RUN, TOOLS
-from .processes import Failed
+from .processes import Failed, Overwhelmed
+
+# Of openloop, where requests wait for ever longer to be sent.
+NOT_SUSTAINED = 3
 
 TARGET = "/bytes/128?limit=10"
 
 
-def run(command: list, seconds: float, environment: dict | None = None) -> str:
+def run(
+    command: list, seconds: float, environment: dict | None = None, overwhelmed: int | None = None
+) -> str:
+    """What the generator says; it ends with the status `overwhelmed` where the rate is too high."""
     words = ["taskset", "-c", LOAD_CORE, *map(str, command)]
     try:
         done = subprocess.run(
@@ -22,6 +28,8 @@ def run(command: list, seconds: float, environment: dict | None = None) -> str:
         )
     except subprocess.TimeoutExpired as error:
         raise Failed(f"{command[0]} did not end") from error
+    if done.returncode == overwhelmed:
+        raise Overwhelmed(done.stderr.strip())
     if done.returncode != 0:
         raise Failed(done.stderr.strip() or f"{command[0]} ended with {done.returncode}")
     return done.stdout
@@ -72,7 +80,7 @@ class OpenLoop:
             *priority, TOOLS / "openloop", f"127.0.0.1:{port}", TARGET, self.rate,
             max(1, round(seconds)), self.connections,
         ]
-        return json.loads(run(command, seconds + 1))
+        return json.loads(run(command, seconds + 1, overwhelmed=NOT_SUSTAINED))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,9 @@ HERE = ROOT / "loadtest"
 PEERS = HERE / "peers"
 RUN = HERE / "run"
 TOOLS = ROOT / "target/loadtest/release"
+# The gateway as `make pgo` and as `make release` build it.
+PGO = ROOT / "target/pgo/odin"
+RELEASE = ROOT / "target/release/odin"
 MODULES = ROOT / "plugins/dist"
 NGINX_MODULES = pathlib.Path("/usr/lib/nginx/modules")
 

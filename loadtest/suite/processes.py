@@ -18,6 +18,10 @@ class Failed(Exception):
     """What went wrong with one contender. The others go on."""
 
 
+class Overwhelmed(Failed):
+    """A contender does not keep up with the rate: a finding, if it is a peer."""
+
+
 class Process:
     """A program on a core of its own, and the processes it starts."""
 

@@ -16,6 +16,8 @@ NOTES = """## What is not fair
   The peers are configured to set the same. `fewer fields` in the first table is what they cost when
   they set `X-Forwarded-For` alone (Envoy also `-Proto`, which it always sets). Envoy sets
   `x-envoy-external-address` besides, unasked.
+- Odin is built with a profile of itself (`make pgo`; `odin, without PGO` is the release without), the
+  peers are as their packages have them.
 - Envoy is built for features that this does not use (filters, HTTP/2, xDS). It pays for them here.
 - nginx and HAProxy are Debian's packages, older than their newest releases; Envoy is PyPI's newest.
 - Envoy's filter sets a constant and reads nothing. Odin's plugins get the whole request head as
@@ -51,19 +53,32 @@ def table(result: dict) -> str:
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for name, contender in result["contenders"].items():
         if contender.get("missing") or not any(contender["rounds"]):
-            why = contender.get("missing") or contender.get("failed") or "no round"
-            cells = [name, "-" if contender.get("missing") else "FAILED", why]
+            why = contender.get("missing") or contender.get("failed")
+            cells = [name, "FAILED" if contender.get("failed") else "-", why or "not sustained"]
             lines.append("| " + " | ".join(cells + [""] * (len(head) - len(cells))) + " |")
             continue
         found = ratios(result, name, base)
         within = f" ({min(found):.2f}-{max(found):.2f})" if found and name != base else ""
-        cells = [name, span(result, name, "cpu_us"), text(ratio(result, name, base), 2) + within]
+        marked = name + " \\*" * bool(contender.get("overwhelmed"))
+        cells = [marked, span(result, name, "cpu_us"), text(ratio(result, name, base), 2) + within]
         if has_rate:
             cells += [text(spread(result, name, "rate")[0], 0), busy(result, name)]
         cells += [text(spread(result, name, key)[0], 0) for key in latencies]
         cells.append(text(spread(result, name, "rss_mib")[0], 0))
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def overwhelmed(results: dict[str, dict]) -> list[str]:
+    found = []
+    for scenario, result in results.items():
+        for name, contender in result["contenders"].items():
+            if count := contender.get("overwhelmed"):
+                found.append(
+                    f"{scenario}: {name}: the rate was not sustained in {count} of "
+                    f"{len(contender['rounds'])} rounds; figures are of the others"
+                )
+    return found
 
 
 def span(result: dict, name: str, key: str) -> str:
@@ -137,6 +152,7 @@ def overview(results: dict[str, dict]) -> str:
     for words, scenario, names, keys, digits in rows:
         result = results.get(scenario)
         cells = [
+            "not sustained" if result and result["contenders"][name].get("overwhelmed") else
             ", ".join(text(spread(result, name, key)[0], digits) for key in keys) for name in names
         ]
         lines.append(f"| {words} | {' | '.join(cells)} |")
@@ -153,7 +169,10 @@ def summary(results: dict[str, dict]) -> str:
         "That a plain keep-alive request allocates nothing is a test: "
         "`cargo test --test allocations`.", "",
     ]
-    for title, found in [("Failures", failures(results)), ("Left out", missing(results))]:
+    for title, found in [
+        ("Failures", failures(results)), ("Overwhelmed", overwhelmed(results)),
+        ("Left out", missing(results)),
+    ]:
         if found:
             parts += [f"## {title}", "", *(f"- {line}" for line in found), ""]
     if "header-plugin" in results:

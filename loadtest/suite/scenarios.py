@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from . import contenders as who
 from .contenders import Contender, envoy, envoy_wasm, floor, haproxy, nginx, nginx_lua, odin
-from .contenders import odin_chain, odin_constant_guest, odin_header
+from .contenders import odin_chain, odin_constant_guest, odin_header, without_pgo
 from .disturbances import looping, reloaded
 from .loads import H2load, Oha, OpenLoop, Wrk
 from .places import RUN
@@ -50,6 +50,7 @@ SCENARIOS: dict[str, Scenario] = {
             **FOUR,
             **FLOORS,
             "odin, epoll": odin(driver="epoll"),
+            "odin, without PGO": without_pgo(odin()),
             "nginx, fewer fields": who.NGINX_FEWER,
             "haproxy, fewer fields": who.HAPROXY_FEWER,
             "envoy, fewer fields": who.ENVOY_FEWER,
@@ -66,6 +67,7 @@ SCENARIOS: dict[str, Scenario] = {
             "odin": odin(),
             "odin, constant guest": odin_constant_guest(),
             "odin, Rust": odin_header("rust"),
+            "odin, Rust, without PGO": without_pgo(odin_header("rust")),
             "odin, C": odin_header("c"),
             "odin, AssemblyScript": odin_header("assemblyscript"),
             "odin, Go": odin_header("go"),

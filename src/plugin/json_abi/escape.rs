@@ -27,23 +27,25 @@ pub(super) fn write_escaped(out: &mut Vec<u8>, text: &[u8]) {
 
 /// Whether `text` stands for itself, but for being UTF-8: seen in one pass, and true of most values.
 fn is_plain(text: &[u8]) -> bool {
-    let word = |eight: &[u8; 8]| any_needs_escape(u64::from_le_bytes(*eight));
-    match text.last_chunk::<8>() {
-        // The last eight bytes overlap those before them: no byte is looked at alone.
-        Some(last) => !text.as_chunks::<8>().0.iter().any(word) && !word(last),
-        None => text.iter().all(|&byte| ESCAPES[usize::from(byte)] == 0),
-    }
+    is_plain_and_lacks(text, 0)
 }
 
 /// Whether all of `bytes` are ASCII characters that stand for themselves in a JSON string.
 pub(super) fn is_plain_ascii(bytes: &[u8]) -> bool {
-    let word = |eight: &[u8; 8]| {
+    is_plain_and_lacks(bytes, HIGH)
+}
+
+/// Whether no byte needs an escape or has one of the bits that `bits` has in each of its bytes.
+#[inline]
+fn is_plain_and_lacks(bytes: &[u8], bits: u64) -> bool {
+    let differs = |eight: &[u8; 8]| {
         let block = u64::from_le_bytes(*eight);
-        block & HIGH != 0 || any_needs_escape(block)
+        block & bits != 0 || any_needs_escape(block)
     };
     match bytes.last_chunk::<8>() {
-        Some(last) => !bytes.as_chunks::<8>().0.iter().any(word) && !word(last),
-        None => bytes.iter().all(|&byte| byte < 0x80 && ESCAPES[usize::from(byte)] == 0),
+        // The last eight bytes overlap those before them: no byte is looked at alone.
+        Some(last) => !bytes.as_chunks::<8>().0.iter().any(differs) && !differs(last),
+        None => bytes.iter().all(|&byte| byte & bits as u8 == 0 && ESCAPES[usize::from(byte)] == 0),
     }
 }
 
