@@ -4,6 +4,7 @@
 //! endpoint from working is a warning, not an error: the snapshot is published, the plugin's
 //! failure mode or a 502 tells its clients, and the log and the admin API tell the operator.
 
+mod modules;
 mod plugins;
 
 use std::collections::HashMap;

@@ -46,6 +46,13 @@ impl Plugin {
         Self::new(spec, Err(reason.into()))
     }
 
+    /// The same module with other keys: nothing is compiled or linked. Both share the machine code.
+    pub fn again(&self, spec: PluginSpec) -> Self {
+        let loaded = self.loaded.as_ref().map_err(String::clone);
+        let loaded = loaded.and_then(|loaded| loaded.again(&spec));
+        Self::new(spec, loaded)
+    }
+
     /// A pool holds it, from after it took its reference until before it drops it.
     pub(super) fn enter_pool(&self) {
         self.pools.fetch_add(1, AcqRel);
@@ -133,6 +140,18 @@ impl Loaded {
         let uses = hostcalls::uses(&module);
         let pre = linker.instantiate_pre(&module).map_err(|error| format!("{error:#}"))?;
         Ok(Self { pre, shape, uses, digest, log_sink })
+    }
+
+    /// The same for other keys of the plugin, as far as they allow it.
+    fn again(&self, spec: &PluginSpec) -> Result<Self, String> {
+        check_memory(self.pre.module(), spec)?;
+        Ok(Self {
+            pre: self.pre.clone(),
+            shape: self.shape,
+            uses: self.uses,
+            digest: self.digest,
+            log_sink: Arc::clone(&self.log_sink),
+        })
     }
 }
 

@@ -105,20 +105,6 @@ impl Runtime {
         Plugin::new(spec, loaded)
     }
 
-    /// As [`Runtime::load`], for the bytes that `earlier` was loaded from: its machine code is
-    /// shared, nothing is compiled.
-    pub fn load_again(&self, spec: PluginSpec, wasm: &[u8], earlier: &Plugin) -> Plugin {
-        let loaded = match earlier.loaded() {
-            Ok(earlier) => {
-                let module = earlier.pre.module().clone();
-                let wasm = (wasm, earlier.digest);
-                Loaded::new(&self.engine, module, wasm, &spec, Arc::clone(&self.log_sink))
-            }
-            Err(_) => return self.load(spec, wasm),
-        };
-        Plugin::new(spec, loaded)
-    }
-
     pub(super) fn compile(&self, wasm: &[u8]) -> Result<Module, String> {
         let most = limits::PLUGIN_MODULE_BYTES_MAX;
         if wasm.len() > most {

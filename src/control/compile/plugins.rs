@@ -6,12 +6,13 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::super::config::{self, Config};
-use super::super::courtesy::{offer_core, sha256};
+use super::super::courtesy::offer_core;
 use super::super::reach::{Common, Reaching, Upkeep};
+use super::modules::{self, Modules};
 use super::{Findings, Ids};
-use crate::limits::PLUGIN_MODULE_BYTES_MAX;
 use crate::plugin::{FailureMode, Isolation, LogLevel, Plugin, PluginSpec, PluginType, Runtime};
 use crate::snapshot::Snapshot;
 
@@ -19,6 +20,7 @@ use crate::snapshot::Snapshot;
 pub(super) struct Loader {
     runtime: Arc<Runtime>,
     workers: usize,
+    modules: Modules,
     reaching: Reaching,
 }
 
@@ -28,7 +30,7 @@ impl Loader {
         workers: usize,
         kv: &crate::kv::config::Config,
     ) -> Self {
-        Self { runtime, workers, reaching: Reaching::new(kv) }
+        Self { runtime, workers, modules: Modules::default(), reaching: Reaching::new(kv) }
     }
 
     pub(super) fn upkeep(&self) -> Upkeep {
@@ -44,6 +46,7 @@ impl Loader {
         published: Option<&Snapshot>,
         findings: &mut Findings,
     ) -> Vec<Option<Arc<Plugin>>> {
+        self.modules.begin();
         let is_enabled = |plugin: &config::Plugin| config.wasm.enabled && plugin.enabled;
         let mut load = |plugin: &config::Plugin| {
             let plugins = published.map_or(&[][..], |snapshot| &snapshot.plugins);
@@ -72,16 +75,11 @@ impl Loader {
     ) -> Arc<Plugin> {
         offer_core();
         let spec = self.spec(plugin, config);
-        let (wasm, digest) = match read_module(&config.wasm.file_of(plugin), plugin.sha256.as_ref())
-        {
-            Ok(read) => read,
-            Err(reason) => return Arc::new(Plugin::failed(spec, reason)),
+        let mut loaded = self.module(plugin, &config.wasm.file_of(plugin), spec, earlier);
+        let Some(digest) = loaded.digest() else {
+            return Arc::new(loaded);
         };
-        let earlier = earlier.filter(|earlier| earlier.digest() == Some(&digest));
-        let mut loaded = match earlier {
-            Some(earlier) => self.runtime.load_again(spec, &wasm, earlier),
-            None => self.runtime.load(spec, &wasm),
-        };
+        let earlier = earlier.filter(|earlier| earlier.digest() == Some(digest));
         offer_core();
         let id_of = |key: &_| ids.of_origin(key);
         match self.reaching.equip(&loaded, common, id_of, &mut findings.warnings) {
@@ -91,6 +89,36 @@ impl Loader {
         match earlier {
             Some(earlier) if earlier.spec.is_same_as(&loaded.spec) => Arc::clone(earlier),
             _ => Arc::new(loaded),
+        }
+    }
+
+    /// The module of a plugin: what is there already, if it is of the same file.
+    fn module(
+        &mut self,
+        plugin: &config::Plugin,
+        path: &Path,
+        spec: PluginSpec,
+        earlier: Option<&Arc<Plugin>>,
+    ) -> Plugin {
+        let (now, pinned) = (SystemTime::now(), plugin.sha256.as_ref());
+        if let Some(earlier) = earlier
+            && let Some(digest) = earlier.digest()
+            && self.modules.is_as_it_was(path, digest)
+        {
+            return match modules::check(digest, pinned) {
+                Ok(()) => earlier.again(spec),
+                Err(reason) => Plugin::failed(spec, reason),
+            };
+        }
+        match self.modules.read(path, now) {
+            Ok((_, digest)) if let Err(reason) = modules::check(&digest, pinned) => {
+                Plugin::failed(spec, reason)
+            }
+            Ok((wasm, digest)) => match earlier.filter(|it| it.digest() == Some(&digest)) {
+                Some(earlier) => earlier.again(spec),
+                None => self.runtime.load(spec, &wasm),
+            },
+            Err(reason) => Plugin::failed(spec, reason),
         }
     }
 
@@ -147,31 +175,5 @@ fn log_level(level: config::Level) -> LogLevel {
         config::Level::Info => LogLevel::Info,
         config::Level::Debug => LogLevel::Debug,
         config::Level::Trace => LogLevel::Trace,
-    }
-}
-
-/// Reads a module, bounded, and checks its digest, which comes with it.
-fn read_module(path: &Path, expected: Option<&[u8; 32]>) -> Result<(Vec<u8>, [u8; 32]), String> {
-    use std::io::Read;
-    let unread = |error: std::io::Error| format!("cannot be read: {error}");
-    // A pipe would block here for good.
-    let metadata = path.metadata().map_err(unread)?;
-    if !metadata.is_file() {
-        return Err("is not a regular file".to_owned());
-    }
-    let file = std::fs::File::open(path).map_err(unread)?;
-    let bytes = metadata.len().min(PLUGIN_MODULE_BYTES_MAX as u64);
-    let mut wasm = Vec::with_capacity(bytes as usize + 1);
-    file.take(PLUGIN_MODULE_BYTES_MAX as u64 + 1).read_to_end(&mut wasm).map_err(unread)?;
-    if wasm.len() > PLUGIN_MODULE_BYTES_MAX {
-        return Err(format!("is larger than {PLUGIN_MODULE_BYTES_MAX} bytes"));
-    }
-    let digest = sha256(&wasm);
-    match expected {
-        Some(expected) if digest != *expected => {
-            let got: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-            Err(format!("has sha256 {got}, which is not the one in the configuration"))
-        }
-        _ => Ok((wasm, digest)),
     }
 }

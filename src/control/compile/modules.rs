@@ -1,0 +1,211 @@
+//! The files of modules: read, bounded and hashed. One that is as it was is not read again, so that a
+//! reload costs what it changes and not what all plugins weigh (Go's have megabytes).
+//!
+//! A file is as it was if it has the same inode, size and times. That says nothing about a file that
+//! was changed so shortly before it was read that a later change could bear the same time: such a
+//! file is read again the next time (as git does with its index).
+
+use std::collections::HashMap;
+use std::fs::Metadata;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::super::courtesy::sha256;
+use crate::limits::PLUGIN_MODULE_BYTES_MAX;
+
+/// So long a file must have been left alone before it is believed to be as it was: far more than the
+/// steps of any file system's clock.
+const SETTLED_AFTER: Duration = Duration::from_secs(2);
+
+/// The files that configurations name, as they were read last.
+#[derive(Default)]
+pub(super) struct Modules {
+    /// Of the configuration that is being loaded, and of the one before: what neither names is
+    /// forgotten.
+    known: HashMap<PathBuf, Known>,
+    before: HashMap<PathBuf, Known>,
+}
+
+#[derive(Clone, Copy)]
+struct Known {
+    identity: Identity,
+    digest: [u8; 32],
+}
+
+/// What changes with a file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Identity {
+    inode: (u64, u64),
+    bytes: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Identity {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            inode: (metadata.dev(), metadata.ino()),
+            bytes: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    fn is_settled(&self, now: SystemTime) -> bool {
+        let seconds = u64::try_from(self.changed.0).unwrap_or(0);
+        UNIX_EPOCH + Duration::from_secs(seconds + 1) + SETTLED_AFTER <= now
+    }
+}
+
+impl Modules {
+    /// Another configuration is being loaded.
+    pub(super) fn begin(&mut self) {
+        self.before = std::mem::take(&mut self.known);
+    }
+
+    /// Whether the file is the one that was read last, with this digest.
+    pub(super) fn is_as_it_was(&mut self, path: &Path, digest: &[u8; 32]) -> bool {
+        let known = self.known.get(path).or_else(|| self.before.get(path)).copied();
+        let Some(known) = known.filter(|known| known.digest == *digest) else {
+            return false;
+        };
+        let is = path.metadata().is_ok_and(|metadata| known.identity == Identity::of(&metadata));
+        if is {
+            self.known.insert(path.to_owned(), known);
+        }
+        is
+    }
+
+    /// Reads a module; gives its bytes and their digest.
+    pub(super) fn read(
+        &mut self,
+        path: &Path,
+        now: SystemTime,
+    ) -> Result<(Vec<u8>, [u8; 32]), String> {
+        let unread = |error: io::Error| format!("cannot be read: {error}");
+        // A pipe would block here for good.
+        if !path.metadata().map_err(unread)?.is_file() {
+            return Err("is not a regular file".to_owned());
+        }
+        let mut file = std::fs::File::open(path).map_err(unread)?;
+        let before = Identity::of(&file.metadata().map_err(unread)?);
+        let wasm = bounded(&mut file, before.bytes).map_err(unread)?;
+        if wasm.len() > PLUGIN_MODULE_BYTES_MAX {
+            return Err(format!("is larger than {PLUGIN_MODULE_BYTES_MAX} bytes"));
+        }
+        let digest = sha256(&wasm);
+        let identity = Identity::of(&file.metadata().map_err(unread)?);
+        if identity == before && identity.is_settled(now) {
+            self.known.insert(path.to_owned(), Known { identity, digest });
+        }
+        Ok((wasm, digest))
+    }
+}
+
+/// At most one byte more than a module may have.
+fn bounded(file: &mut std::fs::File, expected: u64) -> io::Result<Vec<u8>> {
+    let mut wasm = Vec::with_capacity(expected.min(PLUGIN_MODULE_BYTES_MAX as u64) as usize + 1);
+    file.take(PLUGIN_MODULE_BYTES_MAX as u64 + 1).read_to_end(&mut wasm)?;
+    Ok(wasm)
+}
+
+/// Refuses a module that has another digest than the configuration pins.
+pub(super) fn check(digest: &[u8; 32], pinned: Option<&[u8; 32]>) -> Result<(), String> {
+    if pinned.is_none_or(|pinned| digest == pinned) {
+        return Ok(());
+    }
+    let got: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    Err(format!("has sha256 {got}, which is not the one in the configuration"))
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests are no workers")]
+mod tests {
+    use super::*;
+
+    /// A file of this test's own.
+    struct Scene {
+        folder: PathBuf,
+        modules: Modules,
+        now: SystemTime,
+    }
+
+    impl Scene {
+        fn new(name: &str) -> Self {
+            let folder =
+                std::env::temp_dir().join(format!("odin-modules-{name}-{}", std::process::id()));
+            std::fs::create_dir_all(&folder).unwrap();
+            // An hour later: what is written now has been left alone.
+            let now = SystemTime::now() + Duration::from_secs(3600);
+            Self { folder, modules: Modules::default(), now }
+        }
+
+        fn path(&self) -> PathBuf {
+            self.folder.join("plugin.wasm")
+        }
+
+        /// Whether one who has loaded `content` must read the file; if so it is read.
+        fn is_read(&mut self, content: &[u8]) -> bool {
+            self.modules.begin();
+            let path = self.path();
+            let is_read = !self.modules.is_as_it_was(&path, &sha256(content));
+            if is_read {
+                self.modules.read(&path, self.now).unwrap();
+            }
+            is_read
+        }
+    }
+
+    impl Drop for Scene {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.folder);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_as_it_was_is_not_read_again() {
+        let mut scene = Scene::new("same");
+        std::fs::write(scene.path(), b"one").unwrap();
+        assert!(scene.is_read(b"one"), "it is not known yet");
+        assert!(!scene.is_read(b"one"));
+        assert!(!scene.is_read(b"one"));
+        assert!(scene.is_read(b"two"), "what was loaded is another module");
+    }
+
+    #[test]
+    fn a_file_of_the_same_size_and_modification_time_is_read_again() {
+        let mut scene = Scene::new("rewritten");
+        std::fs::write(scene.path(), b"one").unwrap();
+        let modified = scene.path().metadata().unwrap().modified().unwrap();
+        assert!(scene.is_read(b"one"));
+        // The kernel stamps changes with a clock that ticks: another stamp has to be there.
+        let before = Identity::of(&scene.path().metadata().unwrap()).changed;
+        while Identity::of(&scene.path().metadata().unwrap()).changed == before {
+            std::fs::write(scene.path(), b"two").unwrap();
+            std::fs::File::open(scene.path()).unwrap().set_modified(modified).unwrap();
+        }
+        assert!(scene.is_read(b"one"));
+        assert!(!scene.is_read(b"two"));
+    }
+
+    #[test]
+    fn a_file_that_was_just_written_is_read_again() {
+        let mut scene = Scene::new("fresh");
+        scene.now = SystemTime::now();
+        std::fs::write(scene.path(), b"one").unwrap();
+        assert!(scene.is_read(b"one"));
+        assert!(scene.is_read(b"one"));
+    }
+
+    #[test]
+    fn what_no_configuration_names_any_more_is_forgotten() {
+        let mut scene = Scene::new("forgotten");
+        std::fs::write(scene.path(), b"one").unwrap();
+        assert!(scene.is_read(b"one"));
+        scene.modules.begin();
+        scene.modules.begin();
+        assert!(scene.is_read(b"one"));
+    }
+}
