@@ -8,8 +8,8 @@ The figure of record is CPU per request: user and system time of the proxy's pro
 the requests. Medians over the rounds; ratios are taken within a round, then the median.
 
 A contender that fails is reported and left out; the others go on. The status is 1 if one of them
-failed, else 0, or with --strict 2 if a claim was missed. That a peer does not keep up with a rate is
-no failure but a finding, and reported as one.
+failed, else 0, or with --strict 2 if a claim was missed. That a peer does not keep up with a rate
+is no failure but a finding, and reported as one.
 
 `make loadtest` builds everything and runs it. With the binaries there:
 
@@ -89,7 +89,7 @@ class Fleet:
             if self.scenario.contenders[name].is_ours:
                 self.seen[name]["failed"] = str(error)
             else:
-                self.seen[name]["overwhelmed"] = self.seen[name].get("overwhelmed", 0) + 1
+                self.seen[name]["overwhelmed"] = True
             say(f"{name}: {error}")
         except (Failed, OSError, ValueError, KeyError, subprocess.SubprocessError) as error:
             text = str(error).replace(str(ROOT), "").replace("\n", " ").replace("|", "/")
@@ -196,7 +196,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--strict", action="store_true")
     options = parser.parse_args()
     if options.binary is None:
-        options.binary = next((binary for binary in (PGO, RELEASE) if binary.exists()), RELEASE)
+        options.binary = next((binary for binary in (PGO, RELEASE) if is_current(binary)), RELEASE)
     if options.quick:
         options.rounds, options.seconds = 1, 1
     if options.rounds < 1 or options.seconds < 1:
@@ -206,7 +206,16 @@ def arguments() -> argparse.Namespace:
     return options
 
 
+def is_current(binary: pathlib.Path) -> bool:
+    """Whether it was built after the last change of what it is built from."""
+    files = [ROOT / "Cargo.lock", *(ROOT / "src").rglob("*.rs")]
+    return binary.exists() and binary.stat().st_mtime >= max(file.stat().st_mtime for file in files)
+
+
 def check_machine(options) -> None:
+    for binary in (options.binary, RELEASE):
+        if binary.exists() and not is_current(binary):
+            say(f"{binary} is older than src/: what is measured is not what is there")
     if os.cpu_count() < 2:
         sys.exit("a comparison needs two cores: one for the proxy, one for origin and load")
     for needed in (options.binary, TOOLS / "origin", TOOLS / "openloop"):

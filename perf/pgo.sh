@@ -24,6 +24,8 @@ find_profdata() {
     return 1
 }
 
+# What an earlier run built is of other sources.
+rm -f "$pgo/odin"
 find_profdata >/dev/null || ! command -v rustup >/dev/null || rustup component add llvm-tools || true
 profdata=$(find_profdata) || {
     echo "pgo: there is no llvm-profdata of LLVM $version. Install it: rustup component add" \

@@ -28,6 +28,7 @@ use monoio::io::{
 use monoio::net::{TcpStream, UnixStream};
 
 use self::ahead::Ahead;
+use crate::limits::READ_BYTES_MAX;
 
 /// A duplex byte stream with a descriptor.
 pub trait Stream: AsyncReadRent + AsyncWriteRent + Split + AsRawFd + 'static {
@@ -116,6 +117,8 @@ impl<S: Stream> ReadHalf<S> {
     pub async fn read(&mut self, buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
         let (start, end) = (buffer.len(), buffer.capacity());
         debug_assert!(start < end, "make_room was called");
+        // As much as fits the sender's buffer of the same size with the frame of a chunk.
+        let end = if start < READ_BYTES_MAX { end.min(READ_BYTES_MAX) } else { end };
         let (outcome, slice) = self.half.read(IoBufMut::slice_mut(buffer, start..end)).await;
         (outcome, slice.into_inner())
     }

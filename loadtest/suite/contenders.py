@@ -29,7 +29,7 @@ class Contender:
     core: str = PROXY_CORE
     # What happens meanwhile: called with the process and the port, a context manager.
     beside: Callable | None = None
-    # Where it has an admin API, for `beside`.
+    # It has an admin API, for `beside`; and that it cannot keep up with a rate is a failure.
     is_ours: bool = False
 
     def missing(self) -> str | None:

@@ -1,7 +1,8 @@
 """Figures of a scenario's rounds: medians, spans, ratios within a round.
 
 A result is {"title", "note", "plot", "about", "contenders": {name: {"rounds": [...], "failed":
-..., "missing": ...}}}; a round that failed is null, so that rounds stay paired."""
+..., "missing": ..., "overwhelmed": ...}}}; a round that failed is null, so that rounds stay
+paired."""
 
 import math
 import statistics

@@ -16,8 +16,8 @@ NOTES = """## What is not fair
   The peers are configured to set the same. `fewer fields` in the first table is what they cost when
   they set `X-Forwarded-For` alone (Envoy also `-Proto`, which it always sets). Envoy sets
   `x-envoy-external-address` besides, unasked.
-- Odin is built with a profile of itself (`make pgo`; `odin, without PGO` is the release without), the
-  peers are as their packages have them.
+- Odin is built with a profile of itself where its version above says so (`make pgo`; `odin, without
+  PGO` is the release without), the peers are as their packages have them.
 - Envoy is built for features that this does not use (filters, HTTP/2, xDS). It pays for them here.
 - nginx and HAProxy are Debian's packages, older than their newest releases; Envoy is PyPI's newest.
 - Envoy's filter sets a constant and reads nothing. Odin's plugins get the whole request head as
@@ -69,14 +69,20 @@ def table(result: dict) -> str:
     return "\n".join(lines)
 
 
+def is_overwhelmed(result: dict | None, name: str) -> bool:
+    """Whether it did not keep up in any round."""
+    contender = result["contenders"].get(name, {}) if result else {}
+    return bool(contender.get("overwhelmed")) and not any(contender["rounds"])
+
+
 def overwhelmed(results: dict[str, dict]) -> list[str]:
     found = []
     for scenario, result in results.items():
         for name, contender in result["contenders"].items():
-            if count := contender.get("overwhelmed"):
+            if contender.get("overwhelmed"):
                 found.append(
-                    f"{scenario}: {name}: the rate was not sustained in {count} of "
-                    f"{len(contender['rounds'])} rounds; figures are of the others"
+                    f"{scenario}: {name}: the rate was not always sustained; figures are of "
+                    f"{sum(map(bool, contender['rounds']))} of {len(contender['rounds'])} rounds"
                 )
     return found
 
@@ -152,7 +158,7 @@ def overview(results: dict[str, dict]) -> str:
     for words, scenario, names, keys, digits in rows:
         result = results.get(scenario)
         cells = [
-            "not sustained" if result and result["contenders"][name].get("overwhelmed") else
+            "not sustained" if is_overwhelmed(result, name) else
             ", ".join(text(spread(result, name, key)[0], digits) for key in keys) for name in names
         ]
         lines.append(f"| {words} | {' | '.join(cells)} |")

@@ -10,7 +10,7 @@ use crate::buffer::{BufferPool, Chunk, ReadBuffer};
 use crate::deadline::Deadline;
 use crate::http1::body::BodyDecoder;
 use crate::http1::scan::HeadScanner;
-use crate::limits::BUFFER_BYTES;
+use crate::limits::{BUFFER_BYTES, READ_BYTES_MAX};
 use crate::message::{BodyLength, Fields};
 use crate::stream::{ReadHalf, Stream, is_cancelled};
 
@@ -299,7 +299,7 @@ impl<S: Stream> Receiver<S> {
             self.buffer.make_room(&self.pool);
             self.half.read(std::mem::take(&mut self.buffer.bytes)).await
         };
-        self.has_filled = bytes.len() == bytes.capacity();
+        self.has_filled = bytes.len() >= bytes.capacity().min(READ_BYTES_MAX);
         self.buffer.bytes = bytes;
         outcome
     }

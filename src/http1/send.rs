@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::buffer::{BufferPool, Chunk};
 use crate::deadline::Deadline;
 use crate::http1::encode::{self, Framing};
-use crate::limits::{BUFFER_BYTES, LARGE_BUFFER_BYTES};
+use crate::limits::{BUFFER_BYTES, LARGE_BUFFER_BYTES, READ_BYTES_MAX};
 use crate::message::Fields;
 use crate::stream::{Direction, Stream, WriteHalf};
 
@@ -20,6 +20,8 @@ const DIRECT_BYTES_MIN: usize = 4096;
 
 /// More than the frame of a chunk takes: its length in hexadecimal and two line ends.
 const FRAME_BYTES: usize = 32;
+
+const _: () = assert!(READ_BYTES_MAX + FRAME_BYTES <= LARGE_BUFFER_BYTES);
 
 /// Writes messages to one stream.
 #[derive(Debug)]

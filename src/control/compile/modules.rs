@@ -15,9 +15,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::super::courtesy::sha256;
 use crate::limits::PLUGIN_MODULE_BYTES_MAX;
 
-/// So long a file must have been left alone before it is believed to be as it was: far more than the
-/// steps of any file system's clock.
-const SETTLED_AFTER: Duration = Duration::from_secs(2);
+/// So long a file must have been left alone before it is believed to be as it was: more than the
+/// steps of any file system's clock (FAT has two seconds).
+const SETTLED_AFTER: Duration = Duration::from_secs(3);
 
 /// The files that configurations name, as they were read last.
 #[derive(Default)]
@@ -71,7 +71,7 @@ impl Modules {
         let Some(known) = known.filter(|known| known.digest == *digest) else {
             return false;
         };
-        let is = path.metadata().is_ok_and(|metadata| known.identity == Identity::of(&metadata));
+        let is = found(path).is_ok_and(|identity| known.identity == identity);
         if is {
             self.known.insert(path.to_owned(), known);
         }
@@ -102,6 +102,16 @@ impl Modules {
         }
         Ok((wasm, digest))
     }
+}
+
+/// What stands at `path` now. What a network's file system says of a name may be old, what it opens
+/// is not.
+fn found(path: &Path) -> io::Result<Identity> {
+    // A pipe would block here for good.
+    if !path.metadata()?.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    Ok(Identity::of(&std::fs::File::open(path)?.metadata()?))
 }
 
 /// At most one byte more than a module may have.

@@ -64,7 +64,15 @@ fn decoded(message: &[u8]) -> Vec<u8> {
 #[test]
 fn chunks_of_every_size_arrive_whole_and_grow_no_buffer_beyond_the_pools() {
     let large = LARGE_BUFFER_BYTES;
-    let lengths = [large, 1, large - FRAME_BYTES, large, BUFFER_BYTES, large - 1, 4095, large];
+    let lengths = [
+        READ_BYTES_MAX,
+        1,
+        large - FRAME_BYTES,
+        READ_BYTES_MAX,
+        large,
+        BUFFER_BYTES,
+        READ_BYTES_MAX,
+    ];
     let message = sent(async |sender| {
         sender.head(|out| {
             out.extend_from_slice(HEAD);
@@ -72,9 +80,13 @@ fn chunks_of_every_size_arrive_whole_and_grow_no_buffer_beyond_the_pools() {
         });
         let pool = sender.pool.clone();
         for (length, letter) in lengths.into_iter().zip(b'a'..) {
+            let was_flushed = sender.pending.is_empty();
             sender.body(piece(length, letter, &pool)).await.unwrap();
             let capacity = sender.pending.capacity();
             assert!(capacity == BUFFER_BYTES || capacity == large, "{capacity} after {length}");
+            if was_flushed && length == READ_BYTES_MAX {
+                assert!(sender.pending.is_empty(), "what one read brings goes out as one chunk");
+            }
         }
         sender.finish(&Fields::default()).await.unwrap();
         assert_eq!(sender.body_bytes(), lengths.iter().sum::<usize>() as u64);

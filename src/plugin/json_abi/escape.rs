@@ -4,9 +4,9 @@
 //! byte are mispredicted, and such a body of 64 KB took longer to write than its whole request did.
 //! So texts are taken by blocks, without a branch on where in a block the escapes stand.
 
-#![expect(
-    unsafe_code,
-    reason = "instructions that not every processor has are called behind a check"
+#![cfg_attr(
+    target_arch = "x86_64",
+    expect(unsafe_code, reason = "instructions not of every processor are called behind a check")
 )]
 
 /// Appends `text` with its escapes.
