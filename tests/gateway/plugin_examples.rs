@@ -6,52 +6,7 @@ use serde_json::json;
 
 /// The complete example of the extensions page; only `pluginDir` is moved to a folder of the test.
 fn complete_example(dir: &str) -> String {
-    format!(
-        "wasm:
-  enabled: true
-  pluginDir: {dir}
-  maxMemoryPages: 200
-  maxInstances: 50
-  cacheEnabled: true
-  plugins:
-    # Authentication
-    - name: jwt-auth
-      path: auth/jwt.wasm
-      type: auth
-      enabled: true
-      priority: 1
-      timeout: 2s
-      allowedUrls:
-        - /api/.*
-      config:
-        publicKey: /etc/odin/keys/public.pem
-        
-    # Rate limiting
-    - name: rate-limiter
-      path: ratelimit.wasm
-      type: ratelimit
-      enabled: true
-      priority: 2
-      timeout: 1s
-      config:
-        limit: 100
-        window: 60s
-        
-    # Request transformation
-    - name: header-injector
-      path: transform/headers.wasm
-      type: request
-      enabled: true
-      priority: 5
-      timeout: 1s
-      services:
-        - users-service
-      config:
-        addHeaders:
-          X-Gateway: Odin
-          X-Version: v1
-"
-    )
+    include_str!("page/complete.yaml").replace("/opt/odin/wasm-plugins", dir)
 }
 
 #[test]

@@ -33,51 +33,7 @@ const BLOCKS: &[(&str, &str)] = &[
     ),
     (
         "complete example",
-        r#"wasm:
-  enabled: true
-  pluginDir: /opt/odin/wasm-plugins
-  maxMemoryPages: 200
-  maxInstances: 50
-  cacheEnabled: true
-  
-  plugins:
-    # Authentication
-    - name: jwt-auth
-      path: auth/jwt.wasm
-      type: auth
-      enabled: true
-      priority: 1
-      timeout: 2s
-      allowedUrls:
-        - /api/.*
-      config:
-        publicKey: /etc/odin/keys/public.pem
-        
-    # Rate limiting
-    - name: rate-limiter
-      path: ratelimit.wasm
-      type: ratelimit
-      enabled: true
-      priority: 2
-      timeout: 1s
-      config:
-        limit: 100
-        window: 60s
-        
-    # Request transformation
-    - name: header-injector
-      path: transform/headers.wasm
-      type: request
-      enabled: true
-      priority: 5
-      timeout: 1s
-      services:
-        - users-service
-      config:
-        addHeaders:
-          X-Gateway: Odin
-          X-Version: v1
-"#,
+        include_str!("../../../tests/gateway/page/complete.yaml"),
     ),
     (
         "custom authentication",
