@@ -123,18 +123,19 @@ def run(name: str, options) -> dict:
         for contender in list(fleet.up):
             with fleet.failing(contender):
                 fleet.scenario.load_of(contender)(fleet.up[contender].port, WARM_UP_SECONDS)
-        for number in range(options.rounds):
+        rounds = 1 if options.quick else options.rounds * scenario.cuts
+        for number in range(rounds):
             names = list(scenario.contenders)
             start = number % len(names)
             for contender in names[start:] + names[:start]:
-                rounds = fleet.seen[contender]["rounds"]
-                rounds.append(None)
+                measured = fleet.seen[contender]["rounds"]
+                measured.append(None)
                 if contender not in fleet.up:
                     continue
                 with fleet.failing(contender):
-                    rounds[-1] = fleet.measure(contender, scenario.seconds(options.seconds))
-                    say(f"{name} {number + 1}/{options.rounds} {contender}: "
-                        f"{rounds[-1]['cpu_us']:.1f} us")
+                    measured[-1] = fleet.measure(contender, scenario.seconds(options.seconds))
+                    say(f"{name} {number + 1}/{rounds} {contender}: "
+                        f"{measured[-1]['cpu_us']:.1f} us")
     return {
         "title": scenario.title, "note": scenario.note, "plot": scenario.plot,
         "about": options.about, "contenders": fleet.seen,
@@ -148,7 +149,7 @@ def estimate(options) -> float:
         scenario = SCENARIOS[name]
         for contender in scenario.contenders:
             load = scenario.seconds(options.seconds) + scenario.load_of(contender).lead_in + 0.2
-            seconds += 1 + WARM_UP_SECONDS + options.rounds * load
+            seconds += 1 + WARM_UP_SECONDS + options.rounds * scenario.cuts * load
     return seconds
 
 

@@ -394,7 +394,7 @@ impl Exchange<'_> {
             let nothing = Collected { bytes: Vec::new(), is_whole: false };
             return if is_rejected { Err(too_large) } else { Ok(nothing) };
         }
-        let collected = relay::collect(source, bytes_max, self.worker.buffers()).await?;
+        let collected = relay::collect(source, length, bytes_max, self.worker.buffers()).await?;
         if is_rejected && !collected.is_whole { Err(too_large) } else { Ok(collected) }
     }
 
@@ -413,7 +413,8 @@ impl Exchange<'_> {
             Payload::Stream => {
                 reply.invite_body().await?;
                 let bytes_max = self.snapshot.limits.plugin_body_bytes_max;
-                let collected = relay::collect(body, bytes_max, self.worker.buffers()).await?;
+                let collected =
+                    relay::collect(body, request.body, bytes_max, self.worker.buffers()).await?;
                 if collected.is_whole { Ok(collected.bytes) } else { Err(Error::BodyTooLarge) }
             }
         }

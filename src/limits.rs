@@ -48,8 +48,8 @@ pub const BUFFERS_KEPT_MAX: usize = 1024;
 /// Most bytes of a body in one read, of bodies that keep filling those buffers: fewer and longer
 /// reads and writes.
 pub const READ_BYTES_MAX: usize = 64 * 1024;
-/// Size of the buffers for such reads, with room for what frames a chunk of as much. What a peer that
-/// stalls leaves untouched in a new one takes no memory.
+/// Size of the buffers for such reads, with room for what frames a chunk of as much. What a peer
+/// that stalls leaves untouched in a new one takes no memory.
 pub const LARGE_BUFFER_BYTES: usize = READ_BYTES_MAX + 64;
 /// As [`BUFFERS_KEPT_MAX`]: 64 x 64 KiB = 4 MiB per worker.
 pub const LARGE_BUFFERS_KEPT_MAX: usize = 64;

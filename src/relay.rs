@@ -9,8 +9,8 @@ use std::task::Poll;
 
 use crate::buffer::{BufferPool, Chunk};
 use crate::error::Error;
-use crate::limits::BUFFER_BYTES;
-use crate::message::Fields;
+use crate::limits::{BUFFER_BYTES, LARGE_BUFFER_BYTES, READ_BYTES_MAX};
+use crate::message::{BodyLength, Fields};
 
 /// Where a body comes from.
 pub trait BodySource {
@@ -111,13 +111,20 @@ pub struct Collected {
     pub is_whole: bool,
 }
 
-/// Reads a body into memory, stopping after the piece that takes it over `bytes_max`.
+/// Reads a body of `length` into memory, stopping after the piece that takes it over `bytes_max`.
 pub async fn collect(
     source: &mut impl BodySource,
+    length: BodyLength,
     bytes_max: usize,
     pool: &BufferPool,
 ) -> Result<Collected, Error> {
-    let mut bytes = Vec::new();
+    let mut bytes = match length {
+        // Not more than that on a client's word; longer ones grow.
+        BodyLength::Known(length) => {
+            Vec::with_capacity(length.min(LARGE_BUFFER_BYTES as u64) as usize)
+        }
+        BodyLength::Empty | BodyLength::Unknown => Vec::new(),
+    };
     while let Some(chunk) = source.next().await? {
         bytes.extend_from_slice(chunk.bytes());
         pool.give(chunk.into_parts().0);
@@ -155,9 +162,10 @@ impl<B: BodySource> BodySource for Replay<'_, B> {
                 None => Ok(None),
             };
         }
-        let (piece, left) = self.bytes.split_at(self.bytes.len().min(BUFFER_BYTES));
+        let is_large = self.bytes.len() > BUFFER_BYTES;
+        let (piece, left) = self.bytes.split_at(self.bytes.len().min(READ_BYTES_MAX));
         self.bytes = left;
-        let mut buffer = self.pool.take();
+        let mut buffer = if is_large { self.pool.take_large() } else { self.pool.take() };
         buffer.extend_from_slice(piece);
         Ok(Some(Chunk::new(buffer, 0..piece.len())))
     }

@@ -245,7 +245,7 @@ impl Exchange<'_> {
         if matches!(response.body, BodyLength::Known(n) if n > bytes_max as u64) {
             return Ok(Collected { bytes: Vec::new(), is_whole: false });
         }
-        relay::collect(source, bytes_max, self.worker.buffers()).await
+        relay::collect(source, response.body, bytes_max, self.worker.buffers()).await
     }
 
     /// `document` with the answers in it; `None` if it needs none.

@@ -17,6 +17,8 @@ use crate::stream::{Direction, Stream, WriteHalf};
 /// A chunk of at least so many bytes is written from its own buffer when nothing is pending.
 /// Copying less is cheaper than a second send.
 const DIRECT_BYTES_MIN: usize = 4096;
+/// The same behind something that is pending, which goes out first.
+const DIRECT_BEHIND_BYTES_MIN: usize = 32 * 1024;
 
 /// More than the frame of a chunk takes: its length in hexadecimal and two line ends.
 const FRAME_BYTES: usize = 32;
@@ -76,7 +78,10 @@ impl<S: Stream> Sender<S> {
     pub async fn body(&mut self, chunk: Chunk) -> Result<(), WriteFailed> {
         self.body_bytes += chunk.len() as u64;
         let is_plain = self.framing != Framing::Chunked;
-        if is_plain && self.pending.is_empty() && chunk.len() >= DIRECT_BYTES_MIN {
+        let is_idle = self.pending.is_empty();
+        let direct_min = if is_idle { DIRECT_BYTES_MIN } else { DIRECT_BEHIND_BYTES_MIN };
+        if is_plain && chunk.len() >= direct_min {
+            self.flush().await?;
             let (bytes, range) = chunk.into_parts();
             let bytes = self.write(bytes, range.start, range.end).await?;
             self.pool.give(bytes);

@@ -22,8 +22,8 @@ pub fn normalise(path: &str, keeps_slashes: bool, out: &mut String) -> Result<()
     resolve(path, keeps_slashes, out)
 }
 
-/// Whether a path that begins with `/` is its own normal form, as nearly all are. Not that every one
-/// of those is seen: a segment that begins with a dot needs a closer look.
+/// Whether a path that begins with `/` is its own normal form, as nearly all are. Not that every
+/// one of those is seen: a segment that begins with a dot needs a closer look.
 fn is_normal(path: &[u8]) -> bool {
     let mut after_slash = false;
     for &byte in path {

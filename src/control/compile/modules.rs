@@ -1,9 +1,9 @@
-//! The files of modules: read, bounded and hashed. One that is as it was is not read again, so that a
-//! reload costs what it changes and not what all plugins weigh (Go's have megabytes).
+//! The files of modules: read, bounded and hashed. One that is as it was is not read again, so that
+//! a reload costs what it changes and not what all plugins weigh (Go's have megabytes).
 //!
-//! A file is as it was if it has the same inode, size and times. That says nothing about a file that
-//! was changed so shortly before it was read that a later change could bear the same time: such a
-//! file is read again the next time (as git does with its index).
+//! A file is as it was if it has the same inode, size and times. That says nothing about a file
+//! that was changed so shortly before it was read that a later change could bear the same time:
+//! such a file is read again the next time (as git does with its index).
 
 use std::collections::HashMap;
 use std::fs::Metadata;

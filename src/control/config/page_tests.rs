@@ -31,10 +31,7 @@ const BLOCKS: &[(&str, &str)] = &[
         key: value
 "#,
     ),
-    (
-        "complete example",
-        include_str!("../../../tests/gateway/page/complete.yaml"),
-    ),
+    ("complete example", include_str!("../../../tests/gateway/page/complete.yaml")),
     (
         "custom authentication",
         r#"plugins:

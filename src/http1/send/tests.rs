@@ -95,3 +95,23 @@ fn chunks_of_every_size_arrive_whole_and_grow_no_buffer_beyond_the_pools() {
         lengths.into_iter().zip(b'a'..).flat_map(|(length, letter)| vec![letter; length]).collect();
     assert!(decoded(&message) == expected, "the body that arrived is another one");
 }
+
+#[test]
+fn a_plain_body_follows_its_head_whatever_the_size_of_its_pieces() {
+    for lengths in [vec![READ_BYTES_MAX], vec![1, DIRECT_BEHIND_BYTES_MIN, 1, DIRECT_BYTES_MIN]] {
+        let message = sent(async |sender| {
+            sender.head(|out| {
+                out.extend_from_slice(HEAD);
+                Framing::Plain
+            });
+            let pool = sender.pool.clone();
+            for (&length, letter) in lengths.iter().zip(b'a'..) {
+                sender.body(piece(length, letter, &pool)).await.unwrap();
+            }
+            sender.finish(&Fields::default()).await.unwrap();
+        });
+        let pieces = lengths.iter().zip(b'a'..);
+        let body: Vec<u8> = pieces.flat_map(|(&length, letter)| vec![letter; length]).collect();
+        assert!(message.strip_prefix(HEAD) == Some(&body), "{lengths:?}");
+    }
+}

@@ -25,7 +25,7 @@ pub(super) fn write_escaped(out: &mut Vec<u8>, text: &[u8]) {
     write_by_words(out, text);
 }
 
-/// Whether `text` stands for itself, but for being UTF-8: seen in one pass, and true of most values.
+/// Whether `text` stands for itself, but for being UTF-8: seen in one pass, true of most values.
 fn is_plain(text: &[u8]) -> bool {
     is_plain_and_lacks(text, 0)
 }
@@ -52,8 +52,8 @@ fn is_plain_and_lacks(bytes: &[u8], bits: u64) -> bool {
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
 
-/// Whether one of eight bytes does ("determine if a word has a byte less than n" and "equal to n" of
-/// the Bit Twiddling Hacks): a borrow may reach a byte above one that is found, never one that
+/// Whether one of eight bytes does ("determine if a word has a byte less than n" and "equal to n"
+/// of the Bit Twiddling Hacks): a borrow may reach a byte above one that is found, never one that
 /// stands alone.
 fn any_needs_escape(block: u64) -> bool {
     let less = |word: u64, than: u8| word.wrapping_sub(ONES * u64::from(than)) & !word & HIGH;
@@ -117,8 +117,8 @@ mod vectors {
     /// Bytes of text taken together; they become at most twice as many.
     const PIECE_BYTES: usize = 512;
 
-    /// For each set of places among eight bytes: where each byte of the outcome comes from. 8 is the
-    /// backslash; what lies beyond the outcome does not matter.
+    /// For each set of places among eight bytes: where each byte of the outcome comes from. 8 is
+    /// the backslash; what lies beyond the outcome does not matter.
     static SPREAD: [[u8; 16]; 256] = {
         let mut table = [[0; 16]; 256];
         let mut set = 0;
