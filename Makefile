@@ -89,7 +89,7 @@ pgo: setup plugins ## the same, optimised by a profile of itself under load: tar
 test-browser: setup plugins build ## the dashboard in a headless Chromium
 	@tests/browser/run.sh
 
-loadtest: plugins ## compare with nginx, HAProxy and Envoy: CPU, latency, claims (an hour and the builds)
+loadtest: plugins ## compare with nginx, HAProxy and Envoy: CPU, latency, claims (half an hour and the builds)
 	@loadtest/setup build
 	cargo build --release --locked --bin odin
 	perf/pgo.sh || echo 'without a profile: it is the release that is measured' >&2

@@ -214,7 +214,7 @@ def is_current(binary: pathlib.Path) -> bool:
 
 
 def check_machine(options) -> None:
-    for binary in (options.binary, RELEASE):
+    for binary in {options.binary, RELEASE}:
         if binary.exists() and not is_current(binary):
             say(f"{binary} is older than src/: what is measured is not what is there")
     if os.cpu_count() < 2:

@@ -26,7 +26,9 @@ find_profdata() {
 
 # What an earlier run built is of other sources.
 rm -f "$pgo/odin"
-find_profdata >/dev/null || ! command -v rustup >/dev/null || rustup component add llvm-tools || true
+if ! find_profdata >/dev/null && command -v rustup >/dev/null; then
+    rustup component add llvm-tools || true
+fi
 profdata=$(find_profdata) || {
     echo "pgo: there is no llvm-profdata of LLVM $version. Install it: rustup component add" \
         "llvm-tools, or apt-get install llvm-$version" >&2

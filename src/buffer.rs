@@ -34,6 +34,11 @@ impl BufferPool {
         taken.unwrap_or_else(|| Vec::with_capacity(LARGE_BUFFER_BYTES))
     }
 
+    /// An empty buffer for so many bytes, as far as buffers go.
+    pub fn take_for(&self, bytes: usize) -> Vec<u8> {
+        if bytes > BUFFER_BYTES { self.take_large() } else { self.take() }
+    }
+
     /// Frees what has not been needed since the last time, and half of the large ones.
     pub fn trim(&self) {
         let mut large = self.large.borrow_mut();
@@ -174,7 +179,7 @@ impl ReadBuffer {
             self.start = 0;
             return Chunk::new(std::mem::take(&mut self.bytes), range);
         }
-        let mut copy = if data > BUFFER_BYTES { pool.take_large() } else { pool.take() };
+        let mut copy = pool.take_for(data);
         copy.extend_from_slice(&self.bytes[range]);
         let end = copy.len();
         Chunk::new(copy, 0..end)

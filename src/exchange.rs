@@ -390,10 +390,6 @@ impl Exchange<'_> {
     ) -> Result<Collected, Error> {
         let bytes_max = self.snapshot.limits.plugin_body_bytes_max;
         let is_rejected = self.selected.rejects_large_bodies();
-        if matches!(length, BodyLength::Known(n) if n > bytes_max as u64) {
-            let nothing = Collected { bytes: Vec::new(), is_whole: false };
-            return if is_rejected { Err(too_large) } else { Ok(nothing) };
-        }
         let collected = relay::collect(source, length, bytes_max, self.worker.buffers()).await?;
         if is_rejected && !collected.is_whole { Err(too_large) } else { Ok(collected) }
     }

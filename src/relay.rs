@@ -9,7 +9,7 @@ use std::task::Poll;
 
 use crate::buffer::{BufferPool, Chunk};
 use crate::error::Error;
-use crate::limits::{BUFFER_BYTES, LARGE_BUFFER_BYTES, READ_BYTES_MAX};
+use crate::limits::{LARGE_BUFFER_BYTES, READ_BYTES_MAX};
 use crate::message::{BodyLength, Fields};
 
 /// Where a body comes from.
@@ -111,7 +111,8 @@ pub struct Collected {
     pub is_whole: bool,
 }
 
-/// Reads a body of `length` into memory, stopping after the piece that takes it over `bytes_max`.
+/// Reads a body of `length` into memory, stopping after the piece that takes it over `bytes_max`;
+/// one that is known to be longer is not begun.
 pub async fn collect(
     source: &mut impl BodySource,
     length: BodyLength,
@@ -119,6 +120,9 @@ pub async fn collect(
     pool: &BufferPool,
 ) -> Result<Collected, Error> {
     let mut bytes = match length {
+        BodyLength::Known(length) if length > bytes_max as u64 => {
+            return Ok(Collected { bytes: Vec::new(), is_whole: false });
+        }
         // Not more than that on a client's word; longer ones grow.
         BodyLength::Known(length) => {
             Vec::with_capacity(length.min(LARGE_BUFFER_BYTES as u64) as usize)
@@ -162,10 +166,9 @@ impl<B: BodySource> BodySource for Replay<'_, B> {
                 None => Ok(None),
             };
         }
-        let is_large = self.bytes.len() > BUFFER_BYTES;
         let (piece, left) = self.bytes.split_at(self.bytes.len().min(READ_BYTES_MAX));
         self.bytes = left;
-        let mut buffer = if is_large { self.pool.take_large() } else { self.pool.take() };
+        let mut buffer = self.pool.take_for(piece.len());
         buffer.extend_from_slice(piece);
         Ok(Some(Chunk::new(buffer, 0..piece.len())))
     }

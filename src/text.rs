@@ -16,6 +16,11 @@ pub fn decimal(mut number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&digits[at..]);
 }
 
+/// Bytes in hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// The Gregorian date of a day since 1970-01-01: years are counted from March, so that the leap day
 /// is a year's last, in eras of 400 years (146,097 days).
 pub fn civil_date(days: u64) -> (u64, u64, u64) {

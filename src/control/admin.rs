@@ -156,7 +156,3 @@ async fn metrics(control: State) -> impl IntoResponse {
 fn millis(at: SystemTime) -> u64 {
     at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
 }
-
-fn hex(digest: &[u8; 32]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
-}

@@ -242,9 +242,6 @@ impl Exchange<'_> {
         source: &mut impl BodySource,
     ) -> Result<Collected, Error> {
         let bytes_max = self.snapshot.limits.plugin_body_bytes_max;
-        if matches!(response.body, BodyLength::Known(n) if n > bytes_max as u64) {
-            return Ok(Collected { bytes: Vec::new(), is_whole: false });
-        }
         relay::collect(source, response.body, bytes_max, self.worker.buffers()).await
     }
 

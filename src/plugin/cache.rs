@@ -18,6 +18,8 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use wasmtime::{Engine, Module};
 
+use crate::text::hex;
+
 /// A directory of compiled modules.
 #[derive(Debug)]
 pub(super) struct Cache {
@@ -72,10 +74,7 @@ impl Cache {
     }
 
     fn path(&self, wasm: &[u8]) -> PathBuf {
-        let mut name = String::with_capacity(96);
-        for byte in Sha256::digest(wasm) {
-            name.push_str(&format!("{byte:02x}"));
-        }
+        let name = hex(&Sha256::digest(wasm));
         self.dir.join(format!("{name}-{:016x}.cwasm", self.settings))
     }
 }

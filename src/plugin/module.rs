@@ -118,6 +118,7 @@ pub struct Uses {
 }
 
 /// A module ready to be instantiated.
+#[derive(Clone)]
 pub(super) struct Loaded {
     pub(super) pre: InstancePre<HostState>,
     pub(super) shape: Shape,
@@ -145,13 +146,7 @@ impl Loaded {
     /// The same for other keys of the plugin, as far as they allow it.
     fn again(&self, spec: &PluginSpec) -> Result<Self, String> {
         check_memory(self.pre.module(), spec)?;
-        Ok(Self {
-            pre: self.pre.clone(),
-            shape: self.shape,
-            uses: self.uses,
-            digest: self.digest,
-            log_sink: Arc::clone(&self.log_sink),
-        })
+        Ok(self.clone())
     }
 }
 

@@ -60,6 +60,7 @@ static CLASSES: [Class; 256] = {
     classes
 };
 
+/// The closer look: see [`normalise`].
 fn resolve(path: &str, keeps_slashes: bool, out: &mut String) -> Result<(), Error> {
     let mut bytes = path.bytes();
     while let Some(byte) = bytes.next() {

@@ -8,9 +8,10 @@ use serde_json::{Map, Value, json};
 
 use super::super::config::{self, view};
 use super::super::reload::{Cause, Change, Running};
+use super::State;
 use super::name::Name;
 use super::reply::{Failed, done, object};
-use super::{State, hex};
+use crate::text::hex;
 
 /// `GET /api/plugins`: every plugin of the configuration, disabled ones too, in its order.
 pub(super) async fn list(control: State) -> Json<Value> {
@@ -134,7 +135,8 @@ fn describe(plugin: &config::Plugin, running: &Running) -> Value {
     described["status"] = status.into();
     described["error"] = error.into();
     described["file"] = file.to_string_lossy().into();
-    described["digest"] = loaded.and_then(|loaded| loaded.digest()).map(hex).into();
+    let digest = loaded.and_then(|loaded| loaded.digest());
+    described["digest"] = digest.map(|digest| hex(digest)).into();
     described["effective"] = json!(spec.map(|spec| json!({
         "failureMode": spec.failure_mode.as_str(),
         "timeoutMs": spec.timeout.as_millis() as u64,

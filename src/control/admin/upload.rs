@@ -17,10 +17,11 @@ use serde_json::{Map, Value};
 
 use super::super::courtesy::sha256;
 use super::super::reload::{Cause, Change};
+use super::State;
 use super::name::{self, Name};
 use super::reply::{Failed, bytes, done};
-use super::{State, hex};
 use crate::limits::UPLOADS_KEPT_MAX;
+use crate::text::hex;
 
 /// Keeps the module and loads it; a module that does not load is not kept.
 pub(super) async fn upload(

@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::super::courtesy::sha256;
 use crate::limits::PLUGIN_MODULE_BYTES_MAX;
+use crate::text::hex;
 
 /// So long a file must have been left alone before it is believed to be as it was: more than the
 /// steps of any file system's clock (FAT has two seconds).
@@ -126,7 +127,7 @@ pub(super) fn check(digest: &[u8; 32], pinned: Option<&[u8; 32]>) -> Result<(), 
     if pinned.is_none_or(|pinned| digest == pinned) {
         return Ok(());
     }
-    let got: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let got = hex(digest);
     Err(format!("has sha256 {got}, which is not the one in the configuration"))
 }
 

@@ -92,7 +92,8 @@ impl Loader {
         }
     }
 
-    /// The module of a plugin: what is there already, if it is of the same file.
+    /// A plugin with its module: that of `earlier`, if it is of the same bytes. Only what may have
+    /// changed is read.
     fn module(
         &mut self,
         plugin: &config::Plugin,
@@ -100,20 +101,16 @@ impl Loader {
         spec: PluginSpec,
         earlier: Option<&Arc<Plugin>>,
     ) -> Plugin {
-        let (now, pinned) = (SystemTime::now(), plugin.sha256.as_ref());
-        if let Some(earlier) = earlier
-            && let Some(digest) = earlier.digest()
-            && self.modules.is_as_it_was(path, digest)
-        {
-            return match modules::check(digest, pinned) {
-                Ok(()) => earlier.again(spec),
-                Err(reason) => Plugin::failed(spec, reason),
-            };
-        }
-        match self.modules.read(path, now) {
-            Ok((_, digest)) if let Err(reason) = modules::check(&digest, pinned) => {
-                Plugin::failed(spec, reason)
-            }
+        let known = earlier.and_then(|earlier| earlier.digest().copied());
+        let known = known.filter(|digest| self.modules.is_as_it_was(path, digest));
+        let read = match known {
+            Some(digest) => Ok((Vec::new(), digest)),
+            None => self.modules.read(path, SystemTime::now()),
+        };
+        let pinned = plugin.sha256.as_ref();
+        let read = read
+            .and_then(|(wasm, digest)| modules::check(&digest, pinned).map(|()| (wasm, digest)));
+        match read {
             Ok((wasm, digest)) => match earlier.filter(|it| it.digest() == Some(&digest)) {
                 Some(earlier) => earlier.again(spec),
                 None => self.runtime.load(spec, &wasm),

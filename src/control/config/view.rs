@@ -11,6 +11,7 @@ use super::{
     Tracing, Wasm, Workers,
 };
 use crate::kv::config::{BackendName, RedisConfig};
+use crate::text::hex;
 
 /// What stands in the place of a secret.
 pub const MASK: &str = "***";
@@ -185,7 +186,6 @@ pub fn plugin(plugin: &Plugin) -> Value {
         Isolation::Request => "request",
     };
     let patterns: Vec<_> = plugin.allowed_urls.iter().map(|pattern| &pattern.source).collect();
-    let hex = |digest: &[u8; 32]| digest.iter().map(|byte| format!("{byte:02x}")).collect();
     json!({
         "name": plugin.name,
         "path": plugin.path.to_string_lossy(),
@@ -203,7 +203,7 @@ pub fn plugin(plugin: &Plugin) -> Value {
         "instances": plugin.instances,
         "maxInstances": plugin.max_instances,
         "maxMemoryPages": plugin.max_memory_pages,
-        "sha256": plugin.sha256.as_ref().map(hex).map(|hex: String| hex),
+        "sha256": plugin.sha256.as_ref().map(|digest| hex(digest)),
     })
 }
 

@@ -41,7 +41,7 @@ fn sent(send: impl AsyncFnOnce(&mut Sender<UnixStream>)) -> Vec<u8> {
 }
 
 fn piece(length: usize, letter: u8, pool: &BufferPool) -> Chunk {
-    let mut buffer = if length > BUFFER_BYTES { pool.take_large() } else { pool.take() };
+    let mut buffer = pool.take_for(length);
     buffer.resize(length, letter);
     Chunk::new(buffer, 0..length)
 }
