@@ -1,7 +1,7 @@
 //! Bodies: byte-identical both ways, whatever their size, and never collected in memory.
 
 use crate::support::wire::Framing;
-use crate::support::{Client, Gate, Gateway, Origin, Setup, wait_until};
+use crate::support::{Client, Gate, Gateway, Origin, Setup, get, wait_until, wasm};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -322,4 +322,47 @@ fn the_framing_of_a_body_is_kept_where_the_client_can_read_it() {
         Origin::raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n");
     let gateway = Setup::to(&origin).start();
     assert_eq!(crate::support::get(gateway.addr, "/").framing, Framing::Chunked);
+}
+
+#[test]
+fn a_body_of_any_size_and_any_bytes_passes_a_plugin_that_reads_it_unchanged() {
+    let origin = hashing_origin();
+    let pass = wasm::answering(r#"{"modified":false,"continue":true}"#);
+    let gateway = Setup::to(&origin)
+        .plugin("reader", pass, "type: request, body: true, maxMemoryPages: 256")
+        .start();
+    let mut client = Client::connect(gateway.addr);
+    let (small, large) = (18 * 1024, 64 * 1024);
+    for size in [0, 1, small - 1, small, small + 1, large - 1, large, large + 64, large + 65, MIB] {
+        // Nothing to escape, escapes of two and of six characters, and what is not UTF-8.
+        for pattern in [&b"a"[..], b"\"", b"\\\n", b"\x01", b"\xff"] {
+            let body: Vec<u8> = pattern.iter().copied().cycle().take(size).collect();
+            client.send(format!("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n"));
+            client.send(&body);
+            let answer = client.response();
+            assert_eq!(answer.status, 200, "{size} of {pattern:?}: {}", answer.text());
+            assert_eq!(answer.text(), hex(Sha256::new_with_prefix(&body)), "{size} of {pattern:?}");
+        }
+    }
+}
+
+#[test]
+fn answers_in_chunks_of_every_size_around_the_buffers_arrive_whole() {
+    let (small, large) = (18 * 1024, 64 * 1024);
+    let sizes = [large, large + 64, large - 32, 1, 3 * large + 7, small, small - 1, large, MIB];
+    let mut wire = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    let mut expected = Vec::new();
+    for (size, letter) in sizes.into_iter().zip(b'a'..) {
+        let start = expected.len();
+        expected.resize(start + size, letter);
+        wire.extend_from_slice(format!("{size:x}\r\n").as_bytes());
+        wire.extend_from_slice(&expected[start..]);
+        wire.extend_from_slice(b"\r\n");
+    }
+    wire.extend_from_slice(b"0\r\n\r\n");
+    let origin = Origin::raw(wire);
+    let gateway = Setup::to(&origin).start();
+    for _ in 0..20 {
+        assert!(get(gateway.addr, "/").body == expected, "another body has arrived");
+    }
 }

@@ -257,3 +257,32 @@ fn the_level_of_the_log_follows_the_file() {
     gateway.wait_log("configuration reloaded");
     assert_eq!(gateway.log().matches("configuration reloaded").count(), 1, "{}", gateway.log());
 }
+
+/// What `make plugins` built has been left alone for longer than this gateway runs: the second load
+/// takes it as it was.
+#[test]
+fn a_module_that_is_not_read_again_is_held_against_the_new_keys() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/plugins/dist");
+    let gateway = Setup::echo()
+        .yaml(&format!(
+            "wasm:\n  pluginDir: {folder}\n  plugins:\n    - name: tag\n      \
+             path: header-injection-rust.wasm\n      type: request\n      \
+             config: {{addHeaders: {{X-Tag: one}}}}\n"
+        ))
+        .start();
+    let good = gateway.config();
+    assert_eq!(reload(&gateway)["status"], "ok");
+    let pinned = format!("sha256: '{}'", "0".repeat(64));
+    for (key, words) in
+        [(pinned.as_str(), "has sha256"), ("maxMemoryPages: 1", "failed to allocate")]
+    {
+        gateway.rewrite(&good.replace("type: request", &format!("type: request\n      {key}")));
+        let answer = gateway.call("POST", "/api/config/reload", "");
+        assert_eq!(answer.status, 422, "{}", answer.text());
+        assert!(answer.text().contains(words), "{}", answer.text());
+        assert_eq!(tag(&gateway), "one");
+    }
+    gateway.rewrite(&good.replace("X-Tag: one", "X-Tag: two"));
+    assert_eq!(reload(&gateway)["status"], "ok");
+    assert_eq!(tag(&gateway), "two");
+}
