@@ -5,6 +5,7 @@
 //! `send` put them on a stream. What RFC 9112 calls ambiguous is refused, never repaired: a
 //! request that two readers could frame differently does not reach an origin.
 
+pub mod lines;
 pub mod scan;
 pub mod head;
 pub mod body;

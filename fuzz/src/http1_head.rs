@@ -3,6 +3,7 @@
 
 use odin::http1::encode::{self, ResponseForm};
 use odin::http1::head;
+use odin::http1::lines;
 use odin::http1::scan::{BareLineFeed, HeadScanner};
 use odin::limits::{HEAD_FIELDS_MAX, URI_BYTES_MAX};
 use odin::message::{Fields, RequestHead, ResponseHead, is_field_value, is_token};
@@ -12,12 +13,78 @@ use odin::route::path::normalise;
 pub fn run(input: &[u8]) {
     let end = HeadScanner::default().find_end(input);
     assert_eq!(bytewise(input), end);
+    as_others_read(input);
     let Ok(Some(length)) = end else {
         return;
     };
     request(&input[..length]);
     response(&input[..length]);
     found_by_parsing(input, length);
+}
+
+type Parts<'a> = (Vec<&'a [u8]>, Vec<(&'a [u8], &'a [u8])>, usize);
+
+/// httparse takes the same heads for the same, but for line ends of a bare LF, which it allows.
+fn as_others_read(input: &[u8]) {
+    // It passes over empty lines before a head.
+    if matches!(input.first(), Some(b'\r' | b'\n')) {
+        return;
+    }
+    assert_eq!(our_request(input), their_request(input), "{}", String::from_utf8_lossy(input));
+    assert_eq!(our_response(input), their_response(input), "{}", String::from_utf8_lossy(input));
+}
+
+fn our_fields<'a>(input: &'a [u8], start: usize, words: Vec<&'a [u8]>) -> Option<Parts<'a>> {
+    let mut fields = Vec::new();
+    let end = lines::each_field(input, start, |line| {
+        fields.push((line.name, line.value));
+        Ok::<_, lines::Malformed>(())
+    });
+    Some((words, fields, end.ok()?))
+}
+
+fn our_request(input: &[u8]) -> Option<Parts<'_>> {
+    let line = lines::request_line(input).ok()?;
+    std::str::from_utf8(line.target).ok()?;
+    let version: &[u8] = if line.is_http10 { b"1.0" } else { b"1.1" };
+    our_fields(input, line.end, vec![line.method, line.target, version])
+}
+
+fn our_response(input: &[u8]) -> Option<Parts<'_>> {
+    let line = lines::status_line(input).ok()?;
+    our_fields(input, line.end, vec![&input[9..12]])
+}
+
+fn their_fields<'a>(
+    input: &'a [u8],
+    fields: &[httparse::Header<'a>],
+    words: Vec<&'a [u8]>,
+    end: usize,
+) -> Option<Parts<'a>> {
+    let lines = input[..end].split_inclusive(|&byte| byte == b'\n');
+    let all_whole = lines.into_iter().all(|line| line.ends_with(b"\r\n"));
+    let fields = fields.iter().map(|field| (field.name.as_bytes(), field.value)).collect();
+    all_whole.then_some((words, fields, end))
+}
+
+fn their_request(input: &[u8]) -> Option<Parts<'_>> {
+    let mut fields = vec![httparse::EMPTY_HEADER; input.len()];
+    let mut request = httparse::Request::new(&mut fields);
+    let httparse::Status::Complete(end) = request.parse(input).ok()? else {
+        return None;
+    };
+    let version: &[u8] = if request.version? == 0 { b"1.0" } else { b"1.1" };
+    let words = vec![request.method?.as_bytes(), request.path?.as_bytes(), version];
+    their_fields(input, request.headers, words, end)
+}
+
+fn their_response(input: &[u8]) -> Option<Parts<'_>> {
+    let mut fields = vec![httparse::EMPTY_HEADER; input.len()];
+    let mut response = httparse::Response::new(&mut fields);
+    let httparse::Status::Complete(end) = response.parse(input).ok()? else {
+        return None;
+    };
+    their_fields(input, response.headers, vec![&input[9..12]], end)
 }
 
 /// The parser finds the same end by itself, whatever follows. (A receiver that sees no line at the

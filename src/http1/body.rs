@@ -4,6 +4,7 @@
 //! over the chunk framing it has understood. The framing is read byte by byte with the state kept
 //! here, so no byte is looked at twice and it does not matter where a read ends.
 
+use crate::http1::lines::{self, each_field};
 use crate::limits::{CHUNK_LINE_BYTES_MAX, HEAD_FIELDS_MAX, TRAILER_BYTES_MAX};
 use crate::message::{BodyLength, Fields};
 
@@ -221,21 +222,20 @@ impl SizeLine {
 }
 
 fn parse_trailers(bytes: &[u8], trailers: &mut Fields) -> Result<(), Malformed> {
-    let mut fields = [httparse::EMPTY_HEADER; HEAD_FIELDS_MAX];
-    match httparse::parse_headers(bytes, &mut fields) {
-        Ok(httparse::Status::Complete((length, fields))) if length == bytes.len() => {
-            for field in fields.iter().filter(|field| may_be_trailer(field.name)) {
-                trailers.push(field.name.as_bytes(), field.value);
-            }
-            Ok(())
+    let mut left = HEAD_FIELDS_MAX;
+    let end = each_field(bytes, 0, |line| {
+        left = left.checked_sub(1).ok_or(lines::Malformed::End)?;
+        if may_be_trailer(line.name) {
+            trailers.push(line.name, line.value);
         }
-        _ => Err("trailers are malformed"),
-    }
+        Ok::<_, lines::Malformed>(())
+    });
+    if end == Ok(bytes.len()) { Ok(()) } else { Err("trailers are malformed") }
 }
 
 /// RFC 9110 section 6.5.1: fields for framing, routing, authentication, request modifiers and
 /// content are not to be sent in trailers; one that is, is ignored.
-fn may_be_trailer(name: &str) -> bool {
+fn may_be_trailer(name: &[u8]) -> bool {
     const FORBIDDEN: &[&str] = &[
         "host",
         "authorization",
@@ -268,8 +268,8 @@ fn may_be_trailer(name: &str) -> bool {
         "x-forwarded-host",
         "x-request-id",
     ];
-    !super::head::is_hop_by_hop(name.as_bytes())
-        && !FORBIDDEN.iter().any(|forbidden| name.eq_ignore_ascii_case(forbidden))
+    !super::head::is_hop_by_hop(name)
+        && !FORBIDDEN.iter().any(|forbidden| name.eq_ignore_ascii_case(forbidden.as_bytes()))
 }
 
 #[cfg(test)]

@@ -7,14 +7,11 @@
 mod fields;
 mod target;
 
-use std::mem::MaybeUninit;
-
-use httparse::{ParserConfig, Status};
-
 pub use self::fields::is_hop_by_hop;
-use self::fields::{FieldRules, Whose};
+use self::fields::{FieldRules, Refused, Whose};
 use crate::error::Error;
-use crate::limits::{HEAD_FIELDS_CEILING, HEAD_FIELDS_MAX};
+use crate::http1::lines::{self, Malformed};
+use crate::limits::HEAD_FIELDS_CEILING;
 use crate::message::{Method, RequestHead, ResponseHead};
 
 /// What a client is told whose lines end in a bare LF.
@@ -47,55 +44,31 @@ pub fn parse_request(
     fields_max: usize,
     head: &mut RequestHead,
 ) -> Result<HeadFacts, Error> {
-    if fields_max <= HEAD_FIELDS_MAX {
-        return parse_request_of::<HEAD_FIELDS_MAX>(bytes, uri_bytes_max, fields_max, head);
-    }
-    parse_request_of::<HEAD_FIELDS_CEILING>(bytes, uri_bytes_max, fields_max, head)
-}
-
-/// The same with room for `MOST` fields. (32 KiB of stack are more than every request should
-/// touch.)
-fn parse_request_of<const MOST: usize>(
-    bytes: &[u8],
-    uri_bytes_max: usize,
-    fields_max: usize,
-    head: &mut RequestHead,
-) -> Result<HeadFacts, Error> {
     head.clear();
-    let mut fields = [const { MaybeUninit::uninit() }; MOST];
-    let mut request = httparse::Request::new(&mut []);
-    let parsed =
-        ParserConfig::default().parse_request_with_uninit_headers(&mut request, bytes, &mut fields);
-    let length = match parsed {
-        Ok(Status::Complete(length)) => length,
-        // There is an empty line, so this is a head that ends elsewhere.
-        Ok(Status::Partial) => return Err(Error::BadRequest("request head is malformed")),
-        Err(error) => return Err(refusal(error, bytes)),
-    };
-    let bytes = &bytes[..length];
-    if !has_whole_line_ends(bytes, request.headers) {
-        return Err(Error::BadRequest(BARE_LINE_FEED));
-    }
-    let (Some(method), Some(target), Some(version)) =
-        (request.method, request.path, request.version)
-    else {
-        return Err(Error::BadRequest("request line is incomplete"));
-    };
-    if request.headers.len() > fields_max {
-        return Err(Error::HeadTooLarge);
-    }
-    if target.len() > uri_bytes_max {
+    let line = lines::request_line(bytes).map_err(refusal)?;
+    let (rules, length) = FieldRules::read(
+        bytes,
+        line.end,
+        line.is_http10,
+        Whose::Client,
+        fields_max,
+        &mut head.fields,
+    )
+    .map_err(|refused| match refused {
+        Refused::Malformed(error) => refusal(error),
+        Refused::Ambiguous(reason) => Error::BadRequest(reason),
+        Refused::TooMany => Error::HeadTooLarge,
+    })?;
+    if line.target.len() > uri_bytes_max {
         return Err(Error::UriTooLong);
     }
-    head.method = Method::from_bytes(method.as_bytes())
+    head.method = Method::from_bytes(line.method)
         .ok_or(Error::BadRequest("request method is not a token"))?;
     if head.method == Method::Connect {
         return Err(Error::UnsupportedMethod);
     }
-    let rules =
-        FieldRules::read(bytes, request.headers, version == 0, Whose::Client, &mut head.fields)
-            .map_err(Error::BadRequest)?;
-    target::parse(target, head)?;
+    let target = std::str::from_utf8(line.target);
+    target::parse(target.map_err(|_| refusal(Malformed::StartLine))?, head)?;
     rules.host(head)?;
     head.body = rules.request_body()?;
     Ok(HeadFacts { length, expects_continue: rules.expects_continue()?, ..rules.facts() })
@@ -107,84 +80,42 @@ fn parse_request_of<const MOST: usize>(
 /// The head of an answer to HEAD, and of a 304, keeps the `BodyLength` that a body would have had;
 /// whether there is a body at all is [`ResponseHead::has_body`]'s to say.
 pub fn parse_response(bytes: &[u8], head: &mut ResponseHead) -> Result<HeadFacts, Error> {
-    let outcome = match parse_response_of::<HEAD_FIELDS_MAX>(bytes, head) {
-        // Rare: see `parse_request_of`.
-        Err(None) => parse_response_of::<HEAD_FIELDS_CEILING>(bytes, head),
-        outcome => outcome,
+    let malformed = |error| {
+        Error::BadResponse(match error {
+            Malformed::BareLineFeed => BARE_LINE_FEED_UPSTREAM,
+            _ => "upstream sent a malformed response head",
+        })
     };
-    let too_many = Error::BadResponse("upstream sent a response head with over 1000 fields");
-    outcome.map_err(|error| error.unwrap_or(too_many))
-}
-
-/// The same with room for `MOST` fields. `Err(None)`: there are more.
-fn parse_response_of<const MOST: usize>(
-    bytes: &[u8],
-    head: &mut ResponseHead,
-) -> Result<HeadFacts, Option<Error>> {
-    let refuse = |reason| Err(Some(Error::BadResponse(reason)));
     head.clear();
-    let mut fields = [const { MaybeUninit::uninit() }; MOST];
-    let mut response = httparse::Response::new(&mut []);
-    let parsed = ParserConfig::default().parse_response_with_uninit_headers(
-        &mut response,
-        bytes,
-        &mut fields,
-    );
-    let length = match parsed {
-        Ok(Status::Complete(length)) => length,
-        Err(httparse::Error::TooManyHeaders) => return Err(None),
-        _ => return refuse("upstream sent a malformed response head"),
-    };
-    let bytes = &bytes[..length];
-    if !has_whole_line_ends(bytes, response.headers) {
-        return refuse(BARE_LINE_FEED_UPSTREAM);
+    let line = lines::status_line(bytes).map_err(malformed)?;
+    let most = HEAD_FIELDS_CEILING;
+    let (rules, length) =
+        FieldRules::read(bytes, line.end, line.is_http10, Whose::Origin, most, &mut head.fields)
+            .map_err(|refused| match refused {
+                Refused::Malformed(error) => malformed(error),
+                Refused::Ambiguous(_) => {
+                    Error::BadResponse("upstream sent an ambiguous response head")
+                }
+                Refused::TooMany => {
+                    Error::BadResponse("upstream sent a response head with over 1000 fields")
+                }
+            })?;
+    if !(100..=599).contains(&line.status) {
+        return Err(Error::BadResponse("upstream sent a status outside 100 to 599"));
     }
-    let (Some(status @ 100..=599), Some(version)) = (response.code, response.version) else {
-        return refuse("upstream sent a status outside 100 to 599");
-    };
-    head.status = status;
-    let is_http10 = version == 0;
-    let rules =
-        FieldRules::read(bytes, response.headers, is_http10, Whose::Origin, &mut head.fields)
-            .map_err(|_| Some(Error::BadResponse("upstream sent an ambiguous response head")))?;
-    head.body = rules.response_body(status)?;
+    head.status = line.status;
+    head.body = rules.response_body(line.status)?;
     Ok(HeadFacts { length, ..rules.facts() })
 }
 
-/// Whether each line of a parsed head ends in CR LF. The parser takes a bare LF as well (RFC 9112
-/// section 2.2 lets a recipient do so); two readers that disagree on it are how requests are
-/// smuggled.
-fn has_whole_line_ends(head: &[u8], fields: &[httparse::Header<'_>]) -> bool {
-    let is_behind_line_end = |field: &httparse::Header<'_>| {
-        let start = field.name.as_ptr().addr().wrapping_sub(head.as_ptr().addr());
-        start >= 2 && head.get(start - 2..start) == Some(b"\r\n")
-    };
-    head.ends_with(b"\r\n\r\n") && fields.iter().all(is_behind_line_end)
-}
-
-fn refusal(error: httparse::Error, bytes: &[u8]) -> Error {
+fn refusal(error: Malformed) -> Error {
     match error {
-        httparse::Error::TooManyHeaders => Error::HeadTooLarge,
-        httparse::Error::Version if names_version(bytes) => Error::UnsupportedVersion,
-        httparse::Error::HeaderName => {
-            Error::BadRequest("field name has a byte that is not allowed")
-        }
-        httparse::Error::HeaderValue => {
-            Error::BadRequest("field value has a byte that is not allowed")
-        }
-        httparse::Error::NewLine => Error::BadRequest(BARE_LINE_FEED),
-        httparse::Error::Version | httparse::Error::Status | httparse::Error::Token => {
-            Error::BadRequest("request line is malformed")
-        }
+        // There is an empty line, so this is a head that ends elsewhere.
+        Malformed::End => Error::BadRequest("request head is malformed"),
+        Malformed::Version => Error::UnsupportedVersion,
+        Malformed::StartLine => Error::BadRequest("request line is malformed"),
+        Malformed::Name => Error::BadRequest("field name has a byte that is not allowed"),
+        Malformed::Value => Error::BadRequest("field value has a byte that is not allowed"),
+        Malformed::BareLineFeed => Error::BadRequest(BARE_LINE_FEED),
     }
-}
-
-/// Whether the request line is well-formed and names an HTTP version, if not one of ours.
-fn names_version(bytes: &[u8]) -> bool {
-    let line = bytes.split(|&byte| byte == b'\r').next().unwrap_or_default();
-    let mut words = line.split(|&byte| byte == b' ');
-    let version = words.nth(2).unwrap_or_default();
-    words.next().is_none()
-        && matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
-            if major.is_ascii_digit() && minor.is_ascii_digit())
 }

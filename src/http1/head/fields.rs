@@ -1,9 +1,8 @@
 //! The fields of a head that speak of the message's framing or of the connection, read once.
 
-use httparse::Header;
-
 use super::HeadFacts;
 use crate::error::Error;
+use crate::http1::lines::{Line, Malformed, each_field};
 use crate::message::{BodyLength, Fields, RequestHead, is_authority};
 
 /// Most digits of a Content-Length: 18 of them stay far below `u64::MAX`.
@@ -40,20 +39,38 @@ pub(super) struct FieldRules<'a> {
     has_close: bool,
     has_keep_alive: bool,
     expect: Option<&'a [u8]>,
-    /// `Connection` names fields beside `close` and `keep-alive`.
-    has_nominations: bool,
+    /// Values of `Connection` that name fields beside `close` and `keep-alive`.
+    nominations: Vec<&'a [u8]>,
+}
+
+/// Why the fields of a head are refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// A line is no field.
+    Malformed(Malformed),
+    /// The framing can be read in two ways; in words for the client.
+    Ambiguous(&'static str),
+    /// There are more than allowed.
+    TooMany,
+}
+
+impl From<Malformed> for Refused {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed)
+    }
 }
 
 impl<'a> FieldRules<'a> {
-    /// Reads them all, and copies the others, which are end-to-end, from `head` into `kept`. An
-    /// ambiguous framing is an error, in words for the client.
+    /// Reads them all, at most `most` from `start` on, and copies those that are end-to-end from
+    /// `head` into `kept`. Where the head ends comes with the rules.
     pub(super) fn read(
         head: &'a [u8],
-        fields: &[Header<'a>],
+        start: usize,
         is_http10: bool,
         whose: Whose,
+        most: usize,
         kept: &mut Fields,
-    ) -> Result<Self, &'static str> {
+    ) -> Result<(Self, usize), Refused> {
         let mut rules = Self {
             is_http10,
             whose,
@@ -64,72 +81,86 @@ impl<'a> FieldRules<'a> {
             has_close: false,
             has_keep_alive: false,
             expect: None,
-            has_nominations: false,
+            nominations: Vec::new(),
         };
-        kept.copy(head);
-        for field in fields {
-            if rules.note(field)? {
-                kept.add_copied(head, field.name.as_bytes(), field.value);
-            }
-        }
-        if rules.has_nominations {
-            kept.retain(|name, _| !is_nominated(fields, name));
+        let mut left = most;
+        let end = kept.copy(head, |places| {
+            each_field(head, start, |line| {
+                left = left.checked_sub(1).ok_or(Refused::TooMany)?;
+                if rules.note(&line).map_err(Refused::Ambiguous)? {
+                    places.add(line.name_at, line.name.len(), line.value_at, line.value.len());
+                }
+                Ok::<_, Refused>(())
+            })
+        })?;
+        if !rules.nominations.is_empty() {
+            kept.retain(|name, _| !rules.is_nominated(name));
         }
         if rules.coding != Coding::None {
             // RFC 9112 section 6.1: either combination is how requests are smuggled.
             if rules.length.is_some() {
-                return Err("both Content-Length and Transfer-Encoding are present");
+                return Err(Refused::Ambiguous(
+                    "both Content-Length and Transfer-Encoding are present",
+                ));
             }
             if is_http10 {
-                return Err("Transfer-Encoding is not allowed in HTTP/1.0");
+                return Err(Refused::Ambiguous("Transfer-Encoding is not allowed in HTTP/1.0"));
             }
         }
-        Ok(rules)
+        Ok((rules, end))
     }
 
     /// Notes what the field says; whether it is end-to-end, as far as its name tells.
-    #[inline]
-    fn note(&mut self, field: &Header<'a>) -> Result<bool, &'static str> {
-        // By length first: most fields are none of these, and comparing costs more than a jump.
-        let name = field.name;
-        match name.len() {
-            4 if name.eq_ignore_ascii_case("host") => {
+    #[inline(always)]
+    fn note(&mut self, line: &Line<'a>) -> Result<bool, &'static str> {
+        let Some(special) = Special::of(line.name) else {
+            return Ok(true);
+        };
+        match special {
+            Special::Host => {
                 self.hosts += 1;
-                self.host = Some(field.value);
+                self.host = Some(line.value);
                 return Ok(self.whose == Whose::Origin);
             }
-            6 if name.eq_ignore_ascii_case("expect") => {
-                self.expect = Some(field.value);
-                return Ok(false);
-            }
-            10 if name.eq_ignore_ascii_case("connection") => self.note_connection(field.value),
-            14 if name.eq_ignore_ascii_case("content-length") => {
+            Special::Expect => self.expect = Some(line.value),
+            Special::Connection => self.note_connection(line.value),
+            Special::ContentLength => {
                 if self.length.is_some() {
                     return Err("Content-Length is present more than once");
                 }
-                self.length = Some(parse_length(field.value)?);
+                self.length = Some(parse_length(line.value)?);
             }
-            17 if name.eq_ignore_ascii_case("transfer-encoding") => {
+            Special::TransferEncoding => {
                 if self.coding != Coding::None {
                     return Err("Transfer-Encoding is present more than once");
                 }
-                self.coding = parse_coding(field.value)?;
+                self.coding = parse_coding(line.value)?;
             }
-            _ => {}
+            Special::OtherHop => {}
         }
-        Ok(!is_hop_by_hop(name.as_bytes()))
+        Ok(false)
     }
 
-    fn note_connection(&mut self, value: &[u8]) {
+    fn note_connection(&mut self, value: &'a [u8]) {
+        let mut names_fields = false;
         for option in options(value) {
             if option.eq_ignore_ascii_case(b"close") {
                 self.has_close = true;
             } else if option.eq_ignore_ascii_case(b"keep-alive") {
                 self.has_keep_alive = true;
             } else {
-                self.has_nominations = true;
+                names_fields = true;
             }
         }
+        if names_fields {
+            self.nominations.push(value);
+        }
+    }
+
+    /// Whether one of the `Connection` fields names this one.
+    fn is_nominated(&self, name: &[u8]) -> bool {
+        let mut named = self.nominations.iter().flat_map(|value| options(value));
+        named.any(|option| option.eq_ignore_ascii_case(name))
     }
 
     /// The facts but for `length` and `expects_continue`.
@@ -156,8 +187,8 @@ impl<'a> FieldRules<'a> {
             return Err(Error::BadRequest("Host is not a host name with an optional port"));
         }
         if head.authority.is_empty() {
-            // Authority bytes are ASCII, so nothing is replaced here.
-            head.authority.push_str(&String::from_utf8_lossy(host));
+            // The bytes of an authority are ASCII.
+            head.authority.push_str(std::str::from_utf8(host).unwrap_or_default());
         }
         Ok(())
     }
@@ -198,28 +229,45 @@ impl<'a> FieldRules<'a> {
     }
 }
 
-/// Whether one of the `Connection` fields names this one.
-fn is_nominated(fields: &[Header<'_>], name: &[u8]) -> bool {
-    fields
-        .iter()
-        .filter(|field| field.name.eq_ignore_ascii_case("connection"))
-        .any(|field| options(field.value).any(|option| option.eq_ignore_ascii_case(name)))
+/// A field that this module does not treat as any other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Special {
+    Host,
+    Expect,
+    Connection,
+    ContentLength,
+    TransferEncoding,
+    /// One that belongs to a connection and says nothing to us.
+    OtherHop,
+}
+
+impl Special {
+    /// By the length and the first letter: that leaves one candidate, and for most names none.
+    #[inline(always)]
+    fn of(name: &[u8]) -> Option<Self> {
+        let first = name.first()? | 0x20;
+        let (other, special): (&[u8], _) = match (name.len(), first) {
+            (2, b't') => (b"te", Self::OtherHop),
+            (4, b'h') => (b"host", Self::Host),
+            (6, b'e') => (b"expect", Self::Expect),
+            (7, b't') => (b"trailer", Self::OtherHop),
+            (7, b'u') => (b"upgrade", Self::OtherHop),
+            (10, b'c') => (b"connection", Self::Connection),
+            (10, b'k') => (b"keep-alive", Self::OtherHop),
+            (14, b'c') => (b"content-length", Self::ContentLength),
+            (16, b'p') => (b"proxy-connection", Self::OtherHop),
+            (17, b't') => (b"transfer-encoding", Self::TransferEncoding),
+            _ => return None,
+        };
+        name.eq_ignore_ascii_case(other).then_some(special)
+    }
 }
 
 /// Whether a field of this name belongs to one connection or to the framing, so that it is neither
 /// relayed nor settable by a plugin (RFC 9110 section 7.6.1, RFC 9112 section 6).
 #[inline]
 pub fn is_hop_by_hop(name: &[u8]) -> bool {
-    let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
-    match name.len() {
-        2 => is("te"),
-        7 => is("trailer") || is("upgrade"),
-        10 => is("connection") || is("keep-alive"),
-        14 => is("content-length"),
-        16 => is("proxy-connection"),
-        17 => is("transfer-encoding"),
-        _ => false,
-    }
+    !matches!(Special::of(name), None | Some(Special::Host | Special::Expect))
 }
 
 fn options(value: &[u8]) -> impl Iterator<Item = &[u8]> {

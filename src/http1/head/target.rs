@@ -5,7 +5,7 @@ use crate::message::{Method, RequestHead, is_authority};
 
 /// Takes `target` apart into the head's path, query and, in absolute-form, authority.
 pub(super) fn parse(target: &str, head: &mut RequestHead) -> Result<(), Error> {
-    if target.contains('#') {
+    if memchr::memchr(b'#', target.as_bytes()).is_some() {
         return Err(Error::BadRequest("request target has a fragment"));
     }
     if target == "*" {
@@ -19,7 +19,8 @@ pub(super) fn parse(target: &str, head: &mut RequestHead) -> Result<(), Error> {
         Some(b'/') => target,
         _ => absolute_form(target, head)?,
     };
-    let (path, query) = origin_form.split_at(origin_form.find('?').unwrap_or(origin_form.len()));
+    let mark = memchr::memchr(b'?', origin_form.as_bytes());
+    let (path, query) = origin_form.split_at(mark.unwrap_or(origin_form.len()));
     head.path.push_str(if path.is_empty() { "/" } else { path });
     head.query.push_str(query);
     Ok(())

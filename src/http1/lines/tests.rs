@@ -1,0 +1,138 @@
+//! What is taken for a line, and what is refused.
+
+use super::*;
+
+fn fields(head: &[u8]) -> Result<(Vec<(String, String)>, usize), Malformed> {
+    let mut found = Vec::new();
+    let end = each_field(head, 0, |line| {
+        assert_eq!(&head[line.name_at..line.name_at + line.name.len()], line.name);
+        assert_eq!(&head[line.value_at..line.value_at + line.value.len()], line.value);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        found.push((text(line.name), text(line.value)));
+        Ok(())
+    })?;
+    Ok((found, end))
+}
+
+#[test]
+fn values_come_without_the_white_space_around_them() {
+    let head = b"A: 1\r\nB:2\r\nC: \t3 x\t \r\nD:\r\nE: \r\n\r\nrest";
+    let (found, end) = fields(head).unwrap();
+    let expected = [("A", "1"), ("B", "2"), ("C", "3 x"), ("D", ""), ("E", "")];
+    let found: Vec<_> = found.iter().map(|(name, value)| (&name[..], &value[..])).collect();
+    assert_eq!(found, expected);
+    assert_eq!(&head[end..], b"rest");
+}
+
+#[test]
+fn a_line_that_two_readers_could_take_differently_is_refused() {
+    for (head, error) in [
+        (&b"A : 1\r\n\r\n"[..], Malformed::Name),
+        (b" A: 1\r\n\r\n", Malformed::Name),
+        (b"A: 1\r\n folded\r\n\r\n", Malformed::Name),
+        (b": 1\r\n\r\n", Malformed::Name),
+        (b"A\r\n\r\n", Malformed::Name),
+        (b"\r\r\n", Malformed::Name),
+        (b"A\xe4: 1\r\n\r\n", Malformed::Name),
+        (b"A: 1\rB: 2\r\n\r\n", Malformed::Value),
+        (b"A: 1\0\r\n\r\n", Malformed::Value),
+        (b"A: \x7f\r\n\r\n", Malformed::Value),
+        (b"A: 1\nB: 2\r\n\r\n", Malformed::BareLineFeed),
+        (b"A: 1\r\n\n", Malformed::BareLineFeed),
+        (b"A\n\r\n", Malformed::BareLineFeed),
+        (b"A: 1\r\n", Malformed::End),
+        (b"A: 1\r\n\r", Malformed::End),
+        (b"A: 1\r", Malformed::End),
+        (b"A", Malformed::End),
+        (b"", Malformed::End),
+    ] {
+        assert_eq!(fields(head), Err(error), "{:?}", String::from_utf8_lossy(head));
+    }
+}
+
+#[test]
+fn a_request_line_has_three_parts_with_one_space_between_them() {
+    let line = request_line(b"PURGE /a?b HTTP/1.0\r\nA: 1\r\n").unwrap();
+    assert_eq!((line.method, line.target, line.end), (&b"PURGE"[..], &b"/a?b"[..], 21));
+    assert!(line.is_http10);
+    for bad in [
+        &b"GET  / HTTP/1.1\r\n"[..],
+        b"GET /  HTTP/1.1\r\n",
+        b"GET / x HTTP/1.1\r\n",
+        b"GET /\tHTTP/1.1\r\n",
+        b"GET /\t HTTP/1.1\r\n",
+        b"GET HTTP/1.1\r\n",
+        b" / HTTP/1.1\r\n",
+        b"GE(T / HTTP/1.1\r\n",
+        b"GET / HTTP/1.1 \r\n",
+        b"GET / http/1.1\r\n",
+        b"GET /\0 HTTP/1.1\r\n",
+        b"GET / HTTP/1.1\rA",
+        b"GET\r\n",
+        b"\r\n",
+    ] {
+        let text = String::from_utf8_lossy(bad);
+        assert_eq!(request_line(bad), Err(Malformed::StartLine), "{text:?}");
+    }
+    assert_eq!(request_line(b"GET / HTTP/2.0\r\n"), Err(Malformed::Version));
+    assert_eq!(request_line(b"GET  HTTP/2.0\r\n"), Err(Malformed::StartLine));
+    assert_eq!(request_line(b"GET / HTTP/1.1\n"), Err(Malformed::BareLineFeed));
+    assert_eq!(request_line(b"GET / HTTP/1.1\r"), Err(Malformed::End));
+    assert_eq!(request_line(b"GET / HTTP/1.1"), Err(Malformed::End));
+}
+
+#[test]
+fn a_status_line_may_lack_its_reason() {
+    for good in [
+        &b"HTTP/1.1 204 No Content\r\n"[..],
+        b"HTTP/1.1 204 \r\n",
+        b"HTTP/1.1 204\r\n",
+        b"HTTP/1.1 204 d\xe9j\xe0\tvu\r\n",
+    ] {
+        let (status, end) = (204, good.len());
+        assert_eq!(status_line(good), Ok(StatusLine { status, is_http10: false, end }));
+    }
+    for bad in [
+        &b"HTTP/1.1 20 OK\r\n"[..],
+        b"HTTP/1.1 2000 OK\r\n",
+        b"HTTP/1.1  200 OK\r\n",
+        b"HTTP/1.1 2x0 OK\r\n",
+        b"HTTP/1.1 +20 OK\r\n",
+        b"HTTP/1.1200 OK\r\n",
+        b"HTTP/1.1 200OK\r\n",
+        b"HTTP/1.1 200 O\0K\r\n",
+        b"HTTP/1.1\r\n",
+        b"\r\n",
+    ] {
+        let text = String::from_utf8_lossy(bad);
+        assert_eq!(status_line(bad), Err(Malformed::StartLine), "{text:?}");
+    }
+    assert_eq!(status_line(b"HTTP/1.2 200 OK\r\n"), Err(Malformed::Version));
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn vectors_find_what_bytes_taken_one_by_one_do() {
+    if !is_x86_feature_detected!("avx2") {
+        return;
+    }
+    // Each byte value at each place of texts of each length around the vectors' own.
+    for length in 0..=100 {
+        let mut text = vec![b'a'; length];
+        for at in 0..length {
+            for value in 0..=255 {
+                text[at] = value;
+                for from in [0, 1, at / 2, at, length.saturating_sub(32), length] {
+                    // SAFETY: the processor has them.
+                    let found = unsafe {
+                        (vectors::token_end(&text, from), vectors::plain_end(&text, from))
+                    };
+                    let expected =
+                        (by_bytes::token_end(&text, from), by_bytes::plain_end(&text, from));
+                    assert_eq!(found, expected, "{value} at {at} of {length}, from {from}");
+                }
+            }
+            text[at] = b'b';
+        }
+    }
+}
