@@ -278,7 +278,8 @@ fn start(stream: impl ServedStream, peer: Peer, worker: &Rc<Worker>) {
         return;
     };
     stream.prepare();
-    monoio::spawn(guarded(connection::serve(stream, peer, worker.clone()), admission));
+    let worker = worker.clone();
+    monoio::spawn(guarded(move || connection::serve(stream, peer, worker), admission));
 }
 
 /// A stream that a listener hands out.
@@ -298,8 +299,10 @@ impl ServedStream for UnixStream {}
 
 /// A panic ends its connection, not the worker. There is no known way to cause one; this is the
 /// line that holds if there is.
-async fn guarded(serve: impl Future<Output = ()>, admission: Admission) {
-    let mut serve = std::pin::pin!(serve);
+///
+/// The future is made here: one that is handed over would take its room twice.
+async fn guarded<F: Future<Output = ()>>(serve: impl FnOnce() -> F, admission: Admission) {
+    let mut serve = std::pin::pin!(serve());
     std::future::poll_fn(|cx| {
         let poll = AssertUnwindSafe(|| Pin::as_mut(&mut serve).poll(cx));
         std::panic::catch_unwind(poll).unwrap_or_else(|_| {

@@ -76,12 +76,12 @@ impl<'a, P: Future<Output = Result<(), PumpFailure>>> Alongside<'a, P> {
         Self { pump, outcome: None }
     }
 
-    /// Runs `main` to its end, and the pump as far as it gets meanwhile.
+    /// Runs `main` to its end, and the pump as far as it gets meanwhile. (The caller has pinned
+    /// both: a future that is handed over takes its room twice.)
     pub async fn run<T>(
         &mut self,
-        main: impl Future<Output = Result<T, Error>>,
+        mut main: Pin<&mut impl Future<Output = Result<T, Error>>>,
     ) -> Result<T, Error> {
-        let mut main = std::pin::pin!(main);
         std::future::poll_fn(|cx| {
             if self.outcome.is_none()
                 && let Poll::Ready(outcome) = self.pump.as_mut().poll(cx)

@@ -5,6 +5,7 @@
 //! section 9.2.2, and is still whole in memory).
 
 use std::cell::Cell;
+use std::pin::{Pin, pin};
 use std::time::Instant;
 
 use super::attempt::Attempt;
@@ -33,7 +34,8 @@ impl Exchange<'_> {
         }
         let timeouts = &self.snapshot.timeouts;
         let started = Instant::now();
-        let stream = connect(&endpoint.address, timeouts.connect).await?;
+        // Housed: an exchange over a connection that is there has no use for a handshake's room.
+        let stream = worker.rooms().house(|| connect(&endpoint.address, timeouts.connect)).await?;
         attempt.connected(started.elapsed());
         Ok(Connection::new(stream, worker.deadlines(), timeouts.body, worker.shared_buffers()))
     }
@@ -141,22 +143,25 @@ impl Call<'_> {
             Payload::Stream => {
                 reply.invite_body().await?;
                 let is_read = Cell::new(false);
-                let pump = tracked(relay::pump(body, sink), &is_read);
-                duplex(pump, self.answer(attempt, source, messages, reply, &is_read)).await
+                let pump = pin!(noting(&is_read, async || relay::pump(body, sink).await));
+                let answer = pin!(self.answer(attempt, source, messages, reply, &is_read));
+                duplex(pump, answer).await
             }
             Payload::Prefix(bytes) => {
                 let is_read = Cell::new(false);
                 let mut whole = Replay::new(bytes, Some(body), exchange.worker.buffers());
-                let pump = tracked(relay::pump(&mut whole, sink), &is_read);
-                duplex(pump, self.answer(attempt, source, messages, reply, &is_read)).await
+                let pump = pin!(noting(&is_read, async || relay::pump(&mut whole, sink).await));
+                let answer = pin!(self.answer(attempt, source, messages, reply, &is_read));
+                duplex(pump, answer).await
             }
             Payload::Memory(bytes) => {
                 // A plugin may have made this body while the client's is still unread.
                 let is_read = Cell::new(body.is_done());
                 let buffers = exchange.worker.buffers();
                 let mut replay = Replay::<super::NoSource>::new(bytes, None, buffers);
-                let pump = relay::pump(&mut replay, sink);
-                duplex(pump, self.answer(attempt, source, messages, reply, &is_read)).await
+                let pump = pin!(relay::pump(&mut replay, sink));
+                let answer = pin!(self.answer(attempt, source, messages, reply, &is_read));
+                duplex(pump, answer).await
             }
         };
         if is_sent && outcome.is_ok() && connection.is_reusable() {
@@ -200,8 +205,8 @@ impl Call<'_> {
 type Pumped = Result<(), relay::PumpFailure>;
 
 /// A pump that notes in `is_read` that it has read its source to the end.
-async fn tracked(pump: impl Future<Output = Pumped>, is_read: &Cell<bool>) -> Pumped {
-    let outcome = pump.await;
+async fn noting(is_read: &Cell<bool>, pump: impl AsyncFnOnce() -> Pumped) -> Pumped {
+    let outcome = pump().await;
     is_read.set(outcome.is_ok());
     outcome
 }
@@ -209,10 +214,9 @@ async fn tracked(pump: impl Future<Output = Pumped>, is_read: &Cell<bool>) -> Pu
 /// Sends the request's body while the response is awaited and relayed. Whether the body was sent
 /// whole comes with the outcome.
 async fn duplex(
-    pump: impl Future<Output = Pumped>,
-    answer: impl Future<Output = Result<u16, Error>>,
+    pump: Pin<&mut impl Future<Output = Pumped>>,
+    answer: Pin<&mut impl Future<Output = Result<u16, Error>>>,
 ) -> (Result<u16, Error>, bool) {
-    let pump = std::pin::pin!(pump);
     let mut alongside = Alongside::new(pump);
     let outcome = alongside.run(answer).await;
     (outcome, alongside.is_complete())

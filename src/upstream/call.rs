@@ -6,6 +6,7 @@
 //! up, nothing else is lost. Redirects are answers like any other.
 
 use std::cell::Cell;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -123,8 +124,10 @@ impl Client {
         connection.begin(u64::MAX);
         connection.request.head(message.head, to.authority, &message.head.path);
         let Connection { request, response, .. } = &mut *connection;
-        let answer = self.answer(response, message.head, bounds, bytes_max);
-        let (outcome, is_sent) = self.send(request, message, answer).await;
+        let (outcome, is_sent) = {
+            let answer = pin!(self.answer(response, message.head, bounds, bytes_max));
+            self.send(request, message, answer).await
+        };
         if is_sent && outcome.is_ok() && connection.is_reusable() {
             connection.rest();
             self.pool.give(to.id, connection, bounds.idle_max);
@@ -137,14 +140,14 @@ impl Client {
         &self,
         sink: &mut RequestSink,
         message: Message<'_>,
-        answer: impl Future<Output = Result<Answer, Error>>,
+        answer: Pin<&mut impl Future<Output = Result<Answer, Error>>>,
     ) -> (Result<Answer, Error>, bool) {
         if message.head.body == BodyLength::Empty {
             let is_sent = sink.finish(&Fields::new()).await.is_ok();
             return (answer.await, is_sent);
         }
         let mut body = Replay::<ResponseSource>::new(message.body, None, &self.buffers);
-        let pump = std::pin::pin!(relay::pump(&mut body, sink));
+        let pump = pin!(relay::pump(&mut body, sink));
         let mut alongside = Alongside::new(pump);
         let outcome = alongside.run(answer).await;
         (outcome, alongside.is_complete())
