@@ -10,6 +10,8 @@
 
 mod ip_text;
 
+use std::ops::Range;
+
 pub use self::ip_text::IpText;
 
 /// A request method. The registered ones are a byte; any other token is kept as it came.
@@ -155,6 +157,8 @@ struct Place {
     name_end: u32,
     value: u32,
     end: u32,
+    /// The field stands as its line is to be written: separator and line end are there.
+    is_line: bool,
 }
 
 /// The fields of a head (or trailers), in their order, names in the sender's spelling. Several
@@ -173,38 +177,52 @@ pub struct Fields {
 
 /// The places of the fields of one [`Fields`].
 #[derive(Debug, Clone, Default)]
-pub struct Places(Vec<Place>);
+pub struct Places {
+    list: Vec<Place>,
+    /// The [`kind`] of each name that is or was there: most names that are asked for are not.
+    kinds: u64,
+}
+
+/// A bit for a name, by its length and first letter, the same in either case.
+fn kind(name: &[u8]) -> u64 {
+    let first = name.first().map_or(0, |byte| usize::from(byte | 0x20));
+    1 << ((name.len() ^ first << 3) % 64)
+}
 
 impl Places {
-    /// Notes a field of a head by where its name and its value begin, and their lengths.
+    /// Notes a field of a head: its name and where that begins, where its value begins and ends,
+    /// and whether it stands as a line is written: `Name: value`, CR LF.
     #[inline]
-    pub fn add(&mut self, name: usize, name_len: usize, value: usize, value_len: usize) {
+    pub fn add(&mut self, name: &[u8], name_at: usize, value: Range<usize>, is_line: bool) {
         // u32: see `Fields::push`.
-        let (name_end, end) = ((name + name_len) as u32, (value + value_len) as u32);
-        self.0.push(Place { name: name as u32, name_end, value: value as u32, end });
+        let (name_end, value, end) = (name_at + name.len(), value.start as u32, value.end as u32);
+        let (name_at, name_end) = (name_at as u32, name_end as u32);
+        self.list.push(Place { name: name_at, name_end, value, end, is_line });
+        self.kinds |= kind(name);
     }
 }
 
 impl Fields {
     /// No fields.
     pub const fn new() -> Self {
-        Self { bytes: Vec::new(), places: Places(Vec::new()) }
+        Self { bytes: Vec::new(), places: Places { list: Vec::new(), kinds: 0 } }
     }
 
     /// Forgets all fields, keeps the memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
-        self.places.0.clear();
+        self.places.list.clear();
+        self.places.kinds = 0;
     }
 
     /// How many fields there are.
     pub fn len(&self) -> usize {
-        self.places.0.len()
+        self.places.list.len()
     }
 
     /// Whether there is no field.
     pub fn is_empty(&self) -> bool {
-        self.places.0.is_empty()
+        self.places.list.is_empty()
     }
 
     /// Begins anew with the fields of a head that `find` finds in `bytes`: it adds their places and
@@ -238,15 +256,17 @@ impl Fields {
         self.bytes.extend_from_slice(SEPARATOR);
         self.bytes.extend_from_slice(value);
         self.bytes.extend_from_slice(LINE_END);
-        self.places.0.push(Place { name: start, name_end, value: value_start, end });
+        let (value, is_line) = (value_start, true);
+        self.places.list.push(Place { name: start, name_end, value, end, is_line });
+        self.places.kinds |= kind(name);
     }
 
     /// Appends each field to `out` as a line of an HTTP/1 head. Lines that stand one behind the
     /// other are written together.
     pub fn write_lines(&self, out: &mut Vec<u8>) {
-        let mut places = self.places.0.iter().peekable();
+        let mut places = self.places.list.iter().peekable();
         while let Some(place) = places.next() {
-            if !self.is_line(place) {
+            if !place.is_line {
                 out.extend_from_slice(self.name_of(*place));
                 out.extend_from_slice(SEPARATOR);
                 out.extend_from_slice(self.value_of(*place));
@@ -255,23 +275,16 @@ impl Fields {
             }
             let line_end = |place: &Place| place.end + LINE_END.len() as u32;
             let mut end = line_end(place);
-            while let Some(next) = places.next_if(|next| next.name == end && self.is_line(next)) {
+            while let Some(next) = places.next_if(|next| next.name == end && next.is_line) {
                 end = line_end(next);
             }
             out.extend_from_slice(&self.bytes[place.name as usize..end as usize]);
         }
     }
 
-    /// Whether the field's bytes stand as a line is to be written.
-    fn is_line(&self, place: &Place) -> bool {
-        let end = place.end as usize;
-        self.bytes[place.name_end as usize..place.value as usize] == *SEPARATOR
-            && self.bytes.get(end..end + LINE_END.len()) == Some(LINE_END)
-    }
-
     /// All fields, as `(name, value)`.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.places.0.iter().map(|place| (self.name_of(*place), self.value_of(*place)))
+        self.places.list.iter().map(|place| (self.name_of(*place), self.value_of(*place)))
     }
 
     /// The first value of the field `name` (any letter case).
@@ -295,7 +308,7 @@ impl Fields {
             return;
         }
         let bytes = &self.bytes;
-        self.places.0.retain(|place| {
+        self.places.list.retain(|place| {
             !bytes[place.name as usize..place.name_end as usize].eq_ignore_ascii_case(name)
         });
     }
@@ -308,7 +321,9 @@ impl Fields {
 
     /// The places of the fields `name`. By length first: most fields are not it.
     fn places_of<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a Place> {
-        self.places.0.iter().filter(move |place| {
+        let is_possible = self.places.kinds & kind(name) != 0;
+        let list = if is_possible { &self.places.list[..] } else { &[] };
+        list.iter().filter(move |place| {
             (place.name_end - place.name) as usize == name.len()
                 && self.name_of(**place).eq_ignore_ascii_case(name)
         })
@@ -319,7 +334,7 @@ impl Fields {
         let bytes = &self.bytes;
         let part = |from: u32, to: u32| &bytes[from as usize..to as usize];
         self.places
-            .0
+            .list
             .retain(|place| keep(part(place.name, place.name_end), part(place.value, place.end)));
     }
 
@@ -436,10 +451,16 @@ mod tests {
         let mut fields = Fields::new();
         fields.push(b"Old", b"gone");
         let found = fields.copy(head, |places| {
-            for (name, value) in
-                [(16, 19..20), (22, 24..25), (27, 30..31), (34, 37..38), (40, 42..42), (44, 47..48)]
-            {
-                places.add(name, 1, value.start, value.len());
+            let (whole, other) = (true, false);
+            for (name, value, is_line) in [
+                (16, 19..20, whole),
+                (22, 24..25, other),
+                (27, 30..31, other),
+                (34, 37..38, whole),
+                (40, 42..42, other),
+                (44, 47..48, whole),
+            ] {
+                places.add(&head[name..name + 1], name, value, is_line);
             }
             Ok::<_, ()>(head.len())
         });

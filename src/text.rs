@@ -1,4 +1,16 @@
-//! Numbers and dates as text, for buffers that are filled by hand.
+//! Numbers and dates as text, for buffers that are filled by hand; and bytes as text.
+
+#![expect(unsafe_code, reason = "bytes that were seen to be ASCII are not looked at again")]
+
+/// `bytes` as text, if they are UTF-8. For what is ASCII nearly always and short: that is seen in a
+/// fraction of the instructions that reading UTF-8 takes.
+pub fn from_bytes(bytes: &[u8]) -> Option<&str> {
+    if bytes.is_ascii() {
+        // SAFETY: ASCII is UTF-8.
+        return Some(unsafe { std::str::from_utf8_unchecked(bytes) });
+    }
+    std::str::from_utf8(bytes).ok()
+}
 
 /// Appends a number in decimal.
 pub fn decimal(mut number: u64, out: &mut Vec<u8>) {
@@ -40,6 +52,14 @@ pub fn civil_date(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_are_text_if_they_are_utf8() {
+        assert_eq!(from_bytes(b"GET"), Some("GET"));
+        assert_eq!(from_bytes("d\u{e9}j\u{e0}".as_bytes()), Some("d\u{e9}j\u{e0}"));
+        assert_eq!(from_bytes(b"d\xe9"), None);
+        assert_eq!(from_bytes(b""), Some(""));
+    }
 
     #[test]
     fn numbers_are_written_in_full() {

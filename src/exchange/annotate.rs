@@ -62,7 +62,7 @@ fn push_hexadecimal(number: u64, text: &mut String) {
     };
     for digits in [digits(number >> 32), digits(number & 0xffff_ffff)] {
         // They are digits: never empty.
-        text.push_str(std::str::from_utf8(&digits).unwrap_or_default());
+        text.push_str(crate::text::from_bytes(&digits).unwrap_or_default());
     }
 }
 

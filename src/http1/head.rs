@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::http1::lines::{self, Malformed};
 use crate::limits::HEAD_FIELDS_CEILING;
 use crate::message::{Method, RequestHead, ResponseHead};
+use crate::text;
 
 /// What a client is told whose lines end in a bare LF.
 pub const BARE_LINE_FEED: &str = "line does not end in CR LF";
@@ -67,8 +68,8 @@ pub fn parse_request(
     if head.method == Method::Connect {
         return Err(Error::UnsupportedMethod);
     }
-    let target = std::str::from_utf8(line.target);
-    target::parse(target.map_err(|_| refusal(Malformed::StartLine))?, head)?;
+    let target = text::from_bytes(line.target).ok_or(refusal(Malformed::StartLine))?;
+    target::parse(target, head)?;
     rules.host(head)?;
     head.body = rules.request_body()?;
     Ok(HeadFacts { length, expects_continue: rules.expects_continue()?, ..rules.facts() })

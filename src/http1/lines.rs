@@ -12,7 +12,7 @@
     expect(unsafe_code, reason = "instructions not of every processor are called behind a check")
 )]
 
-use crate::message::is_token_byte;
+use crate::message::{Places, is_token_byte};
 
 /// What is wrong with a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,17 @@ pub struct Line<'a> {
     pub name_at: usize,
     /// Where the value begins.
     pub value_at: usize,
+    /// The line is `name: value`, with one space and no other white space.
+    is_normal: bool,
+}
+
+impl Line<'_> {
+    /// Notes the field among the places of its head.
+    #[inline(always)]
+    pub fn add_to(&self, places: &mut Places) {
+        let value = self.value_at..self.value_at + self.value.len();
+        places.add(self.name, self.name_at, value, self.is_normal);
+    }
 }
 
 /// The parts of a request line.
@@ -155,7 +166,9 @@ fn each_field_by<'a, E: From<Malformed>>(
         while let [rest @ .., b' ' | b'\t'] = value {
             value = rest;
         }
-        take(Line { name: &bytes[at..colon], value, name_at: at, value_at })?;
+        let is_normal =
+            value_at == colon + 2 && bytes[colon + 1] == b' ' && value.len() == end - value_at;
+        take(Line { name: &bytes[at..colon], value, name_at: at, value_at, is_normal })?;
         at = next;
     }
 }

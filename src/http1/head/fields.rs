@@ -4,6 +4,7 @@ use super::HeadFacts;
 use crate::error::Error;
 use crate::http1::lines::{Line, Malformed, each_field};
 use crate::message::{BodyLength, Fields, RequestHead, is_authority};
+use crate::text;
 
 /// Most digits of a Content-Length: 18 of them stay far below `u64::MAX`.
 const LENGTH_DIGITS_MAX: usize = 18;
@@ -88,7 +89,7 @@ impl<'a> FieldRules<'a> {
             each_field(head, start, |line| {
                 left = left.checked_sub(1).ok_or(Refused::TooMany)?;
                 if rules.note(&line).map_err(Refused::Ambiguous)? {
-                    places.add(line.name_at, line.name.len(), line.value_at, line.value.len());
+                    line.add_to(places);
                 }
                 Ok::<_, Refused>(())
             })
@@ -188,7 +189,7 @@ impl<'a> FieldRules<'a> {
         }
         if head.authority.is_empty() {
             // The bytes of an authority are ASCII.
-            head.authority.push_str(std::str::from_utf8(host).unwrap_or_default());
+            head.authority.push_str(text::from_bytes(host).unwrap_or_default());
         }
         Ok(())
     }
