@@ -24,6 +24,7 @@ use axum::serve::ListenerExt;
 use axum::{Json, Router, middleware};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::time::MissedTickBehavior;
 
 use super::config::view;
 use super::metrics::{self, Totals};
@@ -68,10 +69,15 @@ pub async fn serve(
         ends.await;
         drop(end);
     };
+    let mut ticks = tokio::time::interval(EVENTS_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let tick = async || {
+        ticks.tick().await;
+    };
     let (is_last, document) = (|| control.is_draining(), || events::document(control, &facts));
     tokio::select! {
         (served, ()) = async { tokio::join!(serving.into_future(), ending) } => served,
-        () = events.run(EVENTS_INTERVAL, is_last, document) => Ok(()),
+        () = events.run(tick, is_last, document) => Ok(()),
     }
 }
 

@@ -5,7 +5,7 @@
 //! counted since the start, so that whoever missed one still has the right differences.
 
 use std::convert::Infallible;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use axum::Extension;
 use axum::body::{Body, Bytes};
@@ -14,7 +14,6 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 use tokio::sync::{Notify, watch};
-use tokio::time::{MissedTickBehavior, interval};
 
 use super::super::metrics::Totals;
 use super::super::reload::Control;
@@ -47,22 +46,20 @@ impl Events {
         Self { latest: watch::Sender::new(Latest::Nothing), arrived: Notify::new() }
     }
 
-    /// Shows a document `every` so often for as long as it is polled, while somebody watches; once
+    /// Shows a document at each tick for as long as it is polled, while somebody watches; once
     /// `is_last` says so, one more and no other.
     pub(super) async fn run(
         &self,
-        every: Duration,
+        mut tick: impl AsyncFnMut(),
         is_last: impl Fn() -> bool,
         document: impl AsyncFn() -> Value,
     ) {
-        let mut ticks = interval(every);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             while self.latest.receiver_count() == 0 {
                 self.latest.send_replace(Latest::Nothing);
                 self.arrived.notified().await;
             }
-            ticks.tick().await;
+            tick().await;
             // Asked before the document is made, so that the last one tells of it.
             let is_last = is_last();
             // JSON has no line breaks of its own, so it is one line of `data`.
@@ -141,21 +138,30 @@ fn steps<'r>(named: impl Iterator<Item = (&'r String, &'r Durations)>) -> Value 
 mod tests {
     use std::cell::Cell;
 
+    use tokio::sync::Semaphore;
+
     use super::*;
 
-    const EVERY: Duration = Duration::from_millis(2);
-
-    /// Runs `scene` with events that say how many were made before; the last after `last`.
-    fn play(last: u64, scene: impl AsyncFnOnce(&Events, &Cell<u64>)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    /// Runs `scene` with events that say how many were made before, one for each permit of the
+    /// semaphore; the last after `last`.
+    fn play(last: u64, scene: impl AsyncFnOnce(&Events, &Cell<u64>, &Semaphore)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
-            let (events, made) = (Events::new(), Cell::new(0));
+            let (events, made, ticks) = (Events::new(), Cell::new(0), Semaphore::new(0));
+            let tick = async || ticks.acquire().await.unwrap().forget();
             let document = async || Value::from(made.replace(made.get() + 1));
             tokio::select! {
-                () = events.run(EVERY, || made.get() >= last, document) => {}
-                () = scene(&events, &made) => {}
+                () = events.run(tick, || made.get() >= last, document) => {}
+                () = scene(&events, &made, &ticks) => {}
             }
         });
+    }
+
+    /// Lets what can go on without a tick go on.
+    async fn settle() {
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
     }
 
     async fn next(body: &mut axum::body::BodyDataStream) -> Option<Bytes> {
@@ -164,45 +170,48 @@ mod tests {
 
     #[test]
     fn a_document_is_made_once_for_all_and_only_while_somebody_watches() {
-        play(u64::MAX, async |events, made| {
-            tokio::time::sleep(10 * EVERY).await;
+        play(u64::MAX, async |events, made, ticks| {
+            ticks.add_permits(5);
+            settle().await;
             assert_eq!(made.get(), 0, "nobody watches");
+            ticks.forget_permits(5);
             let mut first = events.watch().unwrap().into_data_stream();
             let mut second = events.watch().unwrap().into_data_stream();
             for number in 0..3 {
+                ticks.add_permits(1);
                 let event = format!("data: {number}\n\n");
                 assert_eq!(next(&mut first).await.unwrap(), event);
                 assert_eq!(next(&mut second).await.unwrap(), event, "the same for both");
             }
             drop((first, second));
-            // The one that may be in the making ends.
-            tokio::time::sleep(2 * EVERY).await;
-            let made_so_far = made.get();
-            tokio::time::sleep(10 * EVERY).await;
-            assert_eq!(made.get(), made_so_far, "nobody watches any more");
+            // The one that was begun before they went ends.
+            ticks.add_permits(5);
+            settle().await;
+            assert_eq!(made.get(), 4, "nobody watches any more");
+            ticks.forget_permits(5);
             let mut third = events.watch().unwrap().into_data_stream();
-            let event = format!("data: {made_so_far}\n\n");
-            assert_eq!(next(&mut third).await.unwrap(), event, "no event of long ago");
+            ticks.add_permits(1);
+            assert_eq!(next(&mut third).await.unwrap(), "data: 4\n\n", "no event of long ago");
         });
     }
 
     #[test]
     fn who_reads_slowly_is_sent_the_latest() {
-        play(u64::MAX, async |events, made| {
+        play(u64::MAX, async |events, made, ticks| {
             let mut slow = events.watch().unwrap().into_data_stream();
-            while made.get() < 5 {
-                tokio::time::sleep(EVERY).await;
-            }
-            let latest = format!("data: {}\n\n", made.get() - 1);
-            assert_eq!(next(&mut slow).await.unwrap(), latest);
+            ticks.add_permits(5);
+            settle().await;
+            assert_eq!(made.get(), 5);
+            assert_eq!(next(&mut slow).await.unwrap(), "data: 4\n\n");
         });
     }
 
     #[test]
     fn the_last_event_ends_every_stream() {
-        play(2, async |events, _| {
+        play(2, async |events, _, ticks| {
             let mut body = events.watch().unwrap().into_data_stream();
             for event in ["data: 0\n\n", "data: 1\n\n", "data: 2\n\n"] {
+                ticks.add_permits(1);
                 assert_eq!(next(&mut body).await.unwrap(), event);
             }
             assert!(next(&mut body).await.is_none());
