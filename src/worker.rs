@@ -448,5 +448,14 @@ async fn sweep_pool(worker: Rc<Worker>) {
         let age = worker.snapshot().timeouts.upstream_idle;
         worker.pool.sweep(age);
         worker.buffers.trim();
+        give_memory_back();
     }
+}
+
+/// Has the allocator give to the kernel what this thread has freed for a second or more. By itself
+/// it does so when it is asked for memory: a worker that goes idle would keep what it has freed.
+#[expect(unsafe_code, reason = "the allocator has no safe call for it")]
+fn give_memory_back() {
+    // SAFETY: it may be called at any time, by any thread.
+    unsafe { libmimalloc_sys::mi_collect(false) };
 }

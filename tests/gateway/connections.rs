@@ -21,12 +21,10 @@ fn an_idle_connection_holds_no_buffer() {
     let clients = warm(500);
     // For a second each has a buffer for its next request; then it has none, and the worker frees
     // those that nobody needs. Three 8 KiB buffers kept for each would be 12,000 KiB.
-    // Measured when parked: 7 KiB in this build, 3.8 KiB in a release. One client goes on: the
-    // allocator gives freed memory back to the kernel while it is asked for some, and a worker
-    // without work asks for none (one stood at 4100 KiB while idle).
-    let mut busy = Client::connect(gateway.addr);
+    // Measured when parked: 7 KiB in this build, 3.2 KiB in a release. Nobody asks for anything
+    // meanwhile: what is freed goes back to the kernel by itself (once 4100 KiB stood here, until
+    // the next request).
     wait_until("500 idle connections cost less than 4000 KiB", || {
-        assert_eq!(busy.get("/").status, 200);
         gateway.rss_kib().saturating_sub(before) < 4000
     });
     drop(clients);
