@@ -86,7 +86,8 @@ pub const INTERIM_MAX: usize = 16;
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
 /// Scratch memory of finished exchanges that a worker keeps: as many as run at once in a busy one.
 pub const SCRATCH_KEPT_MAX: usize = 256;
-/// Memory of finished futures that a worker keeps: that of as many exchanges, with their phases.
+/// Memory of finished futures that a worker keeps: that of as many exchanges, each with a phase or
+/// a connection that is made.
 pub const ROOMS_KEPT_MAX: usize = 2 * SCRATCH_KEPT_MAX;
 /// Pause of a listener that cannot accept (no descriptor, no memory): connections wait in the
 /// kernel's queue meanwhile, and the log is not flooded.

@@ -6,7 +6,7 @@
 //! turns them into a [`BodyLength`] and connection state, the codec that writes one makes its own.
 //!
 //! Everything here is reused from one exchange to the next (`clear` keeps the capacity), so a
-//! warmed-up worker parses a head without an allocation.
+//! warmed-up worker parses a head without an allocation (but where `Connection` names fields).
 
 mod ip_text;
 
@@ -240,7 +240,15 @@ impl Fields {
             Err(_) => self.clear(),
         }
         debug_assert!(self.iter().all(|(name, value)| is_token(name) && is_field_value(value)));
+        debug_assert!(self.places.list.iter().all(|place| !place.is_line || self.stands(place)));
         found
+    }
+
+    /// Whether separator and line end stand around the value.
+    fn stands(&self, place: &Place) -> bool {
+        let end = place.end as usize;
+        self.bytes[place.name_end as usize..place.value as usize] == *SEPARATOR
+            && self.bytes.get(end..end + LINE_END.len()) == Some(LINE_END)
     }
 
     /// Appends a field. The caller has checked name and value (see the type's invariant).
@@ -319,7 +327,7 @@ impl Fields {
         self.push(name, value);
     }
 
-    /// The places of the fields `name`. By length first: most fields are not it.
+    /// The places of the fields `name`. By its kind first, then by length: most fields are not it.
     fn places_of<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a Place> {
         let is_possible = self.places.kinds & kind(name) != 0;
         let list = if is_possible { &self.places.list[..] } else { &[] };

@@ -52,7 +52,8 @@ fn our_request(input: &[u8]) -> Option<Parts<'_>> {
 
 fn our_response(input: &[u8]) -> Option<Parts<'_>> {
     let line = lines::status_line(input).ok()?;
-    our_fields(input, line.end, vec![&input[9..12]])
+    let version: &[u8] = if line.is_http10 { b"1.0" } else { b"1.1" };
+    our_fields(input, line.end, vec![&input[9..12], version])
 }
 
 fn their_fields<'a>(
@@ -84,7 +85,8 @@ fn their_response(input: &[u8]) -> Option<Parts<'_>> {
     let httparse::Status::Complete(end) = response.parse(input).ok()? else {
         return None;
     };
-    their_fields(input, response.headers, vec![&input[9..12]], end)
+    let version: &[u8] = if response.version? == 0 { b"1.0" } else { b"1.1" };
+    their_fields(input, response.headers, vec![&input[9..12], version], end)
 }
 
 /// The parser finds the same end by itself, whatever follows. (A receiver that sees no line at the

@@ -230,7 +230,11 @@ fn parse_trailers(bytes: &[u8], trailers: &mut Fields) -> Result<(), Malformed> 
         }
         Ok::<_, lines::Malformed>(())
     });
-    if end == Ok(bytes.len()) { Ok(()) } else { Err("trailers are malformed") }
+    if end == Ok(bytes.len()) {
+        return Ok(());
+    }
+    trailers.clear();
+    Err("trailers are malformed")
 }
 
 /// RFC 9110 section 6.5.1: fields for framing, routing, authentication, request modifiers and

@@ -47,6 +47,14 @@ pub fn parse_request(
 ) -> Result<HeadFacts, Error> {
     head.clear();
     let line = lines::request_line(bytes).map_err(refusal)?;
+    if line.target.len() > uri_bytes_max {
+        return Err(Error::UriTooLong);
+    }
+    head.method = Method::from_bytes(line.method)
+        .ok_or(Error::BadRequest("request method is not a token"))?;
+    if head.method == Method::Connect {
+        return Err(Error::UnsupportedMethod);
+    }
     let (rules, length) = FieldRules::read(
         bytes,
         line.end,
@@ -60,14 +68,6 @@ pub fn parse_request(
         Refused::Ambiguous(reason) => Error::BadRequest(reason),
         Refused::TooMany => Error::HeadTooLarge,
     })?;
-    if line.target.len() > uri_bytes_max {
-        return Err(Error::UriTooLong);
-    }
-    head.method = Method::from_bytes(line.method)
-        .ok_or(Error::BadRequest("request method is not a token"))?;
-    if head.method == Method::Connect {
-        return Err(Error::UnsupportedMethod);
-    }
     let target = text::from_bytes(line.target).ok_or(refusal(Malformed::StartLine))?;
     target::parse(target, head)?;
     rules.host(head)?;
@@ -111,7 +111,7 @@ pub fn parse_response(bytes: &[u8], head: &mut ResponseHead) -> Result<HeadFacts
 
 fn refusal(error: Malformed) -> Error {
     match error {
-        // There is an empty line, so this is a head that ends elsewhere.
+        // Whoever calls has seen the empty line.
         Malformed::End => Error::BadRequest("request head is malformed"),
         Malformed::Version => Error::UnsupportedVersion,
         Malformed::StartLine => Error::BadRequest("request line is malformed"),

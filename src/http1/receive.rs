@@ -170,7 +170,7 @@ impl<S: Stream> Receiver<S> {
     /// twice.
     fn whole_head(&self, bytes_max: usize) -> Option<usize> {
         let unread = self.buffer.unread();
-        // An empty line is no head, and the parser would pass over it.
+        // An empty line is no head.
         let is_whole = unread.ends_with(b"\r\n\r\n")
             && unread.len() <= bytes_max
             && !matches!(unread.first(), Some(b'\r' | b'\n'));

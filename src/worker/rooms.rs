@@ -19,7 +19,7 @@ use crate::limits::ROOMS_KEPT_MAX;
 /// The spare memory of one worker.
 #[derive(Debug, Default)]
 pub struct Rooms {
-    /// Of few sizes: there is one per kind of connection and of phase.
+    /// Of few sizes: there is one per kind of connection, one per phase, one for connecting.
     free: RefCell<Vec<Room>>,
 }
 
@@ -46,9 +46,11 @@ impl Rooms {
 
     fn give(&self, room: Room) {
         let mut free = self.free.borrow_mut();
-        if free.len() < ROOMS_KEPT_MAX {
-            free.push(room);
+        if free.len() >= ROOMS_KEPT_MAX {
+            // The one that has lain there longest goes: of a size, it may be, that was wanted once.
+            free.remove(0);
         }
+        free.push(room);
     }
 }
 
@@ -159,6 +161,23 @@ mod tests {
         assert_eq!(poll(pending), Poll::Pending);
         assert_eq!(dropped.get(), 1);
         assert_eq!(rooms.free.borrow().len(), 1);
+    }
+
+    #[test]
+    fn rooms_of_a_size_that_is_wanted_no_more_make_place() {
+        let rooms = Rooms::default();
+        let many: Vec<_> =
+            (0..ROOMS_KEPT_MAX).map(|_| rooms.house(|| std::future::ready([1_u8; 64]))).collect();
+        drop(many);
+        for _ in 0..3 {
+            let (large, layout) = ([7_u8; 4000], rooms.free.borrow()[0].layout);
+            assert_eq!(poll(rooms.house(|| async move { large[5] })), Poll::Ready(7));
+            let free = rooms.free.borrow();
+            assert_eq!(free.len(), ROOMS_KEPT_MAX);
+            assert!(
+                free.last().is_some_and(|room| room.layout.size() > 1000 && room.layout != layout)
+            );
+        }
     }
 
     #[test]

@@ -9,6 +9,9 @@ use crate::text;
 /// Most digits of a Content-Length: 18 of them stay far below `u64::MAX`.
 const LENGTH_DIGITS_MAX: usize = 18;
 
+/// Most fields that `Connection` may name: known ones are one or two.
+const NOMINATIONS_MAX: usize = 32;
+
 /// How the `Transfer-Encoding` fields of a head read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Coding {
@@ -42,6 +45,8 @@ pub(super) struct FieldRules<'a> {
     expect: Option<&'a [u8]>,
     /// Values of `Connection` that name fields beside `close` and `keep-alive`.
     nominations: Vec<&'a [u8]>,
+    /// How many fields they name.
+    nominated: usize,
 }
 
 /// Why the fields of a head are refused.
@@ -83,6 +88,7 @@ impl<'a> FieldRules<'a> {
             has_keep_alive: false,
             expect: None,
             nominations: Vec::new(),
+            nominated: 0,
         };
         let mut left = most;
         let end = kept.copy(head, |places| {
@@ -124,7 +130,7 @@ impl<'a> FieldRules<'a> {
                 return Ok(self.whose == Whose::Origin);
             }
             Special::Expect => self.expect = Some(line.value),
-            Special::Connection => self.note_connection(line.value),
+            Special::Connection => self.note_connection(line.value)?,
             Special::ContentLength => {
                 if self.length.is_some() {
                     return Err("Content-Length is present more than once");
@@ -142,20 +148,25 @@ impl<'a> FieldRules<'a> {
         Ok(false)
     }
 
-    fn note_connection(&mut self, value: &'a [u8]) {
-        let mut names_fields = false;
+    fn note_connection(&mut self, value: &'a [u8]) -> Result<(), &'static str> {
+        let before = self.nominated;
         for option in options(value) {
             if option.eq_ignore_ascii_case(b"close") {
                 self.has_close = true;
             } else if option.eq_ignore_ascii_case(b"keep-alive") {
                 self.has_keep_alive = true;
             } else {
-                names_fields = true;
+                self.nominated += 1;
             }
         }
-        if names_fields {
+        // Each is held against each field.
+        if self.nominated > NOMINATIONS_MAX {
+            return Err("Connection names too many fields");
+        }
+        if self.nominated > before {
             self.nominations.push(value);
         }
+        Ok(())
     }
 
     /// Whether one of the `Connection` fields names this one.

@@ -310,6 +310,13 @@ const LINES: &[Refused] = &[
         &[400],
         raw(b"GET / HTTP/1.1\r\nHost: a\r\nX-A: b\x7fc\r\n\r\n"),
     ),
+    refused(
+        "over 32 fields named by Connection",
+        "each is held against each field",
+        &[400],
+        raw(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q\r\n\
+              Connection: a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p\r\n\r\n"),
+    ),
 ];
 
 #[test]
