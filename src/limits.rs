@@ -279,6 +279,9 @@ pub const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 pub const HEAD_BYTES_CEILING: usize = 1024 * 1024;
 /// Smallest value of `server.limits.headBytesMax`: a browser's ordinary head.
 pub const HEAD_BYTES_FLOOR: usize = 1024;
+/// Most fields that the `Connection` fields of a head may name: each is held against each field of
+/// the head. One or two are usual.
+pub const NOMINATIONS_MAX: usize = 32;
 /// Largest value of `server.limits.headFieldsMax`, and most fields of a response: some work is done
 /// per field and field.
 pub const HEAD_FIELDS_CEILING: usize = 1000;

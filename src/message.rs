@@ -194,7 +194,7 @@ impl Places {
     /// and whether it stands as a line is written: `Name: value`, CR LF.
     #[inline]
     pub fn add(&mut self, name: &[u8], name_at: usize, value: Range<usize>, is_line: bool) {
-        // u32: see `Fields::push`.
+        // u32: a head is bounded by limits::HEAD_BYTES_MAX and what plugins may add to it.
         let (name_end, value, end) = (name_at + name.len(), value.start as u32, value.end as u32);
         let (name_at, name_end) = (name_at as u32, name_end as u32);
         self.list.push(Place { name: name_at, name_end, value, end, is_line });
@@ -254,19 +254,14 @@ impl Fields {
     /// Appends a field. The caller has checked name and value (see the type's invariant).
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
         debug_assert!(is_token(name) && is_field_value(value));
-        // u32: a head is bounded by limits::HEAD_BYTES_MAX and what plugins may add to it.
-        let start = self.bytes.len() as u32;
-        let name_end = start + name.len() as u32;
-        let value_start = name_end + SEPARATOR.len() as u32;
-        let end = value_start + value.len() as u32;
+        let start = self.bytes.len();
+        let value_start = start + name.len() + SEPARATOR.len();
+        self.places.add(name, start, value_start..value_start + value.len(), true);
         self.bytes.reserve(name.len() + SEPARATOR.len() + value.len() + LINE_END.len());
         self.bytes.extend_from_slice(name);
         self.bytes.extend_from_slice(SEPARATOR);
         self.bytes.extend_from_slice(value);
         self.bytes.extend_from_slice(LINE_END);
-        let (value, is_line) = (value_start, true);
-        self.places.list.push(Place { name: start, name_end, value, end, is_line });
-        self.places.kinds |= kind(name);
     }
 
     /// Appends each field to `out` as a line of an HTTP/1 head. Lines that stand one behind the

@@ -1,5 +1,5 @@
-//! Heads: where they end doesn't depend on the cuts of the stream, and one that is taken is written
-//! as exactly one head that says the same.
+//! Heads: where they end doesn't depend on the cuts of the stream, one that is taken is written as
+//! exactly one head that says the same, and another parser takes the same ones for the same.
 
 use odin::http1::encode::{self, ResponseForm};
 use odin::http1::head;
@@ -34,6 +34,10 @@ fn as_others_read(input: &[u8]) {
     assert_eq!(our_response(input), their_response(input), "{}", String::from_utf8_lossy(input));
 }
 
+fn version(is_http10: bool) -> &'static [u8] {
+    if is_http10 { b"1.0" } else { b"1.1" }
+}
+
 fn our_fields<'a>(input: &'a [u8], start: usize, words: Vec<&'a [u8]>) -> Option<Parts<'a>> {
     let mut fields = Vec::new();
     let end = lines::each_field(input, start, |line| {
@@ -46,14 +50,12 @@ fn our_fields<'a>(input: &'a [u8], start: usize, words: Vec<&'a [u8]>) -> Option
 fn our_request(input: &[u8]) -> Option<Parts<'_>> {
     let line = lines::request_line(input).ok()?;
     std::str::from_utf8(line.target).ok()?;
-    let version: &[u8] = if line.is_http10 { b"1.0" } else { b"1.1" };
-    our_fields(input, line.end, vec![line.method, line.target, version])
+    our_fields(input, line.end, vec![line.method, line.target, version(line.is_http10)])
 }
 
 fn our_response(input: &[u8]) -> Option<Parts<'_>> {
     let line = lines::status_line(input).ok()?;
-    let version: &[u8] = if line.is_http10 { b"1.0" } else { b"1.1" };
-    our_fields(input, line.end, vec![&input[9..12], version])
+    our_fields(input, line.end, vec![&input[9..12], version(line.is_http10)])
 }
 
 fn their_fields<'a>(
@@ -74,7 +76,7 @@ fn their_request(input: &[u8]) -> Option<Parts<'_>> {
     let httparse::Status::Complete(end) = request.parse(input).ok()? else {
         return None;
     };
-    let version: &[u8] = if request.version? == 0 { b"1.0" } else { b"1.1" };
+    let version = version(request.version? == 0);
     let words = vec![request.method?.as_bytes(), request.path?.as_bytes(), version];
     their_fields(input, request.headers, words, end)
 }
@@ -85,8 +87,8 @@ fn their_response(input: &[u8]) -> Option<Parts<'_>> {
     let httparse::Status::Complete(end) = response.parse(input).ok()? else {
         return None;
     };
-    let version: &[u8] = if response.version? == 0 { b"1.0" } else { b"1.1" };
-    their_fields(input, response.headers, vec![&input[9..12], version], end)
+    let words = vec![&input[9..12], version(response.version? == 0)];
+    their_fields(input, response.headers, words, end)
 }
 
 /// The parser finds the same end by itself, whatever follows. (A receiver that sees no line at the

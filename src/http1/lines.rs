@@ -82,7 +82,7 @@ pub struct StatusLine {
 /// Reads the request line that `bytes` begin with.
 pub fn request_line(bytes: &[u8]) -> Result<RequestLine<'_>, Malformed> {
     let (line, end) = start_line(bytes)?;
-    let method = &line[..token_end(line, 0)];
+    let method = &line[..by_bytes::token_end(line, 0)];
     let rest = line[method.len()..].strip_prefix(b" ").ok_or(Malformed::StartLine)?;
     let (target, version) = rest.split_last_chunk::<9>().ok_or(Malformed::StartLine)?;
     let version = version.strip_prefix(b" ").ok_or(Malformed::StartLine)?;
@@ -175,7 +175,6 @@ fn each_field_by<'a, E: From<Malformed>>(
 
 /// What stands at `at`, where the bytes up to `end` and the one there are no name and colon: the
 /// line that ends the head, if all is well.
-#[cold]
 fn no_field(bytes: &[u8], at: usize, end: usize) -> Result<usize, Malformed> {
     match (bytes.get(end), at == end) {
         (None, _) => Err(Malformed::End),
@@ -198,10 +197,6 @@ fn line_end(bytes: &[u8], end: usize) -> Result<usize, Malformed> {
         Some([] | [b'\r']) | None => Err(Malformed::End),
         Some(_) => Err(Malformed::Value),
     }
-}
-
-fn token_end(bytes: &[u8], at: usize) -> usize {
-    by_bytes::token_end(bytes, at)
 }
 
 fn plain_end(bytes: &[u8], at: usize) -> usize {

@@ -3,14 +3,12 @@
 use super::HeadFacts;
 use crate::error::Error;
 use crate::http1::lines::{Line, Malformed, each_field};
+use crate::limits::NOMINATIONS_MAX;
 use crate::message::{BodyLength, Fields, RequestHead, is_authority};
 use crate::text;
 
 /// Most digits of a Content-Length: 18 of them stay far below `u64::MAX`.
 const LENGTH_DIGITS_MAX: usize = 18;
-
-/// Most fields that `Connection` may name: known ones are one or two.
-const NOMINATIONS_MAX: usize = 32;
 
 /// How the `Transfer-Encoding` fields of a head read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,7 +157,6 @@ impl<'a> FieldRules<'a> {
                 self.nominated += 1;
             }
         }
-        // Each is held against each field.
         if self.nominated > NOMINATIONS_MAX {
             return Err("Connection names too many fields");
         }
