@@ -6,6 +6,7 @@ origin and write no access log. suite/fairness.py checks that before anything is
 
 import dataclasses
 import pathlib
+import shlex
 import shutil
 from collections.abc import Callable
 
@@ -86,6 +87,20 @@ def odin(
         return [binary, "--config", written(f"odin-{port}.yaml", text)]
 
     return Contender(command, sets=sets, needs=needs, core=core, is_ours=True, **more)
+
+
+def as_processes(cores: tuple[str, ...]) -> Contender:
+    """A gateway of one worker on each of these cores, on one port: as many workers, sharing nothing
+    but the machine. (The kernel spreads connections over processes as over workers.)"""
+
+    def command(binary: pathlib.Path, port: int, origin: int) -> list:
+        words = odin().command(binary, port, origin)
+        gateway = shlex.join(map(str, words))
+        starts = [f"taskset -c {core} {gateway} & gateways=\"$gateways $!\"" for core in cores]
+        ends = "trap 'kill $gateways' TERM"
+        return ["sh", "-c", "\n".join([*starts, ends, "wait", "wait"])]
+
+    return Contender(command, core=",".join(cores), is_ours=True)
 
 
 def without_pgo(contender: Contender) -> Contender:

@@ -180,10 +180,17 @@ SCENARIOS: dict[str, Scenario] = {
         {
             "odin, 1 worker": odin(),
             "odin, 2 workers": odin(workers=2, core="0,1"),
+            "odin, 2 processes": who.as_processes(("0", "1")),
         },
         Wrk(connections=128),
-        "The second worker shares its core with the origin and the load: throughput says nothing "
-        "here, CPU per request does: it must not grow with workers.",
+        "Two cores can't show throughput growing: the second worker shares its core with the "
+        "origin and the load. They can show what would keep it from growing on more: what workers "
+        "cost each other. `2 processes` are two gateways of one worker on the same cores and the "
+        "same port, which can't cost each other anything in Odin; two workers of one gateway must "
+        "not cost more. `1 worker` has a core of its own, and more to do at each turn of its ring: "
+        "a request costs it less than workers that share the same load, in one process or two.",
+        share=1,
+        cuts=3,
     ),
     "generators": Scenario(
         "The same by other load generators",
