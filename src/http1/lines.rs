@@ -126,41 +126,69 @@ fn is_http10(version: &[u8]) -> Result<bool, Malformed> {
     }
 }
 
-/// Gives `take` each field of the lines that begin at `start`; where the empty line ends that comes
-/// after them. More may follow it.
+/// Takes the fields of a head, one after the other.
+pub trait TakeField<'a> {
+    /// What ends the loop.
+    type Error: From<Malformed>;
+
+    /// Takes one field.
+    fn take(&mut self, line: Line<'a>) -> Result<(), Self::Error>;
+}
+
+/// Gives `taker` each field of the lines that begin at `start`; where the empty line ends that
+/// comes after them. More may follow it.
+///
+/// Unlike a closure, a `take` can be told to become part of the loop over the lines.
 #[inline]
+pub fn take_fields<'a, T: TakeField<'a>>(
+    bytes: &'a [u8],
+    start: usize,
+    taker: T,
+) -> Result<usize, T::Error> {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") {
+        // SAFETY: this processor has what the function is compiled for.
+        return unsafe { vectors::take_fields(bytes, start, taker) };
+    }
+    take_fields_by(bytes, start, taker, by_bytes::line)
+}
+
+/// The same with a closure.
 pub fn each_field<'a, E: From<Malformed>>(
     bytes: &'a [u8],
     start: usize,
     take: impl FnMut(Line<'a>) -> Result<(), E>,
 ) -> Result<usize, E> {
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") {
-        // SAFETY: this processor has what the function is compiled for.
-        return unsafe { vectors::each_field(bytes, start, take) };
+    struct Closure<F>(F);
+
+    impl<'a, E: From<Malformed>, F: FnMut(Line<'a>) -> Result<(), E>> TakeField<'a> for Closure<F> {
+        type Error = E;
+
+        fn take(&mut self, line: Line<'a>) -> Result<(), E> {
+            self.0(line)
+        }
     }
-    each_field_by(bytes, start, take, by_bytes::token_end, by_bytes::plain_end)
+
+    take_fields(bytes, start, Closure(take))
 }
 
 #[inline(always)]
-fn each_field_by<'a, E: From<Malformed>>(
+fn take_fields_by<'a, T: TakeField<'a>>(
     bytes: &'a [u8],
     start: usize,
-    mut take: impl FnMut(Line<'a>) -> Result<(), E>,
-    token_end: impl Fn(&[u8], usize) -> usize,
-    plain_end: impl Fn(&[u8], usize) -> usize,
-) -> Result<usize, E> {
+    mut taker: T,
+    line: impl Fn(&[u8], usize) -> (usize, usize),
+) -> Result<usize, T::Error> {
     let mut at = start;
     loop {
-        let colon = token_end(bytes, at);
+        let (colon, end) = line(bytes, at);
         if colon == at || bytes.get(colon) != Some(&b':') {
-            return no_field(bytes, at, colon).map_err(E::from);
+            return no_field(bytes, at, colon).map_err(T::Error::from);
         }
         let mut value_at = colon + 1;
         while let Some(b' ' | b'\t') = bytes.get(value_at) {
             value_at += 1;
         }
-        let end = plain_end(bytes, value_at);
         let next = line_end(bytes, end)?;
         let mut value = &bytes[value_at..end];
         while let [rest @ .., b' ' | b'\t'] = value {
@@ -168,7 +196,7 @@ fn each_field_by<'a, E: From<Malformed>>(
         }
         let is_normal =
             value_at == colon + 2 && bytes[colon + 1] == b' ' && value.len() == end - value_at;
-        take(Line { name: &bytes[at..colon], value, name_at: at, value_at, is_normal })?;
+        taker.take(Line { name: &bytes[at..colon], value, name_at: at, value_at, is_normal })?;
         at = next;
     }
 }
@@ -246,14 +274,20 @@ mod by_bytes {
     pub(super) fn plain_end(bytes: &[u8], at: usize) -> usize {
         end(bytes, at, PLAIN)
     }
+
+    /// Where the token ends that begins at `at`, and where the run without control bytes does.
+    pub(super) fn line(bytes: &[u8], at: usize) -> (usize, usize) {
+        let name_end = token_end(bytes, at);
+        (name_end, plain_end(bytes, name_end))
+    }
 }
 
 /// With vectors of 32 bytes. The functions are what those of the same names in `by_bytes` are.
 #[cfg(target_arch = "x86_64")]
-mod vectors {
+pub(in crate::http1) mod vectors {
     use std::arch::x86_64::*;
 
-    use super::{Line, Malformed, by_bytes, each_field_by, is_token_byte};
+    use super::{TakeField, by_bytes, take_fields_by, is_token_byte};
 
     /// By the low half of a byte: for which high halves it is a token's, a bit for each. Twice,
     /// because a shuffle looks within 16 bytes.
@@ -282,8 +316,9 @@ mod vectors {
         table
     };
 
+    /// The bytes as a vector.
     #[target_feature(enable = "avx2")]
-    fn load(bytes: &[u8; 32]) -> __m256i {
+    pub(in crate::http1) fn load(bytes: &[u8; 32]) -> __m256i {
         // SAFETY: 32 bytes are read, of any alignment.
         unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
     }
@@ -347,15 +382,28 @@ mod vectors {
     }
 
     #[target_feature(enable = "avx2")]
-    pub(super) fn each_field<'a, E: From<Malformed>>(
+    pub(super) fn take_fields<'a, T: TakeField<'a>>(
         bytes: &'a [u8],
         start: usize,
-        take: impl FnMut(Line<'a>) -> Result<(), E>,
-    ) -> Result<usize, E> {
-        // As closures they are of this function's instructions.
-        let token_end = |bytes: &[u8], at| token_end(bytes, at);
-        let plain_end = |bytes: &[u8], at| plain_end(bytes, at);
-        each_field_by(bytes, start, take, token_end, plain_end)
+        taker: T,
+    ) -> Result<usize, T::Error> {
+        // As a closure it is of this function's instructions. Both ends lie within the first 32
+        // bytes of many lines, and the first of them of nearly all.
+        let line = |bytes: &[u8], at: usize| {
+            if let Some(block) = bytes.get(at..).and_then(|rest| rest.first_chunk())
+                && let (name, others) = (not_tokens(block), controls(block))
+                && name != 0
+            {
+                let name_end = at + name.trailing_zeros() as usize;
+                return match others {
+                    0 => (name_end, plain_end(bytes, at + 32)),
+                    _ => (name_end, at + others.trailing_zeros() as usize),
+                };
+            }
+            let name_end = token_end(bytes, at);
+            (name_end, plain_end(bytes, name_end))
+        };
+        take_fields_by(bytes, start, taker, line)
     }
 }
 

@@ -141,9 +141,9 @@ impl<S: Stream> Receiver<S> {
             match scanner.find_end(self.buffer.unread()) {
                 Err(_) => return Err(HeadFailure::BareLineFeed),
                 Ok(Some(length)) if length <= bytes_max => return Ok(length),
-                Ok(Some(_)) => return Err(too_large(&scanner)),
+                Ok(Some(_)) => return Err(self.too_large()),
                 Ok(None) if self.buffer.unread().len() >= bytes_max => {
-                    return Err(too_large(&scanner));
+                    return Err(self.too_large());
                 }
                 Ok(None) => {}
             }
@@ -289,6 +289,14 @@ impl<S: Stream> Receiver<S> {
         self.half.has_ahead_ended()
     }
 
+    /// What is too large about a head that is: its first line, if that has no end.
+    fn too_large(&self) -> HeadFailure {
+        match memchr::memchr(b'\n', self.buffer.unread()) {
+            Some(_) => HeadFailure::TooLarge,
+            None => HeadFailure::StartLineTooLong,
+        }
+    }
+
     async fn fill(&mut self) -> std::io::Result<usize> {
         let (outcome, bytes) = if self.half.is_ahead() {
             self.half.finish_ahead().await
@@ -303,10 +311,6 @@ impl<S: Stream> Receiver<S> {
         self.buffer.bytes = bytes;
         outcome
     }
-}
-
-fn too_large(scanner: &HeadScanner) -> HeadFailure {
-    if scanner.has_start_line() { HeadFailure::TooLarge } else { HeadFailure::StartLineTooLong }
 }
 
 #[cfg(test)]

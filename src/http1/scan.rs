@@ -5,15 +5,18 @@
 //! 2.2 lets a recipient accept it; a chain of two readers that disagree on it is how requests are
 //! smuggled).
 
-use memchr::memchr;
+#![cfg_attr(
+    target_arch = "x86_64",
+    expect(unsafe_code, reason = "instructions not of every processor are called behind a check")
+)]
+
+use memchr::memchr_iter;
 
 /// Where the scan of one head stands. A new one (`default`) for every head.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct HeadScanner {
     /// Bytes already looked at.
     scanned: usize,
-    /// Where the current line starts.
-    line: usize,
 }
 
 /// A line that does not end in CR LF.
@@ -24,25 +27,85 @@ impl HeadScanner {
     /// Looks at what is new in `bytes` (the head from its first byte, as far as it has come).
     /// `Some(length)` once the empty line that ends the head is there.
     pub fn find_end(&mut self, bytes: &[u8]) -> Result<Option<usize>, BareLineFeed> {
-        while let Some(offset) = memchr(b'\n', &bytes[self.scanned..]) {
-            let feed = self.scanned + offset;
-            if feed == 0 || bytes[feed - 1] != b'\r' {
-                return Err(BareLineFeed);
-            }
-            let is_empty_line = feed - 1 == self.line;
-            self.scanned = feed + 1;
-            self.line = feed + 1;
-            if is_empty_line {
-                return Ok(Some(feed + 1));
-            }
+        let start = std::mem::replace(&mut self.scanned, bytes.len());
+        match telling_feed(bytes, start) {
+            Some(feed) if is_bare(bytes, feed) => Err(BareLineFeed),
+            Some(feed) => Ok(Some(feed + 1)),
+            None => Ok(None),
         }
-        self.scanned = bytes.len();
-        Ok(None)
+    }
+}
+
+fn is_bare(bytes: &[u8], feed: usize) -> bool {
+    feed == 0 || bytes[feed - 1] != b'\r'
+}
+
+/// The first line feed from `start` on that is bare or ends an empty line.
+fn telling_feed(bytes: &[u8], start: usize) -> Option<usize> {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") {
+        // SAFETY: this processor has what the function is compiled for.
+        return unsafe { vectors::telling_feed(bytes, start) };
+    }
+    by_bytes(bytes, start)
+}
+
+fn by_bytes(bytes: &[u8], start: usize) -> Option<usize> {
+    let is_telling = |&feed: &usize| {
+        is_bare(bytes, feed) || feed == 1 || bytes.get(feed.wrapping_sub(2)) == Some(&b'\n')
+    };
+    memchr_iter(b'\n', bytes.get(start..)?).map(|at| start + at).find(is_telling)
+}
+
+/// With vectors of 32 bytes: the same, at a tenth of the instructions for lines as short as a
+/// head's.
+#[cfg(target_arch = "x86_64")]
+mod vectors {
+    use std::arch::x86_64::*;
+
+    use super::by_bytes;
+    use crate::http1::lines::vectors::load;
+
+    /// A bit for each of the last 32 bytes that [`super::telling_feed`] looks for. The two before
+    /// them say which it is.
+    #[target_feature(enable = "avx2")]
+    fn telling(bytes: &[u8; 34]) -> u32 {
+        let [_, _, block @ ..] = bytes;
+        let [_, before @ .., _] = bytes;
+        let [two_before @ .., _, _] = bytes;
+        let is_feed = |bytes| _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(b'\n' as i8));
+        let is_return = _mm256_cmpeq_epi8(load(before), _mm256_set1_epi8(b'\r' as i8));
+        // Not bare, and nothing of its line before it.
+        let plain = _mm256_andnot_si256(is_feed(load(two_before)), is_return);
+        _mm256_movemask_epi8(_mm256_andnot_si256(plain, is_feed(load(block)))) as u32
     }
 
-    /// Whether the start line is whole.
-    pub fn has_start_line(&self) -> bool {
-        self.line > 0
+    #[target_feature(enable = "avx2")]
+    pub(super) fn telling_feed(bytes: &[u8], start: usize) -> Option<usize> {
+        let mut at = start;
+        if at < 2 {
+            // These have no two bytes before them.
+            let few = &bytes[..bytes.len().min(2)];
+            if let Some(found) = by_bytes(few, at) {
+                return Some(found);
+            }
+            at = 2;
+        }
+        while let Some(block) = bytes.get(at - 2..).and_then(|rest| rest.first_chunk()) {
+            match telling(block) {
+                0 => at += 32,
+                found => return Some(at + found.trailing_zeros() as usize),
+            }
+        }
+        // The last bytes overlap those before them: hardly any is looked at alone.
+        let Some(block) = bytes.last_chunk() else {
+            return by_bytes(bytes, at);
+        };
+        let seen = (at + 32 - bytes.len()) as u32;
+        match telling(block).checked_shr(seen).unwrap_or(0) {
+            0 => None,
+            found => Some(at + found.trailing_zeros() as usize),
+        }
     }
 }
 
@@ -58,6 +121,20 @@ mod tests {
             let first = scanner.find_end(&head[..split]).unwrap();
             let end = first.or(scanner.find_end(head).unwrap());
             assert_eq!(end, Some(head.len() - 4), "split at {split}");
+        }
+    }
+
+    #[test]
+    fn a_telling_line_feed_is_found_wherever_it_stands_and_from_wherever_the_search_starts() {
+        for pattern in ["\n", "\r\n", "a\r\n\r\n", "\r\n\r\n", "\r\na\n", "\n\r\n", "\r\r\n\n"] {
+            for (before, after) in (0..80).flat_map(|at| [(at, 0), (at, 7), (at, 70)]) {
+                let text = "a".repeat(before) + pattern + &"a".repeat(after);
+                for start in 0..=text.len() {
+                    let (found, expected) =
+                        (telling_feed(text.as_bytes(), start), by_bytes(text.as_bytes(), start));
+                    assert_eq!(found, expected, "{text:?} from {start}");
+                }
+            }
         }
     }
 

@@ -2,9 +2,9 @@
 
 use super::HeadFacts;
 use crate::error::Error;
-use crate::http1::lines::{Line, Malformed, each_field};
+use crate::http1::lines::{Line, Malformed, TakeField, take_fields};
 use crate::limits::NOMINATIONS_MAX;
-use crate::message::{BodyLength, Fields, RequestHead, is_authority};
+use crate::message::{BodyLength, Fields, Places, RequestHead, is_authority};
 use crate::text;
 
 /// Most digits of a Content-Length: 18 of them stay far below `u64::MAX`.
@@ -64,6 +64,27 @@ impl From<Malformed> for Refused {
     }
 }
 
+/// Fields on their way from a head: to the rules, or to the places of those that are kept.
+struct Sorting<'s, 'a> {
+    rules: &'s mut FieldRules<'a>,
+    places: &'s mut Places,
+    /// How many more there may be.
+    left: usize,
+}
+
+impl<'a> TakeField<'a> for Sorting<'_, 'a> {
+    type Error = Refused;
+
+    #[inline(always)]
+    fn take(&mut self, line: Line<'a>) -> Result<(), Refused> {
+        self.left = self.left.checked_sub(1).ok_or(Refused::TooMany)?;
+        if self.rules.note(&line).map_err(Refused::Ambiguous)? {
+            line.add_to(self.places);
+        }
+        Ok(())
+    }
+}
+
 impl<'a> FieldRules<'a> {
     /// Reads them all, at most `most` from `start` on, and copies those that are end-to-end from
     /// `head` into `kept`. Where the head ends comes with the rules.
@@ -88,15 +109,8 @@ impl<'a> FieldRules<'a> {
             nominations: Vec::new(),
             nominated: 0,
         };
-        let mut left = most;
         let end = kept.copy(head, |places| {
-            each_field(head, start, |line| {
-                left = left.checked_sub(1).ok_or(Refused::TooMany)?;
-                if rules.note(&line).map_err(Refused::Ambiguous)? {
-                    line.add_to(places);
-                }
-                Ok::<_, Refused>(())
-            })
+            take_fields(head, start, Sorting { rules: &mut rules, places, left: most })
         })?;
         if !rules.nominations.is_empty() {
             kept.retain(|name, _| !rules.is_nominated(name));
@@ -255,21 +269,31 @@ impl Special {
     #[inline(always)]
     fn of(name: &[u8]) -> Option<Self> {
         let first = name.first()? | 0x20;
-        let (other, special): (&[u8], _) = match (name.len(), first) {
-            (2, b't') => (b"te", Self::OtherHop),
-            (4, b'h') => (b"host", Self::Host),
-            (6, b'e') => (b"expect", Self::Expect),
-            (7, b't') => (b"trailer", Self::OtherHop),
-            (7, b'u') => (b"upgrade", Self::OtherHop),
-            (10, b'c') => (b"connection", Self::Connection),
-            (10, b'k') => (b"keep-alive", Self::OtherHop),
-            (14, b'c') => (b"content-length", Self::ContentLength),
-            (16, b'p') => (b"proxy-connection", Self::OtherHop),
-            (17, b't') => (b"transfer-encoding", Self::TransferEncoding),
+        let (is_it, special) = match (name.len(), first) {
+            (2, b't') => (is(name, b"te"), Self::OtherHop),
+            (4, b'h') => (is(name, b"host"), Self::Host),
+            (6, b'e') => (is(name, b"expect"), Self::Expect),
+            (7, b't') => (is(name, b"trailer"), Self::OtherHop),
+            (7, b'u') => (is(name, b"upgrade"), Self::OtherHop),
+            (10, b'c') => (is(name, b"connection"), Self::Connection),
+            (10, b'k') => (is(name, b"keep-alive"), Self::OtherHop),
+            (14, b'c') => (is(name, b"content-length"), Self::ContentLength),
+            (16, b'p') => (is(name, b"proxy-connection"), Self::OtherHop),
+            (17, b't') => (is(name, b"transfer-encoding"), Self::TransferEncoding),
             _ => return None,
         };
-        name.eq_ignore_ascii_case(other).then_some(special)
+        is_it.then_some(special)
     }
+}
+
+/// Whether a token is this one, in letters of either case; `lower` is of small letters and hyphens.
+/// Of a length that is known, it takes a few instructions.
+#[inline(always)]
+fn is<const N: usize>(token: &[u8], lower: &[u8; N]) -> bool {
+    // Of the bytes that a token may have, only letters become others' likes by this bit.
+    let is_same = |(byte, lower): (&u8, &u8)| byte | 0x20 == *lower;
+    <&[u8; N]>::try_from(token)
+        .is_ok_and(|token| token.iter().zip(lower).fold(true, |all, pair| all & is_same(pair)))
 }
 
 /// Whether a field of this name belongs to one connection or to the framing, so that it is neither
