@@ -189,6 +189,7 @@ fn take_fields_by<'a, T: TakeField<'a>>(
         while let Some(b' ' | b'\t') = bytes.get(value_at) {
             value_at += 1;
         }
+        // Colon, spaces and tabs are no control bytes: the value begins at its end at the latest.
         let next = line_end(bytes, end)?;
         let mut value = &bytes[value_at..end];
         while let [rest @ .., b' ' | b'\t'] = value {
@@ -287,7 +288,7 @@ mod by_bytes {
 pub(in crate::http1) mod vectors {
     use std::arch::x86_64::*;
 
-    use super::{TakeField, by_bytes, take_fields_by, is_token_byte};
+    use super::{TakeField, by_bytes, is_token_byte, take_fields_by};
 
     /// By the low half of a byte: for which high halves it is a token's, a bit for each. Twice,
     /// because a shuffle looks within 16 bytes.
@@ -360,7 +361,7 @@ pub(in crate::http1) mod vectors {
                 found => return at + found.trailing_zeros() as usize,
             }
         }
-        // The last 32 bytes overlap those before them: hardly any is looked at alone.
+        // The last 32 bytes overlap those before them: only of fewer is each looked at.
         let Some(block) = bytes.last_chunk() else {
             return find_in_few(bytes, at);
         };
@@ -395,6 +396,7 @@ pub(in crate::http1) mod vectors {
                 && name != 0
             {
                 let name_end = at + name.trailing_zeros() as usize;
+                // A control byte is no token's: the first of them is not before the name's end.
                 return match others {
                     0 => (name_end, plain_end(bytes, at + 32)),
                     _ => (name_end, at + others.trailing_zeros() as usize),

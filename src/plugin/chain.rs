@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use serde_json::{Map, Value};
 
 use super::failure::CallError;
-use super::json_abi::{self, Subject};
+use super::json_abi::{self, Draft, Subject};
 use super::log::Ids;
 use super::module::Plugin;
 use super::pool::Pools;
@@ -217,7 +217,15 @@ pub struct BodySlot {
 #[derive(Debug, Clone, Default)]
 pub struct Carried {
     target_changed: bool,
+    changes: Changes,
     metadata: Metadata,
+}
+
+/// How often plugins have changed the messages of an exchange, and their bodies.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Changes {
+    pub(super) messages: u32,
+    pub(super) bodies: u32,
 }
 
 /// What plugins tell those after them, and its JSON text (empty: `{}`).
@@ -236,6 +244,7 @@ impl Carried {
     /// Forgets everything: a new exchange begins.
     pub fn clear(&mut self) {
         self.target_changed = false;
+        self.changes = Changes::default();
         self.metadata.values.clear();
         self.metadata.json.clear();
     }
@@ -244,6 +253,16 @@ impl Carried {
     /// exchange normalises it again before it goes upstream.
     pub fn target_changed(&self) -> bool {
         self.target_changed
+    }
+
+    pub(super) fn changes(&self) -> Changes {
+        self.changes
+    }
+
+    /// Notes that a plugin is about to change a message, with or without its body.
+    pub(super) fn note_change(&mut self, has_body: bool) {
+        self.changes.messages += 1;
+        self.changes.bodies += u32::from(has_body);
     }
 
     pub(super) fn set_target_changed(&mut self) {
@@ -374,20 +393,23 @@ async fn run(
         Subject::Response { .. } => Phase::Response,
         Subject::Aggregation { .. } => Phase::Aggregation,
     };
+    let mut draft = Draft::default();
+    let mut verdict = Verdict::Continue;
     let plugins = indexes.iter().filter_map(|&index| Some((index, chain.plugins.get(index)?)));
     for (index, plugin) in plugins.filter(|(_, plugin)| plugin.runs_in(phase)) {
         let begun = facts.trace.and_then(Trace::start);
-        let called = json_abi::call(pools, plugin, facts, subject, body, carried).await;
+        let called = json_abi::call(pools, plugin, facts, subject, body, carried, &mut draft).await;
         if let (Some(trace), Some(begun)) = (facts.trace, begun) {
             trace.plugin(index, phase, begun, end(&called));
         }
-        let verdict = called.unwrap_or_else(|error| failed(plugin, &error));
+        verdict = called.unwrap_or_else(|error| failed(plugin, &error));
         // Answers are joined once: a second plugin would join what is joined already.
         if matches!(verdict, Verdict::Respond(_)) || phase == Phase::Aggregation {
-            return verdict;
+            break;
         }
     }
-    Verdict::Continue
+    pools.give_scratch(draft.into_bytes());
+    verdict
 }
 
 fn end(called: &Result<Verdict, CallError>) -> PluginEnd {

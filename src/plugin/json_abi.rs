@@ -4,6 +4,7 @@
 //! guest; the output is copied out, the instance given back, and only then is the output read.
 
 mod apply;
+mod draft;
 mod escape;
 mod input;
 mod output;
@@ -19,7 +20,8 @@ use super::module::Plugin;
 use super::pool::{Pool, Pools};
 use super::spec::{Phase, PluginSpec};
 use apply::Decision;
-use input::Messages;
+pub(super) use draft::Draft;
+use input::{Known, Messages};
 pub(super) use input::{write_body, write_headers};
 pub(super) use text::write_str as write_string;
 
@@ -49,12 +51,14 @@ pub(super) async fn call(
     subject: &mut Subject<'_>,
     body: &mut BodySlot,
     carried: &mut Carried,
+    draft: &mut Draft,
 ) -> Result<Verdict, CallError> {
     let Some(pool) = pools.pool(plugin) else {
         return Err(CallError::refused(plugin.load_error().unwrap_or("not loaded")));
     };
     let started = Instant::now();
-    let result = call_pooled(pools, &pool, plugin, facts, subject, body, carried, started).await;
+    let result =
+        call_pooled(pools, &pool, plugin, facts, subject, body, carried, draft, started).await;
     pool.count(started, facts.ids(), result.as_ref().err());
     result
 }
@@ -68,6 +72,7 @@ async fn call_pooled(
     subject: &mut Subject<'_>,
     body: &mut BodySlot,
     carried: &mut Carried,
+    draft: &mut Draft,
     started: Instant,
 ) -> Result<Verdict, CallError> {
     let deadline = started + plugin.spec.timeout;
@@ -75,7 +80,13 @@ async fn call_pooled(
     let mut input = pools.take_scratch();
     let (phase, messages) = messages(plugin, subject, body);
     let metadata = carried.metadata_json();
-    input::write(&mut input, plugin, facts, phase, messages, metadata);
+    let (now, has_body) = (carried.changes(), messages.body.is_some());
+    let known = match (draft.messages(now, has_body), draft.body(now)) {
+        (Some(whole), _) => Known::Messages(whole),
+        (None, Some(body)) if has_body => Known::Body(body),
+        _ => Known::Nothing,
+    };
+    let layout = input::write(&mut input, plugin, facts, phase, messages, metadata, known);
     let entry = if plugin.spec.kind.runs_in(phase) { Entry::Execute } else { Entry::OnRequest };
     let mut output = pools.take_scratch();
     let called = lease.instance().call(entry, &input, facts.ids(), deadline, &mut output).await;
@@ -84,7 +95,7 @@ async fn call_pooled(
         return Err(error);
     }
     lease.give_back();
-    pools.give_scratch(input);
+    pools.give_scratch(draft.replace(input, layout, now));
     let verdict = pools.with_json_buffers(|buffers| {
         act_on(&mut output, buffers, &plugin.spec, facts, subject, body, carried)
     });
@@ -101,7 +112,7 @@ pub(super) fn write_request(
     body: Option<&[u8]>,
 ) {
     let messages = Messages { request, subject: input::Subject::Request, body };
-    input::write(out, plugin, facts, Phase::Request, messages, "{}");
+    input::write(out, plugin, facts, Phase::Request, messages, "{}", Known::Nothing);
 }
 
 fn messages<'s>(
@@ -149,6 +160,7 @@ pub(super) fn act_on(
         Decision::Continue => Verdict::Continue,
         Decision::Respond(message) => Verdict::Respond(apply::respond(&message, &output, spec)?),
         Decision::Change(message) => {
+            carried.note_change(message.body.is_some());
             match subject {
                 Subject::Request { head } => {
                     if apply::change_request(&message, facts.scheme, head, body)? {

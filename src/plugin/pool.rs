@@ -182,8 +182,11 @@ impl Pools {
         self.inner.scratch.borrow_mut().pop().unwrap_or_default()
     }
 
-    /// Gives a buffer back, for the next call.
+    /// Gives a buffer back, for the next call; one without memory is of no use to it.
     pub(super) fn give_scratch(&self, mut buffer: Vec<u8>) {
+        if buffer.capacity() == 0 {
+            return;
+        }
         let mut kept = self.inner.scratch.borrow_mut();
         if buffer.capacity() <= limits::PLUGIN_SCRATCH_BYTES_KEPT
             && kept.len() < limits::PLUGIN_SCRATCH_KEPT_MAX

@@ -64,7 +64,7 @@ impl From<Malformed> for Refused {
     }
 }
 
-/// Fields on their way from a head: to the rules, or to the places of those that are kept.
+/// Fields on their way from a head: through the rules, and to the places if they are kept.
 struct Sorting<'s, 'a> {
     rules: &'s mut FieldRules<'a>,
     places: &'s mut Places,
@@ -287,17 +287,18 @@ impl Special {
 }
 
 /// Whether a token is this one, in letters of either case; `lower` is of small letters and hyphens.
-/// Of a length that is known, it takes a few instructions.
+/// Its length is known when this is compiled, which makes it a few instructions.
 #[inline(always)]
 fn is<const N: usize>(token: &[u8], lower: &[u8; N]) -> bool {
-    // Of the bytes that a token may have, only letters become others' likes by this bit.
+    // With this bit, only a letter in either case becomes that small letter, and only a hyphen
+    // becomes a hyphen, or a CR, which no token has.
     let is_same = |(byte, lower): (&u8, &u8)| byte | 0x20 == *lower;
     <&[u8; N]>::try_from(token)
         .is_ok_and(|token| token.iter().zip(lower).fold(true, |all, pair| all & is_same(pair)))
 }
 
-/// Whether a field of this name belongs to one connection or to the framing, so that it is neither
-/// relayed nor settable by a plugin (RFC 9110 section 7.6.1, RFC 9112 section 6).
+/// Whether a field of this name, a token, belongs to one connection or to the framing, so that it
+/// is neither relayed nor settable by a plugin (RFC 9110 section 7.6.1, RFC 9112 section 6).
 #[inline]
 pub fn is_hop_by_hop(name: &[u8]) -> bool {
     !matches!(Special::of(name), None | Some(Special::Host | Special::Expect))
@@ -331,5 +332,40 @@ fn parse_coding(value: &[u8]) -> Result<Coding, &'static str> {
         (true, 0, _) | (true, 1, true) => Ok(Coding::Unknown),
         // RFC 9112 section 6.1: chunked once, and as the last one.
         _ => Err("Transfer-Encoding is malformed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::is_token;
+
+    #[test]
+    fn a_special_name_is_known_in_any_case_and_no_other_token_is_taken_for_it() {
+        const NAMES: [&str; 10] = [
+            "te",
+            "host",
+            "expect",
+            "trailer",
+            "upgrade",
+            "connection",
+            "keep-alive",
+            "content-length",
+            "proxy-connection",
+            "transfer-encoding",
+        ];
+        for name in NAMES {
+            assert!(Special::of(name.to_uppercase().as_bytes()).is_some(), "{name}");
+            for at in 0..name.len() {
+                for byte in 0..=255 {
+                    let mut other = name.as_bytes().to_vec();
+                    other[at] = byte;
+                    if is_token(&other) {
+                        let is_it = other.eq_ignore_ascii_case(name.as_bytes());
+                        assert_eq!(Special::of(&other).is_some(), is_it, "{name}, {byte} at {at}");
+                    }
+                }
+            }
+        }
     }
 }

@@ -14,6 +14,26 @@ fn fields(head: &[u8]) -> Result<(Vec<(String, String)>, usize), Malformed> {
     Ok((found, end))
 }
 
+/// The same, looked at byte by byte.
+#[cfg(target_arch = "x86_64")]
+fn fields_by_bytes(head: &[u8]) -> Result<(Vec<(String, String)>, usize), Malformed> {
+    struct Kept(Vec<(String, String)>);
+
+    impl<'a> TakeField<'a> for &mut Kept {
+        type Error = Malformed;
+
+        fn take(&mut self, line: Line<'a>) -> Result<(), Malformed> {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            self.0.push((text(line.name), text(line.value)));
+            Ok(())
+        }
+    }
+
+    let mut kept = Kept(Vec::new());
+    let end = take_fields_by(head, 0, &mut kept, by_bytes::line)?;
+    Ok((kept.0, end))
+}
+
 fn assert_not_taken<T: std::fmt::Debug + PartialEq>(line: &[u8], taken: Result<T, Malformed>) {
     assert_eq!(taken, Err(Malformed::StartLine), "{:?}", String::from_utf8_lossy(line));
 }
@@ -135,6 +155,25 @@ fn vectors_find_what_bytes_taken_one_by_one_do() {
                 }
             }
             text[at] = b'b';
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn vectors_and_bytes_take_the_same_fields() {
+    let head =
+        b"A: 1\r\nAccept:text/html, */*;q=0.8, and on to the next block\r\nX-Of-A-Long-Name-\
+        Over-A-Block-Of-Bytes:\t2 \r\nB:\r\n\r\nrest";
+    // Each byte value at each place, and the head cut off behind it.
+    for at in 0..head.len() {
+        for value in 0..=255 {
+            let mut other = head.to_vec();
+            other[at] = value;
+            for end in [at + 1, other.len()] {
+                let head = &other[..end];
+                assert_eq!(fields(head), fields_by_bytes(head), "{value} at {at}, of {end}");
+            }
         }
     }
 }

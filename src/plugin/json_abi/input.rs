@@ -1,11 +1,14 @@
 //! The input of one call: the document that docs/plugin-abi.md describes.
 
+use std::ops::Range;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::super::chain::{CallAnswer, Facts};
 use super::super::module::Plugin;
 use super::super::spec::Phase;
+use super::draft::{Draft, Layout};
 use super::escape::{is_plain_ascii, write_escaped};
 use super::text::{write_list, write_lossy, write_query, write_str, write_time};
 use crate::message::{Fields, IpText, RequestHead, ResponseHead};
@@ -32,7 +35,17 @@ pub(super) enum Subject<'a> {
     Answers { answers: &'a [CallAnswer<'a>], has_bodies: bool },
 }
 
-/// Writes the whole input.
+/// What of the messages an input of the same run has already, as it is to stand in this one.
+pub(super) enum Known<'a> {
+    /// All of them.
+    Messages(&'a Draft),
+    /// The members of the body.
+    Body(&'a [u8]),
+    /// Nothing.
+    Nothing,
+}
+
+/// Writes the whole input; where it has what the next one may take.
 pub(super) fn write(
     out: &mut Vec<u8>,
     plugin: &Plugin,
@@ -40,7 +53,8 @@ pub(super) fn write(
     phase: Phase,
     messages: Messages<'_>,
     metadata_json: &str,
-) {
+    known: Known<'_>,
+) -> Layout {
     let config = plugin.spec.config_json().as_bytes();
     // In this order, so that a guest finds what it always needs (its configuration, the phase)
     // first, and need not even look where the rest ends.
@@ -65,18 +79,40 @@ pub(super) fn write(
     out.extend_from_slice(b",\"metadata\":");
     out.extend_from_slice(metadata_json.as_bytes());
     out.extend_from_slice(b"},\"input\":");
-    write_messages(out, facts, messages);
+    let start = out.len();
+    let body = match known {
+        Known::Messages(draft) => draft.copy_messages(out),
+        Known::Body(known) => write_messages(out, facts, messages, Some(known)),
+        Known::Nothing => write_messages(out, facts, messages, None),
+    };
+    let messages = start..out.len();
     out.push(b'}');
+    Layout { messages, body }
 }
 
-fn write_messages(out: &mut Vec<u8>, facts: &Facts<'_>, messages: Messages<'_>) {
+/// Writes the messages; where the members of the body stand.
+fn write_messages(
+    out: &mut Vec<u8>,
+    facts: &Facts<'_>,
+    messages: Messages<'_>,
+    known_body: Option<&[u8]>,
+) -> Range<usize> {
     let Messages { request, subject, body } = messages;
+    let write_body = |out: &mut Vec<u8>| {
+        let start = out.len();
+        match known_body {
+            Some(known) => out.extend_from_slice(known),
+            None => write_body(out, body),
+        }
+        start..out.len()
+    };
+    let mut body_at = 0..0;
     out.push(b'{');
     write_target(out, facts, request);
     match subject {
         Subject::Request => {
             write_headers(out, Some(&request.authority), &request.fields);
-            write_body(out, body);
+            body_at = write_body(out);
         }
         Subject::Answers { answers, has_bodies } => {
             write_headers(out, Some(&request.authority), &request.fields);
@@ -86,7 +122,7 @@ fn write_messages(out: &mut Vec<u8>, facts: &Facts<'_>, messages: Messages<'_>) 
             out.extend_from_slice(b",\"statusCode\":");
             decimal(u64::from(response.status), out);
             write_headers(out, None, &response.fields);
-            write_body(out, body);
+            body_at = write_body(out);
             out.extend_from_slice(b",\"request\":{");
             write_target(out, facts, request);
             write_headers(out, Some(&request.authority), &request.fields);
@@ -96,6 +132,7 @@ fn write_messages(out: &mut Vec<u8>, facts: &Facts<'_>, messages: Messages<'_>) 
     out.extend_from_slice(b",\"query\":");
     write_query(out, &request.query);
     out.push(b'}');
+    body_at
 }
 
 /// `,"responses":[…]`

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::testing::{Bench, Exchange, answer, answers, logs_input, on_both_drivers};
-use super::super::{PluginSpec, PluginType};
+use super::super::{Plugin, PluginSpec, PluginType};
 use super::*;
 use crate::message::BodyLength;
 
@@ -18,6 +18,69 @@ async fn input_of(bench: &Bench, exchange: &mut Exchange, phase: Phase) -> Value
     let line = bench.lines().pop().unwrap();
     let (_, text) = line.split_once("info: ").unwrap();
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+/// What plugins that log it are told, all in one run of a chain.
+async fn told(
+    bench: &Bench,
+    exchange: &mut Exchange,
+    phase: Phase,
+    plugins: &[&Arc<Plugin>],
+) -> Vec<Value> {
+    let fresh = Exchange::new(plugins);
+    exchange.chain = fresh.chain;
+    exchange.selected = fresh.selected;
+    assert_eq!(answer(exchange.run(bench, phase).await), None);
+    // A plugin that fails has a line of its own.
+    let inputs = bench.lines().into_iter().filter_map(|line| {
+        let (_, input) = line.split_once("info: ")?;
+        Some(serde_json::from_str(input).unwrap_or_else(|error| panic!("{error}: {input}")))
+    });
+    inputs.collect()
+}
+
+#[test]
+fn a_plugin_of_a_chain_is_told_what_it_would_be_told_alone() {
+    on_both_drivers(|| async {
+        let bench = Bench::new();
+        let logs = |wants_body| {
+            let mut spec = PluginSpec::new("p", PluginType::Middleware);
+            spec.wants_body = wants_body;
+            bench.plugin_of(spec, &logs_input())
+        };
+        let says = |message: &str| {
+            let output = format!(r#"{{"continue":true,"modified":true,{message}}}"#);
+            bench.plugin(PluginType::Middleware, &answers(&output))
+        };
+        let (with, without) = (logs(true), logs(false));
+        let field = says(r#""response":{"headers":{"X-A":["1","2"],"Accept":[]}}"#);
+        let body = says(r#""response":{"body":"other \\ one"}"#);
+        let bytes = says(r#""response":{"body":"/////w==","bodyEncoding":"base64"}"#);
+        let told_more = says(r#""metadata":{"user":"ann"}"#);
+        let fails = bench.plugin(PluginType::Middleware, &answers("{"));
+        let plugins = [
+            &with, &with, &without, &with, &field, &with, &fails, &with, &body, &without, &with,
+            &told_more, &with, &bytes, &with, &with, &field, &body, &with,
+        ];
+        for phase in [Phase::Request, Phase::Response] {
+            for given in [Some(&b"h\"i\n"[..]), Some(b"\xff"), None] {
+                let exchange = || {
+                    let mut exchange = Exchange::new(&[]);
+                    exchange.request_body.given = given.map(<[u8]>::to_vec);
+                    exchange.response_body.given = given.map(<[u8]>::to_vec);
+                    exchange
+                };
+                let (mut one, mut other) = (exchange(), exchange());
+                let together = told(&bench, &mut one, phase, &plugins).await;
+                let mut alone = Vec::new();
+                for plugin in plugins {
+                    alone.extend(told(&bench, &mut other, phase, &[plugin]).await);
+                }
+                assert_eq!(together.len(), 12);
+                assert_eq!(together, alone);
+            }
+        }
+    });
 }
 
 /// Runs one plugin that answers `output`; the exchange says what became of it.
