@@ -60,6 +60,7 @@ pub fn all(runtime: &Arc<Runtime>) -> Vec<Stage> {
     let with_body = chain(&header_plugins("rust", 1, true));
     let three = chain(&header_plugins("rust", 3, false));
     let ten = chain(&header_plugins("rust", 10, false));
+    let three_with_body = chain(&header_plugins("rust", 3, true));
     let (bodies, limiter) = ([json(4096), json(65536)], chain(LIMITER));
     let [small, large] = bodies;
     vec![
@@ -71,9 +72,10 @@ pub fn all(runtime: &Arc<Runtime>) -> Vec<Stage> {
         call("plugin/call-empty", Chain::new(vec![empty]), None),
         call("plugin/call-header", header, None),
         call("plugin/call-body-4k", with_body.clone(), Some(small)),
-        call("plugin/call-body-64k", with_body, Some(large)),
+        call("plugin/call-body-64k", with_body, Some(large.clone())),
         call("plugin/chain-3", three, None),
         call("plugin/chain-10", ten, None),
+        call("plugin/chain-3-body-64k", three_with_body, Some(large)),
         call("plugin/call-limiter", limiter, None),
     ]
 }
