@@ -17,8 +17,12 @@ pub(super) fn write_escaped(out: &mut Vec<u8>, text: &[u8]) {
     }
     out.reserve(text.len() + text.len() / 8);
     #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("ssse3") && is_x86_feature_detected!("popcnt") {
+    if wide::are_there() {
         // SAFETY: this processor has what the function is compiled for.
+        unsafe { wide::write(out, text) };
+        return;
+    } else if vectors::are_there() {
+        // SAFETY: as above.
         unsafe { vectors::write(out, text) };
         return;
     }
@@ -138,6 +142,11 @@ mod vectors {
         table
     };
 
+    /// Whether this processor has what the functions are compiled for.
+    pub(super) fn are_there() -> bool {
+        is_x86_feature_detected!("ssse3") && is_x86_feature_detected!("popcnt")
+    }
+
     #[target_feature(enable = "ssse3")]
     fn load(bytes: &[u8; 16]) -> __m128i {
         // SAFETY: sixteen bytes are read, of any alignment.
@@ -209,6 +218,85 @@ mod vectors {
     }
 }
 
+/// With vectors of 64 bytes (AVX-512 VBMI2: Intel's servers since 2021, AMD's since 2022): each of
+/// 32 bytes gets a backslash before it, and one instruction drops those that no escape needs.
+#[cfg(target_arch = "x86_64")]
+mod wide {
+    use std::arch::x86_64::*;
+    use std::mem::MaybeUninit;
+
+    use super::{push_escaped, vectors};
+
+    /// Whether this processor has what the functions are compiled for.
+    pub(super) fn are_there() -> bool {
+        is_x86_feature_detected!("avx512vbmi2")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("bmi2")
+            && vectors::are_there()
+    }
+
+    /// Appends `text` with its escapes.
+    #[target_feature(enable = "avx512vbmi2,avx512bw,avx512vl,bmi2,ssse3,popcnt")]
+    pub(super) fn write(out: &mut Vec<u8>, text: &[u8]) {
+        let (blocks, rest) = text.as_chunks::<32>();
+        for block in blocks {
+            match spread(block) {
+                Some((spread, places)) => append(out, spread, places),
+                None => block.iter().for_each(|&byte| push_escaped(out, byte)),
+            }
+        }
+        vectors::write(out, rest);
+    }
+
+    /// Each byte behind a backslash, and which of both to keep. `None`: a character among them has
+    /// no escape of a single letter.
+    #[target_feature(enable = "avx512bw,avx512vl,bmi2")]
+    #[inline]
+    fn spread(block: &[u8; 32]) -> Option<(__m512i, u64)> {
+        const EACH_SECOND: u64 = 0x5555_5555_5555_5555;
+        let all = |byte: u8| _mm256_set1_epi8(byte.cast_signed());
+        // SAFETY: 32 bytes are read, of any alignment.
+        let block = unsafe { _mm256_loadu_si256(block.as_ptr().cast()) };
+        let is = |byte| _mm256_cmpeq_epi8_mask(block, all(byte));
+        let controls = _mm256_cmple_epu8_mask(block, all(0x1f));
+        let mut letters = block;
+        if controls != 0 {
+            let mut others = controls;
+            for (from, to) in [(b'\n', b'n'), (b'\t', b't'), (b'\r', b'r')] {
+                letters = _mm256_mask_mov_epi8(letters, is(from), all(to));
+                others &= !is(from);
+            }
+            if others != 0 {
+                return None;
+            }
+        }
+        let escaped = controls | is(b'"') | is(b'\\');
+        let behind = _mm512_slli_epi16::<8>(_mm512_cvtepu8_epi16(letters));
+        let pairs = _mm512_or_si512(behind, _mm512_set1_epi16(i16::from(b'\\')));
+        Some((pairs, _pdep_u64(u64::from(escaped), EACH_SECOND) | EACH_SECOND << 1))
+    }
+
+    /// Appends the bytes of `from` at these places.
+    #[target_feature(enable = "avx512vbmi2,popcnt")]
+    #[inline]
+    fn append(out: &mut Vec<u8>, from: __m512i, places: u64) {
+        out.reserve(64);
+        let kept = _mm512_maskz_compress_epi8(places, from);
+        // Always there, as it was reserved.
+        let Some(room) = out.spare_capacity_mut().first_chunk_mut::<64>() else { return };
+        store(room, kept);
+        // SAFETY: there are 64 bytes more, of which these are at most all.
+        unsafe { out.set_len(out.len() + places.count_ones() as usize) };
+    }
+
+    #[target_feature(enable = "avx512f")]
+    fn store(bytes: &mut [MaybeUninit<u8>; 64], vector: __m512i) {
+        // SAFETY: 64 bytes are written, of any alignment.
+        unsafe { _mm512_storeu_si512(bytes.as_mut_ptr().cast(), vector) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -216,7 +304,21 @@ mod tests {
     type Way = fn(&mut Vec<u8>, &[u8]);
 
     /// Each way there is on this machine.
-    const WAYS: [Way; 2] = [write_escaped, write_by_words];
+    fn ways() -> Vec<Way> {
+        let mut ways: Vec<Way> = vec![write_escaped, write_by_words];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if vectors::are_there() {
+                // SAFETY: the processor has what it is compiled for.
+                ways.push(|out, text| unsafe { vectors::write(out, text) });
+            }
+            if wide::are_there() {
+                // SAFETY: as above.
+                ways.push(|out, text| unsafe { wide::write(out, text) });
+            }
+        }
+        ways
+    }
 
     fn written(way: Way, text: &str) -> String {
         let mut out = b"\"".to_vec();
@@ -230,7 +332,7 @@ mod tests {
         let all: String = (0..0x300).filter_map(char::from_u32).collect();
         for start in 0..70 {
             let text = format!("{}{all}", "x".repeat(start));
-            for way in WAYS {
+            for way in ways() {
                 assert_eq!(serde_json::from_str::<String>(&written(way, &text)).unwrap(), text);
             }
         }
@@ -240,10 +342,20 @@ mod tests {
     fn every_set_of_escapes_in_sixteen_bytes_is_written_as_serde_json_writes_it() {
         for places in 0..=u16::MAX {
             for escaped in ['"', '\n', '\\'] {
-                let text: String = (0..16)
-                    .map(|at| if places >> at & 1 == 1 { escaped } else { char::from(b'a' + at) })
+                let letter = |places: u16, at: u8| match places >> at & 1 {
+                    1 => escaped,
+                    _ => char::from(b'a' + at),
+                };
+                // Behind them as many, in another set.
+                let (first, then) = (0..16, 0..16);
+                let text: String = first
+                    .map(|at| letter(places, at))
+                    .chain(then.map(|at| letter(places.wrapping_mul(0x9e37), at)))
                     .collect();
-                assert_eq!(written(write_escaped, &text), serde_json::to_string(&text).unwrap());
+                let expected = serde_json::to_string(&text).unwrap();
+                for way in ways() {
+                    assert_eq!(written(way, &text), expected);
+                }
             }
         }
     }
@@ -252,7 +364,7 @@ mod tests {
     fn long_texts_of_nothing_but_escapes_fit() {
         for character in ["\"", "\u{1}", "\t", "\"\u{1f}", "xxxxxxxxxxxxxxxx\u{0}\"", "é\""] {
             let text = character.repeat(3000);
-            for way in WAYS {
+            for way in ways() {
                 assert_eq!(serde_json::from_str::<String>(&written(way, &text)).unwrap(), text);
             }
         }
