@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use odin::limits::ADMIN_STALL_TIMEOUT;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -171,6 +172,30 @@ fn the_last_event_says_that_the_gateway_drains() {
     gate.open();
     assert_eq!(client.response().text(), "late");
     assert_eq!(gateway.wait_exit().code(), Some(0));
+}
+
+/// The gateway's end of a connection, by its own number there.
+fn other_end(gateway: &Gateway, connection: &TcpStream) -> Option<socket2::Socket> {
+    use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+    let pid = gateway.pid();
+    let process = pidfd_open(Pid::from_raw(pid as i32)?, PidfdFlags::empty()).unwrap();
+    let ours = connection.local_addr().unwrap();
+    std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().find_map(|entry| {
+        let number = entry.ok()?.file_name().into_string().ok()?.parse().ok()?;
+        let fd = pidfd_getfd(&process, number, PidfdGetfdFlags::empty()).ok()?;
+        let socket = socket2::Socket::from(fd);
+        let peer = socket.peer_addr().ok()?.as_socket()?;
+        (peer == ours).then_some(socket)
+    })
+}
+
+#[test]
+fn the_kernel_gives_up_a_watcher_that_takes_nothing() {
+    let gateway = Setup::echo().start();
+    let mut watcher = Watcher::new(&gateway, "");
+    watcher.head();
+    let socket = other_end(&gateway, &watcher.stream).expect("the gateway has the other end");
+    assert_eq!(socket.tcp_user_timeout().unwrap(), Some(ADMIN_STALL_TIMEOUT));
 }
 
 #[test]
