@@ -207,7 +207,8 @@ pub const PLUGIN_FAILURES_BEFORE_BACKOFF: u32 = 50;
 pub const PLUGIN_BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// Longest such wait.
 pub const PLUGIN_BACKOFF_MAX: Duration = Duration::from_secs(30);
-/// Capacity of a kept scratch buffer; a larger one (a body went through) is freed after its call.
+/// Capacity of a kept scratch buffer; a larger one (a body went through) is freed: an output after
+/// its call, an input when the chain's next one is written or the chain has run.
 pub const PLUGIN_SCRATCH_BYTES_KEPT: usize = 256 * 1024;
 /// Scratch buffers that a worker keeps.
 pub const PLUGIN_SCRATCH_KEPT_MAX: usize = 64;

@@ -21,7 +21,8 @@ use super::pool::{Pool, Pools};
 use super::spec::{Phase, PluginSpec};
 use apply::Decision;
 pub(super) use draft::Draft;
-use input::{Known, Messages};
+use draft::Known;
+use input::Messages;
 pub(super) use input::{write_body, write_headers};
 pub(super) use text::write_str as write_string;
 
@@ -81,21 +82,23 @@ async fn call_pooled(
     let (phase, messages) = messages(plugin, subject, body);
     let metadata = carried.metadata_json();
     let (now, has_body) = (carried.changes(), messages.body.is_some());
-    let known = match (draft.messages(now, has_body), draft.body(now)) {
-        (Some(whole), _) => Known::Messages(whole),
-        (None, Some(body)) if has_body => Known::Body(body),
-        _ => Known::Nothing,
+    let known = match phase {
+        // What its plugins are told of the answers is not what a draft keeps apart.
+        Phase::Aggregation => Known::Nothing,
+        Phase::Request | Phase::Response => draft.known(now, has_body),
     };
     let layout = input::write(&mut input, plugin, facts, phase, messages, metadata, known);
     let entry = if plugin.spec.kind.runs_in(phase) { Entry::Execute } else { Entry::OnRequest };
+    // Before the call: it may wait for long, and one input is enough to keep meanwhile.
+    pools.give_scratch(draft.replace(input, layout, now));
     let mut output = pools.take_scratch();
-    let called = lease.instance().call(entry, &input, facts.ids(), deadline, &mut output).await;
+    let input = draft.bytes();
+    let called = lease.instance().call(entry, input, facts.ids(), deadline, &mut output).await;
     if let Err(error) = called {
         lease.failed();
         return Err(error);
     }
     lease.give_back();
-    pools.give_scratch(draft.replace(input, layout, now));
     let verdict = pools.with_json_buffers(|buffers| {
         act_on(&mut output, buffers, &plugin.spec, facts, subject, body, carried)
     });

@@ -13,8 +13,20 @@ use super::super::chain::Changes;
 pub(super) struct Layout {
     /// The messages: the value of `input`.
     pub(super) messages: Range<usize>,
-    /// In them, the members of the body, with the comma before them; empty if it is withheld.
+    /// The members of the body among them, with the comma before them, counted from where the
+    /// messages begin; empty if it is withheld.
     pub(super) body: Range<usize>,
+}
+
+/// What of the messages an input of the same run has already, as it is to stand in the next one.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Known<'a> {
+    /// All of them, and where the members of the body stand.
+    Messages(&'a [u8], &'a Range<usize>),
+    /// The members of the body.
+    Body(&'a [u8]),
+    /// Nothing.
+    Nothing,
 }
 
 /// The last input of a run of a chain, if there is one. One for each run: in another, or another
@@ -28,34 +40,31 @@ pub(in super::super) struct Draft {
 }
 
 impl Draft {
-    /// The messages, if they still stand so: for a plugin that is given the body, or is not.
-    pub(super) fn messages(&self, now: Changes, has_body: bool) -> Option<&Self> {
-        (!self.bytes.is_empty() && self.changes == now && self.has_body() == has_body)
-            .then_some(self)
-    }
-
-    /// The members of the body, if they still stand so.
-    pub(super) fn body(&self, now: Changes) -> Option<&[u8]> {
-        (self.has_body() && self.changes.bodies == now.bodies)
-            .then(|| &self.bytes[self.layout.body.clone()])
-    }
-
-    fn has_body(&self) -> bool {
-        !self.layout.body.is_empty()
-    }
-
-    /// Appends the messages to another input; where it has the body now.
-    pub(super) fn copy_messages(&self, out: &mut Vec<u8>) -> Range<usize> {
+    /// What still stands so. `has_body`: the next plugin is given the body; one from which it is
+    /// withheld takes nothing of an input that has it.
+    pub(super) fn known(&self, now: Changes, has_body: bool) -> Known<'_> {
         let Layout { messages, body } = &self.layout;
-        let moved = out.len().wrapping_sub(messages.start);
-        out.extend_from_slice(&self.bytes[messages.clone()]);
-        body.start.wrapping_add(moved)..body.end.wrapping_add(moved)
+        let messages = &self.bytes[messages.clone()];
+        if messages.is_empty() || has_body == body.is_empty() {
+            Known::Nothing
+        } else if self.changes == now {
+            Known::Messages(messages, body)
+        } else if has_body && self.changes.bodies == now.bodies {
+            Known::Body(&messages[body.clone()])
+        } else {
+            Known::Nothing
+        }
     }
 
-    /// Keeps this input; the one before it, for its memory.
+    /// Keeps this input and returns the memory of the one before it.
     pub(super) fn replace(&mut self, bytes: Vec<u8>, layout: Layout, changes: Changes) -> Vec<u8> {
         (self.layout, self.changes) = (layout, changes);
         std::mem::replace(&mut self.bytes, bytes)
+    }
+
+    /// The last input, whole.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// The memory, once the run is over.

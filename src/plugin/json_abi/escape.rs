@@ -17,7 +17,7 @@ pub(super) fn write_escaped(out: &mut Vec<u8>, text: &[u8]) {
     }
     out.reserve(text.len() + text.len() / 8);
     #[cfg(target_arch = "x86_64")]
-    if wide::are_there() {
+    if text.len() >= wide::BLOCK_BYTES && wide::are_there() {
         // SAFETY: this processor has what the function is compiled for.
         unsafe { wide::write(out, text) };
         return;
@@ -227,9 +227,13 @@ mod wide {
 
     use super::{push_escaped, vectors};
 
+    /// Bytes of text taken together: shorter texts gain nothing.
+    pub(super) const BLOCK_BYTES: usize = 32;
+
     /// Whether this processor has what the functions are compiled for.
     pub(super) fn are_there() -> bool {
-        is_x86_feature_detected!("avx512vbmi2")
+        is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512vbmi2")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512vl")
             && is_x86_feature_detected!("bmi2")
@@ -239,21 +243,23 @@ mod wide {
     /// Appends `text` with its escapes.
     #[target_feature(enable = "avx512vbmi2,avx512bw,avx512vl,bmi2,ssse3,popcnt")]
     pub(super) fn write(out: &mut Vec<u8>, text: &[u8]) {
-        let (blocks, rest) = text.as_chunks::<32>();
+        let (blocks, rest) = text.as_chunks::<BLOCK_BYTES>();
         for block in blocks {
             match spread(block) {
                 Some((spread, places)) => append(out, spread, places),
                 None => block.iter().for_each(|&byte| push_escaped(out, byte)),
             }
         }
-        vectors::write(out, rest);
+        if !rest.is_empty() {
+            vectors::write(out, rest);
+        }
     }
 
     /// Each byte behind a backslash, and which of both to keep. `None`: a character among them has
     /// no escape of a single letter.
     #[target_feature(enable = "avx512bw,avx512vl,bmi2")]
     #[inline]
-    fn spread(block: &[u8; 32]) -> Option<(__m512i, u64)> {
+    fn spread(block: &[u8; BLOCK_BYTES]) -> Option<(__m512i, u64)> {
         const EACH_SECOND: u64 = 0x5555_5555_5555_5555;
         let all = |byte: u8| _mm256_set1_epi8(byte.cast_signed());
         // SAFETY: 32 bytes are read, of any alignment.

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use super::super::chain::{CallAnswer, Facts};
 use super::super::module::Plugin;
 use super::super::spec::Phase;
-use super::draft::{Draft, Layout};
+use super::draft::{Known, Layout};
 use super::escape::{is_plain_ascii, write_escaped};
 use super::text::{write_list, write_lossy, write_query, write_str, write_time};
 use crate::message::{Fields, IpText, RequestHead, ResponseHead};
@@ -35,17 +35,7 @@ pub(super) enum Subject<'a> {
     Answers { answers: &'a [CallAnswer<'a>], has_bodies: bool },
 }
 
-/// What of the messages an input of the same run has already, as it is to stand in this one.
-pub(super) enum Known<'a> {
-    /// All of them.
-    Messages(&'a Draft),
-    /// The members of the body.
-    Body(&'a [u8]),
-    /// Nothing.
-    Nothing,
-}
-
-/// Writes the whole input; where it has what the next one may take.
+/// Writes the whole input; returns where it has what the next one may take.
 pub(super) fn write(
     out: &mut Vec<u8>,
     plugin: &Plugin,
@@ -81,7 +71,10 @@ pub(super) fn write(
     out.extend_from_slice(b"},\"input\":");
     let start = out.len();
     let body = match known {
-        Known::Messages(draft) => draft.copy_messages(out),
+        Known::Messages(messages, body) => {
+            out.extend_from_slice(messages);
+            body.clone()
+        }
         Known::Body(known) => write_messages(out, facts, messages, Some(known)),
         Known::Nothing => write_messages(out, facts, messages, None),
     };
@@ -90,7 +83,7 @@ pub(super) fn write(
     Layout { messages, body }
 }
 
-/// Writes the messages; where the members of the body stand.
+/// Writes the messages; returns where among them the members of the body stand.
 fn write_messages(
     out: &mut Vec<u8>,
     facts: &Facts<'_>,
@@ -98,13 +91,14 @@ fn write_messages(
     known_body: Option<&[u8]>,
 ) -> Range<usize> {
     let Messages { request, subject, body } = messages;
-    let write_body = |out: &mut Vec<u8>| {
+    let messages_at = out.len();
+    let put_body = |out: &mut Vec<u8>| {
         let start = out.len();
         match known_body {
             Some(known) => out.extend_from_slice(known),
             None => write_body(out, body),
         }
-        start..out.len()
+        start - messages_at..out.len() - messages_at
     };
     let mut body_at = 0..0;
     out.push(b'{');
@@ -112,7 +106,7 @@ fn write_messages(
     match subject {
         Subject::Request => {
             write_headers(out, Some(&request.authority), &request.fields);
-            body_at = write_body(out);
+            body_at = put_body(out);
         }
         Subject::Answers { answers, has_bodies } => {
             write_headers(out, Some(&request.authority), &request.fields);
@@ -122,7 +116,7 @@ fn write_messages(
             out.extend_from_slice(b",\"statusCode\":");
             decimal(u64::from(response.status), out);
             write_headers(out, None, &response.fields);
-            body_at = write_body(out);
+            body_at = put_body(out);
             out.extend_from_slice(b",\"request\":{");
             write_target(out, facts, request);
             write_headers(out, Some(&request.authority), &request.fields);

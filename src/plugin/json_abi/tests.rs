@@ -57,10 +57,22 @@ fn a_plugin_of_a_chain_is_told_what_it_would_be_told_alone() {
         let body = says(r#""response":{"body":"other \\ one"}"#);
         let bytes = says(r#""response":{"body":"/////w==","bodyEncoding":"base64"}"#);
         let told_more = says(r#""metadata":{"user":"ann"}"#);
+        let target = bench.plugin(
+            PluginType::Request,
+            &answers(
+                r#"{"continue":true,"modified":true,"response":{"url":"/other","method":"PUT"}}"#,
+            ),
+        );
+        let status = bench.plugin(
+            PluginType::Response,
+            &answers(r#"{"continue":true,"modified":true,"response":{"statusCode":201}}"#),
+        );
         let fails = bench.plugin(PluginType::Middleware, &answers("{"));
+        let refused = says(r#""response":{"headers":{"Connection":["x"]},"body":"refused"}"#);
         let plugins = [
             &with, &with, &without, &with, &field, &with, &fails, &with, &body, &without, &with,
-            &told_more, &with, &bytes, &with, &with, &field, &body, &with,
+            &told_more, &with, &bytes, &with, &with, &field, &body, &with, &refused, &with,
+            &target, &status, &without, &with,
         ];
         for phase in [Phase::Request, Phase::Response] {
             for given in [Some(&b"h\"i\n"[..]), Some(b"\xff"), None] {
@@ -76,7 +88,7 @@ fn a_plugin_of_a_chain_is_told_what_it_would_be_told_alone() {
                 for plugin in plugins {
                     alone.extend(told(&bench, &mut other, phase, &[plugin]).await);
                 }
-                assert_eq!(together.len(), 12);
+                assert_eq!(together.len(), 15);
                 assert_eq!(together, alone);
             }
         }
