@@ -187,8 +187,8 @@ SCENARIOS: dict[str, Scenario] = {
         "origin and the load. They can show what would keep it from growing on more: what workers "
         "cost each other. `2 processes` are two gateways of one worker on the same cores and the "
         "same port, which can't cost each other anything in Odin; two workers of one gateway must "
-        "not cost more. `1 worker` has a core of its own, and more to do at each turn of its ring: "
-        "a request costs it less than workers that share the same load, in one process or two.",
+        "not cost more. `1 worker` has a core of its own and more to do at each turn of its ring: "
+        "what a request costs it besides depends on the machine.",
         share=1,
         cuts=3,
     ),

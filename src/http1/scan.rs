@@ -1,4 +1,4 @@
-//! Finds the end of a head in bytes that arrive bit by bit, looking at none of them often.
+//! Finds the end of a head in bytes that arrive bit by bit, without going over all of them again.
 //!
 //! Parsing again after every read would let a client that sends one byte at a time cost the square
 //! of its head's length. The scanner also refuses a line that ends in a bare LF (RFC 9112 section
