@@ -348,20 +348,22 @@ pub(in crate::http1) mod vectors {
     }
 
     /// The first byte from `at` on that `find` sets a bit for; the end of `bytes` if there is none.
+    /// `find` is given blocks of `N` bytes and speaks of the last 32 of each: so many more must
+    /// stand before `at`.
     #[inline(always)]
-    fn first(
+    pub(in crate::http1) fn first<const N: usize>(
         bytes: &[u8],
         mut at: usize,
-        find: impl Fn(&[u8; 32]) -> u32,
+        find: impl Fn(&[u8; N]) -> u32,
         find_in_few: impl Fn(&[u8], usize) -> usize,
     ) -> usize {
-        while let Some(block) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
+        while let Some(block) = bytes.get(at + 32 - N..).and_then(|rest| rest.first_chunk()) {
             match find(block) {
                 0 => at += 32,
                 found => return at + found.trailing_zeros() as usize,
             }
         }
-        // The last 32 bytes overlap those before them: only of fewer is each looked at.
+        // The last block overlaps those before it: only of less than one is each byte looked at.
         let Some(block) = bytes.last_chunk() else {
             return find_in_few(bytes, at);
         };

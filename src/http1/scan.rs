@@ -64,7 +64,7 @@ mod vectors {
     use std::arch::x86_64::*;
 
     use super::by_bytes;
-    use crate::http1::lines::vectors::load;
+    use crate::http1::lines::vectors::{first, load};
 
     /// A bit for each of the last 32 bytes that [`super::telling_feed`] looks for: the two bytes
     /// before each of them tell.
@@ -91,21 +91,9 @@ mod vectors {
             }
             at = 2;
         }
-        while let Some(block) = bytes.get(at - 2..).and_then(|rest| rest.first_chunk()) {
-            match telling(block) {
-                0 => at += 32,
-                found => return Some(at + found.trailing_zeros() as usize),
-            }
-        }
-        // The last bytes overlap those before them: only of less than a block is each looked at.
-        let Some(block) = bytes.last_chunk() else {
-            return by_bytes(bytes, at);
-        };
-        let seen = (at + 32 - bytes.len()) as u32;
-        match telling(block).checked_shr(seen).unwrap_or(0) {
-            0 => None,
-            found => Some(at + found.trailing_zeros() as usize),
-        }
+        let find_in_few = |bytes: &[u8], at| by_bytes(bytes, at).unwrap_or(bytes.len());
+        let found = first(bytes, at, |block| telling(block), find_in_few);
+        (found < bytes.len()).then_some(found)
     }
 }
 

@@ -65,6 +65,9 @@ fn any_needs_escape(block: u64) -> bool {
     less(block, 0x20) | equal(b'"') | equal(b'\\') != 0
 }
 
+/// The control characters whose escape is a letter, and the letter.
+const LETTERS: [(u8, u8); 3] = [(b'\n', b'n'), (b'\t', b't'), (b'\r', b'r')];
+
 /// What stands behind the backslash of a byte's escape: `u` for its number, 0 for no escape.
 static ESCAPES: [u8; 256] = {
     let mut escapes = [0; 256];
@@ -73,9 +76,12 @@ static ESCAPES: [u8; 256] = {
         escapes[control] = b'u';
         control += 1;
     }
-    escapes[b'\n' as usize] = b'n';
-    escapes[b'\r' as usize] = b'r';
-    escapes[b'\t' as usize] = b't';
+    let mut at = 0;
+    while at < LETTERS.len() {
+        let (from, to) = LETTERS[at];
+        escapes[from as usize] = to;
+        at += 1;
+    }
     escapes[b'"' as usize] = b'"';
     escapes[b'\\' as usize] = b'\\';
     escapes
@@ -116,7 +122,7 @@ fn write_by_words(out: &mut Vec<u8>, text: &[u8]) {
 mod vectors {
     use std::arch::x86_64::*;
 
-    use super::push_escaped;
+    use super::{LETTERS, push_escaped};
 
     /// Bytes of text taken together; they become at most twice as many.
     const PIECE_BYTES: usize = 512;
@@ -198,7 +204,7 @@ mod vectors {
         let mut letters = block;
         if _mm_movemask_epi8(controls) != 0 {
             let mut others = controls;
-            for (from, to) in [(b'\n', b'n'), (b'\t', b't'), (b'\r', b'r')] {
+            for (from, to) in LETTERS {
                 let change = _mm_and_si128(is(from), all(from ^ to));
                 letters = _mm_xor_si128(letters, change);
                 others = _mm_andnot_si128(is(from), others);
@@ -225,7 +231,7 @@ mod wide {
     use std::arch::x86_64::*;
     use std::mem::MaybeUninit;
 
-    use super::{push_escaped, vectors};
+    use super::{LETTERS, push_escaped, vectors};
 
     /// Bytes of text taken together: shorter texts gain nothing.
     pub(super) const BLOCK_BYTES: usize = 32;
@@ -269,7 +275,7 @@ mod wide {
         let mut letters = block;
         if controls != 0 {
             let mut others = controls;
-            for (from, to) in [(b'\n', b'n'), (b'\t', b't'), (b'\r', b'r')] {
+            for (from, to) in LETTERS {
                 letters = _mm256_mask_mov_epi8(letters, is(from), all(to));
                 others &= !is(from);
             }
