@@ -60,15 +60,17 @@ class Fleet:
         self.scenario, self.stack = scenario, stack
         self.up: dict[str, Process] = {}
         self.seen: dict[str, dict] = {name: {"rounds": []} for name in scenario.contenders}
-        origin = free_port()
-        self.run(Process("origin", [TOOLS / "origin", f"127.0.0.1:{origin}"], LOAD_CORE, origin))
+        port = free_port()
+        command = [TOOLS / "origin", f"127.0.0.1:{port}"]
+        self.origin = self.run(Process("origin", command, LOAD_CORE, port))
         for name in scenario.contenders:
             with self.failing(name):
-                self.start(name, binary, origin)
+                self.start(name, binary, port)
 
-    def run(self, process: Process) -> None:
+    def run(self, process: Process) -> Process:
         self.stack.callback(process.end)
         process.wait_until_it_listens()
+        return process
 
     def start(self, name: str, binary: pathlib.Path, origin: int) -> None:
         contender = self.scenario.contenders[name]
@@ -104,7 +106,7 @@ class Fleet:
         started = time.monotonic()
         before = process.cpu_seconds()
         with around as beside:
-            result = load(process.port, seconds)
+            result = load(process.port, seconds, self.origin)
             spent = process.cpu_seconds() - before
             lasted = time.monotonic() - started
         process.check_alive()
@@ -122,7 +124,8 @@ def run(name: str, options) -> dict:
         fleet = Fleet(scenario, options.binary, stack)
         for contender in list(fleet.up):
             with fleet.failing(contender):
-                fleet.scenario.load_of(contender)(fleet.up[contender].port, WARM_UP_SECONDS)
+                load = scenario.load_of(contender)
+                load(fleet.up[contender].port, WARM_UP_SECONDS, fleet.origin)
         rounds = 1 if options.quick else options.rounds * scenario.cuts
         for number in range(rounds):
             names = list(scenario.contenders)
@@ -219,7 +222,7 @@ def check_machine(options) -> None:
             say(f"{binary} is older than src/: what is measured is not what is there")
     if os.cpu_count() < 2:
         sys.exit("a comparison needs two cores: one for the proxy, one for origin and load")
-    for needed in (options.binary, TOOLS / "origin", TOOLS / "openloop"):
+    for needed in (options.binary, TOOLS / "origin"):
         if not needed.exists() and needed != options.binary:
             sys.exit(f"{needed} is missing: run `make loadtest`, which builds it")
     if shutil.which("wrk") is None:

@@ -157,9 +157,10 @@ NGINX_LUA_MODULES = ("ndk_http_module.so", "ngx_http_lua_module.so")
 
 def nginx(
     plugin: str = "", http: str = "", modules: tuple[str, ...] = (), fields: str = NGINX_FIELDS,
-    **more,
+    workers: int = 1, **more,
 ) -> Contender:
     inserts = {
+        "WORKERS": str(workers),
         "MODULES": "\n".join(f"load_module {NGINX_MODULES / module};" for module in modules),
         "HTTP": http, "PLUGIN": plugin, "FIELDS": fields,
     }

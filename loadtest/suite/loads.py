@@ -1,6 +1,9 @@
-"""The load generators: each gives a run's requests, seconds, and latencies in microseconds."""
+"""The load generators: each gives a run's requests, seconds, and latencies in microseconds. They
+get the contender's port, the seconds, and the origin."""
 
+import contextlib
 import dataclasses
+import http.client
 import json
 import os
 import re
@@ -8,18 +11,15 @@ import subprocess
 
 from .fairness import CLIENT
 from .places import HERE, LOAD_CORE, RUN, TOOLS
-from .processes import Failed, Overwhelmed
+from .processes import Failed, Overwhelmed, Process
 
-# Of openloop, where requests wait for ever longer to be sent.
-NOT_SUSTAINED = 3
-
+# What the generator of a fixed rate answers where requests wait for ever longer to be sent.
+NOT_SUSTAINED = 503
 TARGET = "/bytes/128?limit=10"
 
 
-def run(
-    command: list, seconds: float, environment: dict | None = None, overwhelmed: int | None = None
-) -> str:
-    """What the generator says; it ends with the status `overwhelmed` where the rate is too high."""
+def run(command: list, seconds: float, environment: dict | None = None) -> str:
+    """What the generator says."""
     words = ["taskset", "-c", LOAD_CORE, *map(str, command)]
     try:
         done = subprocess.run(
@@ -28,8 +28,6 @@ def run(
         )
     except subprocess.TimeoutExpired as error:
         raise Failed(f"{command[0]} did not end") from error
-    if done.returncode == overwhelmed:
-        raise Overwhelmed(done.stderr.strip())
     if done.returncode != 0:
         raise Failed(done.stderr.strip() or f"{command[0]} ended with {done.returncode}")
     return done.stdout
@@ -46,7 +44,7 @@ class Wrk:
     # Seconds before what is counted.
     lead_in = 0
 
-    def __call__(self, port: int, seconds: float) -> dict:
+    def __call__(self, port: int, seconds: float, _: Process) -> dict:
         environment = {"BODY_BYTES": str(self.body_bytes), "CLOSE": str(int(self.closes))}
         command = [
             "wrk", "-t1", f"-c{self.connections}", f"-d{max(1, round(seconds))}s",
@@ -66,21 +64,39 @@ class Wrk:
 
 @dataclasses.dataclass(frozen=True)
 class OpenLoop:
-    """`rate` requests per second, each timed from when it was to start. The generator sleeps most
-    of the time; as root it gets a real-time priority, so that it wakes when it wants to, whatever
-    the origin on its core does."""
+    """`rate` requests per second, each timed from when it was to start, by the origin's process
+    (tools/src/bin/origin/main.rs says why)."""
 
     rate: int
     connections: int = 64
-    lead_in = 1
+    lead_in = 0.5
 
-    def __call__(self, port: int, seconds: float) -> dict:
-        priority = ["chrt", "--rr", "1"] if os.geteuid() == 0 else []
-        command = [
-            *priority, TOOLS / "openloop", f"127.0.0.1:{port}", TARGET, self.rate,
-            max(1, round(seconds)), self.connections,
-        ]
-        return json.loads(run(command, seconds + 1, overwhelmed=NOT_SUSTAINED))
+    def __call__(self, port: int, seconds: float, origin: Process) -> dict:
+        asked = f"127.0.0.1:{port}/{self.rate}/{max(1, round(seconds))}/{self.connections}"
+        connection = http.client.HTTPConnection("127.0.0.1", origin.port, timeout=seconds + 30)
+        with real_time(origin.pid), contextlib.closing(connection):
+            connection.request("GET", f"/play/{asked}{TARGET}")
+            answer = connection.getresponse()
+            text = answer.read().decode()
+        if answer.status == NOT_SUSTAINED:
+            raise Overwhelmed(text)
+        if answer.status != 200:
+            raise Failed(f"the generator said {answer.status}: {text}")
+        return json.loads(text)
+
+
+@contextlib.contextmanager
+def real_time(pid: int):
+    """It sleeps some of the time; as root it gets a real-time priority, so that it wakes when it
+    wants to, whatever else is on its core."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.sched_setscheduler(pid, os.SCHED_RR, os.sched_param(1))
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(pid, os.SCHED_OTHER, os.sched_param(0))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +106,7 @@ class Oha:
     connections: int = 64
     lead_in = 0
 
-    def __call__(self, port: int, seconds: float) -> dict:
+    def __call__(self, port: int, seconds: float, _: Process) -> dict:
         fields = [word for name, value in CLIENT.items() for word in ("-H", f"{name}: {value}")]
         command = [
             RUN / "oha", "--no-tui", "--output-format", "json", "-c", self.connections,
@@ -118,7 +134,7 @@ class H2load:
     connections: int = 64
     lead_in = 0
 
-    def __call__(self, port: int, seconds: float) -> dict:
+    def __call__(self, port: int, seconds: float, _: Process) -> dict:
         fields = [
             word for name, value in CLIENT.items() if name != "Host"
             for word in ("-H", f"{name}: {value}")

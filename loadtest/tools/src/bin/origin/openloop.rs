@@ -2,24 +2,19 @@
 //! been answered, and each is timed from the planned moment (so a stall counts for every request
 //! that it delays: no coordinated omission).
 //!
-//! One thread, which sleeps in `epoll_pwait2` to the microsecond. (oha paces by timers of a
-//! millisecond, which is more than the latencies to be seen.) Prints one line of JSON; times in
+//! The wait is one of `epoll_pwait2`, to the microsecond. (oha paces by timers of a millisecond,
+//! which is more than the latencies to be seen.) What is seen is a line of JSON; times in
 //! microseconds. `lag` is by how much requests were sent later than planned: the generator's own
 //! share of the latency, and the wait for a free connection. `sent` counts the warm-up as well.
-//!
-//! Status 3: the rate was not sustained, requests waited for more than two seconds to be sent.
-//!
-//! Usage: openloop ADDRESS TARGET REQUESTS_PER_SECOND SECONDS CONNECTIONS
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::process::ExitCode;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use rustix::event::epoll;
-use rustix::time::Timespec;
 
 /// As `load.lua` writes them.
 const FIELDS: &str = "Host: gateway.example\r\n\
@@ -28,19 +23,42 @@ const FIELDS: &str = "Host: gateway.example\r\n\
     Accept-Encoding: gzip, deflate, br\r\nAccept-Language: en-US,en;q=0.9\r\n\
     Cookie: session=0123456789abcdef0123456789abcdef; theme=dark\r\n\
     Referer: http://example.com/some/page\r\nX-Request-Start: t=1234567890\r\n\r\n";
-/// Requests of the first part of the run, which are not counted.
-const WARM_UP: Duration = Duration::from_secs(1);
+/// The first part of a run, which is not counted: connections open, caches fill.
+const WARM_UP: Duration = Duration::from_millis(500);
 /// How far behind its plan a run may be.
 const BEHIND_MAX: Duration = Duration::from_secs(2);
+/// How often that is looked at while nothing comes.
+const LOOK: Duration = Duration::from_millis(100);
 const BUFFER_BYTES: usize = 64 * 1024;
 /// Where the curve of a plot is sampled, in per cent.
 const CURVE: [f64; 12] = [1.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.95, 99.99];
 
-struct Plan {
+/// A load that is being played.
+pub struct Play {
+    request: Vec<u8>,
     interval: Duration,
-    start: Instant,
+    /// When the next request is to start.
+    next: Instant,
     counted_from: Instant,
     end: Instant,
+    connections: Vec<Connection>,
+    /// In turns: every connection is used equally often.
+    idle: VecDeque<usize>,
+    seen: Seen,
+}
+
+pub enum Failure {
+    /// Requests waited for too long to be sent, or for an answer at the end.
+    NotSustained,
+    /// This was wrong with what was asked for.
+    Asked(String),
+    Io(io::Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
 }
 
 struct Connection {
@@ -59,100 +77,85 @@ struct Seen {
     sent: u64,
 }
 
-fn main() -> ExitCode {
-    match run() {
-        Ok(Some(seen)) => {
-            println!("{}", seen.json());
-            ExitCode::SUCCESS
+impl Play {
+    /// `words` are ADDRESS/RATE/SECONDS/CONNECTIONS/TARGET. Events of its connections have their
+    /// number and `numbers` as their data.
+    pub fn begin(words: &str, epoll: &OwnedFd, numbers: u64) -> Result<Self, Failure> {
+        let mut words = words.splitn(5, '/');
+        let mut word = || {
+            words.next().ok_or(Failure::Asked(
+                "a load is /play/ADDRESS/RATE/SECONDS/CONNECTIONS/TARGET".to_owned(),
+            ))
+        };
+        let number = |text: &str| {
+            let number = text.parse::<u64>().ok().filter(|number| *number > 0);
+            number.ok_or_else(|| Failure::Asked(format!("{text} is not a number from 1")))
+        };
+        let address = word()?;
+        let interval = Duration::from_nanos(1_000_000_000 / number(word()?)?);
+        let span = WARM_UP + Duration::from_secs(number(word()?)?);
+        let count = number(word()?)? as usize;
+        let request = format!("GET /{} HTTP/1.1\r\n{FIELDS}", word()?).into_bytes();
+        let mut connections = Vec::new();
+        for index in 0..count {
+            let connection = Connection::open(address)?;
+            let data = epoll::EventData::new_u64(numbers + index as u64);
+            epoll::add(epoll, &connection.stream, data, epoll::EventFlags::IN)
+                .map_err(io::Error::from)?;
+            connections.push(connection);
         }
-        Ok(None) => {
-            eprintln!("openloop: the rate was not sustained");
-            ExitCode::from(3)
-        }
-        Err(error) => {
-            eprintln!("openloop: {error}");
-            ExitCode::FAILURE
-        }
+        let idle = (0..count).collect();
+        let next = Instant::now();
+        let (counted_from, end) = (next + WARM_UP, next + span);
+        let seen = Seen::new()?;
+        Ok(Self { request, interval, next, counted_from, end, connections, idle, seen })
     }
-}
 
-/// What was seen; `None` if the rate was not sustained.
-fn run() -> io::Result<Option<Seen>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [address, target, rate, seconds, count] = arguments.as_slice() else {
-        return Err(io::Error::other("usage: openloop ADDRESS TARGET RATE SECONDS CONNECTIONS"));
-    };
-    let number = |text: &String| {
-        let number = text.parse::<u64>().ok().filter(|number| *number > 0);
-        number.ok_or_else(|| io::Error::other(format!("{text} is not a number from 1")))
-    };
-    let interval = Duration::from_nanos(1_000_000_000 / number(rate)?);
-    let span = WARM_UP + Duration::from_secs(number(seconds)?);
-    let count = number(count)? as usize;
-    rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1))?;
-
-    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-    let mut connections = Vec::new();
-    for index in 0..count {
-        let connection = Connection::open(address)?;
-        let data = epoll::EventData::new_u64(index as u64);
-        epoll::add(&epoll, &connection.stream, data, epoll::EventFlags::IN)?;
-        connections.push(connection);
-    }
-    let request = format!("GET {target} HTTP/1.1\r\n{FIELDS}");
-    let start = Instant::now();
-    let plan = Plan { interval, start, counted_from: start + WARM_UP, end: start + span };
-    play(&plan, request.as_bytes(), &epoll, &mut connections)
-}
-
-fn play(
-    plan: &Plan,
-    request: &[u8],
-    epoll: &impl std::os::fd::AsFd,
-    connections: &mut [Connection],
-) -> io::Result<Option<Seen>> {
-    let mut seen = Seen::new()?;
-    // In turns: every connection is used equally often.
-    let mut idle: VecDeque<usize> = (0..connections.len()).collect();
-    let mut events = Vec::with_capacity(connections.len());
-    let mut next = plan.start;
-    while next < plan.end || idle.len() < connections.len() {
+    /// Sends the requests whose time has come, as far as connections are free; whether all have
+    /// been sent and answered.
+    pub fn send_what_is_due(&mut self) -> Result<bool, Failure> {
         let mut now = Instant::now();
-        while next < plan.end && now >= next {
-            let Some(index) = idle.pop_front() else { break };
-            connections[index].send(request, next)?;
-            seen.sent += 1;
+        while self.next < self.end && now >= self.next {
+            let Some(index) = self.idle.pop_front() else { break };
+            self.connections[index].send(&self.request, self.next)?;
+            self.seen.sent += 1;
             // After the system call: what it takes is the generator's.
             now = Instant::now();
-            if next >= plan.counted_from {
-                seen.lag += nanoseconds(now - next);
+            if self.next >= self.counted_from {
+                self.seen.lag += nanoseconds(now - self.next);
             }
-            next += plan.interval;
+            self.next += self.interval;
         }
-        let oldest = connections.iter().filter_map(|connection| connection.planned).min();
-        let due = if next < plan.end { oldest.unwrap_or(next).min(next) } else { plan.end };
-        if now > due + BEHIND_MAX {
-            return Ok(None);
-        }
-        // Without a free connection only an answer helps.
-        let wait = match idle.is_empty() || next >= plan.end {
-            true => Duration::from_millis(100),
-            false => next.saturating_duration_since(now),
-        };
-        let wait = Timespec::try_from(wait).map_err(io::Error::other)?;
-        events.clear();
-        epoll::wait(epoll, rustix::buffer::spare_capacity(&mut events), Some(&wait))?;
-        for event in &events {
-            let index = event.data.u64() as usize;
-            if let Some(planned) = connections[index].receive()? {
-                if planned >= plan.counted_from {
-                    seen.latency += nanoseconds(planned.elapsed());
-                }
-                idle.push_back(index);
-            }
+        let is_done = self.next >= self.end && self.idle.len() == self.connections.len();
+        match now > self.next.min(self.end) + BEHIND_MAX && !is_done {
+            true => Err(Failure::NotSustained),
+            false => Ok(is_done),
         }
     }
-    Ok(Some(seen))
+
+    /// How long there is nothing to send, if nothing comes.
+    pub fn wait(&self, now: Instant) -> Duration {
+        // Without a free connection only an answer helps.
+        match self.idle.is_empty() || self.next >= self.end {
+            true => LOOK,
+            false => self.next.saturating_duration_since(now),
+        }
+    }
+
+    /// Takes what has come on the connection of this number.
+    pub fn receive(&mut self, index: usize) -> io::Result<()> {
+        if let Some(planned) = self.connections[index].receive()? {
+            if planned >= self.counted_from {
+                self.seen.latency += nanoseconds(planned.elapsed());
+            }
+            self.idle.push_back(index);
+        }
+        Ok(())
+    }
+
+    pub fn seen(&self) -> String {
+        self.seen.json()
+    }
 }
 
 fn nanoseconds(span: Duration) -> u64 {

@@ -1,17 +1,12 @@
-//! The origin behind every contender: as little CPU per request as sockets allow, so that it and
-//! the load generator, which share a core, are faster than most proxies on the other one.
+//! What an origin does, with as little CPU per request as sockets allow, so that it and the load
+//! generator, which share a core, are faster than most proxies on the other one.
 //!
-//! One thread, epoll, answers made before the first request. What it looks at of a request is the
-//! end of its head, its target and, with a body, its `Content-Length`.
-//!
-//! `/bytes/N…` is answered with N bytes, `/echo…` with the request's head as it was received,
-//! anything else with 404. A chunked request body is 501: no contender should make one of ours.
-//!
-//! Usage: origin LISTEN (as in 127.0.0.1:9000)
+//! Answers are made before the first request. What is looked at of a request is the end of its
+//! head, its target and, with a body, its `Content-Length`.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
 use rustix::event::epoll::{self, EventData, EventFlags};
@@ -21,45 +16,66 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// The longest answer.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Fields that origins commonly send, so that no proxy has to add its own.
-const HEAD: &str = "HTTP/1.1 200 OK\r\nServer: origin\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\n\
+const FIELDS: &str = "Server: origin\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\n\
     Content-Type: text/plain\r\nContent-Length: ";
-const LISTENER: u64 = u64::MAX;
+const PLAY: &[u8] = b"/play/";
+/// The listener's number; connections have those from 0.
+const LISTENER: usize = u32::MAX as usize;
 
-fn main() -> io::Result<()> {
-    let address = std::env::args().nth(1).ok_or(io::Error::other("usage: origin LISTEN"))?;
-    let listener = TcpListener::bind(address)?;
-    // std's backlog is 128 here, which is less than the connections that open at once.
-    rustix::net::listen(&listener, 4096)?;
-    listener.set_nonblocking(true)?;
-    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-    epoll::add(&epoll, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
-    let mut connections: Vec<Option<Connection>> = Vec::new();
-    let mut answers = Answers::default();
-    let mut buffer = vec![0; BUFFER_BYTES];
-    let mut events = Vec::with_capacity(1024);
-    loop {
-        events.clear();
-        epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut events), None)?;
-        for event in &events {
-            let index = event.data.u64();
-            if index == LISTENER {
-                accept(&listener, &epoll, &mut connections)?;
-                continue;
-            }
-            let place = &mut connections[index as usize];
-            let Some(connection) = place else { continue };
-            // A connection that fails, or has ended, is closed by being dropped.
-            if !connection.serve(&mut buffer, &mut answers).unwrap_or(false) {
-                *place = None;
-            } else if connection.is_writing_asked != connection.is_blocked() {
-                connection.is_writing_asked = connection.is_blocked();
-                let interest = match connection.is_blocked() {
-                    true => EventFlags::OUT,
-                    false => EventFlags::IN,
-                };
-                epoll::modify(&epoll, &connection.stream, event.data, interest)?;
-            }
+pub struct Origin {
+    listener: TcpListener,
+    connections: Vec<Option<Connection>>,
+    answers: Answers,
+    buffer: Vec<u8>,
+}
+
+/// What became of an event.
+pub enum Turn {
+    Served,
+    Ended,
+    /// A load is to be played; this is the target behind `/play/`.
+    Asked(String),
+}
+
+impl Origin {
+    pub fn bind(address: &str, epoll: &OwnedFd) -> io::Result<Self> {
+        let listener = TcpListener::bind(address)?;
+        // std's backlog is 128 here, which is less than the connections that open at once.
+        rustix::net::listen(&listener, 4096)?;
+        listener.set_nonblocking(true)?;
+        epoll::add(epoll, &listener, EventData::new_u64(LISTENER as u64), EventFlags::IN)?;
+        let (connections, answers) = (Vec::new(), Answers::default());
+        Ok(Self { listener, connections, answers, buffer: vec![0; BUFFER_BYTES] })
+    }
+
+    /// Goes on with the connection (or the listener) of this number.
+    pub fn turn(&mut self, index: usize, epoll: &OwnedFd) -> io::Result<Turn> {
+        if index == LISTENER {
+            accept(&self.listener, epoll, &mut self.connections)?;
+            return Ok(Turn::Served);
         }
+        let place = &mut self.connections[index];
+        let Some(connection) = place else { return Ok(Turn::Served) };
+        // A connection that fails, or has ended, is closed by being dropped.
+        if !connection.serve(&mut self.buffer, &mut self.answers).unwrap_or(false) {
+            *place = None;
+            return Ok(Turn::Ended);
+        }
+        if connection.is_writing_asked != connection.is_blocked() {
+            connection.is_writing_asked = connection.is_blocked();
+            let interest = match connection.is_blocked() {
+                true => EventFlags::OUT,
+                false => EventFlags::IN,
+            };
+            epoll::modify(epoll, &connection.stream, EventData::new_u64(index as u64), interest)?;
+        }
+        Ok(connection.asked.take().map_or(Turn::Served, Turn::Asked))
+    }
+
+    /// Answers what was [`Turn::Asked`]: a few hundred bytes, which the socket takes at once.
+    pub fn answer(&mut self, index: usize, response: &[u8]) -> io::Result<()> {
+        let Some(connection) = &mut self.connections[index] else { return Ok(()) };
+        connection.stream.write_all(response)
     }
 }
 
@@ -97,16 +113,15 @@ impl Answers {
         if let Some((_, answer)) = self.0.iter().find(|(have, _)| *have == length) {
             return answer.clone();
         }
-        let answer = response(&vec![b'x'; length]);
+        let answer = Rc::<[u8]>::from(response("200 OK", &vec![b'x'; length]));
         self.0.push((length, answer.clone()));
         answer
     }
 
-    /// The response to a request with this head.
-    fn to(&mut self, head: &[u8]) -> Rc<[u8]> {
-        let target = head.split(|&byte| byte == b' ').nth(1).unwrap_or_default();
+    /// The response to a request for this target, with this head.
+    fn to(&mut self, target: &[u8], head: &[u8]) -> Rc<[u8]> {
         if target.starts_with(b"/echo") {
-            return response(head);
+            return Rc::from(response("200 OK", head));
         }
         let digits = target.strip_prefix(b"/bytes/").unwrap_or_default();
         let count = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -117,9 +132,10 @@ impl Answers {
     }
 }
 
-fn response(body: &[u8]) -> Rc<[u8]> {
-    let head = format!("{HEAD}{}\r\n\r\n", body.len());
-    Rc::from([head.as_bytes(), body].concat())
+/// A whole response.
+pub fn response(status: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!("HTTP/1.1 {status}\r\n{FIELDS}{}\r\n\r\n", body.len());
+    [head.as_bytes(), body].concat()
 }
 
 struct Connection {
@@ -133,12 +149,14 @@ struct Connection {
     /// What is being written, and how much of it has been.
     writing: Option<(Rc<[u8]>, usize)>,
     is_writing_asked: bool,
+    /// What a request asked for that is not answered at once.
+    asked: Option<String>,
 }
 
 impl Connection {
     fn new(stream: TcpStream) -> Self {
         let (head, due, writing) = (Vec::new(), None, None);
-        Self { stream, head, body_left: 0, due, writing, is_writing_asked: false }
+        Self { stream, head, body_left: 0, due, writing, is_writing_asked: false, asked: None }
     }
 
     fn is_blocked(&self) -> bool {
@@ -184,7 +202,12 @@ impl Connection {
             };
         };
         let (head, rest) = bytes.split_at(end);
-        self.due = Some(answers.to(head));
+        let target = head.split(|&byte| byte == b' ').nth(1).unwrap_or_default();
+        if let Some(words) = target.strip_prefix(PLAY) {
+            self.asked = Some(String::from_utf8_lossy(words).into_owned());
+            return Ok(());
+        }
+        self.due = Some(answers.to(target, head));
         if !head.starts_with(b"GET ") {
             if field(head, b"transfer-encoding").is_some() {
                 let refusal = &b"HTTP/1.1 501 Not Implemented\r\nContent-Length: 0\r\n\r\n"[..];
