@@ -2,7 +2,7 @@
 """What a request costs through Odin and through its peers, side by side.
 
 Each scenario starts its contenders and an origin, asks each whether it does the same work, then
-takes turns: one run of load per contender and round, beginning with another contender in each
+takes turns: one run of load per contender and round, in an order that is drawn anew for each
 round. Proxies run on core 0 with one worker each; the origin and the load generator share core 1.
 The figure of record is CPU per request: user and system time of the proxy's processes, divided by
 the requests. Medians over the rounds; ratios are taken within a round, then the median.
@@ -24,12 +24,14 @@ import json
 import os
 import pathlib
 import platform
+import random
 import shutil
 import subprocess
 import sys
 import time
 
 from suite import fairness, report, targets
+from suite.loads import has_real_time
 from suite.places import (
     HERE, LOAD_CORE, PGO, RELEASE, ROOT, RUN, TOOLS, free_port, raise_file_limit,
 )
@@ -126,23 +128,30 @@ def run(name: str, options) -> dict:
             with fleet.failing(contender):
                 load = scenario.load_of(contender)
                 load(fleet.up[contender].port, WARM_UP_SECONDS, fleet.origin)
-        rounds = 1 if options.quick else options.rounds * scenario.cuts
+        rounds = rounds_of(scenario, options)
         for number in range(rounds):
             names = list(scenario.contenders)
-            start = number % len(names)
-            for contender in names[start:] + names[:start]:
+            # None has always the same one before it. The same orders in each comparison.
+            random.Random(number).shuffle(names)
+            for contender in names:
                 measured = fleet.seen[contender]["rounds"]
                 measured.append(None)
                 if contender not in fleet.up:
                     continue
+                fleet.origin.check_alive()
                 with fleet.failing(contender):
                     measured[-1] = fleet.measure(contender, scenario.seconds(options.seconds))
                     say(f"{name} {number + 1}/{rounds} {contender}: "
                         f"{measured[-1]['cpu_us']:.1f} us")
     return {
         "title": scenario.title, "note": scenario.note, "plot": scenario.plot,
-        "about": options.about, "contenders": fleet.seen,
+        "seconds": scenario.seconds(options.seconds), "about": options.about,
+        "contenders": fleet.seen,
     }
+
+
+def rounds_of(scenario: Scenario, options) -> int:
+    return 1 if options.quick else options.rounds * scenario.cuts
 
 
 def estimate(options) -> float:
@@ -152,7 +161,7 @@ def estimate(options) -> float:
         scenario = SCENARIOS[name]
         for contender in scenario.contenders:
             load = scenario.seconds(options.seconds) + scenario.load_of(contender).lead_in + 0.2
-            seconds += 1 + WARM_UP_SECONDS + options.rounds * scenario.cuts * load
+            seconds += 1 + WARM_UP_SECONDS + rounds_of(scenario, options) * load
     return seconds
 
 
@@ -167,8 +176,7 @@ def circumstances(options) -> dict:
         "kernel": platform.release(),
         "commit": first_line(*git, "rev-parse", "--short", "HEAD") + " (changed)" * bool(changed),
         "load_average_before": os.getloadavg()[0],
-        "rounds": options.rounds,
-        "seconds": options.seconds,
+        "real_time": has_real_time(),
         "versions": {
             "odin": first_line(str(options.binary), "--version").removeprefix("odin ")
             + " (make pgo)" * (options.binary == PGO),
@@ -223,7 +231,7 @@ def check_machine(options) -> None:
     if os.cpu_count() < 2:
         sys.exit("a comparison needs two cores: one for the proxy, one for origin and load")
     for needed in (options.binary, TOOLS / "origin"):
-        if not needed.exists() and needed != options.binary:
+        if not needed.exists():
             sys.exit(f"{needed} is missing: run `make loadtest`, which builds it")
     if shutil.which("wrk") is None:
         sys.exit("wrk is missing: run loadtest/setup")

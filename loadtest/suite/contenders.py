@@ -10,7 +10,9 @@ import shlex
 import shutil
 from collections.abc import Callable
 
-from .places import MODULES, NGINX_MODULES, PATH_MORE, PEERS, PROXY_CORE, RELEASE, RUN, TOOLS, written
+from .places import (
+    MODULES, NGINX_MODULES, PATH_MORE, PEERS, PROXY_CORE, RELEASE, RUN, TOOLS, written,
+)
 
 FORWARDED = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-request-id")
 
@@ -160,7 +162,8 @@ def nginx(
     workers: int = 1, **more,
 ) -> Contender:
     inserts = {
-        "WORKERS": str(workers),
+        # Several have a core each, as Odin's have.
+        "WORKERS": f"{workers}; worker_cpu_affinity auto" if workers > 1 else "1",
         "MODULES": "\n".join(f"load_module {NGINX_MODULES / module};" for module in modules),
         "HTTP": http, "PLUGIN": plugin, "FIELDS": fields,
     }

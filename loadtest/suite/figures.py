@@ -1,7 +1,7 @@
 """Figures of a scenario's rounds: medians, spans, ratios within a round.
 
-A result is {"title", "note", "plot", "about", "contenders": {name: {"rounds": [...], "failed":
-..., "missing": ..., "overwhelmed": ...}}}; a round that failed is null, so that rounds stay
+A result is {"title", "note", "plot", "seconds", "about", "contenders": {name: {"rounds": [...],
+"failed": ..., "missing": ..., "overwhelmed": ...}}}; a round that failed is null, so that rounds stay
 paired."""
 
 import math
@@ -38,6 +38,13 @@ def ratios(result: dict | None, ours: str, theirs: str, key: str = "cpu_us") -> 
 
 def ratio(result: dict | None, ours: str, theirs: str, key: str = "cpu_us") -> float:
     return middle(ratios(result, ours, theirs, key))
+
+
+def ratios_to_mean(result: dict | None, ours: str, theirs: list[str]) -> list[float]:
+    """CPU per request against the mean of what others take in the same round."""
+    together = zip(rounds(result, ours), *(rounds(result, name) for name in theirs))
+    costs = [[one["cpu_us"] for one in ones] for ones in together if all(ones)]
+    return [mine / statistics.mean(others) for mine, *others in costs]
 
 
 def differences(

@@ -75,9 +75,12 @@ class OpenLoop:
         asked = f"127.0.0.1:{port}/{self.rate}/{max(1, round(seconds))}/{self.connections}"
         connection = http.client.HTTPConnection("127.0.0.1", origin.port, timeout=seconds + 30)
         with real_time(origin.pid), contextlib.closing(connection):
-            connection.request("GET", f"/play/{asked}{TARGET}")
-            answer = connection.getresponse()
-            text = answer.read().decode()
+            try:
+                connection.request("GET", f"/play/{asked}{TARGET}")
+                answer = connection.getresponse()
+                text = answer.read().decode()
+            except (OSError, http.client.HTTPException) as error:
+                raise Failed(f"the generator does not answer: {error!r}") from error
         if answer.status == NOT_SUSTAINED:
             raise Overwhelmed(text)
         if answer.status != 200:
@@ -87,16 +90,28 @@ class OpenLoop:
 
 @contextlib.contextmanager
 def real_time(pid: int):
-    """It sleeps some of the time; as root it gets a real-time priority, so that it wakes when it
-    wants to, whatever else is on its core."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.sched_setscheduler(pid, os.SCHED_RR, os.sched_param(1))
+    """Gives the origin a real-time priority, where we may: it sleeps some of the time, and is to
+    wake when it wants to, whatever else is on its core."""
+    may = has_real_time()
+    if may:
+        os.sched_setscheduler(pid, os.SCHED_RR, os.sched_param(1))
     try:
         yield
     finally:
-        os.sched_setscheduler(pid, os.SCHED_OTHER, os.sched_param(0))
+        # The origin may have ended meanwhile.
+        with contextlib.suppress(ProcessLookupError):
+            if may:
+                os.sched_setscheduler(pid, os.SCHED_OTHER, os.sched_param(0))
+
+
+def has_real_time() -> bool:
+    """Root may, but for some containers'."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+    except PermissionError:
+        return False
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    return True
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ from .contenders import Contender, envoy, envoy_wasm, floor, haproxy, nginx, ngi
 from .contenders import odin_chain, odin_constant_guest, odin_header, without_pgo
 from .disturbances import looping, reloaded
 from .loads import H2load, Oha, OpenLoop, Wrk
-from .places import RUN
+from .places import LOAD_CORE, RUN
 from .processes import Process
 
 
@@ -30,8 +30,8 @@ class Scenario:
     # has it soon; a p99.9 needs tens of thousands of requests.
     share: float = 2 / 3
     # Into how many shorter rounds each is cut. A virtual machine's neighbours come and go within
-    # seconds: contenders that take turns sooner meet more of the same. Not under a second, in which
-    # a gateway does once all that it does by the clock.
+    # seconds: contenders that take turns sooner meet more of the same. Not under a second, because
+    # Odin's sweeps are one a second.
     cuts: int = 1
 
     def seconds(self, whole: int) -> int:
@@ -49,7 +49,7 @@ WORKERS = {
     "odin, 2 workers": odin(workers=2, core="0,1"),
     "odin, 2 processes": who.as_processes(("0", "1")),
 }
-# A fifth or so of what one can do: the load core has a worker on it as well.
+# A ninth or so of what one can do: the load core has a worker on it as well.
 RATE_PER_WORKER = 8_000
 # Beside reloads and endless loops: a fifth or so of what a worker can do.
 DISTURBED_RATE = 10_000
@@ -163,13 +163,14 @@ SCENARIOS: dict[str, Scenario] = {
             f"Latency at {rate:,} requests/s".replace(",", " "),
             {**FOUR, **FLOORS},
             OpenLoop(rate),
-            "Open loop: a request is timed from when it was to start. `lag`: by how much the "
-            "generator sent later than planned, its own share of the latency.",
+            "Open loop: a request is timed from when it was to start. `lag`: by how much requests "
+            "were sent later than planned, which is how late the generator was and the wait for a "
+            "free connection. `over 5 ms` and `most` are of all rounds' requests.",
             plot="latency",
-            share=5 / 3,
-            # Of 20,000 requests each: one in which something else had a core for milliseconds has
-            # a p99.9 of its making, and of turns this short most have not.
-            cuts=rate // 4_000,
+            share=2,
+            # 20,000 requests each. If something else has a core for milliseconds, that round's
+            # p99.9 is its doing; most rounds this short are free of it.
+            cuts=3 * rate // 10_000,
         )
         for rate in OPEN_LOOP_RATES
     },
@@ -201,22 +202,26 @@ SCENARIOS: dict[str, Scenario] = {
         "origin and the load. They can show what would keep it from growing on more: what workers "
         "cost each other. `2 processes` are two gateways of one worker on the same cores and the "
         "same port, which can't cost each other anything in Odin; two workers of one gateway must "
-        "not cost more. Nor can two be held against one here: with a worker on its core, the load "
+        "not cost more. Two can't be held against one here: with a worker on its core, the load "
         "is too little for the other one, which sleeps between requests, and that costs (of two "
-        "processes, the one beside the load 16 us at 18,000 requests/s, the other 19 at 25,000; "
-        "alone, at 71,000, it takes 13: two vCPUs of an AMD EPYC). nginx, whose requests cost "
-        "more, keeps both of its workers busy. The next table gives each as much to do.",
+        "processes, the one beside the load took 16 us at 18,000 requests/s, the other 19 at "
+        "25,000; alone, at 71,000, it took 13: two vCPUs of an AMD EPYC). The next table gives "
+        "each as much to do.",
         share=5 / 3,
         cuts=5,
     ),
     "workers-at-a-rate": Scenario(
         "One and two workers with as much to do each",
-        WORKERS,
+        {**WORKERS, "odin, 1 worker beside the load": odin(core=LOAD_CORE)},
         OpenLoop(2 * RATE_PER_WORKER, 128),
-        f"Open loop: {RATE_PER_WORKER:,} requests/s over 64 connections for each worker. Most of "
-        "what a request costs at this rate is a core that falls asleep and is woken; the second "
-        "worker's is kept awake by the load.".replace(",", " ", 1),
-        loads={"odin, 1 worker": OpenLoop(RATE_PER_WORKER, 64)},
+        f"Open loop: {RATE_PER_WORKER:,} requests/s for each worker, over 64 connections on "
+        "average. So rarely woken, a request costs far more than at full load; beside the load, which "
+        "keeps the core awake, less. Hence two are held against one at each of the two places."
+        .replace(",", " ", 1),
+        loads={
+            name: OpenLoop(RATE_PER_WORKER)
+            for name in ("odin, 1 worker", "odin, 1 worker beside the load")
+        },
         share=1,
         cuts=3,
     ),

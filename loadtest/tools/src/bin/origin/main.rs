@@ -17,6 +17,7 @@ use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use rustix::event::epoll::{self, Event};
+use rustix::io::Errno;
 
 use openloop::{Failure, Play};
 use serving::{Origin, Turn};
@@ -24,7 +25,8 @@ use serving::{Origin, Turn};
 /// Events of one wait.
 const EVENTS_MAX: usize = 1024;
 
-/// Who an event is for: the number of a connection, in either of these spaces.
+/// An event's data is a connection's number: from here on one of a load that is played, below that
+/// one of the origin's.
 const PLAYED: u64 = 1 << 32;
 
 /// A load that goes on, and the connection that asked for it.
@@ -42,29 +44,33 @@ fn main() -> io::Result<()> {
     let mut asked: Option<Asked> = None;
     let mut events = Vec::with_capacity(EVENTS_MAX);
     loop {
-        send_what_is_due(&mut asked, &mut origin)?;
+        send_what_is_due(&mut asked, &mut origin);
         let wait = asked.as_ref().map(|asked| asked.play.wait(Instant::now()));
         let wait = wait.map(|wait| wait.try_into().map_err(io::Error::other)).transpose()?;
         events.clear();
-        epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut events), wait.as_ref())?;
+        match epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut events), wait.as_ref()) {
+            // Stopped and continued.
+            Err(Errno::INTR) => continue,
+            waited => waited?,
+        };
         for event in &events {
             // Between any two: a request must not wait for a whole turn.
-            send_what_is_due(&mut asked, &mut origin)?;
+            send_what_is_due(&mut asked, &mut origin);
             take(event, &epoll, &mut origin, &mut asked)?;
         }
     }
 }
 
-fn send_what_is_due(asked: &mut Option<Asked>, origin: &mut Origin) -> io::Result<()> {
-    let Some(Asked { play, by }) = asked else { return Ok(()) };
+fn send_what_is_due(asked: &mut Option<Asked>, origin: &mut Origin) {
+    let Some(Asked { play, by }) = asked else { return };
     let outcome = match play.send_what_is_due() {
-        Ok(false) => return Ok(()),
+        Ok(false) => return,
         Ok(true) => Ok(play.seen()),
         Err(failure) => Err(failure),
     };
     let by = *by;
     *asked = None;
-    origin.answer(by, &answer(outcome))
+    origin.answer(by, &answer(outcome));
 }
 
 fn answer(outcome: Result<String, Failure>) -> Vec<u8> {
@@ -94,25 +100,21 @@ fn take(
         let Err(error) = play.receive((number - PLAYED) as usize) else { return Ok(()) };
         let by = *by;
         *asked = None;
-        return origin.answer(by, &answer(Err(Failure::Io(error))));
+        origin.answer(by, &answer(Err(Failure::Io(error))));
+        return Ok(());
     }
     let index = number as usize;
     match origin.turn(index, epoll)? {
-        Turn::Served => Ok(()),
-        Turn::Ended => {
-            // Nobody waits for what it asked for.
-            asked.take_if(|asked| asked.by == index);
-            Ok(())
-        }
+        Turn::Served => {}
+        // Nobody waits for what it asked for.
+        Turn::Ended => drop(asked.take_if(|asked| asked.by == index)),
         Turn::Asked(words) if asked.is_none() => match Play::begin(&words, epoll, PLAYED) {
-            Ok(play) => {
-                *asked = Some(Asked { play, by: index });
-                Ok(())
-            }
+            Ok(play) => *asked = Some(Asked { play, by: index }),
             Err(failure) => origin.answer(index, &answer(Err(failure))),
         },
         Turn::Asked(_) => {
             origin.answer(index, &serving::response("409 Conflict", b"one at a time"))
         }
     }
+    Ok(())
 }

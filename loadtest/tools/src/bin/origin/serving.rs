@@ -1,8 +1,8 @@
 //! What an origin does, with as little CPU per request as sockets allow, so that it and the load
 //! generator, which share a core, are faster than most proxies on the other one.
 //!
-//! Answers are made before the first request. What is looked at of a request is the end of its
-//! head, its target and, with a body, its `Content-Length`.
+//! An answer is made once for each length. What is looked at of a request is the end of its head, its
+//! target and, with a body, its `Content-Length`.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -72,10 +72,10 @@ impl Origin {
         Ok(connection.asked.take().map_or(Turn::Served, Turn::Asked))
     }
 
-    /// Answers what was [`Turn::Asked`]: a few hundred bytes, which the socket takes at once.
-    pub fn answer(&mut self, index: usize, response: &[u8]) -> io::Result<()> {
-        let Some(connection) = &mut self.connections[index] else { return Ok(()) };
-        connection.stream.write_all(response)
+    /// Answers what was [`Turn::Asked`]: a few hundred bytes, which the socket takes at once. A
+    /// connection that fails is closed.
+    pub fn answer(&mut self, index: usize, response: &[u8]) {
+        self.connections[index].take_if(|asker| asker.stream.write_all(response).is_err());
     }
 }
 
