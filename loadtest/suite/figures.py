@@ -1,8 +1,8 @@
 """Figures of a scenario's rounds: medians, spans, ratios within a round.
 
 A result is {"title", "note", "plot", "seconds", "about", "contenders": {name: {"rounds": [...],
-"failed": ..., "missing": ..., "overwhelmed": ...}}}; a round that failed is null, so that rounds stay
-paired."""
+"failed": ..., "missing": ..., "overwhelmed": ...}}}; a round that failed is null, so that
+rounds stay paired."""
 
 import math
 import statistics

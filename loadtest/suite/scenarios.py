@@ -215,8 +215,8 @@ SCENARIOS: dict[str, Scenario] = {
         {**WORKERS, "odin, 1 worker beside the load": odin(core=LOAD_CORE)},
         OpenLoop(2 * RATE_PER_WORKER, 128),
         f"Open loop: {RATE_PER_WORKER:,} requests/s for each worker, over 64 connections on "
-        "average. So rarely woken, a request costs far more than at full load; beside the load, which "
-        "keeps the core awake, less. Hence two are held against one at each of the two places."
+        "average. So rarely woken, a request costs far more than at full load; beside the load, "
+        "which keeps the core awake, less. Hence two are held against one at each of the two places."
         .replace(",", " ", 1),
         loads={
             name: OpenLoop(RATE_PER_WORKER)

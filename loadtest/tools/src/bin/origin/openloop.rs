@@ -259,8 +259,8 @@ impl Seen {
         let curve = CURVE.map(|percent| format!("[{percent},{:.1}]", at(&self.latency, percent)));
         format!(
             "{{\"requests\":{},\"sent\":{},\"p50\":{:.1},\"p90\":{:.1},\"p99\":{:.1},\
-             \"p999\":{:.1},\"max\":{:.1},\"long\":{},\"lag_p50\":{:.1},\"lag_p99\":{:.1},\"lag_p999\":{:.1},\
-             \"curve\":[{}]}}",
+             \"p999\":{:.1},\"max\":{:.1},\"long\":{},\"lag_p50\":{:.1},\
+             \"lag_p99\":{:.1},\"lag_p999\":{:.1},\"curve\":[{}]}}",
             self.latency.len(),
             self.sent,
             at(&self.latency, 50.0),

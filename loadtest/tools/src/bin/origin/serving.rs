@@ -1,8 +1,8 @@
 //! What an origin does, with as little CPU per request as sockets allow, so that it and the load
 //! generator, which share a core, are faster than most proxies on the other one.
 //!
-//! An answer is made once for each length. What is looked at of a request is the end of its head, its
-//! target and, with a body, its `Content-Length`.
+//! An answer is made once for each length. What is looked at of a request is the end of its head,
+//! its target and, with a body, its `Content-Length`.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
