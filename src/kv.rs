@@ -14,8 +14,8 @@
 //! What a limiter needs is exact in both: increments and compare-and-set are atomic, and an
 //! increment sets the time to live only when it makes the key.
 //!
-//! Left out: the guest's side of it (pointers, host functions) is `plugin`'s; Redis over TLS, Redis
-//! Cluster and Sentinel.
+//! Left out: the guest's side of it (pointers, host functions) is `plugin`'s; Redis Cluster and
+//! Sentinel.
 
 mod backoff;
 pub mod config;

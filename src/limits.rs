@@ -136,7 +136,7 @@ pub const UPGRADE_FAILING_MAX: usize = 256;
 
 /// Wall time of one call of a plugin. `wasm.timeout`.
 pub const PLUGIN_TIMEOUT: Duration = Duration::from_secs(5);
-/// Most memory of one instance, in pages of 64 KiB: 6.4 MB. `wasm.maxMemoryPages`.
+/// Most memory of one instance, in pages of 64 KiB: 6.25 MiB. `wasm.maxMemoryPages`.
 pub const PLUGIN_MEMORY_PAGES_MAX: u32 = 100;
 /// Instances of one plugin over all workers. `wasm.maxInstances`.
 pub const PLUGIN_INSTANCES_MAX: u32 = 10;

@@ -271,7 +271,7 @@ fn decode_root(
     if let Some(kv) = map.read("kv", errors, kv::kv) {
         config.kv = kv;
     }
-    let services = map.read("services", errors, service::services);
+    let services = map.filled("services").and_then(|item| service::services(&item, errors));
     let wasm =
         map.read("wasm", errors, |item, errors| wasm::wasm(item, services.as_deref(), errors));
     if let Some(wasm) = wasm {

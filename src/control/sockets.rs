@@ -185,9 +185,6 @@ fn open_admin(
     listen: &Listen,
     inherited: &mut Vec<Inherited>,
 ) -> io::Result<std::net::TcpListener> {
-    if matches!(listen, Listen::Unix(_)) {
-        return Err(io::Error::other("a unix socket is not supported; use host:port"));
-    }
     let addresses = resolve(listen)?;
     let listener = match take(inherited, Purpose::Admin, listen, &addresses).pop() {
         Some(taken) => taken.into(),

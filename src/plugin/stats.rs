@@ -42,7 +42,7 @@ impl PluginReport {
     }
 }
 
-/// Why a call failed: the `kind` label of `wasm_plugin_errors_total`.
+/// Why a call failed: the `kind` label of `wasm_plugin_failures_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
     /// The guest trapped: `unreachable`, a bad address, a stack overflow, `abort`, `proc_exit`.

@@ -113,6 +113,12 @@ impl<'n> Section<'n> {
         Some(Item { node: &entry.node, key: self.path_of(key) })
     }
 
+    /// The value of `key`, if it is there and not left empty (`services:` with every entry under it
+    /// commented out).
+    pub(super) fn filled(&self, key: &str) -> Option<Item<'n>> {
+        self.get(key).filter(|item| !item.node.is_null())
+    }
+
     /// The decoded value of `key`, if it is there and right.
     pub(super) fn read<T>(
         &self,

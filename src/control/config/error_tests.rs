@@ -198,6 +198,12 @@ fn plugin(key: &str) -> &'static str {
 }
 
 #[test]
+fn builtin_echo_is_a_services_only_target() {
+    let error = bad("services: [{name: a, targets: [builtin:echo, http://127.0.0.1:1]}]");
+    assert!(error.contains("targets: got builtin:echo among 2 targets"), "{error}");
+}
+
+#[test]
 fn services_that_plugins_name_are_checked_only_beside_services() {
     let plugins = "wasm: {plugins: [{name: a, path: b, services: [c]}]}\n";
     good(plugins);

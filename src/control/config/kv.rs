@@ -10,7 +10,7 @@ use crate::limits;
 pub(super) fn kv(item: &Item<'_>, errors: &mut Errors) -> Option<Config> {
     let map = Section::open(item, &schema::KV, errors)?;
     let backends = [("memory", BackendName::Memory), ("redis", BackendName::Redis)];
-    let redis = map.get("redis");
+    let redis = map.filled("redis");
     let config = Config {
         backend: map
             .read("backend", errors, |item, errors| word(item, &backends, errors))

@@ -170,6 +170,10 @@ pub(super) fn admin(item: &Item<'_>, errors: &mut Errors) -> Option<Admin> {
             return Some(None);
         }
         let address = listen(item, errors)?;
+        if matches!(address, Listen::Unix(_)) {
+            item.expected(errors, "host:port such as 127.0.0.1:8081; it has no unix socket");
+            return None;
+        }
         if is_open && !address.is_local() {
             item.refuse(
                 errors,
@@ -225,7 +229,8 @@ pub(super) fn logging(item: &Item<'_>, errors: &mut Errors) -> Option<Logging> {
             .unwrap_or(default.format),
         access_log: map.read("accessLog", errors, access_log).unwrap_or(default.access_log),
         access_log_fields: map
-            .read("accessLogFields", errors, access_log_fields)
+            .filled("accessLogFields")
+            .and_then(|item| access_log_fields(&item, errors))
             .unwrap_or(default.access_log_fields),
     })
 }

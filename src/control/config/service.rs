@@ -48,7 +48,7 @@ fn service<'n>(
 ) -> Option<Service> {
     let map = Section::open(item, &schema::SERVICE, errors)?;
     let aggregation =
-        map.read("aggregation", errors, |item, errors| aggregation(item, references, errors));
+        map.filled("aggregation").and_then(|item| aggregation(&item, references, errors));
     let named = "each service has a name of its own";
     let aimed = "give where its requests go, such as [http://127.0.0.1:9001] or [builtin:echo]";
     Some(Service {
@@ -110,6 +110,17 @@ fn targets(item: &Item<'_>, errors: &mut Errors) -> Option<Vec<Target>> {
     };
     if is_empty {
         item.expected(errors, "at least one target such as http://127.0.0.1:9001");
+    }
+    let is_echo = |target: &Target| matches!(target.kind, TargetKind::Echo);
+    if targets.len() > 1 && targets.iter().any(is_echo) {
+        let got = targets.len();
+        item.refuse(
+            errors,
+            format!(
+                "got builtin:echo among {got} targets, and it answers all requests; make it the \
+                 only one, or take it out"
+            ),
+        );
     }
     Some(targets)
 }

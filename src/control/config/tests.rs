@@ -320,6 +320,22 @@ fn a_small_head_limit_takes_the_target_limit_with_it() {
 }
 
 #[test]
+fn sections_that_are_left_empty_are_as_if_they_were_not_there() {
+    let nothing = good("");
+    for text in [
+        "services:",
+        "logging:\n  accessLogFields:",
+        "kv:\n  redis:",
+        "tracing:\n  enabled: false\n  otlp:",
+    ] {
+        assert_eq!(format!("{:?}", good(text)), format!("{nothing:?}"), "{text}");
+    }
+    good("wasm: {plugins: [{name: a, path: b, services: [c]}]}\nservices:");
+    good("services:\n- {name: a, targets: [builtin:echo], aggregation: }");
+    assert!(bad("kv:\n  backend: redis\n  redis:").contains("there is no kv.redis"));
+}
+
+#[test]
 fn a_secret_is_never_printed() {
     let config = good("admin: {token: hunter2}");
     assert!(!format!("{config:?}").contains("hunter2"));
@@ -335,7 +351,8 @@ fn an_admin_address_that_others_can_reach_needs_a_token() {
     let text = "admin: {listen: '[::]:8081', token: '${T}'}";
     assert!(parse(text, "odin.yaml", &empty).is_err());
     good("admin: {listen: 0.0.0.0:8081, token: x}");
-    good("admin: {listen: unix:/run/admin.sock}");
+    let error = bad("admin: {listen: unix:/run/admin.sock}");
+    assert!(error.contains("expected host:port such as 127.0.0.1:8081; it has no unix"), "{error}");
     assert_eq!(good("admin: {listen: off}").admin.listen, None);
     // One error, not two, for a token that is there but wrong.
     assert_eq!(bad("admin: {listen: 0.0.0.0:8081, token: 'a b'}").lines().count(), 1);

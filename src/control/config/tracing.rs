@@ -85,7 +85,7 @@ pub(super) fn tracing(item: &Item<'_>, errors: &mut Errors) -> Option<Tracing> {
             .read("incoming", errors, |item, errors| word(item, &incoming, errors))
             .unwrap_or(default.continues),
         sample_rate: map.read("sampleRate", errors, share).unwrap_or(default.sample_rate),
-        otlp: map.read("otlp", errors, otlp),
+        otlp: map.filled("otlp").and_then(|item| otlp(&item, errors)),
     })
 }
 
