@@ -90,8 +90,8 @@ struct Seen {
 }
 
 impl Play {
-    /// `words` are ADDRESS/RATE/SECONDS/CONNECTIONS/TARGET. The data of
-    /// its connections' events is `numbers` and their place.
+    /// `words` are ADDRESS/RATE/SECONDS/CONNECTIONS/TARGET. The data of its connections' events is
+    /// `numbers` and their place.
     pub fn begin(words: &str, epoll: &OwnedFd, numbers: u64) -> Result<Self, Failure> {
         let mut words = words.splitn(5, '/');
         let mut word = || {
