@@ -75,6 +75,7 @@ end
 END
     taskset -c 1 nginx -c "$run/nginx.conf" -p "$run" -e stderr &
     started=($!)
+    # It is waited for at once, and the gateway's shell may not have made it yet.
     : >"$run/odin.log"
     XDG_CACHE_HOME=$run taskset -c 0 "$gateway" --config "$run/odin.yaml" 2>"$run/odin.log" &
     gateway_pid=$!

@@ -92,26 +92,19 @@ class OpenLoop:
 def real_time(pid: int):
     """Gives the origin a real-time priority, where we may: it sleeps some of the time, and is to
     wake when it wants to, whatever else is on its core."""
-    may = has_real_time()
-    if may:
+    # Root may, but for some containers'. The origin may have ended meanwhile: others say so.
+    with contextlib.suppress(PermissionError, ProcessLookupError):
         os.sched_setscheduler(pid, os.SCHED_RR, os.sched_param(1))
     try:
         yield
     finally:
-        # The origin may have ended meanwhile.
         with contextlib.suppress(ProcessLookupError):
-            if may:
-                os.sched_setscheduler(pid, os.SCHED_OTHER, os.sched_param(0))
+            os.sched_setscheduler(pid, os.SCHED_OTHER, os.sched_param(0))
 
 
 def has_real_time() -> bool:
-    """Root may, but for some containers'."""
-    try:
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
-    except PermissionError:
-        return False
-    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-    return True
+    with real_time(0):
+        return os.sched_getscheduler(0) == os.SCHED_RR
 
 
 @dataclasses.dataclass(frozen=True)

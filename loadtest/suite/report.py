@@ -204,13 +204,13 @@ def summary(results: dict[str, dict]) -> str:
         parts += [f"## {result['title']}", ""]
         if result["note"]:
             parts += [result["note"], ""]
-        parts += [rounds_of(result), "", table(result), "", f"![{result['title']}]({name}.svg)", ""]
+        parts += [how_many(result), "", table(result), "", f"![{result['title']}]({name}.svg)", ""]
         if extra := disturbed(result):
             parts += [extra, ""]
     return "\n".join(parts)
 
 
-def rounds_of(result: dict) -> str:
+def how_many(result: dict) -> str:
     most = max(len(one["rounds"]) for one in result["contenders"].values())
     return f"Rounds: {most} of {result['seconds']} s."
 

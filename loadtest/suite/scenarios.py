@@ -214,10 +214,9 @@ SCENARIOS: dict[str, Scenario] = {
         "One and two workers with as much to do each",
         {**WORKERS, "odin, 1 worker beside the load": odin(core=LOAD_CORE)},
         OpenLoop(2 * RATE_PER_WORKER, 128),
-        f"Open loop: {RATE_PER_WORKER:,} requests/s for each worker, over 64 connections on "
+        f"Open loop: {RATE_PER_WORKER} requests/s for each worker, over 64 connections on "
         "average. So rarely woken, a request costs far more than at full load; beside the load, "
-        "which keeps the core awake, less. Hence two are held against one at each of the two places."
-        .replace(",", " ", 1),
+        "which keeps the core awake, less. Hence two are held against one at each of the places.",
         loads={
             name: OpenLoop(RATE_PER_WORKER)
             for name in ("odin, 1 worker", "odin, 1 worker beside the load")

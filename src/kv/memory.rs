@@ -1,8 +1,8 @@
 //! The memory backend: one store per process, shared by all workers.
 //!
-//! A namespace is split into shards by the hash of the key, each behind its own lock. Requests
-//! of several workers contend for nothing else, so what bounds the wait for another worker stands
-//! here:
+//! A namespace is split into shards by the hash of the key, each behind its own lock. Guests of
+//! all workers take these (ARCHITECTURE.md has the other locks), so what bounds the wait for
+//! another worker stands here:
 //! - Under a lock (`space` has them) there is one table look-up and one change, or at most
 //!   `KV_EVICTION_STEPS` steps of eviction: well under a microsecond, and about three. The longest
 //!   is a table that doubles: 15 us, some ten times in a shard's life. Values are made before and

@@ -354,6 +354,8 @@ fn an_admin_address_that_others_can_reach_needs_a_token() {
     let error = bad("admin: {listen: unix:/run/admin.sock}");
     assert!(error.contains("expected host:port such as 127.0.0.1:8081; it has no unix"), "{error}");
     assert_eq!(good("admin: {listen: off}").admin.listen, None);
+    // Unlike a section, a token that is left empty is no token that was left out.
+    assert!(bad("admin:\n  token:").ends_with("admin.token: got nothing, expected a text"));
     // One error, not two, for a token that is there but wrong.
     assert_eq!(bad("admin: {listen: 0.0.0.0:8081, token: 'a b'}").lines().count(), 1);
 }

@@ -62,15 +62,22 @@ fn main() -> io::Result<()> {
 }
 
 fn send_what_is_due(asked: &mut Option<Asked>, origin: &mut Origin) {
-    let Some(Asked { play, by }) = asked else { return };
-    let outcome = match play.send_what_is_due() {
-        Ok(false) => return,
-        Ok(true) => Ok(play.seen()),
-        Err(failure) => Err(failure),
-    };
-    let by = *by;
-    *asked = None;
-    origin.answer(by, &answer(outcome));
+    let Some(Asked { play, .. }) = asked else { return };
+    match play.send_what_is_due() {
+        Ok(false) => {}
+        Ok(true) => {
+            let seen = play.seen();
+            end(asked, origin, Ok(seen));
+        }
+        Err(failure) => end(asked, origin, Err(failure)),
+    }
+}
+
+/// Ends the load that goes on, and tells who asked for it.
+fn end(asked: &mut Option<Asked>, origin: &mut Origin, outcome: Result<String, Failure>) {
+    if let Some(Asked { by, .. }) = asked.take() {
+        origin.answer(by, &answer(outcome));
+    }
 }
 
 fn answer(outcome: Result<String, Failure>) -> Vec<u8> {
@@ -96,11 +103,10 @@ fn take(
     let number = event.data.u64();
     if number >= PLAYED {
         // What came for a load that has failed meanwhile is nobody's.
-        let Some(Asked { play, by }) = asked else { return Ok(()) };
-        let Err(error) = play.receive((number - PLAYED) as usize) else { return Ok(()) };
-        let by = *by;
-        *asked = None;
-        origin.answer(by, &answer(Err(Failure::Io(error))));
+        let Some(Asked { play, .. }) = asked else { return Ok(()) };
+        if let Err(error) = play.receive((number - PLAYED) as usize) {
+            end(asked, origin, Err(Failure::Io(error)));
+        }
         return Ok(());
     }
     let index = number as usize;
