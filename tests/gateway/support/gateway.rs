@@ -415,7 +415,8 @@ impl Gateway {
         self.status("VmHWM:")
     }
 
-    fn status(&self, key: &str) -> u64 {
+    /// The number behind `key` in the kernel's status of the process (proc_pid_status(5)).
+    pub fn status(&self, key: &str) -> u64 {
         let path = format!("/proc/{}/status", self.pid());
         let status = std::fs::read_to_string(Path::new(&path)).unwrap();
         let line = status.lines().find(|line| line.starts_with(key)).unwrap();
