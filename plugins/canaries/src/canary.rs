@@ -74,17 +74,18 @@ fn recurse(depth: u64) -> u64 {
     recurse(depth + 1) + frame[1]
 }
 
-/// A well-formed output whose body is as large as the memory takes.
+/// A well-formed output whose body is as large as the memory takes. Filled at once: byte by byte it
+/// takes as long as the plugin's timeout where the machine is busy.
 fn flood() -> u64 {
-    let mut text = String::from(r#"{"modified":true,"continue":false,"response":{"body":""#);
-    let tail = r#""}}"#;
+    let mut text = Vec::from(r#"{"modified":true,"continue":false,"response":{"body":""#);
+    let tail = br#""}}"#;
     let room = text.len() + tail.len();
     let mut body_bytes = 64 * 1024 * 1024;
     while text.try_reserve_exact(body_bytes + room).is_err() {
         body_bytes /= 2;
     }
-    text.extend(std::iter::repeat_n('x', body_bytes));
-    text.push_str(tail);
+    text.resize(text.len() + body_bytes, b'x');
+    text.extend(tail);
     let text = text.leak();
     pack(text.as_ptr() as usize, text.len())
 }
