@@ -11,8 +11,8 @@ use arc_swap::ArcSwap;
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
 use monoio::net::{TcpListener, TcpStream};
 use odin::control::sockets::Sockets;
+use odin::io::driver::{self, Driver};
 use odin::plugin::Runtime;
-use odin::worker::driver::{self, Driver};
 use odin::worker::mailbox::{Mail, Outbox, mailbox};
 use odin::worker::{self, Worker};
 

@@ -11,8 +11,8 @@ git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t 
 ln -s "$PWD/plugins/dist" "$copy/plugins/dist"
 place='    scratch.request_id.clear();'
 slow='    for _ in 0..4 { drop(std::hint::black_box(scratch.request.clone())); }'
-sed -i "/^pub async fn run(/,/^}/ s/^$place\$/$place\n$slow/" "$copy/src/exchange.rs"
-if cmp -s src/exchange.rs "$copy/src/exchange.rs"; then
+sed -i "/^pub async fn run(/,/^}/ s/^$place\$/$place\n$slow/" "$copy/src/exchange/mod.rs"
+if cmp -s src/exchange/mod.rs "$copy/src/exchange/mod.rs"; then
     echo "selftest: exchange::run no longer has the line after which this inserts another" >&2
     exit 1
 fi

@@ -12,17 +12,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use odin::buffer::BufferPool;
-use odin::deadline::Deadlines;
-use odin::http1::encode::{self, ResponseForm};
-use odin::http1::head;
+use odin::http::h1::encode::{self, ResponseForm};
+use odin::http::h1::head;
+use odin::http::message::{RequestHead, ResponseHead};
+use odin::io::buffer::BufferPool;
+use odin::io::deadline::Deadlines;
+use odin::io::stream::Direction;
 use odin::kv::memory::MemoryStore;
 use odin::limits;
-use odin::message::{RequestHead, ResponseHead};
 use odin::plugin::Runtime;
 use odin::route::path::normalise;
 use odin::route::table::Table;
-use odin::stream::Direction;
 use odin::worker::Worker;
 use odin::worker::report::Durations;
 

@@ -6,11 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::access_log::AccessLog;
 use crate::aggregate::Aggregation;
 use crate::plugin::{Chain, Plugin};
 use crate::route::table::Table;
 use crate::trace::Tracing;
+use crate::trace::access_log::AccessLog;
 use crate::upstream::cluster::Cluster;
 
 /// Everything that decides how a request is served.

@@ -16,8 +16,8 @@ use arc_swap::ArcSwap;
 use odin::control::compile::Compiler;
 use odin::control::config;
 use odin::control::sockets::Sockets;
+use odin::io::driver::{self, Driver, Wish};
 use odin::plugin::{Runtime, RuntimeOptions};
-use odin::worker::driver::{self, Driver, Wish};
 use odin::worker::mailbox::{Mail, mailbox};
 use odin::worker::{self, Worker};
 

@@ -20,11 +20,11 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use odin::control::compile::Compiler;
 use odin::control::config;
+use odin::io::driver::{self, Driver};
 use odin::limits::REPORT_STRETCH;
 use odin::plugin::{Runtime, RuntimeOptions};
 use odin::snapshot::Snapshot;
 use odin::worker::Worker;
-use odin::worker::driver::{self, Driver};
 use odin::worker::report::Report;
 use rustix::time::{ClockId, clock_gettime};
 

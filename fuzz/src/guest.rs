@@ -10,8 +10,8 @@ use std::time::UNIX_EPOCH;
 
 use monoio::time::TimeDriver;
 use monoio::{LegacyDriver, RuntimeBuilder};
+use odin::http::message::{Method, RequestHead};
 use odin::limits::PLUGIN_LOG_LINE_BYTES_MAX;
-use odin::message::{Method, RequestHead};
 use odin::plugin::{
     ErrorKind, Facts, LogSink, Plugin, PluginLine, PluginSpec, Pools, Runtime, RuntimeOptions,
 };

@@ -2,9 +2,9 @@
 //!
 //! The first byte gives the size of the pieces, the second the framing, the rest is the stream.
 
-use odin::http1::body::BodyDecoder;
-use odin::http1::encode;
-use odin::message::{BodyLength, is_field_value, is_token};
+use odin::http::h1::body::BodyDecoder;
+use odin::http::h1::encode;
+use odin::http::message::{BodyLength, is_field_value, is_token};
 
 #[derive(Debug, PartialEq, Eq)]
 struct Read {
@@ -57,7 +57,7 @@ pub fn run(input: &[u8]) {
     for piece in stream.chunks(usize::from(*piece) + 1) {
         encode::chunk(piece, &mut written);
     }
-    encode::last_chunk(&odin::message::Fields::new(), &mut written);
+    encode::last_chunk(&odin::http::message::Fields::new(), &mut written);
     let again = read(&written, usize::from(*piece) + 1, BodyLength::Unknown, true);
     let again = again.expect("what we write can be read");
     assert!(again.is_done && again.data == stream && again.consumed == written.len());

@@ -1,12 +1,12 @@
 //! Heads: where they end doesn't depend on the cuts of the stream, one that is taken is written as
 //! exactly one head that says the same, and another parser takes the same ones for the same.
 
-use odin::http1::encode::{self, ResponseForm};
-use odin::http1::head;
-use odin::http1::lines;
-use odin::http1::scan::{BareLineFeed, HeadScanner};
+use odin::http::h1::encode::{self, ResponseForm};
+use odin::http::h1::head;
+use odin::http::h1::lines;
+use odin::http::h1::scan::{BareLineFeed, HeadScanner};
+use odin::http::message::{Fields, RequestHead, ResponseHead, is_field_value, is_token};
 use odin::limits::{HEAD_FIELDS_MAX, URI_BYTES_MAX};
-use odin::message::{Fields, RequestHead, ResponseHead, is_field_value, is_token};
 use odin::route::path::normalise;
 
 /// One input: a stream that begins with a head.

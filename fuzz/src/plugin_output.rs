@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use odin::http1::encode::{self, ResponseForm};
+use odin::http::h1::encode::{self, ResponseForm};
+use odin::http::message::{BodyLength, Fields, LocalResponse, RequestHead, ResponseHead};
 use odin::limits::{HEAD_FIELDS_MAX, PLUGIN_METADATA_BYTES_MAX};
-use odin::message::{BodyLength, Fields, LocalResponse, RequestHead, ResponseHead};
 use odin::plugin::{
     BodySlot, CallAnswer, Carried, Chain, FailureMode, Part, Phase, Plugin, PluginSpec, PluginType,
     Selected, Verdict, run_aggregation, run_request, run_response,
@@ -164,7 +164,7 @@ fn check_request(request: &RequestHead) {
         return;
     }
     let mut again = RequestHead::default();
-    odin::http1::head::parse_request(&written, usize::MAX, HEAD_FIELDS_MAX, &mut again)
+    odin::http::h1::head::parse_request(&written, usize::MAX, HEAD_FIELDS_MAX, &mut again)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&written)));
     assert_eq!((&again.method, &again.authority), (&request.method, &request.authority));
     assert!(again.fields.iter().eq(request.fields.iter()));
@@ -189,6 +189,6 @@ fn check_response(response: &ResponseHead) {
         return;
     }
     let mut again = ResponseHead::default();
-    odin::http1::head::parse_response(&written, &mut again).expect("what we write can be read");
+    odin::http::h1::head::parse_response(&written, &mut again).expect("what we write can be read");
     assert_eq!(again.status, response.status);
 }

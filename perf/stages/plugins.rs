@@ -8,7 +8,7 @@ use std::time::UNIX_EPOCH;
 
 use monoio::time::TimeDriver;
 use monoio::{LegacyDriver, RuntimeBuilder};
-use odin::message::RequestHead;
+use odin::http::message::RequestHead;
 use odin::plugin::{
     BodySlot, Carried, Chain, Facts, Part, Plugin, PluginSpec, PluginType, Pools, Runtime,
     Selected, Verdict, halves, run_request,

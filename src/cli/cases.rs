@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use odin::http::message::{BodyLength, Fields, ResponseHead};
 use odin::kv::{self, Backends};
-use odin::message::{BodyLength, Fields, ResponseHead};
 use odin::plugin::trial::{Answers, Lines, Scene, Trial, collect_lines};
 use odin::plugin::{GivenFile, LogLevel, Plugin, PluginSpec, PluginType, Reach};
 use odin::upstream::call::Answer;

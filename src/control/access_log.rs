@@ -12,8 +12,8 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 use super::config::{self, Format, Logging};
-use crate::access_log::{AccessLog, Batch, Form};
 use crate::limits::{ACCESS_LOG_COMPLAINTS_INTERVAL, ACCESS_LOG_QUEUE_BATCHES};
+use crate::trace::access_log::{AccessLog, Batch, Form};
 
 /// Lines that could not be written, over all logs of the process.
 static LOST: AtomicU64 = AtomicU64::new(0);

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tokio::sync::oneshot;
 
-use crate::handover::Handover;
+use crate::downstream::handover::Handover;
+use crate::downstream::listener::{Accepted, Socket};
+use crate::io::driver::{self, Driver};
 use crate::limits::REPORTS_AT_ONCE;
-use crate::listener::{Accepted, Socket};
 use crate::plugin::PrepareFailure;
 use crate::snapshot::Snapshot;
-use crate::worker::driver::{self, Driver};
 use crate::worker::mailbox::{Letterbox, Mail, Outbox, Reply, mailbox};
 use crate::worker::report::Report;
 use crate::worker::{self, Published, Worker};

@@ -23,10 +23,10 @@ use super::status::Facts;
 use super::supervisor::Supervisor;
 use super::upgrade::{self, Inheritance, Successor, Upgrader};
 use super::{access_log, admin, watch};
+use crate::io::driver::{self, Choice, Wish};
 use crate::limits::ACCESS_LOG_END_TIMEOUT;
 use crate::plugin::{PrepareFailure, Runtime, RuntimeOptions};
 use crate::snapshot::Snapshot;
-use crate::worker::driver::{self, Choice, Wish};
 
 /// How to run.
 pub struct Options {

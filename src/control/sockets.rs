@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use socket2::{Domain, SockRef};
 
 use super::config::{Config, Listen};
-use crate::listener::{self, Socket};
+use crate::downstream::listener::{self, Socket};
 
 /// What a socket is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -4,7 +4,7 @@
 //! The new process does everything that can fail before it says that it could serve; until it
 //! serves, nothing has changed here, and whatever fails changes nothing. From then on both hold the
 //! same sockets: this one stops accepting and leaves the queues to the other, connections between
-//! two requests are sent over (`crate::handover`), exchanges in flight are finished here.
+//! two requests are sent over (`downstream/handover.rs`), exchanges in flight are finished here.
 //!
 //! The parts: `channel` is what the two say to each other, `takeover` the side of the new process.
 
@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 
 use super::fleet::Outboxes;
 use super::sockets::Held;
-use crate::handover::Handover;
+use crate::downstream::handover::Handover;
 use crate::limits::{UPGRADE_FAILING_MAX, UPGRADE_SERVE_TIMEOUT};
 use channel::{Message, Received};
 use takeover::{Described, Description};

@@ -10,11 +10,11 @@ use super::call::{Answer, Caller};
 use super::{Exchange, Messages, NoSource, Reply, may_keep_alive, send_local};
 use crate::aggregate::{Aggregation, Plan, json, merge};
 use crate::error::Error;
+use crate::http::message::{BodyLength, Fields, LocalResponse, Method, RequestHead, ResponseHead};
+use crate::http::relay::{self, BodySource, Collected};
+use crate::http::respond;
 use crate::limits::AGGREGATION_BODIES_MAX;
-use crate::message::{BodyLength, Fields, LocalResponse, Method, RequestHead, ResponseHead};
 use crate::plugin::{self, BodySlot, CallAnswer, Verdict};
-use crate::relay::{self, BodySource, Collected};
-use crate::respond;
 
 /// Fields that are wrong for a response that has been completed: they name another one.
 const OF_THE_ORIGINAL: [&[u8]; 7] = [

@@ -1,8 +1,8 @@
 //! The fields that a gateway adds to a request: who asked, and under which number.
 
+use crate::http::message::{IpText, RequestHead};
+use crate::io::stream::Peer;
 use crate::limits::REQUEST_ID_BYTES_MAX;
-use crate::message::{IpText, RequestHead};
-use crate::stream::Peer;
 use crate::worker::Worker;
 
 /// Sets `X-Forwarded-For`, `-Proto` and `-Host`. A client's own are believed only if the peers in
@@ -19,7 +19,8 @@ pub(super) fn forwarded(request: &mut RequestHead, peer: Peer, is_trusted: bool)
         fields.set(b"X-Forwarded-For", client);
     }
     // Each by itself: a trusted proxy that says only `https` must not be corrected to `http`.
-    let is_said = |name: &str, fields: &crate::message::Fields| is_trusted && fields.contains(name);
+    let is_said =
+        |name: &str, fields: &crate::http::message::Fields| is_trusted && fields.contains(name);
     if !is_said("x-forwarded-proto", fields) {
         fields.set(b"X-Forwarded-Proto", b"http");
     }

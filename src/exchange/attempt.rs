@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Exchange;
 use crate::error::{Error, Side};
-use crate::message::RequestHead;
+use crate::http::message::RequestHead;
 use crate::snapshot::Service;
 use crate::trace::Trace;
 use crate::upstream::cluster::Endpoint;

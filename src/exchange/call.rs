@@ -8,16 +8,16 @@ use std::cell::Cell;
 
 use super::Exchange;
 use super::attempt::Attempt;
-use crate::deadline::now_ms;
-use crate::echo;
 use crate::error::Error;
+use crate::http::message::{BodyLength, Fields, Method, RequestHead, ResponseHead};
+use crate::http::relay::BodySink;
+use crate::io::deadline::now_ms;
 use crate::limits::{AGGREGATION_BODIES_MAX, TRIES_MAX};
-use crate::message::{BodyLength, Fields, Method, RequestHead, ResponseHead};
-use crate::relay::BodySink;
 use crate::snapshot::{Service, Snapshot};
 use crate::upstream::call::{read_final_head, read_whole_body};
 use crate::upstream::cluster::{Cluster, Endpoint, Endpoints};
-use crate::upstream::connection::Connection;
+use crate::upstream::echo;
+use crate::upstream::h1::Connection;
 
 /// What a call was answered.
 #[derive(Debug, Default)]

@@ -3,9 +3,9 @@
 use super::aggregate::Completed;
 use super::{Exchange, Messages, NoSource, Reply, send_local};
 use crate::error::Error;
-use crate::message::{BodyLength, Fields, LocalResponse, RequestHead};
+use crate::http::message::{BodyLength, Fields, LocalResponse, RequestHead};
+use crate::http::relay::{self, BodySource, Collected, Replay};
 use crate::plugin::{self, BodySlot, Verdict};
-use crate::relay::{self, BodySource, Collected, Replay};
 
 impl Exchange<'_> {
     /// Runs the response phase of the chain over a response that is whole in memory or still with

@@ -11,12 +11,12 @@ use std::time::Instant;
 use super::attempt::Attempt;
 use super::{Exchange, Messages, Payload, Reply};
 use crate::error::Error;
+use crate::http::message::{BodyLength, Fields, RequestHead};
+use crate::http::relay::{self, Alongside, BodySink, BodySource, Replay};
 use crate::limits::{INTERIM_MAX, TRIES_MAX};
-use crate::message::{BodyLength, Fields, RequestHead};
-use crate::relay::{self, Alongside, BodySink, BodySource, Replay};
 use crate::upstream::cluster::{Endpoint, Endpoints};
 use crate::upstream::connect::connect;
-use crate::upstream::connection::{Connection, ResponseSource};
+use crate::upstream::h1::{Connection, ResponseSource};
 
 impl Exchange<'_> {
     /// A connection to the endpoint: an idle one, unless it must be fresh, else a new one.

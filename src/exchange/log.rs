@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::{Exchange, Outcome, Reply, Scratch};
-use crate::access_log::Answered;
-use crate::message::Fields;
+use crate::http::message::Fields;
+use crate::io::stream::Peer;
 use crate::snapshot::Snapshot;
-use crate::stream::Peer;
 use crate::trace::Ending;
+use crate::trace::access_log::Answered;
 use crate::worker::Worker;
 
 /// Leaves a line in the access log, if there is one.

@@ -27,8 +27,8 @@ use super::handshake::shake_hands;
 use super::redis::{Loaded, Status, Target};
 use super::resp::{Replies, Reply};
 use super::wait::{Promise, Signal, Wait, promise};
+use crate::io::stream::{self, Direction, ReadHalf, WriteHalf};
 use crate::limits;
-use crate::stream::{self, Direction, ReadHalf, WriteHalf};
 use crate::upstream::connect::UpstreamStream;
 
 /// What a call waits for.

@@ -16,9 +16,9 @@ use super::module::Plugin;
 use super::pool::Pools;
 use super::spec::{FailureMode, Phase};
 use super::stats::ErrorKind;
+use crate::http::message::{Fields, LocalResponse, RequestHead, ResponseHead};
+use crate::http::respond;
 use crate::limits;
-use crate::message::{Fields, LocalResponse, RequestHead, ResponseHead};
-use crate::respond;
 use crate::trace::{PluginEnd, Trace};
 
 /// The plugins of one service, in the order in which they run. Immutable.

@@ -4,7 +4,7 @@
 use super::chain::{BodySlot, Carried, Facts, Verdict};
 use super::json_abi::{self, Subject};
 use super::module::Plugin;
-use crate::message::RequestHead;
+use crate::http::message::RequestHead;
 
 /// Appends the input of a call in the request phase.
 pub fn write_input(

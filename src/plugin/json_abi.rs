@@ -26,7 +26,7 @@ use input::Messages;
 pub(super) use input::{write_body, write_headers};
 pub(super) use text::write_str as write_string;
 
-use crate::message::{RequestHead, ResponseHead};
+use crate::http::message::{RequestHead, ResponseHead};
 
 /// The messages that one phase may change.
 pub(super) enum Subject<'a> {

@@ -13,7 +13,7 @@ use super::{
     PluginType, Pools, Runtime, RuntimeOptions, Selected, Verdict, run_aggregation, run_request,
     run_response,
 };
-use crate::message::{Fields, LocalResponse, Method, RequestHead, ResponseHead};
+use crate::http::message::{Fields, LocalResponse, Method, RequestHead, ResponseHead};
 
 /// Runs a test on every driver that this machine has, each with a runtime like a worker's.
 pub(super) fn on_both_drivers<F: Future<Output = ()>>(test: impl Fn() -> F) {

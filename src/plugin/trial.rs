@@ -23,8 +23,8 @@ use super::reach::Reach;
 use super::runtime::{Runtime, RuntimeOptions};
 pub use super::scene::{Answers, Scene};
 use super::spec::{LogLevel, Phase, PluginSpec, PluginType};
+use crate::http::message::{Fields, Method, RequestHead, ResponseHead, is_field_value, is_token};
 use crate::kv::Stores;
-use crate::message::{Fields, Method, RequestHead, ResponseHead, is_field_value, is_token};
 
 /// What a plugin has logged, in order.
 pub type Lines = Receiver<(LogLevel, String)>;

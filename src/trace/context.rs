@@ -3,8 +3,8 @@
 //!
 //! What cannot be read restarts the trace, as the specification wants: nothing is guessed.
 
+use crate::http::message::Fields;
 use crate::limits::{TRACESTATE_MEMBER_PART_BYTES_MAX, TRACESTATE_MEMBERS_MAX};
-use crate::message::Fields;
 
 /// The name of the field with the ids.
 pub const TRACEPARENT: &str = "traceparent";

@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use super::context::{Context, SpanId};
 use super::notes::PluginEnd;
+use crate::http::message::Method;
 use crate::limits::TRACE_TEXT_BYTES_MAX;
-use crate::message::Method;
 
 /// An exchange.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Trace;
 use super::notes::{Note, What};
-use crate::message::{Fields, is_token_byte};
+use crate::http::message::{Fields, is_token_byte};
 use crate::plugin::Chain;
 
 /// The field's name.

@@ -12,14 +12,14 @@ use std::time::Duration;
 
 use super::cluster::Address;
 use super::connect::connect;
-use super::connection::{Connection, RequestSink, ResponseSource};
+use super::h1::{Connection, RequestSink, ResponseSource};
 use super::pool::Pool;
-use crate::buffer::BufferPool;
-use crate::deadline::Deadlines;
 use crate::error::Error;
+use crate::http::message::{BodyLength, Fields, Method, RequestHead, ResponseHead};
+use crate::http::relay::{self, Alongside, BodySink, BodySource, Replay};
+use crate::io::buffer::BufferPool;
+use crate::io::deadline::Deadlines;
 use crate::limits;
-use crate::message::{BodyLength, Fields, Method, RequestHead, ResponseHead};
-use crate::relay::{self, Alongside, BodySink, BodySource, Replay};
 
 /// What the calls of one worker are made with. Never leaves its thread.
 #[derive(Debug, Clone, Default)]

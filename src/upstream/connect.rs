@@ -14,8 +14,8 @@ use monoio::{BufResult, time};
 
 use super::cluster::Address;
 use crate::error::Error;
-use crate::stream::Stream;
-use crate::stream::tls::TlsStream;
+use crate::io::stream::Stream;
+use crate::io::tls::TlsStream;
 
 /// A stream to an endpoint.
 #[derive(Debug)]
@@ -152,7 +152,7 @@ impl AsyncWriteRent for UpstreamStream {
     fn shutdown(&mut self) -> impl Future<Output = io::Result<()>> {
         // Not an async fn: OwnedWriteHalf calls this on drop without awaiting it, and relies on the
         // shutdown having happened.
-        crate::stream::shutdown(self.as_raw_fd(), crate::stream::Direction::Write);
+        crate::io::stream::shutdown(self.as_raw_fd(), crate::io::stream::Direction::Write);
         std::future::ready(Ok(()))
     }
 }

@@ -3,8 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use super::connection::Connection;
-use crate::deadline::now_ms;
+use super::h1::Connection;
+use crate::io::deadline::now_ms;
 use crate::limits::READS_AHEAD_MAX;
 
 /// The idle connections of a worker. The most recently used of an endpoint is taken first, so that

@@ -8,7 +8,7 @@ use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConfig, ClientConnection};
 
 use crate::error::Error;
-use crate::stream::tls::TlsStream;
+use crate::io::tls::TlsStream;
 
 /// How the connections to one origin are secured.
 #[derive(Debug, Clone)]

@@ -12,8 +12,8 @@ use monoio::io::AsyncReadRent;
 use monoio::net::UnixStream;
 
 use super::report::Report;
-use crate::handover::Handover;
-use crate::listener::{Accepted, Socket};
+use crate::downstream::handover::Handover;
+use crate::downstream::listener::{Accepted, Socket};
 use crate::plugin::PrepareFailure;
 use crate::snapshot::Snapshot;
 

@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Tracing, Wasm};
-use crate::access_log::Field;
 use crate::aggregate::Rule;
 use crate::limits;
+use crate::trace::access_log::Field;
 
 /// Where something stands in the configuration file, counted from 1; columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]

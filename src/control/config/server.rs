@@ -11,8 +11,8 @@ use super::{
     AccessLog, Admin, Format, IoDriver, Level, Limits, Listen, Logging, Secret, Server, Timeouts,
     Workers, address, schema,
 };
-use crate::access_log::Field;
 use crate::limits;
+use crate::trace::access_log::Field;
 
 /// `server`; `default` holds where it says nothing.
 pub(super) fn server(item: &Item<'_>, default: Server, errors: &mut Errors) -> Option<Server> {

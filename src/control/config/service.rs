@@ -6,8 +6,8 @@ use super::errors::Errors;
 use super::tree::Value;
 use super::wasm::Names;
 use super::{LoadBalancing, Place, Service, Target, TargetKind, address, schema, value};
+use crate::http::message::{is_field_value, is_token};
 use crate::limits;
-use crate::message::{is_field_value, is_token};
 use crate::route::path::normalise;
 
 /// `services`.

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use super::*;
-use crate::access_log::Field;
+use crate::trace::access_log::Field;
 
 const ODIN_YAML: &str = include_str!("../../../config/odin.yaml");
 const DOCUMENTATION: &str = include_str!("../../../docs/configuration.md");

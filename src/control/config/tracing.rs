@@ -7,8 +7,8 @@ use super::errors::Errors;
 use super::tree::Value;
 use super::value::{self, Plain};
 use super::{Secret, address, schema};
+use crate::http::message::{is_field_value, is_token};
 use crate::limits;
-use crate::message::{is_field_value, is_token};
 
 /// `tracing`.
 #[derive(Debug, Clone, PartialEq)]

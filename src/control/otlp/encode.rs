@@ -16,7 +16,7 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 use prost::Message;
 
-use crate::message::Method;
+use crate::http::message::Method;
 use crate::trace::PluginEnd;
 use crate::trace::context::SpanId;
 use crate::trace::finished::{Finished, Part, PartKind, known_method};

@@ -1,8 +1,8 @@
 //! The socket pair between a process and its successor: whole messages, one way and the other.
 //!
 //! The successor says `prepared`, or `failed` and why; is told `serve`; says `serving`. From then
-//! on it is sent connections (`crate::handover`). The end of the other process is the end of the
-//! channel.
+//! on it is sent connections (`downstream/handover.rs`). The end of the other process is the end of
+//! the channel.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -17,9 +17,9 @@ use serde::{Deserialize, Serialize};
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
 
-use crate::handover;
+use crate::downstream::handover;
+use crate::downstream::listener::Accepted;
 use crate::limits::UPGRADE_MESSAGE_BYTES_MAX;
-use crate::listener::Accepted;
 
 /// A message between the two.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -151,8 +151,8 @@ mod tests {
     use std::os::fd::AsRawFd;
 
     use super::*;
-    use crate::handover::{Handover, Sent};
-    use crate::stream::Peer;
+    use crate::downstream::handover::{Handover, Sent};
+    use crate::io::stream::Peer;
 
     #[tokio::test(flavor = "current_thread")]
     async fn messages_and_connections_arrive_and_the_end_shows() {

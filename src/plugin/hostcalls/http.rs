@@ -22,12 +22,12 @@ use super::super::reach::{Found, Origin, Outbound};
 use super::super::spec::LogLevel;
 use super::super::state::HostState;
 use super::{LinkResult, Served, bytes, c_string, memory_of, packed};
-use crate::echo;
 use crate::error::Error;
+use crate::http::message::{BodyLength, ResponseHead};
 use crate::limits;
-use crate::message::{BodyLength, ResponseHead};
 use crate::upstream::call::{Answer, Bounds, Destination, Message};
 use crate::upstream::cluster::{Address, Cluster, Endpoints};
+use crate::upstream::echo;
 use request::Request;
 
 pub(super) fn serve(linker: &mut Linker<HostState>, types: &str) -> LinkResult {

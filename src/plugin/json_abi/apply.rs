@@ -10,12 +10,12 @@ use super::super::chain::BodySlot;
 use super::super::failure::CallError;
 use super::super::spec::{Phase, PluginSpec};
 use super::output::{Headers, Message, Output, Text};
-use crate::limits;
-use crate::message::{
+use crate::http::message::{
     BodyLength, Fields, LocalResponse, Method, RequestHead, ResponseHead, is_authority,
     is_field_value, is_token,
 };
-use crate::respond;
+use crate::http::respond;
+use crate::limits;
 
 /// Fields of a connection or a message's framing: the gateway alone writes them.
 const FORBIDDEN: [&str; 9] = [

@@ -11,7 +11,7 @@ use super::super::spec::Phase;
 use super::draft::{Known, Layout};
 use super::escape::{is_plain_ascii, write_escaped};
 use super::text::{write_list, write_lossy, write_query, write_str, write_time};
-use crate::message::{Fields, IpText, RequestHead, ResponseHead};
+use crate::http::message::{Fields, IpText, RequestHead, ResponseHead};
 use crate::text::decimal;
 
 /// The messages of an exchange as far as there are any.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::super::testing::{Bench, Exchange, answer, answers, logs_input, on_both_drivers};
 use super::super::{Plugin, PluginSpec, PluginType};
 use super::*;
-use crate::message::BodyLength;
+use crate::http::message::BodyLength;
 
 async fn input_of(bench: &Bench, exchange: &mut Exchange, phase: Phase) -> Value {
     let mut spec = PluginSpec::new("p", PluginType::Middleware);

@@ -10,9 +10,9 @@ use serde_json::{Map, Value};
 
 use super::super::super::reach::Url;
 use super::timeout_of;
-use crate::http1::head::is_hop_by_hop;
+use crate::http::h1::head::is_hop_by_hop;
+use crate::http::message::{BodyLength, Fields, Method, RequestHead, is_field_value, is_token};
 use crate::limits;
-use crate::message::{BodyLength, Fields, Method, RequestHead, is_field_value, is_token};
 
 /// A request that can be sent.
 #[derive(Debug)]

@@ -1,0 +1,281 @@
+//! One downstream HTTP/1 connection: wait, read a head, run the exchange, again.
+//!
+//! Holds no buffer once it has waited a second for a request. Generic over the byte stream, so that
+//! TLS attaches by its stream type alone; an HTTP/2 connection is a sibling of this file that calls
+//! the same [`exchange::run`] once per stream.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::exchange::{self, Reply, Scratch};
+use crate::http::h1::encode::{self, ResponseForm};
+use crate::http::h1::head::{self, HeadFacts};
+use crate::http::h1::receive::{BodyFailure, HeadFailure, Receiver, Wait};
+use crate::http::h1::send::Sender;
+use crate::http::message::{Fields, ResponseHead};
+use crate::http::relay::{BodySink, BodySource};
+use crate::io::buffer::Chunk;
+use crate::io::stream::{self, Direction, Peer, Stream};
+use crate::limits::{LINGER_BYTES_MAX, LINGER_TIMEOUT};
+use crate::worker::Worker;
+
+/// Serves a connection until it closes.
+pub async fn serve<S: Stream>(stream: S, peer: Peer, worker: Rc<Worker>) {
+    let snapshot = worker.snapshot();
+    let body_timeout = snapshot.timeouts.body;
+    drop(snapshot);
+    let (read, write, fd) = stream::split(stream);
+    let pool = worker.shared_buffers().clone();
+    let receiver = Receiver::new(read, worker.deadlines().register(fd), pool.clone());
+    let sender = Sender::new(write, worker.deadlines().register(fd), body_timeout, pool);
+    let mut body = RequestBody { receiver, body_timeout };
+    let mut reply = HttpReply::new(sender, worker.clone());
+
+    loop {
+        if S::IS_PORTABLE && body.receiver.is_at_rest() && worker.hand_over(fd, peer) {
+            reply.sender.leave();
+            return;
+        }
+        match serve_one(&mut body, &mut reply, peer, &worker).await {
+            // While the worker drains, the wait for it ends at once (`Deadlines::expire_idle`).
+            Next::Request => {}
+            Next::Linger => {
+                stream::shutdown(fd, Direction::Write);
+                linger(&mut body).await;
+                return;
+            }
+            Next::Close => return,
+        }
+    }
+}
+
+/// What a connection does after an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// Wait for the next request.
+    Request,
+    /// Close, but let the client read the response first: it may still be sending.
+    Linger,
+    /// Close.
+    Close,
+}
+
+async fn serve_one<S: Stream>(
+    body: &mut RequestBody<S>,
+    reply: &mut HttpReply<S>,
+    peer: Peer,
+    worker: &Rc<Worker>,
+) -> Next {
+    let timeouts = worker.snapshot().timeouts;
+    body.receiver.deadline.arm_idle(timeouts.idle, Direction::Read);
+    match body.receiver.wait().await {
+        Wait::Readable => {}
+        Wait::Over => return Next::Close,
+        Wait::Asked => return Next::Request,
+    }
+    body.receiver.deadline.arm(timeouts.head, Direction::Read);
+    let mut scratch = worker.take_scratch();
+    let outcome = match read_request(body, reply, &mut scratch, worker).await {
+        // Housed: a connection that waits for a request must not hold the room of an exchange.
+        Ok(()) => {
+            let scratch = &mut scratch;
+            worker.rooms().house(|| exchange::run(worker, peer, scratch, body, reply)).await
+        }
+        Err(None) => {
+            worker.give_scratch(scratch);
+            return Next::Close;
+        }
+        Err(Some(error)) => {
+            let scratch = &mut scratch;
+            worker.rooms().house(|| exchange::refuse(worker, peer, error, scratch, reply)).await
+        }
+    };
+    worker.account(&outcome);
+    worker.give_scratch(scratch);
+    if !outcome.is_complete {
+        return Next::Close;
+    }
+    if !reply.keeps_alive || !body.discard().await {
+        let is_spent = body.is_done() && !body.receiver.has_unread();
+        return if is_spent && outcome.error.is_none() { Next::Close } else { Next::Linger };
+    }
+    Next::Request
+}
+
+/// Reads a request head into `scratch` and prepares body and reply for it. `Err(None)`: nobody is
+/// there to answer.
+async fn read_request<S: Stream>(
+    body: &mut RequestBody<S>,
+    reply: &mut HttpReply<S>,
+    scratch: &mut Scratch,
+    worker: &Worker,
+) -> Result<(), Option<Error>> {
+    reply.begin(HeadFacts::default(), false);
+    let limits = worker.snapshot().limits;
+    let bytes = match body.receiver.read_head(limits.head_bytes_max).await {
+        Ok(bytes) => bytes,
+        Err(HeadFailure::Nothing | HeadFailure::Closed) => return Err(None),
+        Err(HeadFailure::Timeout) => return Err(Some(Error::HeadTimeout)),
+        Err(HeadFailure::StartLineTooLong) => return Err(Some(Error::UriTooLong)),
+        Err(HeadFailure::TooLarge) => return Err(Some(Error::HeadTooLarge)),
+        Err(HeadFailure::BareLineFeed) => {
+            return Err(Some(Error::BadRequest(head::BARE_LINE_FEED)));
+        }
+    };
+    body.receiver.deadline.disarm();
+    let request = &mut scratch.request;
+    let facts = head::parse_request(
+        body.receiver.head_bytes(bytes),
+        limits.uri_bytes_max,
+        limits.head_fields_max,
+        request,
+    )
+    .map_err(Some)?;
+    let HeadFacts { length, is_chunked, .. } = facts;
+    body.receiver.begin_body(length, request.body, is_chunked, limits.body_bytes_max);
+    reply.begin(facts, facts.is_keep_alive);
+    Ok(())
+}
+
+/// Reads on for a while and drops what comes, so that closing does not reset the connection before
+/// the client has read its response.
+async fn linger<S: Stream>(body: &mut RequestBody<S>) {
+    body.receiver.deadline.arm(LINGER_TIMEOUT, Direction::Both);
+    let mut left = LINGER_BYTES_MAX;
+    while let Ok(count) = body.receiver.drop_bytes().await {
+        left = left.saturating_sub(count);
+        if count == 0 || left == 0 {
+            break;
+        }
+    }
+}
+
+/// The body of a request, from an HTTP/1 connection.
+struct RequestBody<S> {
+    receiver: Receiver<S>,
+    body_timeout: Duration,
+}
+
+impl<S: Stream> RequestBody<S> {
+    /// Reads what is left of a short body after an early response; whether all of it came.
+    async fn discard(&mut self) -> bool {
+        loop {
+            match self.next().await {
+                Ok(Some(chunk)) => self.receiver.give(chunk),
+                Ok(None) => return true,
+                Err(_) => return false,
+            }
+        }
+    }
+}
+
+impl<S: Stream> BodySource for RequestBody<S> {
+    fn is_ready(&self) -> bool {
+        self.receiver.is_ready()
+    }
+
+    async fn next(&mut self) -> Result<Option<Chunk>, Error> {
+        let must_wait = !self.receiver.is_ready();
+        if must_wait {
+            self.receiver.deadline.arm(self.body_timeout, Direction::Read);
+        }
+        let outcome = self.receiver.next_chunk().await;
+        if must_wait {
+            self.receiver.deadline.disarm();
+        }
+        outcome.map_err(|failure| match failure {
+            BodyFailure::Closed => Error::DownstreamGone,
+            BodyFailure::Timeout => Error::BodyTimeout,
+            BodyFailure::TooLarge => Error::BodyTooLarge,
+            BodyFailure::Malformed(reason) => Error::BadRequestBody(reason),
+        })
+    }
+
+    fn is_done(&self) -> bool {
+        self.receiver.is_body_done()
+    }
+
+    fn trailers(&self) -> &Fields {
+        self.receiver.trailers()
+    }
+}
+
+/// The response, to an HTTP/1 connection.
+struct HttpReply<S: Stream> {
+    sender: Sender<S>,
+    facts: HeadFacts,
+    /// Whether another request may follow: the client's wish, until `head` has decided.
+    keeps_alive: bool,
+    has_started: bool,
+    worker: Rc<Worker>,
+}
+
+impl<S: Stream> HttpReply<S> {
+    fn new(sender: Sender<S>, worker: Rc<Worker>) -> Self {
+        Self { sender, facts: HeadFacts::default(), keeps_alive: false, has_started: false, worker }
+    }
+
+    fn begin(&mut self, facts: HeadFacts, keeps_alive: bool) {
+        self.facts = facts;
+        self.keeps_alive = keeps_alive;
+        self.has_started = false;
+    }
+}
+
+impl<S: Stream> Reply for HttpReply<S> {
+    fn head(&mut self, head: &ResponseHead, has_body: bool, keep_alive: bool) {
+        debug_assert!(!self.has_started);
+        self.has_started = true;
+        let is_http10 = self.facts.is_http10;
+        let must_close = encode::must_close(head, is_http10, has_body);
+        self.keeps_alive &= keep_alive && !must_close && !self.worker.ends(S::IS_PORTABLE);
+        let form = ResponseForm { is_http10, keep_alive: self.keeps_alive, has_body };
+        self.sender.head(|out| encode::response_head(head, form, out));
+    }
+
+    async fn interim(&mut self, head: &ResponseHead) -> Result<(), Error> {
+        // RFC 9110 section 15.2: an HTTP/1.0 client does not know them.
+        if self.facts.is_http10 {
+            return Ok(());
+        }
+        self.sender.head(|out| {
+            encode::interim(head, out);
+            encode::Framing::Plain
+        });
+        self.flush().await
+    }
+
+    async fn invite_body(&mut self) -> Result<(), Error> {
+        if !std::mem::take(&mut self.facts.expects_continue) {
+            return Ok(());
+        }
+        self.interim(&ResponseHead { status: 100, ..ResponseHead::default() }).await
+    }
+
+    fn awaits_invitation(&self) -> bool {
+        self.facts.expects_continue
+    }
+
+    fn has_started(&self) -> bool {
+        self.has_started
+    }
+
+    fn body_bytes(&self) -> u64 {
+        if self.has_started { self.sender.body_bytes() } else { 0 }
+    }
+}
+
+impl<S: Stream> BodySink for HttpReply<S> {
+    async fn write(&mut self, chunk: Chunk) -> Result<(), Error> {
+        self.sender.body(chunk).await.map_err(|_| Error::DownstreamGone)
+    }
+
+    async fn flush(&mut self) -> Result<(), Error> {
+        self.sender.flush().await.map_err(|_| Error::DownstreamGone)
+    }
+
+    async fn finish(&mut self, trailers: &Fields) -> Result<(), Error> {
+        self.sender.finish(trailers).await.map_err(|_| Error::DownstreamGone)
+    }
+}

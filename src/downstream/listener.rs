@@ -1,0 +1,315 @@
+//! Accepts connections: one socket per worker (SO_REUSEPORT), a cap, a pause when the process runs
+//! out of descriptors.
+//!
+//! A worker waits until its socket is readable, then takes what stands in the queue. Sockets never
+//! block, whatever the I/O driver: when the binary is upgraded two processes accept on the same
+//! ones for a moment, and who comes second finds nothing. Rejected: an accept operation of the
+//! runtime; one that is cancelled may have taken a connection already.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+use monoio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use rustix::io::Errno;
+use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
+
+use crate::downstream::h1;
+use crate::io::stream::{Peer, Stream};
+use crate::limits::{ACCEPT_BACKOFF, ACCEPTS_AT_ONCE, BACKLOG, LISTENER_RELEASE};
+use crate::worker::{Admission, Worker};
+
+/// A bound socket that waits for its worker.
+#[derive(Debug)]
+pub enum Socket {
+    /// TCP.
+    Tcp(std::net::TcpListener),
+    /// Unix: the workers share one socket, as these have no SO_REUSEPORT.
+    Unix(std::os::unix::net::UnixListener),
+}
+
+/// Binds one TCP socket; it does not listen yet. All workers bind the same address; for port 0 the
+/// first one's choice must be passed to the others. Control thread.
+pub fn bind_tcp(address: SocketAddr) -> io::Result<(Socket, SocketAddr)> {
+    let socket = socket2::Socket::new(
+        Domain::for_address(address),
+        Type::STREAM.nonblocking(),
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    if address.is_ipv6() {
+        // `[::]` beside `0.0.0.0` on one port must work, as it does in nginx.
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    let socket: std::net::TcpListener = OwnedFd::from(socket).into();
+    let bound = socket.local_addr()?;
+    Ok((Socket::Tcp(socket), bound))
+}
+
+/// Binds a Unix socket, over a stale file of an earlier process if nobody listens there. It listens
+/// at once: one that does not would look stale to others.
+pub fn bind_unix(path: &Path) -> io::Result<Socket> {
+    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    let address = SockAddr::unix(path)?;
+    if let Err(error) = socket.bind(&address) {
+        let is_stale = error.kind() == io::ErrorKind::AddrInUse
+            && std::os::unix::net::UnixStream::connect(path).is_err();
+        if !is_stale {
+            return Err(error);
+        }
+        std::fs::remove_file(path)?;
+        socket.bind(&address)?;
+    }
+    socket.listen(BACKLOG)?;
+    Ok(Socket::Unix(OwnedFd::from(socket).into()))
+}
+
+impl Socket {
+    /// Another handle of the same socket, for another worker.
+    pub fn share(&self) -> io::Result<Self> {
+        Ok(match self {
+            Self::Tcp(listener) => Self::Tcp(listener.try_clone()?),
+            Self::Unix(listener) => Self::Unix(listener.try_clone()?),
+        })
+    }
+
+    /// Has the kernel queue connections from now on. One that listens already goes on.
+    pub fn listen(&self) -> io::Result<()> {
+        SockRef::from(&self.as_fd()).listen(BACKLOG)
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener) => listener.as_fd(),
+        }
+    }
+}
+
+/// A connection that another process has accepted and handed over.
+#[derive(Debug)]
+pub enum Accepted {
+    /// TCP.
+    Tcp(std::net::TcpStream, Peer),
+    /// Unix.
+    Unix(std::os::unix::net::UnixStream, Peer),
+}
+
+impl Accepted {
+    /// A connection of this descriptor, whatever its kind. Never blocks from now on.
+    pub fn of(fd: OwnedFd, peer: Peer) -> io::Result<Self> {
+        let domain = SockRef::from(&fd).domain()?;
+        Ok(if domain == Domain::UNIX {
+            let stream = std::os::unix::net::UnixStream::from(fd);
+            stream.set_nonblocking(true)?;
+            Self::Unix(stream, peer)
+        } else {
+            let stream = std::net::TcpStream::from(fd);
+            stream.set_nonblocking(true)?;
+            Self::Tcp(stream, peer)
+        })
+    }
+}
+
+/// Serves a connection that is there already.
+pub fn serve(accepted: Accepted, worker: &Rc<Worker>) {
+    let outcome = match accepted {
+        Accepted::Tcp(stream, peer) => {
+            TcpStream::from_std(stream).map(|stream| start(stream, peer, worker))
+        }
+        Accepted::Unix(stream, peer) => {
+            UnixStream::from_std(stream).map(|stream| start(stream, peer, worker))
+        }
+    };
+    if let Err(error) = outcome {
+        tracing::warn!(worker = worker.id, %error, "cannot serve a connection");
+    }
+}
+
+/// The running accept loops of a worker.
+#[derive(Default)]
+pub struct Listeners {
+    loops: RefCell<Vec<(Rc<Stop>, monoio::task::JoinHandle<()>)>>,
+}
+
+impl Listeners {
+    /// Starts accepting on all sockets. One that the runtime does not take is logged and left out.
+    pub fn open(&self, worker: &Rc<Worker>, sockets: Vec<Socket>) {
+        for socket in sockets {
+            let listener = match socket {
+                Socket::Tcp(socket) => TcpListener::from_std(socket).map(Listener::Tcp),
+                Socket::Unix(socket) => UnixListener::from_std(socket).map(Listener::Unix),
+            };
+            match listener {
+                Ok(listener) => {
+                    let stop = Rc::<Stop>::default();
+                    let accepting = accept(listener, worker.clone(), stop.clone());
+                    self.loops.borrow_mut().push((stop, monoio::spawn(accepting)));
+                }
+                Err(error) => tracing::error!(worker = worker.id, %error, "cannot listen"),
+            }
+        }
+    }
+
+    /// Stops accepting. What stands in the kernel's queues is still served.
+    pub async fn close(&self) {
+        let loops = self.loops.take();
+        loops.iter().for_each(|(stop, _)| stop.set());
+        for (_, accepting) in loops {
+            accepting.await;
+        }
+    }
+}
+
+/// A socket of the worker's runtime.
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    async fn readable(&self) -> io::Result<()> {
+        // `relaxed = false`: see `stream`.
+        match self {
+            Self::Tcp(listener) => listener.readable(false).await,
+            Self::Unix(listener) => listener.readable(false).await,
+        }
+    }
+
+    /// Takes one connection from the queue, if there is one.
+    fn take(&self) -> Result<Accepted, Errno> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, address) = crate::io::stream::accept_now(listener)?;
+                let ip = address.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |at| at.ip());
+                Ok(Accepted::Tcp(stream.into(), Peer { ip }))
+            }
+            Self::Unix(listener) => {
+                let (stream, _) = crate::io::stream::accept_now(listener)?;
+                Ok(Accepted::Unix(stream.into(), Peer { ip: IpAddr::V4(Ipv4Addr::LOCALHOST) }))
+            }
+        }
+    }
+}
+
+async fn accept(listener: Listener, worker: Rc<Worker>, stop: Rc<Stop>) {
+    while let Some(outcome) = stop.unless_set(listener.readable()).await {
+        let outcome = outcome.and_then(|()| {
+            take_queued(&listener, &worker, ACCEPTS_AT_ONCE).map_err(io::Error::from)
+        });
+        if let Err(error) = outcome {
+            pause(&worker, &error).await;
+        }
+    }
+    // The runtime holds the socket until it knows that nobody waits for it any more. Only then does
+    // dropping it close it, and closing it resets those that stand in its queue.
+    monoio::time::sleep(LISTENER_RELEASE).await;
+    if let Err(error) = take_queued(&listener, &worker, usize::MAX) {
+        tracing::warn!(worker = worker.id, %error, "connections that wait may be lost");
+    }
+}
+
+/// Serves at most so many of the connections that stand in the queue.
+fn take_queued(listener: &Listener, worker: &Rc<Worker>, most: usize) -> Result<(), Errno> {
+    for _ in 0..most {
+        match listener.take() {
+            Ok(accepted) => serve(accepted, worker),
+            Err(Errno::AGAIN) => break,
+            // Given up by its client.
+            Err(Errno::CONNABORTED | Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Ends the waiting of one accept loop.
+#[derive(Default)]
+struct Stop {
+    is_set: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Stop {
+    fn set(&self) {
+        self.is_set.set(true);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Awaits `readiness`; `None` once this is set. Dropping what waits for that loses nothing.
+    async fn unless_set<T>(&self, readiness: impl Future<Output = T>) -> Option<T> {
+        let mut readiness = std::pin::pin!(readiness);
+        std::future::poll_fn(|cx| {
+            if self.is_set.get() {
+                return Poll::Ready(None);
+            }
+            *self.waker.borrow_mut() = Some(cx.waker().clone());
+            readiness.as_mut().poll(cx).map(Some)
+        })
+        .await
+    }
+}
+
+/// Waits out what keeps us from accepting.
+async fn pause(worker: &Worker, error: &io::Error) {
+    tracing::warn!(
+        worker = worker.id,
+        %error,
+        "cannot accept a connection; trying again (is RLIMIT_NOFILE too low? ulimit -n)"
+    );
+    monoio::time::sleep(ACCEPT_BACKOFF).await;
+}
+
+fn start(stream: impl ServedStream, peer: Peer, worker: &Rc<Worker>) {
+    let connections_max = worker.snapshot().limits.connections_max;
+    let Some(admission) = worker.admit(connections_max) else {
+        return;
+    };
+    stream.prepare();
+    let worker = worker.clone();
+    monoio::spawn(guarded(move || h1::serve(stream, peer, worker), admission));
+}
+
+/// A stream that a listener hands out.
+trait ServedStream: Stream {
+    fn prepare(&self) {}
+}
+
+impl ServedStream for TcpStream {
+    fn prepare(&self) {
+        // A response is written whole: waiting for more to send only delays it. A socket that is
+        // broken already shows it at the first read.
+        let _ = self.set_nodelay(true);
+    }
+}
+
+impl ServedStream for UnixStream {}
+
+/// A panic ends its connection, not the worker. There is no known way to cause one; this is the
+/// line that holds if there is.
+///
+/// The future is made here: one that is handed over would take its room twice.
+async fn guarded<F: Future<Output = ()>>(serve: impl FnOnce() -> F, admission: Admission) {
+    let mut serve = std::pin::pin!(serve());
+    std::future::poll_fn(|cx| {
+        let poll = AssertUnwindSafe(|| Pin::as_mut(&mut serve).poll(cx));
+        std::panic::catch_unwind(poll).unwrap_or_else(|_| {
+            tracing::error!("a connection was closed by a defect in the gateway (panic above)");
+            Poll::Ready(())
+        })
+    })
+    .await;
+    drop(admission);
+}

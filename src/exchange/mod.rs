@@ -1,0 +1,498 @@
+//! One request, one response: the stages in order, and every branch between them.
+//!
+//! Knows no HTTP version: the request's body is a [`BodySource`], the response goes to a
+//! [`Reply`]. Takes one snapshot at its start and finishes on it, whatever is published meanwhile.
+//!
+//! route -> annotate -> request chain -> forward (echo, an endpoint: `exchange/forward.rs`, or the
+//! calls of an aggregation: `exchange/aggregate.rs`) -> response chain -> reply
+//! (`exchange/finish.rs`).
+
+mod aggregate;
+mod annotate;
+mod attempt;
+mod call;
+mod finish;
+mod forward;
+mod log;
+
+use std::cell::Cell;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crate::error::{Error, Side};
+use crate::http::message::{BodyLength, Fields, LocalResponse, RequestHead, ResponseHead};
+use crate::http::relay::{self, BodySink, BodySource, Collected};
+use crate::http::respond;
+use crate::io::buffer::Chunk;
+use crate::io::deadline::now_ms;
+use crate::io::stream::Peer;
+use crate::limits::DISCARD_BYTES_MAX;
+use crate::plugin::{self, BodySlot, Carried, Facts, Part, Selected, Verdict};
+use crate::route;
+use crate::snapshot::{Service, Snapshot};
+use crate::trace::Trace;
+use crate::trace::access_log::Asked;
+use crate::upstream::echo;
+use crate::worker::Worker;
+
+/// Where the response of one exchange goes.
+pub trait Reply: BodySink {
+    /// Starts the response. `keep_alive`: nothing in the exchange speaks against another one on
+    /// the same connection. Written with what follows.
+    fn head(&mut self, head: &ResponseHead, has_body: bool, keep_alive: bool);
+    /// Sends an interim (1xx) response.
+    fn interim(&mut self, head: &ResponseHead) -> impl Future<Output = Result<(), Error>>;
+    /// Tells a client that waits for it (`Expect: 100-continue`) to send the body.
+    fn invite_body(&mut self) -> impl Future<Output = Result<(), Error>>;
+    /// Whether the client still waits to be told.
+    fn awaits_invitation(&self) -> bool;
+    /// Whether `head` has been called.
+    fn has_started(&self) -> bool;
+    /// Bytes of the response's body that were sent so far.
+    fn body_bytes(&self) -> u64;
+}
+
+/// The memory of one exchange, reused by the worker for the next one.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    /// The request's head, as the codec read it.
+    pub request: RequestHead,
+    response: ResponseHead,
+    path: String,
+    request_id: String,
+    selected: Selected,
+    carried: Carried,
+    /// The place of the service in the snapshot, once it is known.
+    service: Option<usize>,
+    /// The id of the endpoint that was asked last.
+    upstream: Cell<Option<usize>>,
+    /// For the access log: the request as it came.
+    asked: Asked,
+    /// Its place in a trace, and what of it is told.
+    trace: Trace,
+}
+
+/// How an exchange ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// The status sent; 0 if the client went away before.
+    pub status: u16,
+    /// Why it failed, if it did.
+    pub error: Option<Error>,
+    /// The response was sent whole.
+    pub is_complete: bool,
+}
+
+/// The request's body as the exchange goes on with it.
+enum Payload {
+    /// None, or still with the client.
+    Stream,
+    /// In memory, whole.
+    Memory(Vec<u8>),
+    /// Too large to collect for the plugins, which let it pass: its first part, the rest still with
+    /// the client.
+    Prefix(Vec<u8>),
+}
+
+/// The messages of one exchange, once the request is final.
+struct Messages<'a> {
+    request: &'a RequestHead,
+    response: &'a mut ResponseHead,
+    carried: &'a mut Carried,
+}
+
+/// What the stages of one exchange share.
+struct Exchange<'a> {
+    worker: &'a Worker,
+    snapshot: &'a Snapshot,
+    service: &'a Service,
+    peer: Peer,
+    request_id: &'a str,
+    received: SystemTime,
+    /// By the clock of `deadline::now_ms`.
+    expires_ms: u64,
+    selected: &'a Selected,
+    /// The id of the endpoint that was asked last.
+    upstream: &'a Cell<Option<usize>>,
+    trace: &'a Trace,
+}
+
+/// Serves the request whose head stands in `scratch`.
+pub async fn run(
+    worker: &Worker,
+    peer: Peer,
+    scratch: &mut Scratch,
+    body: &mut impl BodySource,
+    reply: &mut impl Reply,
+) -> Outcome {
+    let snapshot = worker.snapshot();
+    let started = Instant::now();
+    scratch.service = None;
+    scratch.upstream.set(None);
+    scratch.request_id.clear();
+    if let Some(log) = &snapshot.access_log {
+        scratch.asked.keep(log, &scratch.request);
+    }
+    scratch.trace.begin(worker, &snapshot, peer, &mut scratch.request, started);
+    let outcome = match serve(worker, &snapshot, peer, scratch, body, reply).await {
+        Ok(status) => Outcome { status, error: None, is_complete: true },
+        Err(error) => fail(worker, &snapshot, error, scratch, body, reply).await,
+    };
+    let took = started.elapsed();
+    if let Some(service) = scratch.service.and_then(|index| snapshot.services.get(index)) {
+        worker.account_service(&snapshot, service, outcome.status, took);
+    }
+    log::leave(worker, &snapshot, peer, scratch, reply, outcome, took);
+    log::finish_trace(worker, &snapshot, scratch, outcome, took);
+    outcome
+}
+
+/// Ends an exchange that has failed: with a response that says so, if none has begun.
+async fn fail(
+    worker: &Worker,
+    snapshot: &Snapshot,
+    error: Error,
+    scratch: &Scratch,
+    body: &impl BodySource,
+    reply: &mut impl Reply,
+) -> Outcome {
+    if reply.has_started() || error == Error::DownstreamGone {
+        let status = if reply.has_started() { scratch.response.status } else { 0 };
+        return Outcome { status, error: Some(error), is_complete: false };
+    }
+    let is_body_readable = error.side() != Side::Downstream;
+    let keep_alive = is_body_readable && may_keep_alive(&scratch.request, body, reply);
+    let mut local = respond::error(error);
+    log::add_server_timing(snapshot, scratch, &mut local.fields);
+    let sent = send_local(worker, &scratch.request, local, keep_alive, reply).await;
+    Outcome { status: error.status(), error: Some(error), is_complete: sent.is_ok() }
+}
+
+/// Answers a request that never became an exchange: its head could not be read.
+pub async fn refuse(
+    worker: &Worker,
+    peer: Peer,
+    error: Error,
+    scratch: &mut Scratch,
+    reply: &mut impl Reply,
+) -> Outcome {
+    let started = Instant::now();
+    scratch.service = None;
+    scratch.request_id.clear();
+    scratch.asked.clear();
+    scratch.trace.clear();
+    let request = RequestHead::default();
+    let sent = send_local(worker, &request, respond::error(error), false, reply).await;
+    let outcome = Outcome { status: error.status(), error: Some(error), is_complete: sent.is_ok() };
+    log::leave(worker, &worker.snapshot(), peer, scratch, reply, outcome, started.elapsed());
+    outcome
+}
+
+async fn serve(
+    worker: &Worker,
+    snapshot: &Snapshot,
+    peer: Peer,
+    scratch: &mut Scratch,
+    body: &mut impl BodySource,
+    reply: &mut impl Reply,
+) -> Result<u16, Error> {
+    let Scratch {
+        request,
+        response,
+        path,
+        request_id,
+        selected,
+        carried,
+        service: place,
+        upstream,
+        trace,
+        ..
+    } = scratch;
+    if request.path == "*" {
+        // OPTIONS *: asks the server as a whole (RFC 9110 section 9.3.7), and that is the gateway.
+        let local = LocalResponse { status: 204, ..LocalResponse::default() };
+        return send_local(worker, request, local, body.is_done(), reply).await;
+    }
+    let service = find_service(snapshot, request, path)?;
+    *place = Some(service.index);
+    if matches!(request.body, BodyLength::Known(n) if n > snapshot.limits.body_bytes_max) {
+        return Err(Error::BodyTooLarge);
+    }
+    annotate::forwarded(request, peer, snapshot.trust_forwarded);
+    annotate::request_id(request, request_id, worker);
+    carried.clear();
+    service.chain.select(&request.path, selected);
+    let exchange = Exchange {
+        worker,
+        snapshot,
+        service,
+        peer,
+        request_id,
+        // Only plugins are told the time.
+        received: if selected.is_empty() { UNIX_EPOCH } else { SystemTime::now() },
+        upstream,
+        trace,
+        expires_ms: now_ms().saturating_add(service.timeout.as_millis() as u64),
+        selected,
+    };
+    let payload = match exchange.request_phase(request, path, carried, body, reply).await? {
+        Ok(payload) => payload,
+        Err(mut verdict) => {
+            let keep_alive = may_keep_alive(request, body, reply);
+            response.status = verdict.status;
+            exchange.add_server_timing(&mut verdict.fields);
+            return send_local(worker, request, verdict, keep_alive, reply).await;
+        }
+    };
+    for (name, value) in &service.fields {
+        request.fields.set(name.as_bytes(), value.as_bytes());
+    }
+    if service.aggregation.is_some() {
+        aggregate::ask_for_whole_json(request);
+    }
+    let messages = Messages { request, response, carried };
+    exchange.forward(messages, payload, body, reply).await
+}
+
+fn find_service<'a>(
+    snapshot: &'a Snapshot,
+    request: &mut RequestHead,
+    path: &mut String,
+) -> Result<&'a Service, Error> {
+    normalise(snapshot, request, path)?;
+    let index = snapshot.routes.find(&request.path).ok_or(Error::NoRoute)?;
+    snapshot.services.get(index).ok_or(Error::NoRoute)
+}
+
+fn normalise(
+    snapshot: &Snapshot,
+    request: &mut RequestHead,
+    path: &mut String,
+) -> Result<(), Error> {
+    route::path::normalise(&request.path, snapshot.keeps_encoded_slashes, path)?;
+    std::mem::swap(&mut request.path, path);
+    Ok(())
+}
+
+/// Whether the connection can serve another request after this response: the request's body has
+/// been read, or is so short that reading the rest is cheaper than a new connection.
+fn may_keep_alive(request: &RequestHead, body: &impl BodySource, reply: &impl Reply) -> bool {
+    let is_short = matches!(request.body, BodyLength::Known(n) if n <= DISCARD_BYTES_MAX);
+    body.is_done() || (is_short && !reply.awaits_invitation())
+}
+
+/// Sends a response that is whole in memory; its status.
+async fn send_local(
+    worker: &Worker,
+    request: &RequestHead,
+    local: LocalResponse,
+    keep_alive: bool,
+    reply: &mut impl Reply,
+) -> Result<u16, Error> {
+    let LocalResponse { status, fields, body } = local;
+    let length = BodyLength::Known(body.len() as u64);
+    let mut head = ResponseHead { status, fields, body: length };
+    if !head.fields.contains("date") {
+        worker.with_date(|date| head.fields.push(b"Date", date));
+    }
+    let has_body = head.has_body(&request.method);
+    reply.head(&head, has_body, keep_alive);
+    if has_body && !body.is_empty() {
+        let end = body.len();
+        reply.write(Chunk::new(body, 0..end)).await?;
+    }
+    reply.finish(&Fields::new()).await?;
+    Ok(status)
+}
+
+impl Exchange<'_> {
+    /// Runs the request phase of the chain: the payload to go on with, or a plugin's verdict.
+    async fn request_phase(
+        &self,
+        request: &mut RequestHead,
+        path: &mut String,
+        carried: &mut Carried,
+        body: &mut impl BodySource,
+        reply: &mut impl Reply,
+    ) -> Result<Result<Payload, LocalResponse>, Error> {
+        if !self.selected.has_request_phase() {
+            return Ok(Ok(Payload::Stream));
+        }
+        let mut slot = BodySlot::default();
+        let mut prefix = Vec::new();
+        let mut part = Part::All;
+        if self.selected.needs_request_body() && request.body != BodyLength::Empty {
+            // What needs no body comes first and may refuse: no memory for whom auth turns away.
+            if self.selected.has_bodiless_start() {
+                let verdict = self.run_plugins(Part::BeforeBody, request, &mut slot, carried).await;
+                if let Verdict::Respond(local) = verdict {
+                    return Ok(Err(local));
+                }
+                part = Part::FromBody;
+            }
+            if slot.given.is_none() {
+                match self.collect_request(request, body, reply).await? {
+                    Collected { bytes, is_whole: true } => slot.given = Some(bytes),
+                    Collected { bytes, is_whole: false } => prefix = bytes,
+                }
+            }
+        }
+        let verdict = self.run_plugins(part, request, &mut slot, carried).await;
+        if let Verdict::Respond(local) = verdict {
+            return Ok(Err(local));
+        }
+        if carried.target_changed() {
+            normalise(self.snapshot, request, path)?;
+        }
+        Ok(Ok(match slot.given {
+            Some(bytes) => {
+                request.body = BodyLength::Known(bytes.len() as u64);
+                Payload::Memory(bytes)
+            }
+            None if prefix.is_empty() => Payload::Stream,
+            None => Payload::Prefix(prefix),
+        }))
+    }
+
+    async fn run_plugins(
+        &self,
+        part: Part,
+        request: &mut RequestHead,
+        slot: &mut BodySlot,
+        carried: &mut Carried,
+    ) -> Verdict {
+        let (chain, pools) = (&self.service.chain, self.worker.plugins());
+        let facts = self.facts();
+        // Housed, as in the response phase: an exchange without plugins stays small.
+        self.worker
+            .rooms()
+            .house(|| {
+                let selected = self.selected;
+                plugin::run_request(chain, selected, part, pools, &facts, request, slot, carried)
+            })
+            .await
+    }
+
+    /// Reads the request's body for the plugins: whole, or as far as is read before a body that may
+    /// pass them turns out too large.
+    async fn collect_request(
+        &self,
+        request: &RequestHead,
+        body: &mut impl BodySource,
+        reply: &mut impl Reply,
+    ) -> Result<Collected, Error> {
+        reply.invite_body().await?;
+        self.collect(request.body, body, Error::BodyTooLarge).await
+    }
+
+    async fn collect(
+        &self,
+        length: BodyLength,
+        source: &mut impl BodySource,
+        too_large: Error,
+    ) -> Result<Collected, Error> {
+        let bytes_max = self.snapshot.limits.plugin_body_bytes_max;
+        let is_rejected = self.selected.rejects_large_bodies();
+        let collected = relay::collect(source, length, bytes_max, self.worker.buffers()).await?;
+        if is_rejected && !collected.is_whole { Err(too_large) } else { Ok(collected) }
+    }
+
+    /// The body that the echo shows: collected whatever plugins read, under the same limit.
+    async fn echo_body(
+        &self,
+        request: &RequestHead,
+        payload: Payload,
+        body: &mut impl BodySource,
+        reply: &mut impl Reply,
+    ) -> Result<Vec<u8>, Error> {
+        match payload {
+            Payload::Memory(bytes) => Ok(bytes),
+            Payload::Stream if request.body == BodyLength::Empty => Ok(Vec::new()),
+            Payload::Prefix(_) => Err(Error::BodyTooLarge),
+            Payload::Stream => {
+                reply.invite_body().await?;
+                let bytes_max = self.snapshot.limits.plugin_body_bytes_max;
+                let collected =
+                    relay::collect(body, request.body, bytes_max, self.worker.buffers()).await?;
+                if collected.is_whole { Ok(collected.bytes) } else { Err(Error::BodyTooLarge) }
+            }
+        }
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts {
+            request_id: self.request_id,
+            service: &self.service.name,
+            route_path: &self.service.base_path,
+            scheme: "http",
+            client_ip: self.peer.ip,
+            received: self.received,
+            trace: Some(self.trace),
+        }
+    }
+
+    /// The path as the origin gets it.
+    fn origin_path<'p>(&self, request: &'p RequestHead) -> &'p str {
+        if self.service.strip_base_path {
+            route::table::strip(&request.path, &self.service.base_path)
+        } else {
+            &request.path
+        }
+    }
+
+    async fn forward(
+        &self,
+        mut messages: Messages<'_>,
+        payload: Payload,
+        body: &mut impl BodySource,
+        reply: &mut impl Reply,
+    ) -> Result<u16, Error> {
+        if let Some(aggregation) = &self.service.aggregation
+            && !aggregation.calls.is_empty()
+        {
+            // Boxed: no other exchange shall be as large as those of an aggregation.
+            let answered = self.answer_by_calls(aggregation, messages, body, reply);
+            return Box::pin(answered).await;
+        }
+        match &*self.service.cluster {
+            crate::upstream::cluster::Cluster::Endpoints(endpoints) => {
+                let call =
+                    forward::Call { exchange: self, endpoints, request: messages.request, payload };
+                call.run(&mut messages, body, reply).await
+            }
+            crate::upstream::cluster::Cluster::Echo => {
+                let request = messages.request;
+                let bytes = self.echo_body(request, payload, body, reply).await?;
+                let path = self.origin_path(request);
+                let local = echo::answer(request, &request.authority, path, &bytes);
+                let response = &mut *messages.response;
+                response.status = local.status;
+                response.fields = local.fields;
+                response.body = BodyLength::Known(local.body.len() as u64);
+                self.worker.with_date(|date| response.fields.push(b"Date", date));
+                let memory = Some(local.body);
+                self.respond(&mut messages, memory, &mut NoSource, reply, || true).await
+            }
+        }
+    }
+}
+
+/// The source of a body that is in memory already.
+struct NoSource;
+
+impl BodySource for NoSource {
+    fn is_ready(&self) -> bool {
+        true
+    }
+
+    async fn next(&mut self) -> Result<Option<Chunk>, Error> {
+        Ok(None)
+    }
+
+    fn is_done(&self) -> bool {
+        true
+    }
+
+    fn trailers(&self) -> &Fields {
+        const { &Fields::new() }
+    }
+}

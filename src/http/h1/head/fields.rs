@@ -1,0 +1,371 @@
+//! The fields of a head that speak of the message's framing or of the connection, read once.
+
+use super::HeadFacts;
+use crate::error::Error;
+use crate::http::h1::lines::{Line, Malformed, TakeField, take_fields};
+use crate::http::message::{BodyLength, Fields, Places, RequestHead, is_authority};
+use crate::limits::NOMINATIONS_MAX;
+use crate::text;
+
+/// Most digits of a Content-Length: 18 of them stay far below `u64::MAX`.
+const LENGTH_DIGITS_MAX: usize = 18;
+
+/// How the `Transfer-Encoding` fields of a head read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Coding {
+    /// There is none.
+    None,
+    /// Exactly `chunked`.
+    Chunked,
+    /// A coding that we don't know, well-formed.
+    Unknown,
+}
+
+/// Who has sent a head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// A client: its `Host` becomes the authority.
+    Client,
+    /// An origin.
+    Origin,
+}
+
+/// What the framing and connection fields of one head say.
+pub(super) struct FieldRules<'a> {
+    is_http10: bool,
+    whose: Whose,
+    length: Option<u64>,
+    coding: Coding,
+    host: Option<&'a [u8]>,
+    hosts: usize,
+    has_close: bool,
+    has_keep_alive: bool,
+    expect: Option<&'a [u8]>,
+    /// Values of `Connection` that name fields beside `close` and `keep-alive`.
+    nominations: Vec<&'a [u8]>,
+    /// How many fields they name.
+    nominated: usize,
+}
+
+/// Why the fields of a head are refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// A line is no field.
+    Malformed(Malformed),
+    /// The framing can be read in two ways; in words for the client.
+    Ambiguous(&'static str),
+    /// There are more than allowed.
+    TooMany,
+}
+
+impl From<Malformed> for Refused {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed)
+    }
+}
+
+/// Fields on their way from a head: through the rules, and to the places if they are kept.
+struct Sorting<'s, 'a> {
+    rules: &'s mut FieldRules<'a>,
+    places: &'s mut Places,
+    /// How many more there may be.
+    left: usize,
+}
+
+impl<'a> TakeField<'a> for Sorting<'_, 'a> {
+    type Error = Refused;
+
+    #[inline(always)]
+    fn take(&mut self, line: Line<'a>) -> Result<(), Refused> {
+        self.left = self.left.checked_sub(1).ok_or(Refused::TooMany)?;
+        if self.rules.note(&line).map_err(Refused::Ambiguous)? {
+            line.add_to(self.places);
+        }
+        Ok(())
+    }
+}
+
+impl<'a> FieldRules<'a> {
+    /// Reads them all, at most `most` from `start` on, and copies those that are end-to-end from
+    /// `head` into `kept`. Where the head ends comes with the rules.
+    pub(super) fn read(
+        head: &'a [u8],
+        start: usize,
+        is_http10: bool,
+        whose: Whose,
+        most: usize,
+        kept: &mut Fields,
+    ) -> Result<(Self, usize), Refused> {
+        let mut rules = Self {
+            is_http10,
+            whose,
+            length: None,
+            coding: Coding::None,
+            host: None,
+            hosts: 0,
+            has_close: false,
+            has_keep_alive: false,
+            expect: None,
+            nominations: Vec::new(),
+            nominated: 0,
+        };
+        let end = kept.copy(head, |places| {
+            take_fields(head, start, Sorting { rules: &mut rules, places, left: most })
+        })?;
+        if !rules.nominations.is_empty() {
+            kept.retain(|name, _| !rules.is_nominated(name));
+        }
+        if rules.coding != Coding::None {
+            // RFC 9112 section 6.1: either combination is how requests are smuggled.
+            if rules.length.is_some() {
+                return Err(Refused::Ambiguous(
+                    "both Content-Length and Transfer-Encoding are present",
+                ));
+            }
+            if is_http10 {
+                return Err(Refused::Ambiguous("Transfer-Encoding is not allowed in HTTP/1.0"));
+            }
+        }
+        Ok((rules, end))
+    }
+
+    /// Notes what the field says; whether it is end-to-end, as far as its name tells.
+    #[inline(always)]
+    fn note(&mut self, line: &Line<'a>) -> Result<bool, &'static str> {
+        let Some(special) = Special::of(line.name) else {
+            return Ok(true);
+        };
+        match special {
+            Special::Host => {
+                self.hosts += 1;
+                self.host = Some(line.value);
+                return Ok(self.whose == Whose::Origin);
+            }
+            Special::Expect => self.expect = Some(line.value),
+            Special::Connection => self.note_connection(line.value)?,
+            Special::ContentLength => {
+                if self.length.is_some() {
+                    return Err("Content-Length is present more than once");
+                }
+                self.length = Some(parse_length(line.value)?);
+            }
+            Special::TransferEncoding => {
+                if self.coding != Coding::None {
+                    return Err("Transfer-Encoding is present more than once");
+                }
+                self.coding = parse_coding(line.value)?;
+            }
+            Special::OtherHop => {}
+        }
+        Ok(false)
+    }
+
+    fn note_connection(&mut self, value: &'a [u8]) -> Result<(), &'static str> {
+        let before = self.nominated;
+        for option in options(value) {
+            if option.eq_ignore_ascii_case(b"close") {
+                self.has_close = true;
+            } else if option.eq_ignore_ascii_case(b"keep-alive") {
+                self.has_keep_alive = true;
+            } else {
+                self.nominated += 1;
+            }
+        }
+        if self.nominated > NOMINATIONS_MAX {
+            return Err("Connection names too many fields");
+        }
+        if self.nominated > before {
+            self.nominations.push(value);
+        }
+        Ok(())
+    }
+
+    /// Whether one of the `Connection` fields names this one.
+    fn is_nominated(&self, name: &[u8]) -> bool {
+        let mut named = self.nominations.iter().flat_map(|value| options(value));
+        named.any(|option| option.eq_ignore_ascii_case(name))
+    }
+
+    /// The facts but for `length` and `expects_continue`.
+    pub(super) fn facts(&self) -> HeadFacts {
+        HeadFacts {
+            is_http10: self.is_http10,
+            is_keep_alive: !self.has_close && (!self.is_http10 || self.has_keep_alive),
+            is_chunked: self.coding == Coding::Chunked,
+            ..HeadFacts::default()
+        }
+    }
+
+    /// Checks `Host` (RFC 9112 section 3.2) and makes it the authority, unless the target named
+    /// one: then that wins and `Host` is ignored (section 3.2.2).
+    pub(super) fn host(&self, head: &mut RequestHead) -> Result<(), Error> {
+        if self.hosts > 1 {
+            return Err(Error::BadRequest("Host is present more than once"));
+        }
+        let Some(host) = self.host else {
+            let is_required = !self.is_http10;
+            return if is_required { Err(Error::BadRequest("Host is missing")) } else { Ok(()) };
+        };
+        if !is_authority(host) {
+            return Err(Error::BadRequest("Host is not a host name with an optional port"));
+        }
+        if head.authority.is_empty() {
+            // The bytes of an authority are ASCII.
+            head.authority.push_str(text::from_bytes(host).unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    /// RFC 9112 section 6.3: a request without either field has no body.
+    pub(super) fn request_body(&self) -> Result<BodyLength, Error> {
+        match (self.coding, self.length) {
+            (Coding::Unknown, _) => Err(Error::UnsupportedCoding),
+            (Coding::Chunked, _) => Ok(BodyLength::Unknown),
+            (Coding::None, Some(length)) => Ok(BodyLength::Known(length)),
+            (Coding::None, None) => Ok(BodyLength::Empty),
+        }
+    }
+
+    /// RFC 9112 section 6.3: a response without either field lasts until the connection closes.
+    pub(super) fn response_body(&self, status: u16) -> Result<BodyLength, Error> {
+        match (self.coding, self.length) {
+            (Coding::Unknown, _) => {
+                Err(Error::BadResponse("upstream sent a transfer coding that is not chunked"))
+            }
+            (Coding::Chunked, _) => Ok(BodyLength::Unknown),
+            (Coding::None, Some(length)) => Ok(BodyLength::Known(length)),
+            (Coding::None, None) if status < 200 || status == 204 || status == 304 => {
+                Ok(BodyLength::Empty)
+            }
+            (Coding::None, None) => Ok(BodyLength::Unknown),
+        }
+    }
+
+    /// RFC 9110 section 10.1.1; an HTTP/1.0 client's expectation is ignored.
+    pub(super) fn expects_continue(&self) -> Result<bool, Error> {
+        match self.expect {
+            None => Ok(false),
+            Some(_) if self.is_http10 => Ok(false),
+            Some(value) if value.eq_ignore_ascii_case(b"100-continue") => Ok(true),
+            Some(_) => Err(Error::UnsupportedExpectation),
+        }
+    }
+}
+
+/// A field that this module does not treat as any other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Special {
+    Host,
+    Expect,
+    Connection,
+    ContentLength,
+    TransferEncoding,
+    /// One that belongs to a connection and says nothing to us.
+    OtherHop,
+}
+
+impl Special {
+    /// By the length and the first letter: that leaves one candidate, and for most names none.
+    #[inline(always)]
+    fn of(name: &[u8]) -> Option<Self> {
+        let first = name.first()? | 0x20;
+        let (is_it, special) = match (name.len(), first) {
+            (2, b't') => (is(name, b"te"), Self::OtherHop),
+            (4, b'h') => (is(name, b"host"), Self::Host),
+            (6, b'e') => (is(name, b"expect"), Self::Expect),
+            (7, b't') => (is(name, b"trailer"), Self::OtherHop),
+            (7, b'u') => (is(name, b"upgrade"), Self::OtherHop),
+            (10, b'c') => (is(name, b"connection"), Self::Connection),
+            (10, b'k') => (is(name, b"keep-alive"), Self::OtherHop),
+            (14, b'c') => (is(name, b"content-length"), Self::ContentLength),
+            (16, b'p') => (is(name, b"proxy-connection"), Self::OtherHop),
+            (17, b't') => (is(name, b"transfer-encoding"), Self::TransferEncoding),
+            _ => return None,
+        };
+        is_it.then_some(special)
+    }
+}
+
+/// Whether a token is this one, in letters of either case; `lower` is of small letters and hyphens.
+/// Its length is known when this is compiled, which makes it a few instructions.
+#[inline(always)]
+fn is<const N: usize>(token: &[u8], lower: &[u8; N]) -> bool {
+    // With this bit, only a letter in either case becomes that small letter, and only a hyphen
+    // becomes a hyphen, or a CR, which no token has.
+    let is_same = |(byte, lower): (&u8, &u8)| byte | 0x20 == *lower;
+    <&[u8; N]>::try_from(token)
+        .is_ok_and(|token| token.iter().zip(lower).fold(true, |all, pair| all & is_same(pair)))
+}
+
+/// Whether a field of this name, a token, belongs to one connection or to the framing, so that it
+/// is neither relayed nor settable by a plugin (RFC 9110 section 7.6.1, RFC 9112 section 6).
+#[inline]
+pub fn is_hop_by_hop(name: &[u8]) -> bool {
+    !matches!(Special::of(name), None | Some(Special::Host | Special::Expect))
+}
+
+fn options(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|option| !option.is_empty())
+}
+
+fn parse_length(value: &[u8]) -> Result<u64, &'static str> {
+    const MALFORMED: &str = "Content-Length is not a decimal number";
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return Err(MALFORMED);
+    }
+    if value.len() > LENGTH_DIGITS_MAX {
+        return Err("Content-Length is too large");
+    }
+    Ok(value.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
+}
+
+fn parse_coding(value: &[u8]) -> Result<Coding, &'static str> {
+    if value.eq_ignore_ascii_case(b"chunked") {
+        return Ok(Coding::Chunked);
+    }
+    let mut codings = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+    let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
+    let all_tokens = codings.clone().all(crate::http::message::is_token);
+    let last_is_chunked = codings.clone().next_back().is_some_and(is_chunked);
+    let chunked = codings.by_ref().filter(|coding| is_chunked(coding)).count();
+    match (all_tokens, chunked, last_is_chunked) {
+        (true, 0, _) | (true, 1, true) => Ok(Coding::Unknown),
+        // RFC 9112 section 6.1: chunked once, and as the last one.
+        _ => Err("Transfer-Encoding is malformed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::message::is_token;
+
+    #[test]
+    fn a_special_name_is_known_in_any_case_and_no_other_token_is_taken_for_it() {
+        const NAMES: [&str; 10] = [
+            "te",
+            "host",
+            "expect",
+            "trailer",
+            "upgrade",
+            "connection",
+            "keep-alive",
+            "content-length",
+            "proxy-connection",
+            "transfer-encoding",
+        ];
+        for name in NAMES {
+            assert!(Special::of(name.to_uppercase().as_bytes()).is_some(), "{name}");
+            for at in 0..name.len() {
+                for byte in 0..=255 {
+                    let mut other = name.as_bytes().to_vec();
+                    other[at] = byte;
+                    if is_token(&other) {
+                        let is_it = other.eq_ignore_ascii_case(name.as_bytes());
+                        assert_eq!(Special::of(&other).is_some(), is_it, "{name}, {byte} at {at}");
+                    }
+                }
+            }
+        }
+    }
+}

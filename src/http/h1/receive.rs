@@ -1,0 +1,317 @@
+//! The reading half of an HTTP/1 connection: heads and bodies from a stream.
+//!
+//! Holds a buffer only while a read is pending; a connection that has been idle for a while waits
+//! on readiness, without one. A read that somebody waits for is under the half's [`Deadline`]: the
+//! caller arms it, a read that it ends says `Timeout`.
+
+use std::rc::Rc;
+
+use crate::http::h1::body::BodyDecoder;
+use crate::http::h1::scan::HeadScanner;
+use crate::http::message::{BodyLength, Fields};
+use crate::io::buffer::{BufferPool, Chunk, ReadBuffer};
+use crate::io::deadline::Deadline;
+use crate::io::stream::{ReadHalf, Stream, is_cancelled};
+use crate::limits::{BUFFER_BYTES, READ_BYTES_MAX};
+
+/// Reads messages from one stream.
+#[derive(Debug)]
+pub struct Receiver<S> {
+    half: ReadHalf<S>,
+    buffer: ReadBuffer,
+    decoder: BodyDecoder,
+    /// Bytes of payload that may still come, over all framings.
+    allowance: u64,
+    /// The last read has filled its buffer: there is more, most likely.
+    has_filled: bool,
+    /// Ends reads; armed by whoever knows what is waited for.
+    pub deadline: Deadline,
+    pool: Rc<BufferPool>,
+}
+
+/// Why a wait has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// A read would not wait: of bytes of the next message, most likely.
+    Readable,
+    /// Nothing will come: the peer has closed, the deadline has passed, the connection is broken.
+    Over,
+    /// The worker asks whoever waits to look around (see [`Deadline::unless_asked`]).
+    Asked,
+}
+
+/// Why no head could be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeadFailure {
+    /// The peer closed, or the deadline passed, before the first byte.
+    Nothing,
+    /// The peer closed within the head.
+    Closed,
+    /// The deadline passed within the head.
+    Timeout,
+    /// The start line alone is over the limit.
+    StartLineTooLong,
+    /// The head is over the limit.
+    TooLarge,
+    /// A line ends in a bare LF.
+    BareLineFeed,
+}
+
+/// Why a body could not be read on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyFailure {
+    /// The peer closed before the end.
+    Closed,
+    /// The deadline passed.
+    Timeout,
+    /// More payload than allowed.
+    TooLarge,
+    /// The framing is broken.
+    Malformed(&'static str),
+}
+
+impl<S> Drop for Receiver<S> {
+    fn drop(&mut self) {
+        self.buffer.consume(self.buffer.unread().len());
+        self.buffer.release(&self.pool);
+    }
+}
+
+impl<S: Stream> Receiver<S> {
+    /// A receiver over one half of a stream.
+    pub fn new(half: ReadHalf<S>, deadline: Deadline, pool: Rc<BufferPool>) -> Self {
+        let (buffer, decoder) = (ReadBuffer::default(), BodyDecoder::default());
+        Self { half, buffer, decoder, allowance: u64::MAX, has_filled: false, deadline, pool }
+    }
+
+    /// Waits for the first bytes of the next message.
+    ///
+    /// For a while a read is pending; then, and if too many connections do so, the wait goes on
+    /// without a buffer.
+    pub async fn wait(&mut self) -> Wait {
+        if !self.buffer.is_empty() {
+            return Wait::Readable;
+        }
+        if let Some(warm) = self.deadline.warm() {
+            self.buffer.make_room(&self.pool);
+            let bytes = std::mem::take(&mut self.buffer.bytes);
+            let reading = self.half.read_until_cancelled(bytes, warm.cancel.clone());
+            let (outcome, bytes) = reading.await;
+            self.buffer.bytes = bytes;
+            drop(warm);
+            match outcome {
+                Ok(0) => return Wait::Over,
+                Ok(_) => return Wait::Readable,
+                Err(error) if is_cancelled(&error) => {}
+                Err(_) => return Wait::Over,
+            }
+        }
+        self.buffer.release(&self.pool);
+        let outcome = match S::IS_PORTABLE {
+            // Dropping what waits for readiness loses nothing.
+            true => self.deadline.unless_asked(self.half.readable()).await,
+            false => Some(self.half.readable().await),
+        };
+        match outcome {
+            Some(Ok(())) => Wait::Readable,
+            Some(Err(_)) => Wait::Over,
+            None => Wait::Asked,
+        }
+    }
+
+    /// Whether bytes of a next message are here already (pipelining).
+    pub fn has_unread(&self) -> bool {
+        !self.buffer.is_empty() || self.half.has_unread()
+    }
+
+    /// Whether all that the peer has sent since the last message is still in the socket: whoever
+    /// has that can go on.
+    pub fn is_at_rest(&self) -> bool {
+        self.buffer.is_empty() && !self.half.is_ahead()
+    }
+
+    /// Reads until a whole head is buffered; so many bytes begin with it.
+    pub async fn read_head(&mut self, bytes_max: usize) -> Result<usize, HeadFailure> {
+        let mut scanner = HeadScanner::default();
+        self.skip_empty_line();
+        loop {
+            if let Some(length) = self.whole_head(bytes_max) {
+                return Ok(length);
+            }
+            match scanner.find_end(self.buffer.unread()) {
+                Err(_) => return Err(HeadFailure::BareLineFeed),
+                Ok(Some(length)) if length <= bytes_max => return Ok(length),
+                Ok(Some(_)) => return Err(self.too_large()),
+                Ok(None) if self.buffer.unread().len() >= bytes_max => {
+                    return Err(self.too_large());
+                }
+                Ok(None) => {}
+            }
+            let is_first = self.buffer.is_empty();
+            match self.fill().await {
+                Ok(0) if self.deadline.has_fired() && !is_first => {
+                    return Err(HeadFailure::Timeout);
+                }
+                Ok(0) if is_first => return Err(HeadFailure::Nothing),
+                Ok(0) => return Err(HeadFailure::Closed),
+                Ok(_) if self.deadline.has_fired() && !is_first => {
+                    return Err(HeadFailure::Timeout);
+                }
+                Ok(_) if is_first && self.skip_empty_line() => scanner = HeadScanner::default(),
+                Ok(_) => {}
+                Err(_) if is_first => return Err(HeadFailure::Nothing),
+                Err(_) => return Err(HeadFailure::Closed),
+            }
+        }
+    }
+
+    /// How many bytes are buffered, if they end as a head does: then there is one, nearly always
+    /// nothing else, and the parser finds its end as it goes. The scan would look at each byte
+    /// twice.
+    fn whole_head(&self, bytes_max: usize) -> Option<usize> {
+        let unread = self.buffer.unread();
+        // An empty line is no head.
+        let is_whole = unread.ends_with(b"\r\n\r\n")
+            && unread.len() <= bytes_max
+            && !matches!(unread.first(), Some(b'\r' | b'\n'));
+        is_whole.then_some(unread.len())
+    }
+
+    /// One empty line before a request line is ignored (RFC 9112 section 2.2).
+    fn skip_empty_line(&mut self) -> bool {
+        let is_there = self.buffer.unread().starts_with(b"\r\n");
+        if is_there {
+            self.buffer.consume(2);
+        }
+        is_there
+    }
+
+    /// The bytes in which [`Self::read_head`] found a head.
+    pub fn head_bytes(&self, length: usize) -> &[u8] {
+        &self.buffer.unread()[..length]
+    }
+
+    /// Goes from the head to its body, of which at most `bytes_max` are let through.
+    pub fn begin_body(
+        &mut self,
+        head_length: usize,
+        body: BodyLength,
+        is_chunked: bool,
+        bytes_max: u64,
+    ) {
+        self.buffer.consume(head_length);
+        self.decoder.begin(body, is_chunked);
+        self.allowance = bytes_max;
+    }
+
+    /// Whether the body has been read to its end.
+    pub fn is_body_done(&self) -> bool {
+        self.decoder.is_done()
+    }
+
+    /// Whether [`Self::next_chunk`] has something without waiting.
+    pub fn is_ready(&self) -> bool {
+        self.decoder.is_done() || !self.buffer.is_empty()
+    }
+
+    /// The trailers of a body that is done.
+    pub fn trailers(&self) -> &Fields {
+        self.decoder.trailers()
+    }
+
+    /// The next piece of the body; `None` at its end.
+    pub async fn next_chunk(&mut self) -> Result<Option<Chunk>, BodyFailure> {
+        loop {
+            if self.decoder.is_done() {
+                return Ok(None);
+            }
+            if self.buffer.is_empty() {
+                match self.fill().await {
+                    Ok(0) if self.deadline.has_fired() => return Err(BodyFailure::Timeout),
+                    Ok(0) if self.decoder.finish_at_close() => return Ok(None),
+                    Ok(0) | Err(_) => return Err(BodyFailure::Closed),
+                    // A socket that is shut down for reading still hands out what a peer goes on
+                    // sending: the deadline holds all the same.
+                    Ok(_) if self.deadline.has_fired() => return Err(BodyFailure::Timeout),
+                    Ok(_) => {}
+                }
+            }
+            let start = self.buffer.start;
+            let decoded = self
+                .decoder
+                .decode(&mut self.buffer.bytes[start..])
+                .map_err(BodyFailure::Malformed)?;
+            self.allowance =
+                self.allowance.checked_sub(decoded.data as u64).ok_or(BodyFailure::TooLarge)?;
+            if decoded.data > 0 {
+                return Ok(Some(self.buffer.take_chunk(
+                    decoded.data,
+                    decoded.consumed,
+                    &self.pool,
+                )));
+            }
+            self.buffer.consume(decoded.consumed);
+        }
+    }
+
+    /// Reads and drops whatever comes; how much it was, 0 at the end.
+    pub async fn drop_bytes(&mut self) -> std::io::Result<usize> {
+        self.buffer.consume(self.buffer.unread().len());
+        self.fill().await
+    }
+
+    /// Gives a chunk's buffer back to the pool.
+    pub fn give(&self, chunk: Chunk) {
+        self.pool.give(chunk.into_parts().0);
+    }
+
+    /// Gives the buffer back if it holds nothing unread.
+    pub fn release(&mut self) {
+        self.buffer.release(&self.pool);
+    }
+
+    /// Begins to read the next message, or to notice the peer's close, while nobody waits: holds a
+    /// buffer until then.
+    pub fn read_ahead(&mut self) {
+        if !self.half.is_ahead() {
+            self.buffer.make_room(&self.pool);
+            self.half.read_ahead(std::mem::take(&mut self.buffer.bytes));
+        }
+    }
+
+    /// Whether [`Self::read_ahead`] was called and nothing was read since.
+    pub fn is_ahead(&self) -> bool {
+        self.half.is_ahead()
+    }
+
+    /// Whether the read ahead has ended, by bytes or by the peer's close.
+    pub fn has_ahead_ended(&mut self) -> bool {
+        self.half.has_ahead_ended()
+    }
+
+    /// What is too large about a head that is: its first line, if that has no end.
+    fn too_large(&self) -> HeadFailure {
+        match memchr::memchr(b'\n', self.buffer.unread()) {
+            Some(_) => HeadFailure::TooLarge,
+            None => HeadFailure::StartLineTooLong,
+        }
+    }
+
+    async fn fill(&mut self) -> std::io::Result<usize> {
+        let (outcome, bytes) = if self.half.is_ahead() {
+            self.half.finish_ahead().await
+        } else {
+            if self.has_filled && self.decoder.left() > BUFFER_BYTES as u64 {
+                self.buffer.enlarge(&self.pool);
+            }
+            self.buffer.make_room(&self.pool);
+            self.half.read(std::mem::take(&mut self.buffer.bytes)).await
+        };
+        self.has_filled = bytes.len() >= bytes.capacity().min(READ_BYTES_MAX);
+        self.buffer.bytes = bytes;
+        outcome
+    }
+}
+
+#[cfg(test)]
+mod tests;

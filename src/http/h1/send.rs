@@ -1,0 +1,170 @@
+//! The writing half of an HTTP/1 connection: heads and bodies to a stream.
+//!
+//! What is small is collected and written once: a head with the first bytes of its body, many
+//! small chunks. What is large goes out from the buffer it came in. Each write is under the half's
+//! [`Deadline`], which then shuts the whole socket down: a peer that does not read is gone.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::http::h1::encode::{self, Framing};
+use crate::http::message::Fields;
+use crate::io::buffer::{BufferPool, Chunk};
+use crate::io::deadline::Deadline;
+use crate::io::stream::{Direction, Stream, WriteHalf};
+use crate::limits::{BUFFER_BYTES, LARGE_BUFFER_BYTES, READ_BYTES_MAX};
+
+/// A chunk of at least so many bytes is written from its own buffer when nothing is pending.
+/// Copying less is cheaper than a second send.
+const DIRECT_BYTES_MIN: usize = 4096;
+/// The same behind something that is pending, which goes out first.
+const DIRECT_BEHIND_BYTES_MIN: usize = 32 * 1024;
+
+/// More than the frame of a chunk takes: its length in hexadecimal and two line ends.
+const FRAME_BYTES: usize = 32;
+
+const _: () = assert!(READ_BYTES_MAX + FRAME_BYTES <= LARGE_BUFFER_BYTES);
+
+/// Writes messages to one stream.
+#[derive(Debug)]
+pub struct Sender<S: monoio::io::AsyncWriteRent> {
+    half: WriteHalf<S>,
+    /// Encoded and not yet written; of no capacity while idle.
+    pending: Vec<u8>,
+    framing: Framing,
+    deadline: Deadline,
+    write_timeout: Duration,
+    pool: Rc<BufferPool>,
+    /// Of the message that was begun last, without framing.
+    body_bytes: u64,
+}
+
+/// The peer is gone or does not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WriteFailed;
+
+impl<S: Stream> Sender<S> {
+    /// A sender over one half of a stream; one write may take `write_timeout`.
+    pub fn new(
+        half: WriteHalf<S>,
+        deadline: Deadline,
+        write_timeout: Duration,
+        pool: Rc<BufferPool>,
+    ) -> Self {
+        let (pending, framing) = (Vec::new(), Framing::Plain);
+        Self { half, pending, framing, deadline, write_timeout, pool, body_bytes: 0 }
+    }
+
+    /// Ends without ending the sending direction: the stream goes on elsewhere.
+    pub fn leave(self) {
+        self.half.leave();
+    }
+
+    /// Has `encode` append a head; what it returns is the framing of the body that follows.
+    pub fn head(&mut self, encode: impl FnOnce(&mut Vec<u8>) -> Framing) {
+        if self.pending.capacity() == 0 {
+            self.pending = self.pool.take();
+        }
+        self.framing = encode(&mut self.pending);
+        self.body_bytes = 0;
+    }
+
+    /// Bytes of the body of the message that was begun last, without its framing.
+    pub fn body_bytes(&self) -> u64 {
+        self.body_bytes
+    }
+
+    /// Writes a piece of the body, at the latest with the next [`Self::flush`].
+    pub async fn body(&mut self, chunk: Chunk) -> Result<(), WriteFailed> {
+        self.body_bytes += chunk.len() as u64;
+        let is_plain = self.framing != Framing::Chunked;
+        let is_idle = self.pending.is_empty();
+        let direct_min = if is_idle { DIRECT_BYTES_MIN } else { DIRECT_BEHIND_BYTES_MIN };
+        if is_plain && chunk.len() >= direct_min {
+            self.flush().await?;
+            let (bytes, range) = chunk.into_parts();
+            let bytes = self.write(bytes, range.start, range.end).await?;
+            self.pool.give(bytes);
+            return Ok(());
+        }
+        let mut rest = chunk.bytes();
+        while self.pending.len() + rest.len() + FRAME_BYTES > LARGE_BUFFER_BYTES {
+            // Where a chunk ends says nothing (RFC 9112 section 7.1): rather two than one that
+            // outgrows the pool's buffers.
+            let room = LARGE_BUFFER_BYTES.saturating_sub(self.pending.len() + FRAME_BYTES);
+            let (first, later) = rest.split_at(room.min(rest.len()));
+            self.append(first);
+            self.flush().await?;
+            rest = later;
+        }
+        self.append(rest);
+        self.pool.give(chunk.into_parts().0);
+        if self.pending.len() >= BUFFER_BYTES { self.flush().await } else { Ok(()) }
+    }
+
+    /// Appends a piece of the body, in the message's framing, to what is pending.
+    fn append(&mut self, piece: &[u8]) {
+        self.make_room(piece.len());
+        if self.framing == Framing::Chunked {
+            encode::chunk(piece, &mut self.pending);
+        } else {
+            self.pending.extend_from_slice(piece);
+        }
+    }
+
+    /// Has room for a chunk and what a head or a chunk's frame needs, without growing a buffer that
+    /// could not go back to the pool then.
+    fn make_room(&mut self, chunk: usize) {
+        if self.pending.capacity() == 0 {
+            self.pending = self.pool.take();
+        }
+        let wanted = self.pending.len() + chunk + FRAME_BYTES;
+        if wanted > self.pending.capacity() && wanted <= LARGE_BUFFER_BYTES {
+            let mut large = self.pool.take_large();
+            large.extend_from_slice(&self.pending);
+            self.pool.give(std::mem::replace(&mut self.pending, large));
+        }
+    }
+
+    /// Ends the body and writes all that is pending.
+    pub async fn finish(&mut self, trailers: &Fields) -> Result<(), WriteFailed> {
+        if self.framing == Framing::Chunked {
+            if self.pending.capacity() == 0 {
+                self.pending = self.pool.take();
+            }
+            encode::last_chunk(trailers, &mut self.pending);
+        }
+        self.framing = Framing::Plain;
+        self.flush().await?;
+        self.pool.give(std::mem::take(&mut self.pending));
+        Ok(())
+    }
+
+    /// Writes all that is pending.
+    pub async fn flush(&mut self) -> Result<(), WriteFailed> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let bytes = std::mem::take(&mut self.pending);
+        let end = bytes.len();
+        let mut bytes = self.write(bytes, 0, end).await?;
+        bytes.clear();
+        self.pending = bytes;
+        Ok(())
+    }
+
+    async fn write(
+        &mut self,
+        bytes: Vec<u8>,
+        start: usize,
+        end: usize,
+    ) -> Result<Vec<u8>, WriteFailed> {
+        self.deadline.arm(self.write_timeout, Direction::Both);
+        let (outcome, bytes) = self.half.write_all(bytes, start, end).await;
+        self.deadline.disarm();
+        outcome.map(|()| bytes).map_err(|_| WriteFailed)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,33 @@
+//! Responses that the gateway makes itself: errors, and the reason in the body.
+
+use crate::error::Error;
+use crate::http::message::{Fields, LocalResponse};
+
+/// The response that tells a client of `error`: `{"error": "..."}`.
+pub fn error(error: Error) -> LocalResponse {
+    json_error(error.status(), &error.to_string())
+}
+
+/// A response with `{"error": message}` as its body.
+pub fn json_error(status: u16, message: &str) -> LocalResponse {
+    let mut fields = Fields::new();
+    fields.push(b"Content-Type", b"application/json");
+    LocalResponse { status, fields, body: error_body(message) }
+}
+
+/// `{"error": message}`
+pub fn error_body(message: &str) -> Vec<u8> {
+    serde_json::json!({ "error": message }).to_string().into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_is_json_whatever_it_says() {
+        let response = json_error(502, "a \"quoted\"\nword");
+        assert_eq!(response.body, br#"{"error":"a \"quoted\"\nword"}"#);
+        assert_eq!(error(Error::NoRoute).status, 404);
+    }
+}

@@ -1,0 +1,294 @@
+//! The byte streams a connection can run over: TCP, Unix sockets, TLS over TCP.
+//!
+//! A connection is split once into a read half and a write half, because the two directions of an
+//! exchange overlap. The runtime's halves share the stream; this module adds what they lack:
+//! waiting for readiness without a buffer, and shutting down by descriptor (how deadlines end an
+//! operation: see [`crate::io::deadline`]).
+
+#![expect(
+    unsafe_code,
+    reason = "descriptors are borrowed by number, and a half reaches the stream both share"
+)]
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::rc::Rc;
+
+use monoio::BufResult;
+use monoio::buf::IoBufMut;
+use monoio::io::{
+    AsyncReadRent, AsyncWriteRent, CancelHandle, CancelableAsyncReadRent, OwnedReadHalf,
+    OwnedWriteHalf, Split, Splitable,
+};
+use monoio::net::{TcpStream, UnixStream};
+
+use crate::io::ahead::Ahead;
+use crate::limits::READ_BYTES_MAX;
+
+/// A duplex byte stream with a descriptor.
+pub trait Stream: AsyncReadRent + AsyncWriteRent + Split + AsRawFd + 'static {
+    /// Whether all its state is in the kernel, so that another process can go on with it.
+    const IS_PORTABLE: bool = false;
+
+    /// Completes when a read would not wait. Holds no buffer; dropping it loses nothing.
+    fn readable(&self) -> impl Future<Output = io::Result<()>>;
+
+    /// Whether bytes have left the socket that no read has given out yet.
+    fn has_unread(&self) -> bool {
+        false
+    }
+
+    /// A read that `cancel` can end: with what has come, or with [`is_cancelled`] and nothing lost.
+    fn read_until_cancelled<B: IoBufMut>(
+        &mut self,
+        buffer: B,
+        cancel: CancelHandle,
+    ) -> impl Future<Output = BufResult<usize, B>>;
+}
+
+/// Whether an operation ended because it was cancelled.
+pub fn is_cancelled(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::CANCELED.raw_os_error())
+}
+
+// `relaxed = false`: with `true` the epoll driver never clears the readiness, and spins.
+impl Stream for TcpStream {
+    const IS_PORTABLE: bool = true;
+
+    fn readable(&self) -> impl Future<Output = io::Result<()>> {
+        self.readable(false)
+    }
+
+    fn read_until_cancelled<B: IoBufMut>(
+        &mut self,
+        buffer: B,
+        cancel: CancelHandle,
+    ) -> impl Future<Output = BufResult<usize, B>> {
+        self.cancelable_read(buffer, cancel)
+    }
+}
+
+impl Stream for UnixStream {
+    const IS_PORTABLE: bool = true;
+
+    fn readable(&self) -> impl Future<Output = io::Result<()>> {
+        self.readable(false)
+    }
+
+    fn read_until_cancelled<B: IoBufMut>(
+        &mut self,
+        buffer: B,
+        cancel: CancelHandle,
+    ) -> impl Future<Output = BufResult<usize, B>> {
+        self.cancelable_read(buffer, cancel)
+    }
+}
+
+/// The half of a stream that reads.
+pub struct ReadHalf<S> {
+    half: OwnedReadHalf<S>,
+    /// Made by the first read ahead.
+    ahead: Option<Ahead>,
+}
+
+impl<S> fmt::Debug for ReadHalf<S> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("ReadHalf").field("is_ahead", &self.is_ahead()).finish_non_exhaustive()
+    }
+}
+
+impl<S> ReadHalf<S> {
+    /// Whether a read ahead is pending: the next one must be [`Self::finish_ahead`].
+    pub fn is_ahead(&self) -> bool {
+        self.ahead.as_ref().is_some_and(Ahead::is_pending)
+    }
+}
+
+impl<S: Stream> ReadHalf<S> {
+    /// Appends what comes next to `buffer`, within its capacity. 0 = the peer sends no more.
+    ///
+    /// If this future is dropped, the buffer and what was read into it are gone: only for a
+    /// connection that is given up.
+    pub async fn read(&mut self, buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
+        let (start, end) = (buffer.len(), buffer.capacity());
+        debug_assert!(start < end, "make_room was called");
+        // As much as fits the sender's buffer of the same size with the frame of a chunk.
+        let end = if start < READ_BYTES_MAX { end.min(READ_BYTES_MAX) } else { end };
+        let (outcome, slice) = self.half.read(IoBufMut::slice_mut(buffer, start..end)).await;
+        (outcome, slice.into_inner())
+    }
+
+    /// The same; `cancel` can end it, and nothing is lost then (see [`is_cancelled`]).
+    pub async fn read_until_cancelled(
+        &mut self,
+        buffer: Vec<u8>,
+        cancel: CancelHandle,
+    ) -> (io::Result<usize>, Vec<u8>) {
+        let (start, end) = (buffer.len(), buffer.capacity());
+        debug_assert!(start < end, "make_room was called");
+        // SAFETY: as in `readable`.
+        let stream = unsafe { &mut *self.half.0.get() };
+        let slice = IoBufMut::slice_mut(buffer, start..end);
+        let (outcome, slice) = stream.read_until_cancelled(slice, cancel).await;
+        (outcome, slice.into_inner())
+    }
+
+    /// Begins a read that appends to `buffer` and that nobody waits for yet. Dropping this half
+    /// loses what it has read.
+    pub fn read_ahead(&mut self, buffer: Vec<u8>) {
+        self.ahead.get_or_insert_with(|| Ahead::new(&self.half)).begin(buffer);
+    }
+
+    /// Whether the pending read ahead has ended: something has come unasked, or the peer has
+    /// closed. As of the worker's last look at its driver.
+    pub fn has_ahead_ended(&mut self) -> bool {
+        self.ahead.as_mut().is_some_and(|ahead| ahead.is_pending() && ahead.has_ended())
+    }
+
+    /// What the pending read ahead reads. Waits for ever if there is none.
+    pub async fn finish_ahead(&mut self) -> (io::Result<usize>, Vec<u8>) {
+        std::future::poll_fn(|cx| match &mut self.ahead {
+            Some(ahead) => ahead.poll(cx),
+            None => std::task::Poll::Pending,
+        })
+        .await
+    }
+
+    /// Completes when a read would not wait.
+    pub async fn readable(&self) -> io::Result<()> {
+        // SAFETY: both halves live on this thread, and neither keeps a reference into the cell
+        // across a point where the other runs: the operations they start hold the descriptor.
+        let stream = unsafe { &*self.half.0.get() };
+        stream.readable().await
+    }
+
+    /// Whether bytes have left the socket that no read has given out yet.
+    pub fn has_unread(&self) -> bool {
+        // SAFETY: as above.
+        unsafe { &*self.half.0.get() }.has_unread()
+    }
+}
+
+/// The half of a stream that writes.
+#[derive(Debug)]
+pub struct WriteHalf<S: AsyncWriteRent> {
+    half: OwnedWriteHalf<S>,
+}
+
+impl<S: Stream> WriteHalf<S> {
+    /// Writes all of `bytes[start..end]` and returns the buffer.
+    pub async fn write_all(
+        &mut self,
+        mut bytes: Vec<u8>,
+        mut start: usize,
+        end: usize,
+    ) -> (io::Result<()>, Vec<u8>) {
+        use monoio::buf::IoBuf;
+        while start < end {
+            let (outcome, slice) = self.half.write(IoBuf::slice(bytes, start..end)).await;
+            bytes = slice.into_inner();
+            match outcome {
+                Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), bytes),
+                Ok(count) => start += count,
+                Err(error) => return (Err(error), bytes),
+            }
+        }
+        (Ok(()), bytes)
+    }
+}
+
+impl<S: Stream> WriteHalf<S> {
+    /// Lets go of the half of a stream that goes on elsewhere: dropping it would end the sending
+    /// direction, for all who have the socket.
+    pub fn leave(self) {
+        let stream = Rc::into_raw(self.half.0.clone());
+        std::mem::forget(self.half);
+        // SAFETY: there are the clone's count and that of the half, which was forgotten and with it
+        // its count: this gives both back.
+        unsafe {
+            Rc::decrement_strong_count(stream);
+            drop(Rc::from_raw(stream));
+        }
+    }
+}
+
+/// Splits a stream; `RawFd` names its descriptor, valid as long as one of the halves lives.
+pub fn split<S: Stream>(stream: S) -> (ReadHalf<S>, WriteHalf<S>, RawFd) {
+    let fd = stream.as_raw_fd();
+    let (read, write) = stream.into_split();
+    (ReadHalf { half: read, ahead: None }, WriteHalf { half: write }, fd)
+}
+
+/// The directions of a socket that [`shutdown`] ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// A pending or later read returns 0; writing goes on.
+    Read,
+    /// Nothing more is sent; the peer sees the end.
+    Write,
+    /// Reads return 0, writes fail.
+    Both,
+}
+
+/// Shuts a socket down. Pending operations complete; errors (already closed by the peer) are of no
+/// interest.
+///
+/// `fd` must belong to a live stream of this worker: callers hold a half of it.
+pub fn shutdown(fd: RawFd, direction: Direction) {
+    let how = match direction {
+        Direction::Read => rustix::net::Shutdown::Read,
+        Direction::Write => rustix::net::Shutdown::Write,
+        Direction::Both => rustix::net::Shutdown::Both,
+    };
+    // SAFETY: the caller holds a half of the stream, so the descriptor is open during this call.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    let _ = rustix::net::shutdown(fd, how);
+}
+
+/// Whether an idle connection is still usable: open, and nothing has come in unasked.
+pub fn is_quiet(fd: RawFd) -> bool {
+    // SAFETY: the caller holds a half of the stream, so the descriptor is open during this call.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
+    let outcome = rustix::net::recv(fd, &mut [0u8; 1][..], flags);
+    matches!(outcome, Err(rustix::io::Errno::AGAIN))
+}
+
+/// Sends a message with a copy of `fd` to another process; never waits.
+///
+/// `fd` must belong to a live stream of this worker: callers hold a half of it.
+pub fn send_with(
+    channel: BorrowedFd<'_>,
+    message: &[u8],
+    fd: RawFd,
+) -> Result<(), rustix::io::Errno> {
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+    // SAFETY: the caller holds a half of the stream, so the descriptor is open during this call.
+    let fds = [unsafe { BorrowedFd::borrow_raw(fd) }];
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    ancillary.push(SendAncillaryMessage::ScmRights(&fds));
+    let message = [io::IoSlice::new(message)];
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    rustix::net::sendmsg(channel, &message, &mut ancillary, flags).map(|_| ())
+}
+
+/// Takes a connection that stands in the queue of a listener that does not block.
+pub fn accept_now(
+    listener: &impl AsRawFd,
+) -> Result<(OwnedFd, Option<SocketAddr>), rustix::io::Errno> {
+    // SAFETY: the caller holds the listener, so the descriptor is open during this call.
+    let listener = unsafe { BorrowedFd::borrow_raw(listener.as_raw_fd()) };
+    let flags = rustix::net::SocketFlags::NONBLOCK | rustix::net::SocketFlags::CLOEXEC;
+    let (stream, address) = rustix::net::acceptfrom_with(listener, flags)?;
+    Ok((stream, address.and_then(|address| address.try_into().ok())))
+}
+
+/// Who is at the other end of a downstream connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer {
+    /// The client's address; loopback for a Unix socket.
+    pub ip: IpAddr,
+}

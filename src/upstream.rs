@@ -1,8 +1,0 @@
-//! The origin side: which endpoint gets a request, and over which connection.
-
-pub mod call;
-pub mod cluster;
-pub mod connect;
-pub mod connection;
-pub mod pool;
-pub mod tls;

@@ -1,0 +1,9 @@
+//! The origin side: which endpoint gets a request, and over which connection.
+
+pub mod call;
+pub mod cluster;
+pub mod connect;
+pub mod echo;
+pub mod h1;
+pub mod pool;
+pub mod tls;
