@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use odin::durations::Durations;
 use odin::http::h1::encode::{self, ResponseForm};
 use odin::http::h1::head;
 use odin::http::message::{RequestHead, ResponseHead};
@@ -24,7 +25,6 @@ use odin::plugin::Runtime;
 use odin::route::path::normalise;
 use odin::route::table::Table;
 use odin::worker::Worker;
-use odin::worker::report::Durations;
 
 use crate::messages::{REQUEST, RESPONSE_HEAD};
 use crate::setting;
@@ -81,7 +81,7 @@ fn snapshot(runtime: &Arc<Runtime>) -> Stage {
     let published = Arc::new(ArcSwap::from_pointee(setting::compile(runtime, &config)));
     let worker = Worker::new(0, published);
     Stage::new("worker/snapshot", move || {
-        black_box(worker.snapshot());
+        black_box(worker.core().snapshot());
     })
 }
 

@@ -11,6 +11,8 @@ pub mod limits;
 pub mod error;
 // numbers and dates as text
 pub mod text;
+// how long things took, counted in little memory
+pub mod durations;
 // -- data plane: on a worker; never blocks, locks or reads a file
 // bytes: sockets, TLS, buffers, deadlines, the runtime
 pub mod io;

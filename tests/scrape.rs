@@ -93,11 +93,16 @@ fn reports(count: usize) -> (Report, Vec<Vec<Duration>>) {
     let published = Arc::new(ArcSwap::from_pointee(snapshot()));
     driver::block_on(Driver::Epoll, async move {
         let worker = Worker::new(0, published);
-        let snapshot = worker.snapshot();
-        assert!(worker.plugins().prepare(&snapshot.plugins).await.is_empty());
+        let snapshot = worker.core().snapshot();
+        assert!(worker.core().plugins().prepare(&snapshot.plugins).await.is_empty());
         for service in &snapshot.services {
             for micros in (1..200_000).step_by(97) {
-                worker.account_service(&snapshot, service, 200, Duration::from_micros(micros));
+                worker.core().account_service(
+                    &snapshot,
+                    service,
+                    200,
+                    Duration::from_micros(micros),
+                );
             }
         }
         let (mut last, mut polls) = (None, Vec::new());
@@ -108,7 +113,7 @@ fn reports(count: usize) -> (Report, Vec<Vec<Duration>>) {
             last = Some(report);
             polls.push(took);
         }
-        worker.plugins().end().await;
+        worker.core().plugins().end().await;
         (last.unwrap(), polls)
     })
     .unwrap()

@@ -107,22 +107,55 @@ fn files_are_short() {
     assert_none("too long without their tests", &found);
 }
 
+/// The modules of `src/`, in the order in which `src/lib.rs` declares them.
+fn rooms() -> Vec<String> {
+    let text = read("src/lib.rs");
+    let names = text.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    names.map(str::to_owned).collect()
+}
+
 #[test]
-fn nothing_but_main_and_control_knows_the_control_plane() {
-    let may = ["src/main.rs", "src/lib.rs"];
+fn a_room_knows_only_those_that_stand_before_it() {
+    let rooms = rooms();
+    assert!(rooms.len() > 10, "src/lib.rs was not understood: {rooms:?}");
+    let place = |room: &str| rooms.iter().position(|known| known == room);
     let mut found = Vec::new();
     for file in source_files() {
-        let is_tool = file.starts_with("src/cli/");
-        if is_tool || may.contains(&file.as_str()) || file.starts_with("src/control/") {
+        let path = file.strip_prefix("src/").unwrap();
+        let own = path.split(['/', '.']).next().unwrap();
+        // The programs know the library; tests may look where they like.
+        let Some(own_place) = place(own).filter(|_| !is_test_file(&file)) else {
+            continue;
+        };
+        for (number, line) in code_lines(without_tests(&read(&file))) {
+            for part in line.split("crate::").skip(1) {
+                let end = part.find(|c: char| !c.is_alphanumeric() && c != '_');
+                let named = &part[..end.unwrap_or(part.len())];
+                assert!(!named.is_empty(), "{file}:{number}: name one module in one `use`");
+                if place(named).is_some_and(|named| named > own_place) {
+                    found.push(format!("{file}:{number}: {own} knows {named}"));
+                }
+            }
+        }
+    }
+    assert_none("a room knows one that stands after it in src/lib.rs", &found);
+}
+
+#[test]
+fn only_io_names_the_runtime_of_the_workers() {
+    let mut found = Vec::new();
+    for file in source_files() {
+        let is_helper = file == "src/plugin/testing.rs";
+        if file.starts_with("src/io/") || is_helper || is_test_file(&file) {
             continue;
         }
-        for (number, line) in code_lines(&read(&file)) {
-            if line.contains("crate::control") || line.contains("odin::control") {
+        for (number, line) in code_lines(without_tests(&read(&file))) {
+            if line.contains("monoio::") {
                 found.push(format!("{file}:{number}: {}", line.trim()));
             }
         }
     }
-    assert_none("the data plane imports the control plane", &found);
+    assert_none("the runtime is named outside src/io", &found);
 }
 
 #[test]

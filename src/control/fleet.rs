@@ -9,13 +9,14 @@ use tokio::sync::oneshot;
 
 use crate::downstream::handover::Handover;
 use crate::downstream::listener::{Accepted, Socket};
+use crate::exchange::core::Published;
 use crate::io::driver::{self, Driver};
 use crate::limits::REPORTS_AT_ONCE;
 use crate::plugin::PrepareFailure;
 use crate::snapshot::Snapshot;
 use crate::worker::mailbox::{Letterbox, Mail, Outbox, Reply, mailbox};
 use crate::worker::report::Report;
-use crate::worker::{self, Published, Worker};
+use crate::worker::{self, Worker};
 
 /// The workers of the process.
 pub struct Fleet {

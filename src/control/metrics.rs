@@ -13,8 +13,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use self::text::Text;
 use super::reload::Control;
 use super::{access_log, otlp};
+use crate::exchange::counts::ServiceCounts;
 use crate::plugin::{ErrorKind, PluginMetric, PluginReport};
-use crate::worker::report::{Report, ServiceCounts};
+use crate::worker::report::Report;
 
 /// What all workers have counted together.
 #[derive(Debug, Default)]
@@ -165,19 +166,19 @@ fn workers(text: &mut Text, reports: &[Report]) {
     type Value = fn(&Report) -> u64;
     let families: [(&str, &str, &str, Value); 6] = [
         ("odin_exchanges_total", "counter", "Exchanges, refused requests included.", |report| {
-            report.counters.exchanges
+            report.ended.exchanges
         }),
         ("odin_exchanges_failed_total", "counter", "Exchanges that failed.", |report| {
-            report.counters.failures
+            report.ended.failures
         }),
         ("odin_connections_total", "counter", "Client connections accepted.", |report| {
-            report.counters.connections
+            report.connections.accepted
         }),
         (
             "odin_connections_shed_total",
             "counter",
             "Client connections closed for the limit.",
-            |report| report.counters.shed,
+            |report| report.connections.shed,
         ),
         ("odin_connections_open", "gauge", "Client connections now.", |report| {
             report.connections_open as u64

@@ -7,8 +7,10 @@ use serde_json::{Value, json};
 use super::metrics::Totals;
 use super::otlp;
 use super::reload::{Control, Outcome, Upgrades};
+use crate::durations::Durations;
 use crate::plugin::{ErrorKind, PluginReport};
-use crate::worker::report::{Durations, Report, UPSTREAM_ERRORS, UpstreamCounts, UpstreamOutcome};
+use crate::upstream::counts::{UPSTREAM_ERRORS, UpstreamCounts, UpstreamOutcome};
+use crate::worker::report::Report;
 
 /// What does not change while the process runs.
 #[derive(Debug, Clone, Copy)]
@@ -83,11 +85,11 @@ fn upgrades(upgrades: &Upgrades) -> Value {
 fn worker(report: &Report) -> Value {
     json!({
         "worker": report.worker,
-        "exchanges": report.counters.exchanges,
-        "failures": report.counters.failures,
-        "connections": report.counters.connections,
+        "exchanges": report.ended.exchanges,
+        "failures": report.ended.failures,
+        "connections": report.connections.accepted,
         "connectionsOpen": report.connections_open,
-        "connectionsShed": report.counters.shed,
+        "connectionsShed": report.connections.shed,
         "timerDelayMaxMicros": micros(report.timer_delay.max),
     })
 }

@@ -7,8 +7,9 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::frontend::Frontend;
 use crate::error::Error;
-use crate::exchange::{self, Reply, Scratch};
+use crate::exchange::{self, Core, Reply, Scratch};
 use crate::http::h1::encode::{self, ResponseForm};
 use crate::http::h1::head::{self, HeadFacts};
 use crate::http::h1::receive::{BodyFailure, HeadFailure, Receiver, Wait};
@@ -18,10 +19,10 @@ use crate::http::relay::{BodySink, BodySource};
 use crate::io::buffer::Chunk;
 use crate::io::stream::{self, Direction, Peer, Stream};
 use crate::limits::{LINGER_BYTES_MAX, LINGER_TIMEOUT};
-use crate::worker::Worker;
 
 /// Serves a connection until it closes.
-pub async fn serve<S: Stream>(stream: S, peer: Peer, worker: Rc<Worker>) {
+pub async fn serve<S: Stream>(stream: S, peer: Peer, frontend: Rc<Frontend>) {
+    let worker = &frontend.core;
     let snapshot = worker.snapshot();
     let body_timeout = snapshot.timeouts.body;
     drop(snapshot);
@@ -30,14 +31,14 @@ pub async fn serve<S: Stream>(stream: S, peer: Peer, worker: Rc<Worker>) {
     let receiver = Receiver::new(read, worker.deadlines().register(fd), pool.clone());
     let sender = Sender::new(write, worker.deadlines().register(fd), body_timeout, pool);
     let mut body = RequestBody { receiver, body_timeout };
-    let mut reply = HttpReply::new(sender, worker.clone());
+    let mut reply = HttpReply::new(sender, frontend.clone());
 
     loop {
-        if S::IS_PORTABLE && body.receiver.is_at_rest() && worker.hand_over(fd, peer) {
+        if S::IS_PORTABLE && body.receiver.is_at_rest() && frontend.hand_over(fd, peer) {
             reply.sender.leave();
             return;
         }
-        match serve_one(&mut body, &mut reply, peer, &worker).await {
+        match serve_one(&mut body, &mut reply, peer, &frontend).await {
             // While the worker drains, the wait for it ends at once (`Deadlines::expire_idle`).
             Next::Request => {}
             Next::Linger => {
@@ -65,8 +66,9 @@ async fn serve_one<S: Stream>(
     body: &mut RequestBody<S>,
     reply: &mut HttpReply<S>,
     peer: Peer,
-    worker: &Rc<Worker>,
+    frontend: &Rc<Frontend>,
 ) -> Next {
+    let worker = &*frontend.core;
     let timeouts = worker.snapshot().timeouts;
     body.receiver.deadline.arm_idle(timeouts.idle, Direction::Read);
     match body.receiver.wait().await {
@@ -109,7 +111,7 @@ async fn read_request<S: Stream>(
     body: &mut RequestBody<S>,
     reply: &mut HttpReply<S>,
     scratch: &mut Scratch,
-    worker: &Worker,
+    worker: &Core,
 ) -> Result<(), Option<Error>> {
     reply.begin(HeadFacts::default(), false);
     let limits = worker.snapshot().limits;
@@ -208,12 +210,18 @@ struct HttpReply<S: Stream> {
     /// Whether another request may follow: the client's wish, until `head` has decided.
     keeps_alive: bool,
     has_started: bool,
-    worker: Rc<Worker>,
+    frontend: Rc<Frontend>,
 }
 
 impl<S: Stream> HttpReply<S> {
-    fn new(sender: Sender<S>, worker: Rc<Worker>) -> Self {
-        Self { sender, facts: HeadFacts::default(), keeps_alive: false, has_started: false, worker }
+    fn new(sender: Sender<S>, frontend: Rc<Frontend>) -> Self {
+        Self {
+            sender,
+            facts: HeadFacts::default(),
+            keeps_alive: false,
+            has_started: false,
+            frontend,
+        }
     }
 
     fn begin(&mut self, facts: HeadFacts, keeps_alive: bool) {
@@ -229,7 +237,7 @@ impl<S: Stream> Reply for HttpReply<S> {
         self.has_started = true;
         let is_http10 = self.facts.is_http10;
         let must_close = encode::must_close(head, is_http10, has_body);
-        self.keeps_alive &= keep_alive && !must_close && !self.worker.ends(S::IS_PORTABLE);
+        self.keeps_alive &= keep_alive && !must_close && !self.frontend.ends(S::IS_PORTABLE);
         let form = ResponseForm { is_http10, keep_alive: self.keeps_alive, has_body };
         self.sender.head(|out| encode::response_head(head, form, out));
     }

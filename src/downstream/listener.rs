@@ -16,14 +16,14 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use monoio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use crate::io::runtime::{TcpListener, TcpStream, UnixListener, UnixStream};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
 
-use crate::downstream::h1;
+use super::frontend::{Admission, Frontend};
+use super::h1;
 use crate::io::stream::{Peer, Stream};
 use crate::limits::{ACCEPT_BACKOFF, ACCEPTS_AT_ONCE, BACKLOG, LISTENER_RELEASE};
-use crate::worker::{Admission, Worker};
 
 /// A bound socket that waits for its worker.
 #[derive(Debug)]
@@ -122,29 +122,29 @@ impl Accepted {
 }
 
 /// Serves a connection that is there already.
-pub fn serve(accepted: Accepted, worker: &Rc<Worker>) {
+pub fn serve(accepted: Accepted, frontend: &Rc<Frontend>) {
     let outcome = match accepted {
         Accepted::Tcp(stream, peer) => {
-            TcpStream::from_std(stream).map(|stream| start(stream, peer, worker))
+            TcpStream::from_std(stream).map(|stream| start(stream, peer, frontend))
         }
         Accepted::Unix(stream, peer) => {
-            UnixStream::from_std(stream).map(|stream| start(stream, peer, worker))
+            UnixStream::from_std(stream).map(|stream| start(stream, peer, frontend))
         }
     };
     if let Err(error) = outcome {
-        tracing::warn!(worker = worker.id, %error, "cannot serve a connection");
+        tracing::warn!(worker = frontend.core.id, %error, "cannot serve a connection");
     }
 }
 
 /// The running accept loops of a worker.
 #[derive(Default)]
 pub struct Listeners {
-    loops: RefCell<Vec<(Rc<Stop>, monoio::task::JoinHandle<()>)>>,
+    loops: RefCell<Vec<(Rc<Stop>, crate::io::JoinHandle<()>)>>,
 }
 
 impl Listeners {
     /// Starts accepting on all sockets. One that the runtime does not take is logged and left out.
-    pub fn open(&self, worker: &Rc<Worker>, sockets: Vec<Socket>) {
+    pub fn open(&self, frontend: &Rc<Frontend>, sockets: Vec<Socket>) {
         for socket in sockets {
             let listener = match socket {
                 Socket::Tcp(socket) => TcpListener::from_std(socket).map(Listener::Tcp),
@@ -153,10 +153,10 @@ impl Listeners {
             match listener {
                 Ok(listener) => {
                     let stop = Rc::<Stop>::default();
-                    let accepting = accept(listener, worker.clone(), stop.clone());
-                    self.loops.borrow_mut().push((stop, monoio::spawn(accepting)));
+                    let accepting = accept(listener, frontend.clone(), stop.clone());
+                    self.loops.borrow_mut().push((stop, crate::io::spawn(accepting)));
                 }
-                Err(error) => tracing::error!(worker = worker.id, %error, "cannot listen"),
+                Err(error) => tracing::error!(worker = frontend.core.id, %error, "cannot listen"),
             }
         }
     }
@@ -202,28 +202,28 @@ impl Listener {
     }
 }
 
-async fn accept(listener: Listener, worker: Rc<Worker>, stop: Rc<Stop>) {
+async fn accept(listener: Listener, frontend: Rc<Frontend>, stop: Rc<Stop>) {
     while let Some(outcome) = stop.unless_set(listener.readable()).await {
         let outcome = outcome.and_then(|()| {
-            take_queued(&listener, &worker, ACCEPTS_AT_ONCE).map_err(io::Error::from)
+            take_queued(&listener, &frontend, ACCEPTS_AT_ONCE).map_err(io::Error::from)
         });
         if let Err(error) = outcome {
-            pause(&worker, &error).await;
+            pause(&frontend, &error).await;
         }
     }
     // The runtime holds the socket until it knows that nobody waits for it any more. Only then does
     // dropping it close it, and closing it resets those that stand in its queue.
-    monoio::time::sleep(LISTENER_RELEASE).await;
-    if let Err(error) = take_queued(&listener, &worker, usize::MAX) {
-        tracing::warn!(worker = worker.id, %error, "connections that wait may be lost");
+    crate::io::sleep(LISTENER_RELEASE).await;
+    if let Err(error) = take_queued(&listener, &frontend, usize::MAX) {
+        tracing::warn!(worker = frontend.core.id, %error, "connections that wait may be lost");
     }
 }
 
 /// Serves at most so many of the connections that stand in the queue.
-fn take_queued(listener: &Listener, worker: &Rc<Worker>, most: usize) -> Result<(), Errno> {
+fn take_queued(listener: &Listener, frontend: &Rc<Frontend>, most: usize) -> Result<(), Errno> {
     for _ in 0..most {
         match listener.take() {
-            Ok(accepted) => serve(accepted, worker),
+            Ok(accepted) => serve(accepted, frontend),
             Err(Errno::AGAIN) => break,
             // Given up by its client.
             Err(Errno::CONNABORTED | Errno::INTR) => {}
@@ -263,23 +263,23 @@ impl Stop {
 }
 
 /// Waits out what keeps us from accepting.
-async fn pause(worker: &Worker, error: &io::Error) {
+async fn pause(frontend: &Frontend, error: &io::Error) {
     tracing::warn!(
-        worker = worker.id,
+        worker = frontend.core.id,
         %error,
         "cannot accept a connection; trying again (is RLIMIT_NOFILE too low? ulimit -n)"
     );
-    monoio::time::sleep(ACCEPT_BACKOFF).await;
+    crate::io::sleep(ACCEPT_BACKOFF).await;
 }
 
-fn start(stream: impl ServedStream, peer: Peer, worker: &Rc<Worker>) {
-    let connections_max = worker.snapshot().limits.connections_max;
-    let Some(admission) = worker.admit(connections_max) else {
+fn start(stream: impl ServedStream, peer: Peer, frontend: &Rc<Frontend>) {
+    let connections_max = frontend.core.snapshot().limits.connections_max;
+    let Some(admission) = frontend.admit(connections_max) else {
         return;
     };
     stream.prepare();
-    let worker = worker.clone();
-    monoio::spawn(guarded(move || h1::serve(stream, peer, worker), admission));
+    let frontend = frontend.clone();
+    crate::io::spawn(guarded(move || h1::serve(stream, peer, frontend), admission));
 }
 
 /// A stream that a listener hands out.

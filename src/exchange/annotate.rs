@@ -1,9 +1,9 @@
 //! The fields that a gateway adds to a request: who asked, and under which number.
 
+use super::Core;
 use crate::http::message::{IpText, RequestHead};
 use crate::io::stream::Peer;
 use crate::limits::REQUEST_ID_BYTES_MAX;
-use crate::worker::Worker;
 
 /// Sets `X-Forwarded-For`, `-Proto` and `-Host`. A client's own are believed only if the peers in
 /// front are trusted to have set them.
@@ -36,7 +36,7 @@ pub(super) fn forwarded(request: &mut RequestHead, peer: Peer, is_trusted: bool)
 
 /// Keeps the client's `X-Request-Id` if it is a short run of visible characters, else sets a new
 /// one; writes it to `id`.
-pub(super) fn request_id(request: &mut RequestHead, id: &mut String, worker: &Worker) {
+pub(super) fn request_id(request: &mut RequestHead, id: &mut String, worker: &Core) {
     id.clear();
     if let Some(given) = request.fields.get("x-request-id")
         && (1..=REQUEST_ID_BYTES_MAX).contains(&given.len())

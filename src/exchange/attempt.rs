@@ -5,17 +5,18 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use super::Exchange;
+use super::counts::SharedCounts;
 use crate::error::{Error, Side};
 use crate::http::message::RequestHead;
 use crate::snapshot::Service;
 use crate::trace::Trace;
 use crate::upstream::cluster::Endpoint;
-use crate::worker::report::{Shared, UpstreamOutcome};
+use crate::upstream::counts::UpstreamOutcome;
 
 /// A try that is under way; counted when it is dropped, whatever became of it.
 pub(super) struct Attempt<'a> {
     trace: &'a Trace,
-    counts: Shared,
+    counts: SharedCounts,
     /// Its place among the notes of the exchange.
     note: Option<usize>,
     is_reused: Cell<bool>,
@@ -36,7 +37,8 @@ impl<'a> Exchange<'a> {
         let (worker, trace) = (self.worker, self.trace);
         let counts = worker.counts_of(self.snapshot, service);
         counts.borrow_mut().upstream.begin(number > 1);
-        let note = trace.attempt(worker, (service.index, endpoint.id), number, request, path);
+        let note =
+            trace.attempt(|| worker.random(), (service.index, endpoint.id), number, request, path);
         let outcome = Cell::new(UpstreamOutcome::Aborted);
         let (is_reused, is_answered) = (Cell::default(), Cell::default());
         Attempt { trace, counts, note, is_reused, is_answered, outcome }

@@ -1,18 +1,16 @@
-//! What an exchange leaves: a line in the access log, its spans, `Server-Timing`.
+//! What an exchange leaves: a line in the access log, `Server-Timing`.
 
 use std::time::Duration;
 
-use super::{Exchange, Outcome, Reply, Scratch};
+use super::{Core, Exchange, Outcome, Reply, Scratch};
 use crate::http::message::Fields;
 use crate::io::stream::Peer;
 use crate::snapshot::Snapshot;
-use crate::trace::Ending;
 use crate::trace::access_log::Answered;
-use crate::worker::Worker;
 
 /// Leaves a line in the access log, if there is one.
 pub(super) fn leave(
-    worker: &Worker,
+    worker: &Core,
     snapshot: &Snapshot,
     peer: Peer,
     scratch: &Scratch,
@@ -44,29 +42,16 @@ pub(super) fn leave(
     );
 }
 
-/// Hands the exchange's spans on, if it is to have any.
-pub(super) fn finish_trace(
-    worker: &Worker,
-    snapshot: &Snapshot,
-    scratch: &mut Scratch,
-    outcome: Outcome,
-    took: Duration,
-) {
-    let Outcome { status, error, .. } = outcome;
-    let Scratch { request_id, service, trace, .. } = scratch;
-    let ending = Ending { status, error, took, request_id, service: *service };
-    worker.count_lost_spans(trace.finish(worker, snapshot, ending));
-}
-
 /// Adds `Server-Timing` to the fields of an error's response, if that is asked for.
 pub(super) fn add_server_timing(snapshot: &Snapshot, scratch: &Scratch, fields: &mut Fields) {
     let service = scratch.service.and_then(|index| snapshot.services.get(index));
-    scratch.trace.add_server_timing(service.map(|service| &service.chain), fields);
+    let plugins = service.into_iter().flat_map(|service| service.chain.names());
+    scratch.trace.add_server_timing(plugins, fields);
 }
 
 impl Exchange<'_> {
     /// The same for a response of the service's own.
     pub(super) fn add_server_timing(&self, fields: &mut Fields) {
-        self.trace.add_server_timing(Some(&self.service.chain), fields);
+        self.trace.add_server_timing(self.service.chain.names(), fields);
     }
 }

@@ -11,16 +11,22 @@ mod aggregate;
 mod annotate;
 mod attempt;
 mod call;
+pub mod core;
+pub mod counts;
 mod finish;
 mod forward;
 mod log;
+mod reply;
+mod spans;
 
+pub use self::core::Core;
+pub use self::reply::Reply;
 use std::cell::Cell;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, Side};
 use crate::http::message::{BodyLength, Fields, LocalResponse, RequestHead, ResponseHead};
-use crate::http::relay::{self, BodySink, BodySource, Collected};
+use crate::http::relay::{self, BodySource, Collected};
 use crate::http::respond;
 use crate::io::buffer::Chunk;
 use crate::io::deadline::now_ms;
@@ -29,27 +35,9 @@ use crate::limits::DISCARD_BYTES_MAX;
 use crate::plugin::{self, BodySlot, Carried, Facts, Part, Selected, Verdict};
 use crate::route;
 use crate::snapshot::{Service, Snapshot};
-use crate::trace::Trace;
 use crate::trace::access_log::Asked;
+use crate::trace::{OnWorker, Trace};
 use crate::upstream::echo;
-use crate::worker::Worker;
-
-/// Where the response of one exchange goes.
-pub trait Reply: BodySink {
-    /// Starts the response. `keep_alive`: nothing in the exchange speaks against another one on
-    /// the same connection. Written with what follows.
-    fn head(&mut self, head: &ResponseHead, has_body: bool, keep_alive: bool);
-    /// Sends an interim (1xx) response.
-    fn interim(&mut self, head: &ResponseHead) -> impl Future<Output = Result<(), Error>>;
-    /// Tells a client that waits for it (`Expect: 100-continue`) to send the body.
-    fn invite_body(&mut self) -> impl Future<Output = Result<(), Error>>;
-    /// Whether the client still waits to be told.
-    fn awaits_invitation(&self) -> bool;
-    /// Whether `head` has been called.
-    fn has_started(&self) -> bool;
-    /// Bytes of the response's body that were sent so far.
-    fn body_bytes(&self) -> u64;
-}
 
 /// The memory of one exchange, reused by the worker for the next one.
 #[derive(Debug, Default)]
@@ -102,7 +90,7 @@ struct Messages<'a> {
 
 /// What the stages of one exchange share.
 struct Exchange<'a> {
-    worker: &'a Worker,
+    worker: &'a Core,
     snapshot: &'a Snapshot,
     service: &'a Service,
     peer: Peer,
@@ -118,7 +106,7 @@ struct Exchange<'a> {
 
 /// Serves the request whose head stands in `scratch`.
 pub async fn run(
-    worker: &Worker,
+    worker: &Core,
     peer: Peer,
     scratch: &mut Scratch,
     body: &mut impl BodySource,
@@ -132,7 +120,9 @@ pub async fn run(
     if let Some(log) = &snapshot.access_log {
         scratch.asked.keep(log, &scratch.request);
     }
-    scratch.trace.begin(worker, &snapshot, peer, &mut scratch.request, started);
+    let how = (snapshot.tracing.as_ref(), snapshot.server_timing);
+    let on = OnWorker { id: worker.id, random: || worker.random() };
+    scratch.trace.begin(how, on, peer, &mut scratch.request, started);
     let outcome = match serve(worker, &snapshot, peer, scratch, body, reply).await {
         Ok(status) => Outcome { status, error: None, is_complete: true },
         Err(error) => fail(worker, &snapshot, error, scratch, body, reply).await,
@@ -142,13 +132,13 @@ pub async fn run(
         worker.account_service(&snapshot, service, outcome.status, took);
     }
     log::leave(worker, &snapshot, peer, scratch, reply, outcome, took);
-    log::finish_trace(worker, &snapshot, scratch, outcome, took);
+    spans::finish(worker, &snapshot, scratch, outcome, took);
     outcome
 }
 
 /// Ends an exchange that has failed: with a response that says so, if none has begun.
 async fn fail(
-    worker: &Worker,
+    worker: &Core,
     snapshot: &Snapshot,
     error: Error,
     scratch: &Scratch,
@@ -169,7 +159,7 @@ async fn fail(
 
 /// Answers a request that never became an exchange: its head could not be read.
 pub async fn refuse(
-    worker: &Worker,
+    worker: &Core,
     peer: Peer,
     error: Error,
     scratch: &mut Scratch,
@@ -188,7 +178,7 @@ pub async fn refuse(
 }
 
 async fn serve(
-    worker: &Worker,
+    worker: &Core,
     snapshot: &Snapshot,
     peer: Peer,
     scratch: &mut Scratch,
@@ -282,7 +272,7 @@ fn may_keep_alive(request: &RequestHead, body: &impl BodySource, reply: &impl Re
 
 /// Sends a response that is whole in memory; its status.
 async fn send_local(
-    worker: &Worker,
+    worker: &Core,
     request: &RequestHead,
     local: LocalResponse,
     keep_alive: bool,

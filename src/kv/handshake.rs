@@ -5,7 +5,7 @@
 //! refuses AUTH, SELECT or PING is no connection; one that refuses to load scripts is, it is sent
 //! their text with every call.
 
-use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
+use crate::io::runtime::{AsyncReadRent, AsyncWriteRentExt};
 
 use super::redis::{Loaded, Script, Target};
 use super::resp::{Command, Replies, Reply};

@@ -18,8 +18,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use monoio::net::TcpStream;
-use monoio::time::timeout;
+use crate::io::runtime::TcpStream;
+use crate::io::timeout;
 
 use super::Error;
 use super::backoff::Backoff;
@@ -189,7 +189,7 @@ impl Link {
             };
             self.end(reason);
             if !self.closed.get() {
-                monoio::time::sleep(backoff.next()).await;
+                crate::io::sleep(backoff.next()).await;
             }
         }
     }
@@ -270,7 +270,7 @@ impl Link {
             }
         }
         let write = Rc::clone(self).write(writer, signal);
-        let writing = monoio::spawn(write);
+        let writing = crate::io::spawn(write);
         let reason = self.read(reader).await;
         self.end(Arc::clone(&reason));
         // the writer's half holds the socket; the next connection waits until it is closed

@@ -190,7 +190,7 @@ impl Client {
     /// attempt has ended, calls wait for it; later ones fail at once while there is no connection.
     pub fn start(target: Arc<Target>) -> Client {
         let link = Rc::new(Link::new(target));
-        monoio::spawn(Rc::clone(&link).run());
+        crate::io::spawn(Rc::clone(&link).run());
         Client { link }
     }
 

@@ -44,6 +44,11 @@ impl Chain {
         &self.plugins
     }
 
+    /// Their names, in their order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.plugins.iter().map(|plugin| plugin.spec.name.as_str())
+    }
+
     /// Finds the plugins that apply to `path` (normalised, without query). The choice holds for
     /// the whole exchange, whatever a plugin makes of the path.
     pub fn select(&self, path: &str, out: &mut Selected) {
@@ -400,7 +405,7 @@ async fn run(
         let begun = facts.trace.and_then(Trace::start);
         let called = json_abi::call(pools, plugin, facts, subject, body, carried, &mut draft).await;
         if let (Some(trace), Some(begun)) = (facts.trace, begun) {
-            trace.plugin(index, phase, begun, end(&called));
+            trace.plugin(index, phase.as_str(), begun, end(&called));
         }
         verdict = called.unwrap_or_else(|error| failed(plugin, &error));
         // Answers are joined once: a second plugin would join what is joined already.
@@ -416,7 +421,7 @@ fn end(called: &Result<Verdict, CallError>) -> PluginEnd {
     match called {
         Ok(Verdict::Continue) => PluginEnd::Continued,
         Ok(Verdict::Respond(_)) => PluginEnd::Responded,
-        Err(error) => PluginEnd::Failed(error.kind),
+        Err(error) => PluginEnd::Failed(error.kind.as_str()),
     }
 }
 

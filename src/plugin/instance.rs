@@ -197,7 +197,7 @@ impl Instance {
 #[expect(clippy::needless_pass_by_value, reason = "the type that wasmtime gives to its callback")]
 fn yield_or_end(store: StoreContextMut<'_, HostState>) -> wasmtime::Result<UpdateDeadline> {
     store.data().check_deadline()?;
-    let pause = SendWrapper::new(monoio::time::sleep(limits::PLUGIN_YIELD));
+    let pause = SendWrapper::new(crate::io::sleep(limits::PLUGIN_YIELD));
     Ok(UpdateDeadline::YieldCustom(1, Box::pin(pause)))
 }
 

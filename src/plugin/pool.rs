@@ -24,10 +24,10 @@ use super::module::{Loaded, Plugin};
 use super::spec::LogLevel;
 use super::stats::{ErrorKind, PluginReport, PluginStats};
 use super::waiting::{Grant, Queue};
+use crate::durations::Durations;
 use crate::kv::Stores;
 use crate::limits;
 use crate::upstream::call::Client;
-use crate::worker::report::Durations;
 use lease::{Lease, Room};
 use trouble::{Backoff, Trouble};
 
@@ -118,7 +118,7 @@ impl Pools {
         for pool in leaving {
             for instance in pool.idle.take() {
                 let pool = Rc::clone(&pool);
-                burials.push(monoio::spawn(async move { pool.bury(instance).await }));
+                burials.push(crate::io::spawn(async move { pool.bury(instance).await }));
             }
         }
         for burial in burials {
@@ -133,7 +133,7 @@ impl Pools {
         self.retire(&[]).await;
         // Those that came back or were being made a moment ago are buried by tasks of their own.
         while self.inner.pools.borrow().values().any(|pool| pool.live.get() > 0) {
-            monoio::time::sleep(limits::PLUGIN_YIELD).await;
+            crate::io::sleep(limits::PLUGIN_YIELD).await;
         }
         self.close();
     }
@@ -364,7 +364,7 @@ impl Pool {
         };
         if self.retired.get() {
             let pool = Rc::clone(self);
-            monoio::spawn(async move { pool.bury(instance).await });
+            crate::io::spawn(async move { pool.bury(instance).await });
         } else {
             self.idle.borrow_mut().push(instance);
         }
@@ -379,7 +379,7 @@ impl Pool {
         }
         // The exchange doesn't wait for it.
         let pool = Rc::clone(self);
-        monoio::spawn(async move {
+        crate::io::spawn(async move {
             pool.clean_up(&mut instance).await;
             drop(instance);
             pool.lost();
@@ -396,7 +396,7 @@ impl Pool {
         if !self.waiting.is_empty() || self.live.get() < premade {
             // The place is taken now, the instance made when the worker comes to it.
             let (pool, room) = (Rc::clone(self), Room::take(self));
-            monoio::spawn(async move {
+            crate::io::spawn(async move {
                 // Its failure is in the log; whoever waits learns of it.
                 let _told = pool.make_one(room).await;
             });

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::metrics::PluginMetric;
-use crate::worker::report::Durations;
+use crate::durations::Durations;
 
 /// All that one worker has counted of the plugins of one name, those of earlier snapshots included.
 #[derive(Debug, Clone)]

@@ -271,6 +271,6 @@ pub(super) async fn eventually(what: &str, holds: impl Fn() -> bool) {
     let patience = Instant::now() + Duration::from_secs(10);
     while !holds() {
         assert!(Instant::now() < patience, "never: {what}");
-        monoio::time::sleep(Duration::from_millis(1)).await;
+        crate::io::sleep(Duration::from_millis(1)).await;
     }
 }

@@ -24,6 +24,7 @@ use super::runtime::{Runtime, RuntimeOptions};
 pub use super::scene::{Answers, Scene};
 use super::spec::{LogLevel, Phase, PluginSpec, PluginType};
 use crate::http::message::{Fields, Method, RequestHead, ResponseHead, is_field_value, is_token};
+use crate::io::runtime;
 use crate::kv::Stores;
 
 /// What a plugin has logged, in order.
@@ -45,11 +46,9 @@ impl LogSink for CollectingSink {
     }
 }
 
-type Worker = monoio::Runtime<monoio::time::TimeDriver<monoio::LegacyDriver>>;
-
 /// One instance, ready to be called.
 pub struct Trial {
-    worker: Worker,
+    worker: runtime::Local,
     plugin: Arc<Plugin>,
     host: Rc<Host>,
     instance: Instance,
@@ -83,10 +82,7 @@ impl Trial {
     /// # Errors
     /// Why it does not start.
     pub fn of(plugin: Arc<Plugin>, scene: Scene) -> Result<Self, String> {
-        let mut worker: Worker = monoio::RuntimeBuilder::<monoio::LegacyDriver>::new()
-            .enable_timer()
-            .build()
-            .map_err(|error| format!("no event loop: {error}"))?;
+        let mut worker = runtime::local().map_err(|error| format!("no event loop: {error}"))?;
         let stores = Stores::new();
         let (host, instance) = worker.block_on(async {
             let loaded = plugin.loaded()?;

@@ -48,7 +48,7 @@ impl<T> Queue<T> {
         let place = Rc::new(Place { grant: RefCell::new(None), waker: RefCell::new(None) });
         self.places.borrow_mut().push_back(Rc::clone(&place));
         let waiting = Waiting { queue: self, place };
-        monoio::time::timeout_at(monoio::time::Instant::from_std(deadline), waiting).await.ok()
+        crate::io::timeout_at(deadline, waiting).await.ok()
     }
 
     /// Gives `instance` to the first that waits; hands it back if nobody does.

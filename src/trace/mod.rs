@@ -12,7 +12,7 @@
 pub mod access_log;
 pub mod context;
 pub mod finished;
-mod notes;
+pub(crate) mod notes;
 mod timing;
 
 use std::cell::{Cell, RefCell};
@@ -20,16 +20,13 @@ use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant, SystemTime};
 
 use self::context::{Context, SpanId, State, TRACEPARENT, TRACESTATE};
-use self::finished::{Finished, cut, known_method, names, target};
+use self::finished::{Finished, Part, cut, known_method, names, target};
 pub use self::notes::PluginEnd;
 use self::notes::{Attempt, Note, What};
 use crate::error::Error;
 use crate::http::message::RequestHead;
 use crate::io::stream::Peer;
 use crate::limits::TRACE_SPANS_MAX;
-use crate::plugin::Phase;
-use crate::snapshot::Snapshot;
-use crate::worker::Worker;
 
 /// How the exchanges of a snapshot are traced.
 #[derive(Debug)]
@@ -74,6 +71,15 @@ pub struct Trace {
     notes_dropped: Cell<u32>,
 }
 
+/// The worker that an exchange runs on, as its trace needs it.
+#[derive(Debug, Clone, Copy)]
+pub struct OnWorker<R> {
+    /// Counts the workers from 0.
+    pub id: usize,
+    /// Random numbers, for ids.
+    pub random: R,
+}
+
 /// How an exchange ended, for its span.
 #[derive(Debug, Clone, Copy)]
 pub struct Ending<'a> {
@@ -85,8 +91,10 @@ pub struct Ending<'a> {
     pub took: Duration,
     /// Its `X-Request-Id`.
     pub request_id: &'a str,
-    /// The place of its service in the snapshot.
-    pub service: Option<usize>,
+    /// The name of its service; empty: none was found.
+    pub service: &'a str,
+    /// The base path of its service.
+    pub route: &'a str,
 }
 
 impl Trace {
@@ -102,26 +110,34 @@ impl Trace {
     }
 
     /// Begins with the request as it came; its fields name this exchange from then on.
+    /// `is_timed`: its response tells what took how long.
     pub fn begin(
         &mut self,
-        worker: &Worker,
-        snapshot: &Snapshot,
+        (tracing, is_timed): (Option<&Tracing>, bool),
+        worker: OnWorker<impl Fn() -> u64>,
         peer: Peer,
         request: &mut RequestHead,
         started: Instant,
     ) {
         self.clear();
-        self.is_timed = snapshot.server_timing;
-        if let Some(tracing) = &snapshot.tracing {
-            self.join(tracing, worker, peer, request);
+        self.is_timed = is_timed;
+        if let Some(tracing) = tracing {
+            self.join(tracing, &worker, peer, request);
         }
         if self.is_timed || self.finished.is_some() {
             self.started = Some(started);
         }
     }
 
-    fn join(&mut self, tracing: &Tracing, worker: &Worker, peer: Peer, request: &mut RequestHead) {
-        let span = SpanId::from_random(worker.random());
+    fn join(
+        &mut self,
+        tracing: &Tracing,
+        worker: &OnWorker<impl Fn() -> u64>,
+        peer: Peer,
+        request: &mut RequestHead,
+    ) {
+        let random = &worker.random;
+        let span = SpanId::from_random(random());
         let fields = &mut request.fields;
         let continued = if tracing.continues { Context::of(fields, span) } else { None };
         // The state belongs to the ids: without them it means nothing.
@@ -132,7 +148,7 @@ impl Trace {
             State::Dropped => fields.remove(TRACESTATE.as_bytes()),
         }
         let context = continued.unwrap_or_else(|| {
-            let mut context = Context::begin([worker.random(), worker.random()], span);
+            let mut context = Context::begin([random(), random()], span);
             context.is_sampled = tracing.sampler.samples(&context);
             context
         });
@@ -142,7 +158,7 @@ impl Trace {
         fields.set(TRACEPARENT.as_bytes(), &context.text(parent));
         context.push_id(&mut self.id);
         if is_exported {
-            self.finished = Some(Box::new(begun(context, worker, peer, request)));
+            self.finished = Some(Box::new(begun(context, worker.id, peer, request)));
         }
         self.context = Some(context);
     }
@@ -168,7 +184,7 @@ impl Trace {
     }
 
     /// Notes a plugin's call that has ended. `index`: its place in the chain.
-    pub fn plugin(&self, index: usize, phase: Phase, begun: Instant, end: PluginEnd) {
+    pub fn plugin(&self, index: usize, phase: &'static str, begun: Instant, end: PluginEnd) {
         self.note(begun, Some(begun.elapsed()), What::Plugin { index, phase, end });
     }
 
@@ -176,14 +192,14 @@ impl Trace {
     /// the `number`th for this request, which asks for `path`; what names it from then on.
     pub fn attempt(
         &self,
-        worker: &Worker,
+        random: impl Fn() -> u64,
         (service, endpoint): (usize, usize),
         number: usize,
         request: &RequestHead,
         path: &str,
     ) -> Option<usize> {
         let begun = self.start()?;
-        let span = SpanId::from_random(worker.random());
+        let span = SpanId::from_random(random());
         let attempt = Attempt {
             span,
             service,
@@ -246,27 +262,25 @@ impl Trace {
         Some(change(attempt))
     }
 
-    /// Hands what is to be exported to the control thread; how many spans were lost.
-    pub fn finish(&mut self, worker: &Worker, snapshot: &Snapshot, ending: Ending<'_>) -> u64 {
-        let Some(mut finished) = self.finished.take() else {
+    /// Hands what is to be exported to the control thread; how many spans were lost. `resolve`
+    /// finds the names for a note of an exchange that began then.
+    pub(crate) fn finish(
+        &mut self,
+        queue: &SyncSender<Box<Finished>>,
+        ending: Ending<'_>,
+        mut resolve: impl FnMut(Note, Instant) -> Part,
+    ) -> u64 {
+        let (Some(mut finished), Some(started)) = (self.finished.take(), self.started) else {
             return 0;
         };
-        let queue = snapshot.tracing.as_ref().and_then(|tracing| tracing.queue.as_ref());
-        let (Some(queue), Some(started)) = (queue, self.started) else {
-            return 0;
-        };
-        let service = ending.service.and_then(|index| snapshot.services.get(index));
-        if let Some(service) = service {
-            finished.service.clone_from(&service.name);
-            finished.route.clone_from(&service.base_path);
-        }
+        ending.service.clone_into(&mut finished.service);
+        ending.route.clone_into(&mut finished.route);
         finished.took = ending.took;
         finished.status = ending.status;
         finished.error = ending.error.map(Error::label);
         ending.request_id.clone_into(&mut finished.request_id);
         let notes = self.notes.get_mut().drain(..);
-        finished.parts =
-            notes.map(|note| note.resolve(started, snapshot, service, worker.random())).collect();
+        finished.parts = notes.map(|note| resolve(note, started)).collect();
         let dropped = u64::from(self.notes_dropped.get());
         finished.parts_dropped = self.notes_dropped.get();
         let spans = 1 + finished.parts.len() as u64;
@@ -276,7 +290,7 @@ impl Trace {
 }
 
 /// What is known of an exchange when its head has come.
-fn begun(context: Context, worker: &Worker, peer: Peer, request: &RequestHead) -> Finished {
+fn begun(context: Context, worker: usize, peer: Peer, request: &RequestHead) -> Finished {
     let text = |name: &str| {
         let value = request.fields.get(name).unwrap_or_default();
         cut(&String::from_utf8_lossy(value))
@@ -297,7 +311,7 @@ fn begun(context: Context, worker: &Worker, peer: Peer, request: &RequestHead) -
         route: String::new(),
         status: 0,
         error: None,
-        worker: worker.id,
+        worker,
         parts: Vec::new(),
         parts_dropped: 0,
     }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::Trace;
 use super::notes::{Note, What};
 use crate::http::message::{Fields, is_token_byte};
-use crate::plugin::Chain;
 
 /// The field's name.
 const SERVER_TIMING: &[u8] = b"Server-Timing";
@@ -14,20 +13,24 @@ const SERVER_TIMING: &[u8] = b"Server-Timing";
 impl Trace {
     /// Adds `Server-Timing` to a response's fields, if that is asked for: each plugin's share, the
     /// tries at origins up to the heads of their answers, and all so far. An origin's own field
-    /// stays as it is.
-    pub fn add_server_timing(&self, chain: Option<&Chain>, fields: &mut Fields) {
+    /// stays as it is. `plugins`: the names of its chain.
+    pub fn add_server_timing<'a>(
+        &self,
+        plugins: impl Iterator<Item = &'a str>,
+        fields: &mut Fields,
+    ) {
         let Some(started) = self.started.filter(|_| self.is_timed) else {
             return;
         };
         let notes = self.notes.borrow();
         let mut value = Vec::with_capacity(128);
-        for (index, plugin) in chain.map(Chain::plugins).into_iter().flatten().enumerate() {
+        for (index, name) in plugins.enumerate() {
             let calls =
                 |note: &Note| matches!(note.what, What::Plugin { index: at, .. } if at == index);
             if let Some(took) = sum(&notes, calls) {
                 value.extend_from_slice(b"plugin-");
                 // A name of a plugin is a token; should it not be, it still is none of two entries.
-                let name = plugin.spec.name.bytes();
+                let name = name.bytes();
                 value.extend(name.map(|byte| if is_token_byte(byte) { byte } else { b'_' }));
                 push(took, &mut value);
             }

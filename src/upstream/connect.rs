@@ -7,10 +7,10 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
-use monoio::buf::{IoBuf, IoBufMut, IoVecBuf, IoVecBufMut};
-use monoio::io::{AsyncReadRent, AsyncWriteRent, CancelHandle, Split};
-use monoio::net::{TcpStream, UnixStream};
-use monoio::{BufResult, time};
+use crate::io::runtime::{
+    AsyncReadRent, AsyncWriteRent, BufResult, CancelHandle, IoBuf, IoBufMut, IoVecBuf, IoVecBufMut,
+    Split, TcpStream, UnixStream,
+};
 
 use super::cluster::Address;
 use crate::error::Error;
@@ -31,7 +31,7 @@ pub enum UpstreamStream {
 /// Connects, trying the addresses in turn; `timeout` bounds them all together.
 pub async fn connect(address: &Address, timeout: Duration) -> Result<UpstreamStream, Error> {
     // Dropping a connect at its timeout loses nothing: the runtime closes the socket.
-    match time::timeout(timeout, connect_any(address)).await {
+    match crate::io::timeout(timeout, connect_any(address)).await {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(error)) => Err(error),
         Err(_) => Err(Error::ConnectTimeout),

@@ -3,6 +3,7 @@
 pub mod call;
 pub mod cluster;
 pub mod connect;
+pub mod counts;
 pub mod echo;
 pub mod h1;
 pub mod pool;

@@ -8,8 +8,7 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 
-use monoio::io::AsyncReadRent;
-use monoio::net::UnixStream;
+use crate::io::runtime::{AsyncReadRent, UnixStream};
 
 use super::report::Report;
 use crate::downstream::handover::Handover;

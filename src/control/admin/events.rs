@@ -20,8 +20,8 @@ use super::super::reload::Control;
 use super::super::status::{self, Facts};
 use super::reply::Failed;
 use super::{State, millis};
+use crate::durations::Durations;
 use crate::limits::EVENTS_WATCHERS_MAX;
-use crate::worker::report::Durations;
 
 /// The watchers and what they are shown.
 pub(super) struct Events {

@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write};
 
-use crate::worker::report::Durations;
+use crate::durations::Durations;
 
 /// Upper bounds of the histograms' buckets in microseconds, with their labels in seconds.
 const BUCKETS: [(u64, &str); 16] = [

@@ -2,7 +2,7 @@
 
 use super::Totals;
 use super::text::Text;
-use crate::worker::report::{UPSTREAM_ERRORS, UpstreamCounts, UpstreamOutcome};
+use crate::upstream::counts::{UPSTREAM_ERRORS, UpstreamCounts, UpstreamOutcome};
 
 /// A family with one series for each service.
 type Family = (&'static str, &'static str, &'static str, fn(&UpstreamCounts) -> u64);

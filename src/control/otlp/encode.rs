@@ -128,7 +128,7 @@ fn plugin(name: &str, kind: &str, phase: &str, end: PluginEnd) -> (Attributes, b
         PluginEnd::Continued => "continue",
         PluginEnd::Responded => "respond",
         PluginEnd::Failed(error) => {
-            attributes.text("error.type", error.as_str());
+            attributes.text("error.type", error);
             "failed"
         }
     };

@@ -118,7 +118,7 @@ async fn perform(caller: &Caller<'_, HostState>, request: Request) -> Result<Out
     let (host, plugin) = (state.host.clone(), state.plugin.clone());
     let call = async {
         let call = make(&host, &plugin, &request);
-        match monoio::time::timeout(wait, call).await {
+        match crate::io::timeout(wait, call).await {
             Ok(outcome) => outcome,
             Err(_) => Err(format!("no whole answer within {wait:?}")),
         }

@@ -197,7 +197,7 @@ async fn within<T>(
             Store::Redis(_) => {
                 let left = state.check_deadline()?;
                 let operation = operation(store, Instant::now());
-                match monoio::time::timeout(left, operation).await {
+                match crate::io::timeout(left, operation).await {
                     Ok(outcome) => outcome,
                     Err(_) => Err(Error::Timeout(left.as_millis() as u64)),
                 }

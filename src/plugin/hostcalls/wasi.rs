@@ -294,7 +294,7 @@ async fn poll_oneoff(
     };
     let left = caller.data().check_deadline()?;
     if !wait.is_zero() {
-        SendWrapper::new(monoio::time::sleep(wait.min(left))).await;
+        SendWrapper::new(crate::io::sleep(wait.min(left))).await;
         caller.data().check_deadline()?;
     }
     let mut event = [0; 32];

@@ -2,8 +2,8 @@
 
 use super::super::stats::{PluginReport, PluginStats};
 use super::{Inner, Pool, Pools};
+use crate::io::pace::Pace;
 use crate::limits;
-use crate::worker::report::Pace;
 
 impl Pools {
     /// What all plugins have counted, by name. Pauses now and then: requests come first.

@@ -127,7 +127,7 @@ fn a_malformed_tracestate_is_dropped_whole() {
         "0foo=1",
         "foo@=1,bar=2",
         "@foo=1,bar=2",
-        "foobar=1,bar=2",
+        "foo@@bar=1,bar=2",
         "foo@bar@baz=1,bar=2",
         "foo@1bar=1",
         "foo=bar=baz",

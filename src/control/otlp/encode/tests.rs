@@ -3,7 +3,6 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;
-use crate::plugin::ErrorKind;
 use crate::trace::context::Context;
 
 fn exchange() -> Finished {
@@ -131,7 +130,7 @@ fn a_method_that_nobody_has_registered_names_no_span() {
 fn tries_and_plugins_stand_below_the_exchange() {
     let parts = [
         plugin(PluginEnd::Continued),
-        plugin(PluginEnd::Failed(ErrorKind::Timeout)),
+        plugin(PluginEnd::Failed("timeout")),
         attempt(404, None),
         attempt(0, Some("upstream_timeout")),
         attempt(200, None),

@@ -10,11 +10,11 @@ use arc_swap::ArcSwap;
 use super::super::super::reach::{Callee, GivenFile, Origin, Reach, Scheme};
 use super::super::super::testing::{Bench, Exchange, answer, on_both_drivers, wat_string};
 use super::super::super::{Plugin, PluginMetric, PluginSpec, PluginStats, PluginType};
+use crate::io::pace::Pace;
 use crate::kv::config::{Config, Selection};
 use crate::kv::{Backends, Binding};
 use crate::limits;
 use crate::upstream::cluster::{Address, Cluster, Endpoint, Endpoints};
-use crate::worker::report::Pace;
 
 /// A guest whose `execute` is this code; texts stand from address 16 on, each at its offset of a
 /// multiple of 256. `$log` and every function of `imports` can be called.

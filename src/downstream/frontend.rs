@@ -1,0 +1,142 @@
+//! The client side of one worker: how many connections are open, and where they go when it ends.
+
+use std::cell::{Cell, RefCell};
+use std::os::fd::RawFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::handover::{Handover, Sent};
+use crate::exchange::Core;
+use crate::io::sleep;
+use crate::io::stream::Peer;
+use crate::limits::HANDOVERS_AT_ONCE;
+
+/// The client side of one worker. `!Send`: its connections have it by `Rc`.
+pub struct Frontend {
+    /// What their exchanges share.
+    pub core: Rc<Core>,
+    is_draining: Cell<bool>,
+    /// Where connections between two requests go on, while the binary is upgraded.
+    handover: RefCell<Option<Arc<Handover>>>,
+    handed_over: Cell<u64>,
+    open: Cell<usize>,
+    counts: Cell<ConnectionCounts>,
+}
+
+/// How many connections there were.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ConnectionCounts {
+    /// Accepted.
+    pub accepted: u64,
+    /// Closed at once because there were too many.
+    pub shed: u64,
+}
+
+impl Frontend {
+    /// That of a worker.
+    pub fn new(core: Rc<Core>) -> Rc<Self> {
+        Rc::new(Self {
+            core,
+            is_draining: Cell::new(false),
+            handover: RefCell::default(),
+            handed_over: Cell::new(0),
+            open: Cell::new(0),
+            counts: Cell::default(),
+        })
+    }
+
+    /// Whether no new request should begin.
+    pub fn is_draining(&self) -> bool {
+        self.is_draining.get()
+    }
+
+    /// Whether a connection ends after the response that is being made.
+    pub fn ends(&self, is_portable: bool) -> bool {
+        self.is_draining.get() || (!is_portable && self.handover.borrow().is_some())
+    }
+
+    /// Hands a connection that waits for a request to the next process, if there is one. `true`: it
+    /// is to be closed here.
+    pub fn hand_over(&self, fd: RawFd, peer: Peer) -> bool {
+        let mut handover = self.handover.borrow_mut();
+        let Some(next) = &*handover else { return false };
+        match next.send(fd, peer) {
+            Sent::Moved => {
+                self.handed_over.set(self.handed_over.get() + 1);
+                true
+            }
+            Sent::Later => false,
+            Sent::Gone => {
+                *handover = None;
+                self.is_draining.set(true);
+                tracing::warn!(
+                    worker = self.core.id,
+                    "the next process has ended: connections close"
+                );
+                false
+            }
+        }
+    }
+
+    /// Counts a new connection, unless there are `connections_max`; dropping the token uncounts it.
+    pub fn admit(self: &Rc<Self>, connections_max: usize) -> Option<Admission> {
+        let open = self.open.get();
+        if open >= connections_max {
+            self.count(|counts| counts.shed += 1);
+            return None;
+        }
+        self.open.set(open + 1);
+        self.count(|counts| counts.accepted += 1);
+        Some(Admission { frontend: self.clone() })
+    }
+
+    /// How many connections are open.
+    pub fn open(&self) -> usize {
+        self.open.get()
+    }
+
+    /// How many connections there were.
+    pub fn counts(&self) -> ConnectionCounts {
+        self.counts.get()
+    }
+
+    /// Has connections end when they are between two requests, or go on in the next process.
+    pub fn start_drain(&self, handover: Option<Arc<Handover>>) {
+        self.is_draining.set(handover.is_none());
+        *self.handover.borrow_mut() = handover;
+    }
+
+    /// Waits until the last connection has ended or moved on. The control plane bounds how long.
+    pub async fn drained(&self) {
+        while self.open.get() > 0 {
+            // Connections that turned idle since the last look are waiting for requests again.
+            match self.is_draining() {
+                true => self.core.deadlines().expire_idle(),
+                false => self.core.deadlines().ask_waiting(HANDOVERS_AT_ONCE),
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        if self.handed_over.get() > 0 {
+            let (worker, count) = (self.core.id, self.handed_over.get());
+            tracing::info!(worker, count, "connections moved to the next process");
+        }
+    }
+
+    fn count(&self, change: impl FnOnce(&mut ConnectionCounts)) {
+        let mut counts = self.counts.get();
+        change(&mut counts);
+        self.counts.set(counts);
+    }
+}
+
+/// A counted downstream connection.
+pub struct Admission {
+    frontend: Rc<Frontend>,
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.frontend.open.set(self.frontend.open.get() - 1);
+    }
+}

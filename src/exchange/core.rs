@@ -1,0 +1,268 @@
+//! What the exchanges of one worker share, and nothing that another core touches.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use arc_swap::{ArcSwap, Cache};
+
+use super::counts::{self, ServiceCounts, Services, SharedCounts};
+use super::{Outcome, Scratch};
+use crate::io::buffer::BufferPool;
+use crate::io::deadline::{Deadlines, now_ms};
+use crate::io::pace::Pace;
+use crate::io::rooms::Rooms;
+use crate::io::{sleep, spawn};
+use crate::limits::{
+    ACCESS_LOG_FLUSH_INTERVAL, AGGREGATION_LOG_LINES_PER_SECOND, SCRATCH_KEPT_MAX,
+};
+use crate::plugin::Pools;
+use crate::snapshot::{Service, Snapshot};
+use crate::trace::access_log::{AccessLog, Answered, Asked, Lines};
+use crate::upstream::call::Client;
+use crate::upstream::pool::Pool;
+
+/// What the control plane publishes and workers read.
+pub type Published = Arc<ArcSwap<Snapshot>>;
+
+/// A snapshot as the exchanges of one worker share it. The Rc is what makes a clone per exchange
+/// cost nothing to the other cores.
+pub type Current = Rc<Arc<Snapshot>>;
+
+/// What the exchanges of one worker share. `!Send`: its tasks have it by `Rc`.
+pub struct Core {
+    /// Counts the workers from 0.
+    pub id: usize,
+    published: RefCell<Cache<Published, Arc<Snapshot>>>,
+    current: RefCell<Current>,
+    buffers: Rc<BufferPool>,
+    deadlines: Deadlines,
+    pool: Rc<Pool>,
+    plugins: Pools,
+    /// Whose turn it is, by service; counted anew with each generation.
+    turns: RefCell<(u64, Vec<usize>)>,
+    #[expect(
+        clippy::vec_box,
+        reason = "exchanges hold the box: moving a Scratch copies 500 bytes"
+    )]
+    scratch: RefCell<Vec<Box<Scratch>>>,
+    rooms: Rooms,
+    random: Cell<u64>,
+    date: RefCell<(u64, String)>,
+    ended: Cell<Ended>,
+    services: RefCell<Services>,
+    access_lines: Rc<RefCell<Lines>>,
+    /// The second of the last lines about failed calls, and how many there were in it.
+    call_lines: Cell<(u64, u32)>,
+    spans_lost: Cell<u64>,
+}
+
+/// How many exchanges have ended.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Ended {
+    /// All of them.
+    pub exchanges: u64,
+    /// Of them, those that failed (see `Outcome::error`).
+    pub failures: u64,
+}
+
+impl Core {
+    /// That of worker `id`, with its first snapshot. On the worker's own thread.
+    pub fn new(id: usize, published: Published) -> Rc<Self> {
+        let current = Rc::new(published.load_full());
+        let (buffers, deadlines) = (Rc::<BufferPool>::default(), Deadlines::default());
+        let pool = Rc::<Pool>::default();
+        let client = Client::new(pool.clone(), deadlines.clone(), buffers.clone());
+        Rc::new(Self {
+            id,
+            published: RefCell::new(Cache::new(published)),
+            current: RefCell::new(current),
+            buffers,
+            deadlines,
+            pool,
+            plugins: Pools::with_client(client),
+            turns: RefCell::default(),
+            scratch: RefCell::default(),
+            rooms: Rooms::default(),
+            random: Cell::new(getrandom::u64().unwrap_or(id as u64)),
+            date: RefCell::default(),
+            ended: Cell::default(),
+            services: RefCell::default(),
+            access_lines: Rc::default(),
+            call_lines: Cell::default(),
+            spans_lost: Cell::default(),
+        })
+    }
+
+    /// The snapshot of now. An exchange calls this once and keeps what it got; cloning it touches
+    /// no other core.
+    pub fn snapshot(&self) -> Current {
+        let mut cache = self.published.borrow_mut();
+        let published = cache.load();
+        let mut current = self.current.borrow_mut();
+        if !Arc::ptr_eq(published, &current) {
+            *current = Rc::new(published.clone());
+        }
+        current.clone()
+    }
+
+    /// The buffers.
+    pub fn buffers(&self) -> &BufferPool {
+        &self.buffers
+    }
+
+    /// The buffers, for a connection to keep.
+    pub fn shared_buffers(&self) -> &Rc<BufferPool> {
+        &self.buffers
+    }
+
+    /// The deadlines.
+    pub fn deadlines(&self) -> &Deadlines {
+        &self.deadlines
+    }
+
+    /// The idle upstream connections.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// The instances of plugins.
+    pub fn plugins(&self) -> &Pools {
+        &self.plugins
+    }
+
+    /// Hands `take` the place that this worker has reached in the turns of a service.
+    pub fn turn<T>(
+        &self,
+        snapshot: &Snapshot,
+        service: &Service,
+        take: impl FnOnce(&mut usize) -> T,
+    ) -> T {
+        let (generation, turns) = &mut *self.turns.borrow_mut();
+        if *generation != snapshot.generation || turns.len() != snapshot.services.len() {
+            *generation = snapshot.generation;
+            turns.clear();
+            // Workers start at different endpoints: few requests must not all meet the first one.
+            turns.resize(snapshot.services.len(), self.id);
+        }
+        take(&mut turns[service.index])
+    }
+
+    /// Memory for an exchange.
+    pub fn take_scratch(&self) -> Box<Scratch> {
+        self.scratch.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes it back.
+    pub fn give_scratch(&self, scratch: Box<Scratch>) {
+        let mut kept = self.scratch.borrow_mut();
+        if kept.len() < SCRATCH_KEPT_MAX {
+            kept.push(scratch);
+        }
+    }
+
+    /// Memory for futures that not every waiting connection is to hold.
+    pub fn rooms(&self) -> &Rooms {
+        &self.rooms
+    }
+
+    /// A random number (splitmix64): for request ids, not for secrets.
+    pub fn random(&self) -> u64 {
+        let state = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.random.set(state);
+        let mut mixed = state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// Hands `see` the value of a `Date` field, made once a second.
+    pub fn with_date(&self, see: impl FnOnce(&[u8])) {
+        let now = SystemTime::now();
+        let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let mut date = self.date.borrow_mut();
+        if date.0 != seconds || date.1.is_empty() {
+            *date = (seconds, httpdate::fmt_http_date(now));
+        }
+        see(date.1.as_bytes());
+    }
+
+    /// Whether one more line about a failed call may be logged in this second.
+    pub fn may_log_call(&self) -> bool {
+        let second = now_ms() / 1000;
+        let (last, count) = self.call_lines.get();
+        let count = if last == second { count } else { 0 };
+        self.call_lines.set((second, count.saturating_add(1)));
+        count < AGGREGATION_LOG_LINES_PER_SECOND
+    }
+
+    /// Counts an exchange that has ended.
+    pub fn account(&self, outcome: &Outcome) {
+        let mut ended = self.ended.get();
+        ended.exchanges += 1;
+        ended.failures += u64::from(outcome.error.is_some());
+        self.ended.set(ended);
+    }
+
+    /// The exchanges that have ended.
+    pub fn ended(&self) -> Ended {
+        self.ended.get()
+    }
+
+    /// Counts an exchange of a service that has ended.
+    pub fn account_service(
+        &self,
+        snapshot: &Snapshot,
+        service: &Service,
+        status: u16,
+        took: Duration,
+    ) {
+        self.services.borrow_mut().count(snapshot, service, status, took);
+    }
+
+    /// What is counted of a service.
+    pub(super) fn counts_of(&self, snapshot: &Snapshot, service: &Service) -> SharedCounts {
+        self.services.borrow_mut().of(snapshot, service)
+    }
+
+    /// Counts spans that nobody will see.
+    pub fn count_lost_spans(&self, count: u64) {
+        self.spans_lost.set(self.spans_lost.get() + count);
+    }
+
+    /// Adds a line to the access log.
+    pub fn log_exchange(&self, log: &Arc<AccessLog>, asked: &Asked, answered: &Answered<'_>) {
+        let mut lines = self.access_lines.borrow_mut();
+        let was_empty = lines.is_empty();
+        lines.add(log, asked, answered);
+        if was_empty && !lines.is_empty() {
+            let lines = self.access_lines.clone();
+            spawn(async move {
+                sleep(ACCESS_LOG_FLUSH_INTERVAL).await;
+                lines.borrow_mut().flush();
+            });
+        }
+    }
+
+    /// Lines of the access log that were dropped.
+    pub fn access_lines_dropped(&self) -> u64 {
+        self.access_lines.borrow().dropped()
+    }
+
+    /// Writes the lines of the access log that wait.
+    pub fn flush_access_lines(&self) {
+        self.access_lines.borrow_mut().flush();
+    }
+
+    /// Spans that nobody will see.
+    pub fn spans_lost(&self) -> u64 {
+        self.spans_lost.get()
+    }
+
+    /// A copy of what was counted of each service, by name.
+    pub async fn copy_services(&self, pace: &mut Pace) -> Vec<(String, ServiceCounts)> {
+        let snapshot = self.snapshot();
+        counts::copy_services(&self.services, &snapshot, &self.pool, pace).await
+    }
+}

@@ -1,0 +1,122 @@
+//! What a worker counts of each service.
+//!
+//! In plain numbers by the worker alone, copied when the control plane asks. Services go on
+//! counting under their names over reloads, so that no counter ever goes backwards.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::durations::Durations;
+use crate::io::pace::Pace;
+use crate::limits::REPORTED_SERVICES_MAX;
+use crate::snapshot::{Service, Snapshot};
+use crate::upstream::cluster::Cluster;
+use crate::upstream::counts::UpstreamCounts;
+use crate::upstream::pool::Pool;
+
+/// What was counted of one service.
+#[derive(Debug, Clone, Default)]
+pub struct ServiceCounts {
+    /// Responses by the first digit of their status; 0: the client had gone.
+    pub responses: [u64; 6],
+    /// Of all exchanges together.
+    pub time_total: Duration,
+    /// From the request's head to the end of the response.
+    pub durations: Durations,
+    /// Of the requests to its endpoints.
+    pub upstream: UpstreamCounts,
+}
+
+impl ServiceCounts {
+    fn count(&mut self, status: u16, took: Duration) {
+        let class = usize::from(status / 100).min(5);
+        self.responses[class] += 1;
+        self.time_total += took;
+        self.durations.record(took);
+    }
+
+    /// Adds those of another worker.
+    pub fn add(&mut self, other: &Self) {
+        for (ours, theirs) in self.responses.iter_mut().zip(other.responses) {
+            *ours += theirs;
+        }
+        self.time_total += other.time_total;
+        self.durations.add(&other.durations);
+        self.upstream.add(&other.upstream);
+    }
+}
+
+/// The services of one worker: by their place in the snapshot for an exchange, by name for good.
+#[derive(Debug, Default)]
+pub(super) struct Services {
+    generation: u64,
+    by_index: Vec<Option<SharedCounts>>,
+    by_name: HashMap<Rc<str>, SharedCounts>,
+}
+
+/// The counts of one service, for as long as an exchange counts in them.
+pub(super) type SharedCounts = Rc<RefCell<ServiceCounts>>;
+
+impl Services {
+    /// Counts an exchange.
+    pub(super) fn count(
+        &mut self,
+        snapshot: &Snapshot,
+        service: &Service,
+        status: u16,
+        took: Duration,
+    ) {
+        self.of(snapshot, service).borrow_mut().count(status, took);
+    }
+
+    /// The counts of a service.
+    pub(super) fn of(&mut self, snapshot: &Snapshot, service: &Service) -> SharedCounts {
+        if self.generation != snapshot.generation {
+            self.generation = snapshot.generation;
+            self.by_index.clear();
+            self.by_index.resize(snapshot.services.len(), None);
+        }
+        match self.by_index.get_mut(service.index) {
+            Some(Some(counts)) => Rc::clone(counts),
+            Some(place) => Rc::clone(place.insert(named(&mut self.by_name, &service.name))),
+            None => named(&mut self.by_name, &service.name),
+        }
+    }
+
+    /// All of them by name.
+    fn all(&self) -> Vec<(Rc<str>, SharedCounts)> {
+        let services = self.by_name.iter();
+        services.map(|(name, counts)| (Rc::clone(name), Rc::clone(counts))).collect()
+    }
+}
+
+/// A copy of each service's counts, with the connections that lie idle.
+pub(super) async fn copy_services(
+    services: &RefCell<Services>,
+    snapshot: &Snapshot,
+    pool: &Pool,
+    pace: &mut Pace,
+) -> Vec<(String, ServiceCounts)> {
+    let all = services.borrow().all();
+    let mut copies = Vec::with_capacity(all.len());
+    for (name, counts) in all {
+        pace.step().await;
+        let mut copy = counts.borrow().clone();
+        let service = snapshot.services.iter().find(|service| *service.name == *name);
+        if let Some(Cluster::Endpoints(endpoints)) = service.map(|service| &*service.cluster) {
+            copy.upstream.idle = endpoints.iter().map(|endpoint| pool.idle_of(endpoint.id)).sum();
+        }
+        copies.push((String::from(&*name), copy));
+    }
+    copies
+}
+
+/// The counts of a service. Names of earlier configurations are kept, up to a bound beyond which
+/// new ones count together.
+fn named(by_name: &mut HashMap<Rc<str>, SharedCounts>, name: &str) -> SharedCounts {
+    let is_full = by_name.len() >= REPORTED_SERVICES_MAX && !by_name.contains_key(name);
+    let name = if is_full { "(others)" } else { name };
+    Rc::clone(by_name.entry(name.into()).or_default())
+}

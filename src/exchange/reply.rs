@@ -1,0 +1,22 @@
+//! What an exchange asks of the connection that its response goes to, whatever its version.
+
+use crate::error::Error;
+use crate::http::message::ResponseHead;
+use crate::http::relay::BodySink;
+
+/// Where the response of one exchange goes.
+pub trait Reply: BodySink {
+    /// Starts the response. `keep_alive`: nothing in the exchange speaks against another one on
+    /// the same connection. Written with what follows.
+    fn head(&mut self, head: &ResponseHead, has_body: bool, keep_alive: bool);
+    /// Sends an interim (1xx) response.
+    fn interim(&mut self, head: &ResponseHead) -> impl Future<Output = Result<(), Error>>;
+    /// Tells a client that waits for it (`Expect: 100-continue`) to send the body.
+    fn invite_body(&mut self) -> impl Future<Output = Result<(), Error>>;
+    /// Whether the client still waits to be told.
+    fn awaits_invitation(&self) -> bool;
+    /// Whether `head` has been called.
+    fn has_started(&self) -> bool;
+    /// Bytes of the response's body that were sent so far.
+    fn body_bytes(&self) -> u64;
+}
