@@ -1,5 +1,6 @@
 //! Counts instructions: of whole requests through a worker, and of the stages of a request. Runs
 //! under callgrind; `perf/check.py` starts it and reads what callgrind wrote.
+#![expect(unreachable_pub, reason = "nothing of this crate is public: `pub` is for its modules")]
 #![expect(unsafe_code, reason = "asks things of valgrind, and stands in for libc's clocks")]
 #![expect(clippy::print_stderr, reason = "a command speaks to its terminal")]
 

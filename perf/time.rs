@@ -1,4 +1,5 @@
 //! Times the stages of a request: `make bench`, or `make bench BENCH=plugin/` for some of them.
+#![expect(unreachable_pub, reason = "nothing of this crate is public: `pub` is for its modules")]
 
 mod messages;
 mod setting;

@@ -1,5 +1,6 @@
 //! The fuzz targets over their seeds and a few hundred variations of them, always the same ones: so
 //! that the targets hold, and are built, on every run of the tests. `make fuzz` searches.
+#![expect(unreachable_pub, reason = "nothing of this crate is public: `pub` is for its modules")]
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,

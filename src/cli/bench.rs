@@ -17,7 +17,7 @@ const WARM_UP_CALLS: usize = 200;
 const STARTS: usize = 20;
 
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// The module
     plugin: PathBuf,
     /// The input: a file with the JSON document of docs/plugin-abi.md; a small GET without it
@@ -44,7 +44,7 @@ fn calls(text: &str) -> Result<usize, String> {
 }
 
 /// Measures and prints; the error is one of usage.
-pub fn run(arguments: &Arguments) -> Result<ExitCode, String> {
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
     let wasm = super::read(&arguments.plugin)?;
     let mut spec = PluginSpec::new("measured", arguments.kind);
     spec.max_memory_pages = arguments.max_memory_pages;

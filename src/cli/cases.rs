@@ -156,7 +156,7 @@ struct Part {
 }
 
 /// What became of one case.
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// The module's name and the file of the cases.
     pub suite: String,
     /// The case's name.
@@ -171,7 +171,7 @@ pub struct Outcome {
 ///
 /// # Errors
 /// What keeps them from being run at all.
-pub fn run_all(dir: &Path) -> Result<Vec<Outcome>, String> {
+pub(crate) fn run_all(dir: &Path) -> Result<Vec<Outcome>, String> {
     let files = files_of(dir)?;
     let mut outcomes = Vec::new();
     for file in files {
@@ -431,7 +431,7 @@ fn body_of(body: Option<&str>, json: Option<&Value>) -> String {
 }
 
 /// Each value as a list: one alone may stand for itself.
-pub fn lists(headers: &Map<String, Value>) -> Map<String, Value> {
+pub(crate) fn lists(headers: &Map<String, Value>) -> Map<String, Value> {
     let list = |value: &Value| match value {
         Value::Array(_) => value.clone(),
         one => json!([one]),

@@ -8,7 +8,7 @@ use super::cases::lists;
 /// What is not named may be anything.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
-pub struct Expect {
+pub(crate) struct Expect {
     #[serde(default, rename = "continue", deserialize_with = "named")]
     goes_on: Option<Value>,
     modified: Option<bool>,
@@ -32,7 +32,7 @@ fn named<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> 
 
 impl Expect {
     /// What is not as expected, each in words with both sides; empty if all is.
-    pub fn check(
+    pub(crate) fn check(
         &self,
         output: &Result<String, String>,
         log: &[String],

@@ -16,7 +16,7 @@ use odin::snapshot::Service;
 ///
 /// # Errors
 /// Why there is none: the configuration or the URL cannot be read.
-pub fn explain(file: &Path, url: &str) -> Result<Vec<String>, String> {
+pub(crate) fn explain(file: &Path, url: &str) -> Result<Vec<String>, String> {
     let config = config::load(file).map_err(|errors| errors.to_string())?;
     let runtime = Runtime::new(&RuntimeOptions::default()).map_err(|error| error.to_string())?;
     let mut compiler = Compiler::new(runtime, 1, &config.kv);

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::cases::Outcome;
 
 /// The whole document.
-pub fn document(outcomes: &[Outcome]) -> String {
+pub(crate) fn document(outcomes: &[Outcome]) -> String {
     let failed = outcomes.iter().filter(|outcome| !outcome.failures.is_empty()).count();
     let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     // Writing to a String does not fail.

@@ -15,7 +15,7 @@ const CASES: &str = include_str!("../../plugins/sdk/CASES.md");
 
 /// What a project is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Language {
+pub(crate) enum Language {
     /// With cargo and the target wasm32-unknown-unknown
     Rust,
     /// Go 1.24 or newer
@@ -43,7 +43,7 @@ impl Language {
 ///
 /// # Errors
 /// What is wrong with the name, or could not be written.
-pub fn create(name: &str, language: Language) -> Result<PathBuf, String> {
+pub(crate) fn create(name: &str, language: Language) -> Result<PathBuf, String> {
     let is_name_byte =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let begins = name.as_bytes().first().is_some_and(u8::is_ascii_lowercase);

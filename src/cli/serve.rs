@@ -12,7 +12,7 @@ use odin::plugin::PluginType;
 use serde_json::json;
 
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// The module
     plugin: PathBuf,
     /// What stands behind it: http://host:port, https://host:port, or an echo
@@ -31,7 +31,7 @@ pub struct Arguments {
 }
 
 /// Serves until a signal ends it; the error is one of usage.
-pub fn run(arguments: &Arguments) -> Result<ExitCode, String> {
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
     let path = std::path::absolute(&arguments.plugin)
         .map_err(|error| format!("cannot find {}: {error}", arguments.plugin.display()))?;
     // A typing error must not become a gateway that waits for the file.

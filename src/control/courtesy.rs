@@ -11,12 +11,12 @@ use sha2::{Digest, Sha256};
 const HASHED_AT_ONCE: usize = 32 * 1024;
 
 /// Lets whoever waits for this core go first; costs next to nothing if nobody does.
-pub fn offer_core() {
+pub(super) fn offer_core() {
     std::thread::yield_now();
 }
 
 /// The digest of `bytes`, which may be many.
-pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut hasher = Sha256::new();
     for piece in bytes.chunks(HASHED_AT_ONCE) {
         hasher.update(piece);

@@ -6,7 +6,7 @@ use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Where signals arrive.
-pub struct Signals {
+pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     upgrade: Signal,
@@ -14,7 +14,7 @@ pub struct Signals {
 
 impl Signals {
     /// Catches them.
-    pub fn new() -> io::Result<Self> {
+    pub(super) fn new() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -23,7 +23,7 @@ impl Signals {
     }
 
     /// The next signal: whether it is one that ends the process (SIGTERM, SIGINT) and not SIGUSR2.
-    pub async fn any(&mut self) -> bool {
+    pub(super) async fn any(&mut self) -> bool {
         tokio::select! {
             biased;
             _ = self.terminate.recv() => true,
@@ -34,7 +34,7 @@ impl Signals {
 
     /// Forgets upgrades that were asked for while nobody could make one: who signals all processes
     /// of a name means the one that serves.
-    pub fn forget_upgrades(&mut self) -> io::Result<()> {
+    pub(super) fn forget_upgrades(&mut self) -> io::Result<()> {
         self.upgrade = signal(SignalKind::user_defined2())?;
         Ok(())
     }

@@ -2,6 +2,7 @@
 //! origin and a client that writes raw bytes.
 //!
 //! `ODIN_TEST_IO_DRIVER` (`auto`, `io_uring`, `epoll`) chooses the driver that is tested.
+#![expect(unreachable_pub, reason = "nothing of this crate is public: `pub` is for its modules")]
 #![expect(
     clippy::unwrap_used,
     clippy::print_stderr,

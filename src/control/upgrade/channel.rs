@@ -55,7 +55,7 @@ pub struct Channel {
 }
 
 /// A pair of ends; the second is for another process.
-pub fn pair() -> io::Result<(Channel, OwnedFd)> {
+pub(super) fn pair() -> io::Result<(Channel, OwnedFd)> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let (ours, theirs) =
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;

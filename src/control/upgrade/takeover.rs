@@ -14,11 +14,11 @@ use super::channel::{Channel, Message, Received};
 use crate::control::sockets::{Inherited, Purpose};
 
 /// The environment variable that says what a process inherits from the one it is to replace.
-pub const VARIABLE: &str = "ODIN_UPGRADE";
+pub(super) const VARIABLE: &str = "ODIN_UPGRADE";
 
 /// What [`VARIABLE`] holds, as JSON.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Description {
+pub(super) struct Description {
     /// The process that is to be replaced.
     pub from: u32,
     /// How many upgrades there were before this one.
@@ -35,7 +35,7 @@ pub struct Description {
 
 /// A listening socket.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Described {
+pub(super) struct Described {
     /// Its descriptor.
     pub fd: RawFd,
     /// What it is for.
