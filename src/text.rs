@@ -2,6 +2,8 @@
 
 #![expect(unsafe_code, reason = "bytes that were seen to be ASCII are not looked at again")]
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 /// `bytes` as text, if they are UTF-8. For what is ASCII nearly always and short: that is seen in a
 /// fraction of the instructions that reading UTF-8 takes.
 pub fn from_bytes(bytes: &[u8]) -> Option<&str> {
@@ -28,14 +30,63 @@ pub fn decimal(mut number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&digits[at..]);
 }
 
+const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
+
 /// Bytes in hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut digits = vec![0; bytes.len() * 2];
+    hex_into(bytes, &mut digits);
+    digits.into_iter().map(char::from).collect()
+}
+
+/// Writes bytes in hexadecimal: two digits of `out` for each.
+pub fn hex_into(bytes: &[u8], out: &mut [u8]) {
+    for (byte, pair) in bytes.iter().zip(out.chunks_exact_mut(2)) {
+        pair[0] = HEX_DIGITS[usize::from(byte >> 4)];
+        pair[1] = HEX_DIGITS[usize::from(byte & 15)];
+    }
+}
+
+/// Appends a number in hexadecimal, without leading zeros.
+pub fn hex_number(mut number: usize, out: &mut Vec<u8>) {
+    let mut digits = [0; 16];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = HEX_DIGITS[number & 15];
+        number >>= 4;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+/// Appends a point in time as RFC 3339 has it, in UTC with milliseconds. Before 1970 is 1970.
+pub fn rfc_3339(time: SystemTime, out: &mut Vec<u8>) {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seconds = since.as_secs();
+    let (year, month, day) = civil_date(seconds / 86_400);
+    padded(year, 4, b'-', out);
+    padded(month, 2, b'-', out);
+    padded(day, 2, b'T', out);
+    padded(seconds / 3600 % 24, 2, b':', out);
+    padded(seconds / 60 % 60, 2, b':', out);
+    padded(seconds % 60, 2, b'.', out);
+    padded(u64::from(since.subsec_millis()), 3, b'Z', out);
+}
+
+/// Appends that many digits of a number and what stands behind them.
+fn padded(number: u64, digits: u32, behind: u8, out: &mut Vec<u8>) {
+    for place in (0..digits).rev() {
+        out.push(b'0' + (number / 10_u64.pow(place) % 10) as u8);
+    }
+    out.push(behind);
 }
 
 /// The Gregorian date of a day since 1970-01-01: years are counted from March, so that the leap day
 /// is a year's last, in eras of 400 years (146,097 days).
-pub fn civil_date(days: u64) -> (u64, u64, u64) {
+fn civil_date(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468; // days from 0000-03-01
     let era = shifted / 146_097;
     let day_of_era = shifted % 146_097;
@@ -67,6 +118,35 @@ mod tests {
             let mut out = Vec::new();
             decimal(number, &mut out);
             assert_eq!(out, number.to_string().into_bytes());
+        }
+    }
+
+    #[test]
+    fn hexadecimal_is_lower_case() {
+        assert_eq!(hex(&[0, 0x9a, 0xff]), "009aff");
+        for (number, expected) in
+            [(0, "0"), (0xdead_beef, "deadbeef"), (usize::MAX, "ffffffffffffffff")]
+        {
+            let mut out = Vec::new();
+            hex_number(number, &mut out);
+            assert_eq!(out, expected.as_bytes());
+        }
+    }
+
+    #[test]
+    fn times_are_rfc_3339_in_utc() {
+        for (millis, expected) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_399_000, "2000-02-28T23:59:59.000Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (1_704_067_200_000, "2024-01-01T00:00:00.000Z"),
+            (1_732_314_722_007, "2024-11-22T22:32:02.007Z"),
+            (4_107_542_399_000, "2100-02-28T23:59:59.000Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
+        ] {
+            let mut out = Vec::new();
+            rfc_3339(UNIX_EPOCH + std::time::Duration::from_millis(millis), &mut out);
+            assert_eq!(out, expected.as_bytes());
         }
     }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::http::message::RequestHead;
 use crate::limits::ACCESS_LOG_BUFFER_BYTES;
-use crate::text::civil_date;
+use crate::text::{self, rfc_3339};
 
 /// What a line can tell. The names are those of `logging.accessLogFields`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -340,30 +340,18 @@ impl Row<'_> {
     }
 }
 
-/// The time as text. The part to the second is made once a second.
+/// The time as text, in memory that is used again.
 #[derive(Debug, Default)]
 struct Clock {
-    second: u64,
-    text: String,
+    text: Vec<u8>,
 }
 
 impl Clock {
     fn now(&mut self, now: SystemTime) -> &str {
-        use std::fmt::Write as _;
-        let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        if self.second != since.as_secs() || self.text.is_empty() {
-            self.second = since.as_secs();
-            self.text.clear();
-            let (year, month, day) = civil_date(since.as_secs() / 86_400);
-            let of_day = since.as_secs() % 86_400;
-            let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
-            let _ = write!(self.text, "{year:04}-{month:02}-{day:02}T");
-            let _ = write!(self.text, "{hour:02}:{minute:02}:{second:02}");
-        }
-        const TO_SECONDS: usize = "2026-01-01T00:00:00".len();
-        self.text.truncate(TO_SECONDS);
-        let _ = write!(self.text, ".{:03}Z", since.subsec_millis());
-        &self.text
+        self.text.clear();
+        rfc_3339(now, &mut self.text);
+        // It is digits and marks: never empty.
+        text::from_bytes(&self.text).unwrap_or_default()
     }
 }
 

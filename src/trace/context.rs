@@ -5,6 +5,7 @@
 
 use crate::http::message::Fields;
 use crate::limits::{TRACESTATE_MEMBER_PART_BYTES_MAX, TRACESTATE_MEMBERS_MAX};
+use crate::text::hex_into;
 
 /// The name of the field with the ids.
 pub const TRACEPARENT: &str = "traceparent";
@@ -71,8 +72,8 @@ impl Context {
     /// The `traceparent` that names `span` of this trace as the parent.
     pub fn text(&self, span: SpanId) -> Text {
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
-        hexadecimal(&self.trace_id, &mut text[3..35]);
-        hexadecimal(&span.0, &mut text[36..52]);
+        hex_into(&self.trace_id, &mut text[3..35]);
+        hex_into(&span.0, &mut text[36..52]);
         // Of the flags only this one is defined; the others must be 0.
         text[54] = if self.is_sampled { b'1' } else { b'0' };
         text
@@ -81,16 +82,8 @@ impl Context {
     /// Appends the trace's id as text.
     pub fn push_id(&self, out: &mut String) {
         let mut digits = [0; 32];
-        hexadecimal(&self.trace_id, &mut digits);
+        hex_into(&self.trace_id, &mut digits);
         out.extend(digits.map(char::from));
-    }
-}
-
-fn hexadecimal(bytes: &[u8], out: &mut [u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for (byte, pair) in bytes.iter().zip(out.chunks_exact_mut(2)) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
     }
 }
 

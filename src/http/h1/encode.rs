@@ -4,7 +4,7 @@
 //! types guarantee (names are tokens, values hold no CR or LF) is why nothing is checked here.
 
 use crate::http::message::{BodyLength, Fields, RequestHead, ResponseHead};
-use crate::text::decimal;
+use crate::text::{decimal, hex_number};
 
 /// How the body that follows a written head is framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -98,7 +98,7 @@ pub fn chunk(bytes: &[u8], out: &mut Vec<u8>) {
     if bytes.is_empty() {
         return;
     }
-    hexadecimal(bytes.len(), out);
+    hex_number(bytes.len(), out);
     out.extend_from_slice(b"\r\n");
     out.extend_from_slice(bytes);
     out.extend_from_slice(b"\r\n");
@@ -123,20 +123,6 @@ fn content_length(length: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(b"Content-Length: ");
     decimal(length, out);
     out.extend_from_slice(b"\r\n");
-}
-
-fn hexadecimal(mut number: usize, out: &mut Vec<u8>) {
-    let mut digits = [0; 16];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b"0123456789abcdef"[number & 15];
-        number >>= 4;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
 }
 
 /// The reason phrase of a status (RFC 9110 section 15); clients ignore it, people read it.
@@ -246,11 +232,6 @@ mod tests {
         ] {
             assert_eq!(response(status, body, form), expected);
         }
-    }
-
-    #[test]
-    fn lengths_of_chunks_are_hexadecimal() {
-        assert_eq!(written(|out| hexadecimal(0xdead_beef, out)), "deadbeef");
     }
 
     #[test]
