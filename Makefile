@@ -3,8 +3,8 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup plugins build run test test-browser lint bench perf-check perf-accept perf-show \
-	perf-selftest flamegraph release pgo loadtest soak fuzz clean
+.PHONY: help setup plugins build run test test-browser lint advisories bench perf-check perf-accept \
+	perf-show perf-selftest flamegraph release pgo loadtest soak fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | \
@@ -34,12 +34,17 @@ run: plugins build ## start the gateway with config/odin.yaml on 127.0.0.1:8080
 		'Ctrl-C ends it.' ''
 	@exec target/debug/odin --config config/odin.yaml
 
-lint: ## formatting and clippy, gateway and plugins
+lint: ## formatting, clippy and dependencies (cargo-deny, cargo-machete), gateway and plugins
+	@.ci/dependencies check
+	@.ci/dependencies selftest
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	@# A dependency of the gateway is one of the fuzz targets', which have a lock file of their own.
 	@cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
 	@$(MAKE) --no-print-directory -C plugins lint
+
+advisories: ## take the advisories that lint checks dependencies by anew from the public database
+	@.ci/dependencies renew
 
 test: setup plugins lint ## everything that CI runs: lint, plugins, the gateway on both I/O drivers
 	@$(MAKE) --no-print-directory -C plugins test
