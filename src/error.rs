@@ -150,10 +150,9 @@ impl Error {
         }
     }
 
-    /// Whether the same request may be sent again on another connection: only where the origin
-    /// cannot have answered (the caller asks whether the request is idempotent and repeatable).
-    pub fn is_retryable(self) -> bool {
-        matches!(self, Self::UpstreamStale)
+    /// Whether there was no connection to send the request over: no origin has seen any of it.
+    pub fn is_unsent(self) -> bool {
+        matches!(self, Self::ConnectFailed | Self::ConnectTimeout | Self::TlsFailed(_))
     }
 }
 

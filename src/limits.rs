@@ -77,9 +77,13 @@ pub const UPSTREAM_IDLE_MAX: usize = 128;
 /// Length of the accept queue that a worker asks the kernel for (cut to net.core.somaxconn).
 pub const BACKLOG: i32 = 4096;
 
-/// Tries of one request: a cluster whose first endpoints refuse is given up after so many, so that
-/// one request cannot probe a whole cluster that is down.
-pub const TRIES_MAX: usize = 3;
+/// How long one address of a name is silent before the next one is tried beside it: what RFC 8305
+/// section 5 recommends.
+pub const CONNECT_ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+/// Endpoints that one request tries: enough to find one that is there among several that are not,
+/// few enough that one request cannot probe a whole cluster that is down. A connect costs little,
+/// and `timeouts.connect` and the service's `timeout` bound the time.
+pub const TRIES_MAX: usize = 8;
 /// Interim (1xx) responses of one exchange; an origin that sends more never means to answer.
 pub const INTERIM_MAX: usize = 16;
 /// Longest `X-Request-Id` of a client that is kept.

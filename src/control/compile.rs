@@ -8,6 +8,7 @@ mod modules;
 mod plugins;
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -60,29 +61,41 @@ pub struct Compiler {
     trust: Trust,
 }
 
-/// Numbers whatever has idle connections, over all snapshots.
+/// Numbers whatever a worker keeps something of, over all snapshots.
 #[derive(Default)]
 struct Ids {
     /// The next one.
     next: usize,
     endpoints: HashMap<Address, usize>,
     origins: HashMap<OriginKey, usize>,
+    targets: HashMap<TargetKind, usize>,
+    clusters: HashMap<String, usize>,
 }
 
 impl Ids {
     fn of_endpoint(&mut self, address: &Address) -> usize {
-        let next = self.next;
-        let id = *self.endpoints.entry(address.clone()).or_insert(next);
-        self.next = next.max(id + 1);
-        id
+        number(&mut self.next, &mut self.endpoints, address)
+    }
+
+    /// Of a target, wherever its name leads.
+    fn of_target(&mut self, target: &TargetKind) -> usize {
+        number(&mut self.next, &mut self.targets, target)
+    }
+
+    /// Of the endpoints of the service of this name.
+    fn of_cluster(&mut self, service: &String) -> usize {
+        number(&mut self.next, &mut self.clusters, service)
     }
 
     fn of_origin(&mut self, key: &OriginKey) -> usize {
-        let next = self.next;
-        let id = *self.origins.entry(key.clone()).or_insert(next);
-        self.next = next.max(id + 1);
-        id
+        number(&mut self.next, &mut self.origins, key)
     }
+}
+
+fn number<K: Clone + Eq + Hash>(next: &mut usize, given: &mut HashMap<K, usize>, key: &K) -> usize {
+    let id = *given.entry(key.clone()).or_insert(*next);
+    *next = (*next).max(id + 1);
+    id
 }
 
 /// A snapshot, and what is wrong with parts of it.
@@ -295,9 +308,11 @@ impl Compiler {
                 }
             };
             let id = self.ids.of_endpoint(&address);
-            endpoints.push((Endpoint { id, address, authority }, target.weight));
+            let named = self.ids.of_target(&target.kind);
+            endpoints.push((Endpoint { id, target: named, address, authority }, target.weight));
         }
-        let cluster = Cluster::Endpoints(Endpoints::new(endpoints));
+        let id = self.ids.of_cluster(&service.name);
+        let cluster = Cluster::Endpoints(Endpoints::new(id, endpoints));
         let services = published.map_or(&[][..], |snapshot| &snapshot.services);
         let earlier = services.iter().find(|earlier| *earlier.cluster == cluster);
         earlier.map_or_else(|| Arc::new(cluster), |earlier| Arc::clone(&earlier.cluster))

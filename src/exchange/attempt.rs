@@ -10,8 +10,8 @@ use crate::error::{Error, Side};
 use crate::http::message::RequestHead;
 use crate::snapshot::Service;
 use crate::trace::Trace;
-use crate::upstream::cluster::Endpoint;
 use crate::upstream::counts::UpstreamOutcome;
+use crate::upstream::tries::Try;
 
 /// A try that is under way; counted when it is dropped, whatever became of it.
 pub(super) struct Attempt<'a> {
@@ -25,13 +25,11 @@ pub(super) struct Attempt<'a> {
 }
 
 impl<'a> Exchange<'a> {
-    /// Begins the `number`th try of a request, counted from 1, at an endpoint of a service, which
-    /// is asked for `path`.
+    /// Begins a try of a request at an endpoint of a service, which is asked for `path`.
     pub(super) fn attempt(
         &self,
         service: &Service,
-        endpoint: &Endpoint,
-        number: usize,
+        Try { endpoint, number, .. }: Try<'_>,
         (request, path): (&RequestHead, &str),
     ) -> Attempt<'a> {
         let (worker, trace) = (self.worker, self.trace);

@@ -12,12 +12,13 @@ use crate::error::Error;
 use crate::http::message::{BodyLength, Fields, Method, RequestHead, ResponseHead};
 use crate::http::relay::BodySink;
 use crate::io::deadline::now_ms;
-use crate::limits::{AGGREGATION_BODIES_MAX, TRIES_MAX};
+use crate::limits::AGGREGATION_BODIES_MAX;
 use crate::snapshot::{Service, Snapshot};
 use crate::upstream::call::{read_final_head, read_whole_body};
 use crate::upstream::cluster::{Cluster, Endpoint, Endpoints};
 use crate::upstream::echo;
 use crate::upstream::h1::Connection;
+use crate::upstream::tries::{self, Failure};
 
 /// What a call was answered.
 #[derive(Debug, Default)]
@@ -103,33 +104,26 @@ impl<'a> Caller<'a> {
         let exchange = self.exchange;
         let timeout = service.timeout.as_millis() as u64;
         let expires_ms = exchange.expires_ms.min(now_ms().saturating_add(timeout));
-        let (mut tries, mut is_fresh) = (0, false);
-        loop {
-            tries += 1;
-            let endpoint = exchange
-                .worker
-                .turn(exchange.snapshot, service, |at| endpoints.next(at))
-                .ok_or(Error::NoEndpoint)?;
+        let targets = exchange.worker.targets();
+        tries::run(endpoints, targets, expires_ms, async |to| {
             let authority = if service.preserve_host && !self.authority.is_empty() {
                 self.authority
             } else {
-                &endpoint.authority
+                &to.endpoint.authority
             };
-            let attempt = &exchange.attempt(service, endpoint, tries, (head, &head.path));
-            let outcome = match exchange.connection(endpoint, is_fresh, attempt).await {
+            let attempt = &exchange.attempt(service, to, (head, &head.path));
+            let outcome = match exchange.connection(to, attempt, expires_ms).await {
                 Ok(connection) => {
-                    let to = (endpoint, attempt);
+                    let to = (to.endpoint, attempt);
                     self.attempt(to, connection, head, authority, expires_ms).await
                 }
                 Err(error) => Err(error),
             };
             attempt.ended(&outcome);
-            match outcome {
-                Err(Error::UpstreamStale) if tries < TRIES_MAX => is_fresh = true,
-                Err(Error::ConnectFailed) if tries < TRIES_MAX && endpoints.len() > 1 => {}
-                other => return other,
-            }
-        }
+            // A GET without a body, and nothing of it has gone to the client.
+            outcome.map_err(|error| Failure { error, is_repeatable: true })
+        })
+        .await
     }
 
     async fn attempt(

@@ -22,6 +22,7 @@ use crate::snapshot::{Service, Snapshot};
 use crate::trace::access_log::{AccessLog, Answered, Asked, Lines};
 use crate::upstream::call::Client;
 use crate::upstream::pool::Pool;
+use crate::upstream::targets::Targets;
 
 /// What the control plane publishes and workers read.
 pub type Published = Arc<ArcSwap<Snapshot>>;
@@ -40,8 +41,7 @@ pub struct Core {
     deadlines: Deadlines,
     pool: Rc<Pool>,
     plugins: Pools,
-    /// Whose turn it is, by service; counted anew with each generation.
-    turns: RefCell<(u64, Vec<usize>)>,
+    targets: Rc<Targets>,
     #[expect(
         clippy::vec_box,
         reason = "exchanges hold the box: moving a Scratch copies 500 bytes"
@@ -73,7 +73,8 @@ impl Core {
         let current = Rc::new(published.load_full());
         let (buffers, deadlines) = (Rc::<BufferPool>::default(), Deadlines::default());
         let pool = Rc::<Pool>::default();
-        let client = Client::new(pool.clone(), deadlines.clone(), buffers.clone());
+        let targets = Rc::new(Targets::starting_at(id));
+        let client = Client::new(pool.clone(), deadlines.clone(), buffers.clone(), targets.clone());
         Rc::new(Self {
             id,
             published: RefCell::new(Cache::new(published)),
@@ -82,7 +83,7 @@ impl Core {
             deadlines,
             pool,
             plugins: Pools::with_client(client),
-            turns: RefCell::default(),
+            targets,
             scratch: RefCell::default(),
             rooms: Rooms::default(),
             random: Cell::new(getrandom::u64().unwrap_or(id as u64)),
@@ -132,21 +133,9 @@ impl Core {
         &self.plugins
     }
 
-    /// Hands `take` the place that this worker has reached in the turns of a service.
-    pub fn turn<T>(
-        &self,
-        snapshot: &Snapshot,
-        service: &Service,
-        take: impl FnOnce(&mut usize) -> T,
-    ) -> T {
-        let (generation, turns) = &mut *self.turns.borrow_mut();
-        if *generation != snapshot.generation || turns.len() != snapshot.services.len() {
-            *generation = snapshot.generation;
-            turns.clear();
-            // Workers start at different endpoints: few requests must not all meet the first one.
-            turns.resize(snapshot.services.len(), self.id);
-        }
-        take(&mut turns[service.index])
+    /// What is known of targets.
+    pub(crate) fn targets(&self) -> &Targets {
+        &self.targets
     }
 
     /// Memory for an exchange.

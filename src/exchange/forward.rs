@@ -1,30 +1,30 @@
 //! Sends a request to an endpoint and its response back.
 //!
-//! Another try is made only where no origin can have acted on the request: a connection refused, or
-//! an idle connection that the origin had closed (then only for what may be repeated, RFC 9110
-//! section 9.2.2, and is still whole in memory).
+//! Which endpoints are tried, and when another one may be, is said in [`crate::upstream::tries`].
 
 use std::cell::Cell;
 use std::pin::{Pin, pin};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::attempt::Attempt;
 use super::{Exchange, Messages, Payload, Reply};
 use crate::error::Error;
 use crate::http::message::{BodyLength, Fields, RequestHead};
 use crate::http::relay::{self, Alongside, BodySink, BodySource, Replay};
-use crate::limits::{INTERIM_MAX, TRIES_MAX};
+use crate::io::deadline::now_ms;
+use crate::limits::INTERIM_MAX;
 use crate::upstream::cluster::{Endpoint, Endpoints};
 use crate::upstream::connect::connect;
 use crate::upstream::h1::{Connection, ResponseSource};
+use crate::upstream::tries::{self, Failure, Try};
 
 impl Exchange<'_> {
-    /// A connection to the endpoint: an idle one, unless it must be fresh, else a new one.
+    /// A connection to the endpoint of a try: an idle one, unless it must be fresh, else a new one.
     pub(super) async fn connection(
         &self,
-        endpoint: &Endpoint,
-        is_fresh: bool,
+        Try { endpoint, is_fresh, .. }: Try<'_>,
         attempt: &Attempt<'_>,
+        expires_ms: u64,
     ) -> Result<Box<Connection>, Error> {
         let worker = self.worker;
         self.upstream.set(Some(endpoint.id));
@@ -34,8 +34,10 @@ impl Exchange<'_> {
         }
         let timeouts = &self.snapshot.timeouts;
         let started = Instant::now();
+        let left = Duration::from_millis(expires_ms.saturating_sub(now_ms()));
+        let timeout = timeouts.connect.min(left);
         // Housed: an exchange over a connection that is there has no use for a handshake's room.
-        let stream = worker.rooms().house(|| connect(&endpoint.address, timeouts.connect)).await?;
+        let stream = worker.rooms().house(|| connect(&endpoint.address, timeout)).await?;
         attempt.connected(started.elapsed());
         Ok(Connection::new(stream, worker.deadlines(), timeouts.body, worker.shared_buffers()))
     }
@@ -64,37 +66,26 @@ impl Call<'_> {
         body: &mut impl BodySource,
         reply: &mut impl Reply,
     ) -> Result<u16, Error> {
-        let mut tries = 0;
-        let mut is_fresh = false;
-        loop {
-            tries += 1;
-            let endpoint = self.next_endpoint().ok_or(Error::NoEndpoint)?;
-            let exchange = self.exchange;
-            let asked = (self.request, exchange.origin_path(self.request));
-            let attempt = &exchange.attempt(exchange.service, endpoint, tries, asked);
-            let outcome = match exchange.connection(endpoint, is_fresh, attempt).await {
+        let exchange = self.exchange;
+        let expires_ms = exchange.expires_ms;
+        let targets = exchange.worker.targets();
+        let path = exchange.origin_path(self.request);
+        tries::run(self.endpoints, targets, expires_ms, async |to| {
+            let attempt = &exchange.attempt(exchange.service, to, (self.request, path));
+            let outcome = match exchange.connection(to, attempt, expires_ms).await {
                 Ok(connection) => {
-                    let to = (endpoint, attempt);
+                    let to = (to.endpoint, attempt);
                     self.attempt(to, connection, messages, body, reply).await
                 }
                 Err(error) => Err(error),
             };
             attempt.ended(&outcome);
-            match outcome {
-                Err(error) if tries < TRIES_MAX && self.may_retry(error, reply) => {
-                    is_fresh |= error == Error::UpstreamStale;
-                }
-                other => return other,
-            }
-        }
-    }
-
-    fn may_retry(&self, error: Error, reply: &impl Reply) -> bool {
-        match error {
-            // Nothing has been sent yet, so any request may go to the next endpoint.
-            Error::ConnectFailed | Error::TlsFailed(_) => self.endpoints.len() > 1,
-            error => error.is_retryable() && self.is_repeatable() && !reply.has_started(),
-        }
+            outcome.map_err(|error| {
+                let is_repeatable = self.is_repeatable() && !reply.has_started();
+                Failure { error, is_repeatable }
+            })
+        })
+        .await
     }
 
     /// Whether the request may be sent twice and can be: it is idempotent and whole in memory.
@@ -105,11 +96,6 @@ impl Call<'_> {
             Payload::Stream => self.request.body == BodyLength::Empty,
         };
         is_whole && self.request.method.is_idempotent()
-    }
-
-    fn next_endpoint(&self) -> Option<&Endpoint> {
-        let exchange = self.exchange;
-        exchange.worker.turn(exchange.snapshot, exchange.service, |at| self.endpoints.next(at))
     }
 
     async fn attempt(

@@ -101,8 +101,8 @@ impl Origin {
 /// Where one URL leads.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Found<'a> {
-    /// To a service; its place among [`Outbound::services`].
-    Service(usize, &'a Callee),
+    /// To a service.
+    Service(&'a Callee),
     /// To an origin.
     Origin(&'a Arc<Origin>),
 }
@@ -127,7 +127,7 @@ impl Outbound {
         let by_name = |callee: &Callee| callee.name.as_str().cmp(&url.host);
         if let Ok(at) = self.services.binary_search_by(by_name) {
             return match url.scheme {
-                Scheme::Http => Ok(Found::Service(at, &self.services[at])),
+                Scheme::Http => Ok(Found::Service(&self.services[at])),
                 Scheme::Https => {
                     Err(format!("{} is a service of this gateway: call it by http://", url.host))
                 }
@@ -229,7 +229,7 @@ mod tests {
         Outbound {
             services: Arc::new(vec![Callee {
                 name: "users-service".to_owned(),
-                cluster: Arc::new(Cluster::Endpoints(Endpoints::new(Vec::new()))),
+                cluster: Arc::new(Cluster::Endpoints(Endpoints::new(0, Vec::new()))),
             }]),
             origins: vec![origin(Scheme::Https, "id.test", 443), origin(Scheme::Http, "::1", 8080)],
             bounds: Bounds::default(),
@@ -258,7 +258,7 @@ mod tests {
         ] {
             let parsed = Url::parse(url).unwrap_or_else(|why| panic!("{url}: {why}"));
             let got = match outbound.find(&parsed) {
-                Ok(Found::Service(_, callee)) => callee.name.clone(),
+                Ok(Found::Service(callee)) => callee.name.clone(),
                 Ok(Found::Origin(origin)) => origin.to_string(),
                 Err(_) => String::new(),
             };

@@ -10,10 +10,12 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::cluster::Address;
+use super::cluster::{Endpoint, Endpoints};
 use super::connect::connect;
 use super::h1::{Connection, RequestSink, ResponseSource};
 use super::pool::Pool;
+use super::targets::Targets;
+use super::tries::{self, Failure, Try};
 use crate::error::Error;
 use crate::http::message::{BodyLength, Fields, Method, RequestHead, ResponseHead};
 use crate::http::relay::{self, Alongside, BodySink, BodySource, Replay};
@@ -27,17 +29,7 @@ pub struct Client {
     pool: Rc<Pool>,
     deadlines: Deadlines,
     buffers: Rc<BufferPool>,
-}
-
-/// Where a call goes.
-#[derive(Debug, Clone, Copy)]
-pub struct Destination<'a> {
-    /// Under which its idle connections are kept, see `Endpoint::id`.
-    pub id: usize,
-    /// Where it is.
-    pub address: &'a Address,
-    /// The call's `Host`.
-    pub authority: &'a str,
+    targets: Rc<Targets>,
 }
 
 /// What a call sends: the head with its target, and a body of `head.body` bytes.
@@ -84,45 +76,61 @@ pub struct Answer {
 
 impl Client {
     /// A client over what a worker has.
-    pub fn new(pool: Rc<Pool>, deadlines: Deadlines, buffers: Rc<BufferPool>) -> Self {
-        Self { pool, deadlines, buffers }
+    pub fn new(
+        pool: Rc<Pool>,
+        deadlines: Deadlines,
+        buffers: Rc<BufferPool>,
+        targets: Rc<Targets>,
+    ) -> Self {
+        Self { pool, deadlines, buffers, targets }
     }
 
-    /// Sends a message and reads the answer, whose body may have `bytes_max` bytes
+    /// Sends a message to an endpoint and reads the answer, whose body may have `bytes_max` bytes
     /// (`Error::ResponseTooLarge`).
-    ///
-    /// Tries again only what an idle connection lost that the origin had closed meanwhile, and only
-    /// if it is idempotent.
     pub async fn call(
         &self,
-        to: Destination<'_>,
+        endpoints: &Endpoints,
         message: Message<'_>,
         bounds: &Bounds,
         bytes_max: usize,
     ) -> Result<Answer, Error> {
-        if let Some(connection) = self.pool.take(to.id) {
-            let outcome = self.attempt(connection, to, message, bounds, bytes_max).await;
-            let is_repeatable = message.head.method.is_idempotent();
-            if !matches!(outcome, Err(Error::UpstreamStale)) || !is_repeatable {
-                return outcome;
-            }
+        let is_repeatable = message.head.method.is_idempotent();
+        // The caller bounds the whole.
+        tries::run(endpoints, &self.targets, u64::MAX, async |to| {
+            let outcome = match self.connection(to, bounds).await {
+                Ok(connection) => {
+                    self.attempt(connection, to.endpoint, message, bounds, bytes_max).await
+                }
+                Err(error) => Err(error),
+            };
+            outcome.map_err(|error| Failure { error, is_repeatable })
+        })
+        .await
+    }
+
+    async fn connection(
+        &self,
+        Try { endpoint, is_fresh, .. }: Try<'_>,
+        bounds: &Bounds,
+    ) -> Result<Box<Connection>, Error> {
+        if !is_fresh && let Some(idle) = self.pool.take(endpoint.id) {
+            return Ok(idle);
         }
-        let stream = connect(to.address, bounds.connect).await?;
-        let connection = Connection::new(stream, &self.deadlines, bounds.body, &self.buffers);
-        self.attempt(connection, to, message, bounds, bytes_max).await
+        let stream = connect(&endpoint.address, bounds.connect).await?;
+        Ok(Connection::new(stream, &self.deadlines, bounds.body, &self.buffers))
     }
 
     async fn attempt(
         &self,
         mut connection: Box<Connection>,
-        to: Destination<'_>,
+        to: &Endpoint,
         message: Message<'_>,
         bounds: &Bounds,
         bytes_max: usize,
     ) -> Result<Answer, Error> {
         // The caller bounds the whole.
         connection.begin(u64::MAX);
-        connection.request.head(message.head, to.authority, &message.head.path);
+        connection.request.head(message.head, &to.authority, &message.head.path);
         let Connection { request, response, .. } = &mut *connection;
         let (outcome, is_sent) = {
             let answer = pin!(self.answer(response, message.head, bounds, bytes_max));

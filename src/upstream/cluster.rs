@@ -22,6 +22,9 @@ pub struct Endpoint {
     /// Names the address over all snapshots of the process: idle connections are kept under it, so
     /// that they outlive a reload. Small and dense; given by the control plane.
     pub id: usize,
+    /// Names the target (scheme, host, port) over all snapshots, wherever its name leads: what is
+    /// known of it is kept under it. Small and dense.
+    pub target: usize,
     /// Where it is.
     pub address: Address,
     /// `host:port` as configured: the `Host` of services that do not preserve the client's.
@@ -40,6 +43,8 @@ pub enum Cluster {
 /// Endpoints and the order of their turns.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Endpoints {
+    /// Names the cluster over all snapshots: its turns go on after a reload. Small and dense.
+    id: usize,
     endpoints: Vec<Endpoint>,
     /// One round: an endpoint of weight 3 stands in it three times, spread out.
     turns: Vec<u16>,
@@ -47,17 +52,26 @@ pub struct Endpoints {
 
 impl Endpoints {
     /// Endpoints with their weights (at least 1 each, see `limits::TARGET_WEIGHT_MAX`).
-    pub fn new(weighted: Vec<(Endpoint, u32)>) -> Self {
+    pub fn new(id: usize, weighted: Vec<(Endpoint, u32)>) -> Self {
         let weights: Vec<u32> = weighted.iter().map(|(_, weight)| *weight).collect();
         let endpoints = weighted.into_iter().map(|(endpoint, _)| endpoint).collect();
-        Self { endpoints, turns: turns(&weights) }
+        Self { id, endpoints, turns: turns(&weights) }
     }
 
-    /// The endpoint whose turn it is; `cursor` is the worker's place in the round.
-    pub fn next(&self, cursor: &mut usize) -> Option<&Endpoint> {
-        let turn = *self.turns.get(*cursor % self.turns.len().max(1))?;
-        *cursor = (*cursor + 1) % self.turns.len();
+    /// The name of the cluster among those of all snapshots.
+    pub(super) fn id(&self) -> usize {
+        self.id
+    }
+
+    /// The endpoint of a turn; the turns go round and round.
+    pub(super) fn at(&self, turn: usize) -> Option<&Endpoint> {
+        let turn = *self.turns.get(turn % self.round().max(1))?;
         self.endpoints.get(usize::from(turn))
+    }
+
+    /// How many turns a round has.
+    pub(super) fn round(&self) -> usize {
+        self.turns.len()
     }
 
     /// The endpoints, in the order of the configuration.
@@ -65,14 +79,10 @@ impl Endpoints {
         self.endpoints.iter()
     }
 
-    /// How many endpoints.
-    pub fn len(&self) -> usize {
-        self.endpoints.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.endpoints.is_empty()
+    /// Has one endpoint stand in the list twice.
+    #[cfg(test)]
+    pub(super) fn make_same_target(&mut self, one: usize, other: usize) {
+        self.endpoints[other].target = self.endpoints[one].target;
     }
 }
 

@@ -7,4 +7,6 @@ pub mod counts;
 pub mod echo;
 pub mod h1;
 pub mod pool;
+pub mod targets;
 pub mod tls;
+pub mod tries;

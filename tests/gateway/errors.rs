@@ -112,3 +112,60 @@ fn errors_name_no_addresses_of_origins() {
     let text = get(gateway.addr, "/").text();
     assert!(!text.contains("127.0.0.1") && !text.contains(&port.to_string()), "{text}");
 }
+
+/// A service with these targets and weights.
+fn weighted(targets: &[(&str, u32)]) -> Setup {
+    let list: Vec<_> =
+        targets.iter().map(|(url, weight)| format!("{{url: '{url}', weight: {weight}}}")).collect();
+    Setup::new().service(&format!("name: a, basePath: /, targets: [{}]", list.join(", ")))
+}
+
+#[test]
+fn targets_that_refuse_cost_no_request_whatever_their_weight() {
+    let origin = Origin::ok();
+    let dead =
+        [dead_port(), dead_port(), dead_port()].map(|port| format!("http://127.0.0.1:{port}"));
+    let live = origin.url();
+    for targets in [
+        &[(&*dead[0], 3), (&*live, 1)][..],
+        &[(&*dead[0], 5), (&*dead[1], 5), (&*dead[2], 5), (&*live, 1)][..],
+        &[(&*dead[0], 1), (&*dead[0], 1), (&*live, 1)][..],
+    ] {
+        let gateway = weighted(targets).start();
+        let mut client = Client::connect(gateway.addr);
+        for turn in 0..16 {
+            let request = match turn % 2 {
+                0 => "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+                _ => "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi",
+            };
+            assert_eq!(client.ask(request).status, 200, "{targets:?}, request {turn}");
+        }
+    }
+}
+
+/// A port that swallows connections: its queue is full.
+fn swallowing() -> (std::net::SocketAddr, Vec<std::net::TcpStream>, rustix::fd::OwnedFd) {
+    use rustix::net::{AddressFamily, SocketType, bind, getsockname, listen, socket};
+    let listener = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    let any: std::net::SocketAddrV4 = "127.0.0.1:0".parse().unwrap();
+    bind(&listener, &any).unwrap();
+    listen(&listener, 0).unwrap();
+    let addr: std::net::SocketAddr = getsockname(&listener).unwrap().try_into().unwrap();
+    let patience = std::time::Duration::from_millis(300);
+    let held = std::iter::from_fn(|| std::net::TcpStream::connect_timeout(&addr, patience).ok());
+    (addr, held.collect(), listener)
+}
+
+#[test]
+fn a_target_that_swallows_connections_costs_time_and_no_request() {
+    let origin = Origin::ok();
+    let (deaf, _held, _listener) = swallowing();
+    let gateway = weighted(&[(&format!("http://{deaf}"), 1), (&origin.url(), 1)])
+        .server("timeouts: { connect: 200ms }")
+        .start();
+    let mut client = Client::connect(gateway.addr);
+    for turn in 0..4 {
+        let response = client.ask("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi");
+        assert_eq!(response.status, 200, "request {turn}");
+    }
+}

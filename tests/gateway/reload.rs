@@ -286,3 +286,21 @@ fn a_module_that_is_not_read_again_is_held_against_the_new_keys() {
     assert_eq!(reload(&gateway)["status"], "ok");
     assert_eq!(tag(&gateway), "two");
 }
+
+#[test]
+fn turns_go_on_where_they_were_after_a_reload() {
+    let origins = [Origin::raw(named("one")), Origin::raw(named("two"))];
+    let targets = format!("targets: ['{}', '{}']", origins[0].url(), origins[1].url());
+    let gateway =
+        Setup::new().workers(1).service(&format!("name: a, basePath: /, {targets}")).start();
+    let first = get(gateway.addr, "/").text();
+    let config = gateway.config();
+    gateway.rewrite(&config.replace("basePath: /,", "basePath: /, timeout: 7s,"));
+    assert_eq!(gateway.call("POST", "/api/config/reload", "").status, 200);
+    assert_ne!(get(gateway.addr, "/").text(), first, "the first target had its turn");
+    assert_eq!(get(gateway.addr, "/").text(), first);
+}
+
+fn named(name: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len())
+}

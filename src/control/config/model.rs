@@ -411,7 +411,7 @@ pub struct Target {
 }
 
 /// What a target is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum TargetKind {
     /// `https://host:port`.
     Https {

@@ -18,15 +18,15 @@ use super::super::host::Host;
 use super::super::json_abi::{write_body, write_headers, write_string};
 use super::super::memory;
 use super::super::module::Plugin;
-use super::super::reach::{Found, Origin, Outbound};
+use super::super::reach::{Found, Origin};
 use super::super::spec::LogLevel;
 use super::super::state::HostState;
 use super::{LinkResult, Served, bytes, c_string, memory_of, packed};
 use crate::error::Error;
 use crate::http::message::{BodyLength, ResponseHead};
 use crate::limits;
-use crate::upstream::call::{Answer, Bounds, Destination, Message};
-use crate::upstream::cluster::{Address, Cluster, Endpoints};
+use crate::upstream::call::{Answer, Bounds, Message};
+use crate::upstream::cluster::{Address, Cluster, Endpoint, Endpoints};
 use crate::upstream::echo;
 use request::Request;
 
@@ -155,11 +155,9 @@ async fn make(host: &Rc<Host>, plugin: &Plugin, request: &Request) -> Outcome {
         return answers(request.head.method.as_str(), request.whole_url());
     }
     match outbound.find(&url)? {
-        Found::Service(at, callee) => match &*callee.cluster {
+        Found::Service(callee) => match &*callee.cluster {
             Cluster::Echo => Ok(echoed(request, &callee.name)),
-            Cluster::Endpoints(endpoints) => {
-                to_service(host, outbound, at, endpoints, request).await
-            }
+            Cluster::Endpoints(endpoints) => send(host, &outbound.bounds, endpoints, request).await,
         },
         Found::Origin(origin) => to_origin(host, &outbound.bounds, origin, request).await,
     }
@@ -178,33 +176,6 @@ fn echoed(request: &Request, name: &str) -> Answer {
     }
 }
 
-/// To the endpoint whose turn it is; to the next one where it refuses the connection.
-async fn to_service(
-    host: &Rc<Host>,
-    outbound: &Outbound,
-    service: usize,
-    endpoints: &Endpoints,
-    request: &Request,
-) -> Outcome {
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        let endpoint = host
-            .turn(service, |at| endpoints.next(at))
-            .ok_or_else(|| Error::NoEndpoint.to_string())?;
-        let to = Destination {
-            id: endpoint.id,
-            address: &endpoint.address,
-            authority: &endpoint.authority,
-        };
-        match send(host, &outbound.bounds, to, request).await {
-            Err(Error::ConnectFailed | Error::TlsFailed(_))
-                if tries < limits::TRIES_MAX && tries < endpoints.len() => {}
-            outcome => return outcome.map_err(words),
-        }
-    }
-}
-
 async fn to_origin(
     host: &Rc<Host>,
     bounds: &Bounds,
@@ -216,19 +187,15 @@ async fn to_origin(
         None => Address::Tcp(addresses),
         Some(tls) => Address::Tls(addresses, tls.clone()),
     };
-    let to = Destination { id: origin.id, address: &address, authority: &origin.authority() };
-    send(host, bounds, to, request).await.map_err(words)
+    let (id, authority) = (origin.id, origin.authority());
+    let endpoint = Endpoint { id, target: id, address, authority };
+    send(host, bounds, &Endpoints::new(id, vec![(endpoint, 1)]), request).await
 }
 
-async fn send(
-    host: &Rc<Host>,
-    bounds: &Bounds,
-    to: Destination<'_>,
-    request: &Request,
-) -> Result<Answer, Error> {
+async fn send(host: &Rc<Host>, bounds: &Bounds, to: &Endpoints, request: &Request) -> Outcome {
     let message = Message { head: &request.head, body: &request.body };
     let most = limits::PLUGIN_CALL_BODY_BYTES_MAX;
-    host.client.call(to, message, bounds, most).await
+    host.client.call(to, message, bounds, most).await.map_err(words)
 }
 
 fn words(error: Error) -> String {

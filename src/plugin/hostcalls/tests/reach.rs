@@ -121,10 +121,11 @@ fn reach(address: SocketAddr) -> Reach {
     })];
     let endpoint = Endpoint {
         id: 1,
+        target: 1,
         address: Address::Tcp(vec![address]),
         authority: "users.internal".to_owned(),
     };
-    let cluster = Arc::new(Cluster::Endpoints(Endpoints::new(vec![(endpoint, 1)])));
+    let cluster = Arc::new(Cluster::Endpoints(Endpoints::new(1, vec![(endpoint, 1)])));
     let echo = Callee { name: "echo".to_owned(), cluster: Arc::new(Cluster::Echo) };
     let users = Callee { name: "users-service".to_owned(), cluster };
     reach.outbound.services = Arc::new(vec![echo, users]);
