@@ -14,7 +14,7 @@ use crate::http::h1::encode::{self, ResponseForm};
 use crate::http::h1::head::{self, HeadFacts};
 use crate::http::h1::receive::{BodyFailure, HeadFailure, Receiver, Wait};
 use crate::http::h1::send::Sender;
-use crate::http::message::{Fields, ResponseHead};
+use crate::http::message::{Fields, Method, ResponseHead};
 use crate::http::relay::{BodySink, BodySource};
 use crate::io::buffer::Chunk;
 use crate::io::stream::{self, Direction, Peer, Stream};
@@ -113,7 +113,7 @@ async fn read_request<S: Stream>(
     scratch: &mut Scratch,
     worker: &Core,
 ) -> Result<(), Option<Error>> {
-    reply.begin(HeadFacts::default(), false);
+    reply.begin(HeadFacts::default(), false, false);
     let limits = worker.snapshot().limits;
     let bytes = match body.receiver.read_head(limits.head_bytes_max).await {
         Ok(bytes) => bytes,
@@ -136,7 +136,7 @@ async fn read_request<S: Stream>(
     .map_err(Some)?;
     let HeadFacts { length, is_chunked, .. } = facts;
     body.receiver.begin_body(length, request.body, is_chunked, limits.body_bytes_max);
-    reply.begin(facts, facts.is_keep_alive);
+    reply.begin(facts, facts.is_keep_alive, request.method == Method::Head);
     Ok(())
 }
 
@@ -207,6 +207,8 @@ impl<S: Stream> BodySource for RequestBody<S> {
 struct HttpReply<S: Stream> {
     sender: Sender<S>,
     facts: HeadFacts,
+    /// The client sent HEAD: the response ends with its head.
+    is_head: bool,
     /// Whether another request may follow: the client's wish, until `head` has decided.
     keeps_alive: bool,
     has_started: bool,
@@ -218,14 +220,16 @@ impl<S: Stream> HttpReply<S> {
         Self {
             sender,
             facts: HeadFacts::default(),
+            is_head: false,
             keeps_alive: false,
             has_started: false,
             frontend,
         }
     }
 
-    fn begin(&mut self, facts: HeadFacts, keeps_alive: bool) {
+    fn begin(&mut self, facts: HeadFacts, keeps_alive: bool, is_head: bool) {
         self.facts = facts;
+        self.is_head = is_head;
         self.keeps_alive = keeps_alive;
         self.has_started = false;
     }
@@ -263,6 +267,10 @@ impl<S: Stream> Reply for HttpReply<S> {
 
     fn awaits_invitation(&self) -> bool {
         self.facts.expects_continue
+    }
+
+    fn has_body(&self, head: &ResponseHead) -> bool {
+        !self.is_head && head.permits_body()
     }
 
     fn has_started(&self) -> bool {

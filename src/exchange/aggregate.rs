@@ -62,7 +62,7 @@ impl Exchange<'_> {
             }
             Err(local) => {
                 messages.response.status = local.status;
-                send_local(self.worker, request, local, keep_alive, reply).await
+                send_local(self.worker, local, keep_alive, reply).await
             }
         }
     }

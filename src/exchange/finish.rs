@@ -19,6 +19,7 @@ impl Exchange<'_> {
         keep_alive: impl Fn() -> bool,
     ) -> Result<u16, Error> {
         let Messages { request, response, carried } = messages;
+        // What the source sends goes by the method that it was asked with.
         let has_body = response.has_body(&request.method);
         let mut slot = BodySlot { given: memory, replaced: false };
         let mut prefix = Vec::new();
@@ -29,7 +30,7 @@ impl Exchange<'_> {
                 Completed::Untouched(bytes) => prefix = bytes,
                 Completed::Failed(local) => {
                     response.status = local.status;
-                    return self.send_instead(request, local, keep_alive(), reply).await;
+                    return self.send_instead(local, keep_alive(), reply).await;
                 }
             }
         }
@@ -63,18 +64,23 @@ impl Exchange<'_> {
             };
             if let Verdict::Respond(local) = verdict {
                 response.status = local.status;
-                return self.send_instead(request, local, keep_alive(), reply).await;
+                return self.send_instead(local, keep_alive(), reply).await;
             }
         }
-        // A plugin may have changed the status, and with it whether there is a body.
-        let has_body = has_body && response.has_body(&request.method);
+        let gets_body = reply.has_body(response);
         if let Some(bytes) = &slot.given {
             response.body = BodyLength::Known(bytes.len() as u64);
+        } else if gets_body && !has_body {
+            // A plugin has changed the status or the method, and with it whether there is a body:
+            // what the source has said of its length is of one that it does not send.
+            response.body = BodyLength::Empty;
         }
         self.add_server_timing(&mut response.fields);
-        reply.head(response, has_body, keep_alive());
+        reply.head(response, gets_body, keep_alive());
         let relayed = match &slot.given {
-            _ if !has_body => return reply.finish(&Fields::new()).await.map(|()| response.status),
+            _ if !gets_body || response.body == BodyLength::Empty => {
+                return reply.finish(&Fields::new()).await.map(|()| response.status);
+            }
             Some(bytes) => {
                 let mut replay = Replay::<NoSource>::new(bytes, None, self.worker.buffers());
                 relay::pump(&mut replay, reply).await
@@ -93,12 +99,11 @@ impl Exchange<'_> {
     /// Sends a response that was made here in the place of the origin's; its status.
     async fn send_instead(
         &self,
-        request: &RequestHead,
         mut local: LocalResponse,
         keep_alive: bool,
         reply: &mut impl Reply,
     ) -> Result<u16, Error> {
         self.add_server_timing(&mut local.fields);
-        send_local(self.worker, request, local, keep_alive, reply).await
+        send_local(self.worker, local, keep_alive, reply).await
     }
 }

@@ -59,6 +59,20 @@ pub struct Scratch {
     trace: Trace,
 }
 
+impl Scratch {
+    /// Forgets what was noted of the exchange before, so that no line and no span tells of it. Heads
+    /// and path are written anew by whoever fills them.
+    fn forget(&mut self) {
+        self.response.clear();
+        self.request_id.clear();
+        self.carried.clear();
+        self.service = None;
+        self.upstream.set(None);
+        self.asked.clear();
+        self.trace.clear();
+    }
+}
+
 /// How an exchange ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome {
@@ -114,9 +128,7 @@ pub async fn run(
 ) -> Outcome {
     let snapshot = worker.snapshot();
     let started = Instant::now();
-    scratch.service = None;
-    scratch.upstream.set(None);
-    scratch.request_id.clear();
+    scratch.forget();
     if let Some(log) = &snapshot.access_log {
         scratch.asked.keep(log, &scratch.request);
     }
@@ -153,7 +165,7 @@ async fn fail(
     let keep_alive = is_body_readable && may_keep_alive(&scratch.request, body, reply);
     let mut local = respond::error(error);
     log::add_server_timing(snapshot, scratch, &mut local.fields);
-    let sent = send_local(worker, &scratch.request, local, keep_alive, reply).await;
+    let sent = send_local(worker, local, keep_alive, reply).await;
     Outcome { status: error.status(), error: Some(error), is_complete: sent.is_ok() }
 }
 
@@ -166,12 +178,8 @@ pub async fn refuse(
     reply: &mut impl Reply,
 ) -> Outcome {
     let started = Instant::now();
-    scratch.service = None;
-    scratch.request_id.clear();
-    scratch.asked.clear();
-    scratch.trace.clear();
-    let request = RequestHead::default();
-    let sent = send_local(worker, &request, respond::error(error), false, reply).await;
+    scratch.forget();
+    let sent = send_local(worker, respond::error(error), false, reply).await;
     let outcome = Outcome { status: error.status(), error: Some(error), is_complete: sent.is_ok() };
     log::leave(worker, &worker.snapshot(), peer, scratch, reply, outcome, started.elapsed());
     outcome
@@ -200,7 +208,7 @@ async fn serve(
     if request.path == "*" {
         // OPTIONS *: asks the server as a whole (RFC 9110 section 9.3.7), and that is the gateway.
         let local = LocalResponse { status: 204, ..LocalResponse::default() };
-        return send_local(worker, request, local, body.is_done(), reply).await;
+        return send_local(worker, local, body.is_done(), reply).await;
     }
     let service = find_service(snapshot, request, path)?;
     *place = Some(service.index);
@@ -209,7 +217,6 @@ async fn serve(
     }
     annotate::forwarded(request, peer, snapshot.trust_forwarded);
     annotate::request_id(request, request_id, worker);
-    carried.clear();
     service.chain.select(&request.path, selected);
     let exchange = Exchange {
         worker,
@@ -230,7 +237,7 @@ async fn serve(
             let keep_alive = may_keep_alive(request, body, reply);
             response.status = verdict.status;
             exchange.add_server_timing(&mut verdict.fields);
-            return send_local(worker, request, verdict, keep_alive, reply).await;
+            return send_local(worker, verdict, keep_alive, reply).await;
         }
     };
     for (name, value) in &service.fields {
@@ -273,7 +280,6 @@ fn may_keep_alive(request: &RequestHead, body: &impl BodySource, reply: &impl Re
 /// Sends a response that is whole in memory; its status.
 async fn send_local(
     worker: &Core,
-    request: &RequestHead,
     local: LocalResponse,
     keep_alive: bool,
     reply: &mut impl Reply,
@@ -284,7 +290,7 @@ async fn send_local(
     if !head.fields.contains("date") {
         worker.with_date(|date| head.fields.push(b"Date", date));
     }
-    let has_body = head.has_body(&request.method);
+    let has_body = reply.has_body(&head);
     reply.head(&head, has_body, keep_alive);
     if has_body && !body.is_empty() {
         let end = body.len();

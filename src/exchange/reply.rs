@@ -15,6 +15,9 @@ pub trait Reply: BodySink {
     fn invite_body(&mut self) -> impl Future<Output = Result<(), Error>>;
     /// Whether the client still waits to be told.
     fn awaits_invitation(&self) -> bool;
+    /// Whether a response of this head has a body for this client: the method that the client sent
+    /// decides (RFC 9110 section 9.3.2), whatever a plugin has made of the request since.
+    fn has_body(&self, head: &ResponseHead) -> bool;
     /// Whether `head` has been called.
     fn has_started(&self) -> bool;
     /// Bytes of the response's body that were sent so far.

@@ -407,7 +407,12 @@ impl ResponseHead {
     /// Whether, as the answer to `method`, it has a body on the wire: RFC 9112 section 6.3 items 1
     /// and 2. `body` may say what a body would have been (HEAD, 304).
     pub fn has_body(&self, method: &Method) -> bool {
-        *method != Method::Head && self.status >= 200 && self.status != 204 && self.status != 304
+        *method != Method::Head && self.permits_body()
+    }
+
+    /// Whether its status lets it have a body, as an answer to anything but HEAD.
+    pub fn permits_body(&self) -> bool {
+        self.status >= 200 && self.status != 204 && self.status != 304
     }
 
     /// Forgets everything, keeps the memory.

@@ -4,6 +4,7 @@
 mod chunks;
 mod early;
 mod forwarded;
+mod plugins;
 mod refused;
 mod responses;
 

@@ -63,6 +63,24 @@ fn a_request_that_cannot_be_read_leaves_a_line_too() {
 }
 
 #[test]
+fn a_line_tells_nothing_of_the_request_before() {
+    let origin = Origin::ok();
+    let (gateway, path) = logging_to_file(Setup::to(&origin), "");
+    for refused in ["NOT HTTP\r\n\r\n", "GET /%zz HTTP/1.1\r\nHost: a\r\n\r\n"] {
+        get_with(gateway.addr, "/before", "X-Request-Id: earlier\r\n");
+        let mut client = Client::connect(gateway.addr);
+        client.send(refused);
+        assert_eq!(client.response().status, 400);
+    }
+    for line in lines(&path, 4).iter().filter(|line| line.contains("status=400")) {
+        for name in ["upstream", "service"] {
+            assert_eq!(field(line, name).unwrap_or_default(), "", "{name} in {line}");
+        }
+        assert!(!line.contains("/before") && !line.contains("earlier"), "{line}");
+    }
+}
+
+#[test]
 fn the_fields_are_those_that_were_asked_for_in_their_order() {
     let setup = Setup::echo();
     let (gateway, path) =
