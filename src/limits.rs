@@ -439,6 +439,22 @@ pub const ADMIN_STALL_TIMEOUT: Duration = Duration::from_secs(20);
 pub const WATCH_QUIET: Duration = Duration::from_millis(200);
 /// The longest that events on disk put off the next look at the files: some folders never rest.
 pub const WATCH_BURST_MAX: Duration = Duration::from_secs(2);
+/// How long a start waits for an address in use: a process that was killed holds its sockets until
+/// the kernel has taken it apart, and its supervisor starts the next one at once.
+pub const BIND_TIMEOUT: Duration = Duration::from_secs(2);
+/// Between two tries to have an address.
+pub const BIND_INTERVAL: Duration = Duration::from_millis(20);
+/// The part of the process's descriptors that no client gets: a quarter, for connections to
+/// origins, the admin API, and files. An exchange in flight takes two, most clients are idle.
+pub const DESCRIPTORS_KEPT_PART: usize = 4;
+/// How long the trial of io_uring waits for what it submitted: nothing but the kernel delays it.
+pub const IO_URING_TRIAL_TIMEOUT: Duration = Duration::from_secs(1);
+/// Lines of the process's log that wait for the thread that writes; more are dropped and counted.
+pub const LOG_QUEUE_LINES_MAX: usize = 4096;
+/// Their bytes: what a reader that has stopped costs at most.
+pub const LOG_QUEUE_BYTES_MAX: usize = 1 << 20;
+/// At the end of the process, for the last lines of its log to be written.
+pub const LOG_END_TIMEOUT: Duration = Duration::from_secs(1);
 /// Bytes of access log that a worker collects before it hands them on: some 150 lines a write.
 pub const ACCESS_LOG_BUFFER_BYTES: usize = 32 * 1024;
 /// How long a line waits in a buffer that does not fill: who follows the log sees it at once.

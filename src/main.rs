@@ -7,9 +7,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use odin::control::config::{self, Located};
-use odin::control::log;
 use odin::control::process::{self, Options};
 use odin::control::upgrade::Inheritance;
+use odin::control::{descriptors, log};
+use odin::limits::LOG_END_TIMEOUT;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -106,15 +107,18 @@ fn start(run: &Run) -> ExitCode {
         }
     };
     log::init(&config.logging);
+    descriptors::raise();
     let pid_file = run.pid_file.clone();
     let options = Options { located, watches: run.watch, pid_file, inheritance };
-    match process::run(config, options) {
+    let code = match process::run(config, options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
-            eprintln!("odin: {reason}");
+            log::say(&format!("odin: {reason}"));
             ExitCode::FAILURE
         }
-    }
+    };
+    log::flush(LOG_END_TIMEOUT);
+    code
 }
 
 fn locate(explicit: Option<&Path>) -> Located {

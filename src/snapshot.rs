@@ -66,6 +66,8 @@ pub struct Limits {
     pub plugin_body_bytes_max: usize,
     /// Downstream connections of one worker.
     pub connections_max: usize,
+    /// The first descriptor that no client gets: those from here on are kept for the rest.
+    pub descriptors_end: usize,
     /// Idle upstream connections of one worker to one endpoint.
     pub upstream_idle_max: usize,
 }

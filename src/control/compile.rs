@@ -16,6 +16,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use super::access_log;
 use super::config::{self, Config, TargetKind};
 use super::courtesy::offer_core;
+use super::descriptors;
 use super::reach::{Common, OriginKey, Upkeep};
 use super::trust::Trust;
 use crate::aggregate::{Aggregation, Call, Dependency};
@@ -424,6 +425,7 @@ fn limits(server: &config::Server, workers: usize) -> Limits {
         body_bytes_max: limits.body_bytes_max,
         plugin_body_bytes_max: limits.plugin_body_bytes_max,
         connections_max: limits.connections_per_worker(workers),
+        descriptors_end: descriptors::clients_end(),
         upstream_idle_max: limits.upstream_idle_max,
     }
 }

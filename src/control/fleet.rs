@@ -216,7 +216,7 @@ impl Start {
         self.pin();
         let id = self.id;
         let driver = match driver {
-            Driver::IoUring if may_fall_back => match driver::block_on(driver, async {}) {
+            Driver::IoUring if may_fall_back => match driver::try_io_uring() {
                 Ok(()) => driver,
                 Err(error) => {
                     tracing::warn!(worker = id, %error, "io_uring failed here, using epoll");

@@ -12,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use self::text::Text;
 use super::reload::Control;
-use super::{access_log, otlp};
+use super::{access_log, log, otlp};
 use crate::exchange::counts::ServiceCounts;
 use crate::plugin::{ErrorKind, PluginMetric, PluginReport};
 use crate::worker::report::Report;
@@ -229,6 +229,9 @@ fn control_plane(text: &mut Text, control: &Control) {
         "Lines of the access log that could not be written.",
     );
     text.line("odin_access_log_lines_lost_total", &[], access_log::lost());
+    let family = "odin_log_lines_dropped_total";
+    text.family(family, "counter", "Lines of the process's log that nobody took in time.");
+    text.line(family, &[], log::dropped());
     text.family(
         "odin_reloads_total",
         "counter",

@@ -12,6 +12,8 @@ mod courtesy;
 pub mod reach;
 // the sockets that the process listens on
 pub mod sockets;
+// how many descriptors there are, and how many of them clients may have
+pub mod descriptors;
 // worker threads: started, messaged, awaited
 pub mod fleet;
 // changes while traffic goes on

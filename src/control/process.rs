@@ -22,7 +22,7 @@ use super::sockets::{Inherited, Sockets};
 use super::status::Facts;
 use super::supervisor::Supervisor;
 use super::upgrade::{self, Inheritance, Successor, Upgrader};
-use super::{access_log, admin, watch};
+use super::{access_log, admin, descriptors, watch};
 use crate::io::driver::{self, Choice, Wish};
 use crate::limits::ACCESS_LOG_END_TIMEOUT;
 use crate::plugin::{PrepareFailure, Runtime, RuntimeOptions};
@@ -201,6 +201,7 @@ async fn prepare(
         Workers::Count(count) => count,
     };
     let choice = driver::choose(wish(config.server.io_driver))?;
+    descriptors::warn_if_few(&config, workers);
     let sockets = Sockets::open(&config, workers, inherited).map_err(words)?;
     let plugins = Runtime::new(&runtime_options(&config)).map_err(|error| error.to_string())?;
     let mut compiler = Compiler::new(plugins, workers, &config.kv);

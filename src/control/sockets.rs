@@ -9,11 +9,13 @@
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
 
 use socket2::{Domain, SockRef};
 
 use super::config::{Config, Listen};
-use crate::downstream::listener::{self, Socket};
+use crate::downstream::listener::{self, Socket, Turn};
+use crate::limits::{BIND_INTERVAL, BIND_TIMEOUT};
 
 /// What a socket is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -76,6 +78,8 @@ pub struct Sockets {
     pub bound: Vec<String>,
     /// All of them once more.
     pub held: Vec<Held>,
+    /// The first socket of each TCP address that is not inherited, until it listens.
+    firsts: Vec<(Listen, SocketAddr, Socket)>,
 }
 
 impl Sockets {
@@ -117,7 +121,17 @@ impl Sockets {
     }
 
     /// Has the kernel queue connections for all workers' sockets.
-    pub fn listen(&self) -> io::Result<()> {
+    pub fn listen(&mut self) -> io::Result<()> {
+        let firsts = std::mem::take(&mut self.firsts);
+        for (at, (listen, address, first)) in firsts.iter().enumerate() {
+            // An address and all addresses, on one port: the one before is not in the way.
+            let is_beside = |(_, other, _): &(Listen, SocketAddr, Socket)| {
+                other.port() == address.port() && other.is_ipv4() == address.is_ipv4()
+            };
+            if !firsts[..at].iter().any(is_beside) {
+                patiently(|| first.listen_alone()).map_err(|error| named(listen, "", &error))?;
+            }
+        }
         self.workers.iter().flatten().try_for_each(Socket::listen)
     }
 
@@ -127,7 +141,7 @@ impl Sockets {
 
     /// At least one socket of this address for each worker, and the address as bound.
     fn open_one(
-        &self,
+        &mut self,
         listen: &Listen,
         inherited: &mut Vec<Inherited>,
     ) -> io::Result<(Vec<Socket>, String)> {
@@ -143,9 +157,12 @@ impl Sockets {
         let (first, bound) = match (ours.first(), listen, addresses.first()) {
             (Some(Socket::Tcp(first)), ..) => (None, first.local_addr()?.to_string()),
             (Some(Socket::Unix(_)), ..) => (None, listen.to_string()),
-            (None, Listen::Unix(path), _) => (Some(listener::bind_unix(path)?), listen.to_string()),
+            (None, Listen::Unix(path), _) => {
+                (Some(patiently(|| listener::bind_unix(path))?), listen.to_string())
+            }
             (None, Listen::Tcp { .. }, Some(&address)) => {
-                let (first, address) = listener::bind_tcp(address)?;
+                let (first, address) = patiently(|| listener::bind_tcp(address, Turn::First))?;
+                self.firsts.push((listen.clone(), address, first.share()?));
                 (Some(first), address.to_string())
             }
             (None, Listen::Tcp { .. }, None) => {
@@ -172,7 +189,7 @@ fn another(first: &std::net::TcpListener) -> io::Result<Option<Socket>> {
     if !SockRef::from(first).reuse_port()? {
         return Ok(None);
     }
-    Ok(match listener::bind_tcp(first.local_addr()?) {
+    Ok(match listener::bind_tcp(first.local_addr()?, Turn::Later) {
         Ok((socket, _)) => Some(socket),
         Err(error) => {
             tracing::warn!(%error, "workers share a socket: another cannot be bound");
@@ -188,10 +205,26 @@ fn open_admin(
     let addresses = resolve(listen)?;
     let listener = match take(inherited, Purpose::Admin, listen, &addresses).pop() {
         Some(taken) => taken.into(),
-        None => std::net::TcpListener::bind(&*addresses)?,
+        None => patiently(|| std::net::TcpListener::bind(&*addresses))?,
     };
     listener.set_nonblocking(true)?;
     Ok(listener)
+}
+
+/// Has an address that its former owner may be about to leave: one that was killed.
+#[expect(clippy::disallowed_methods, reason = "the control thread, before anybody is served")]
+fn patiently<T>(mut have: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let started = Instant::now();
+    loop {
+        match have() {
+            Err(error)
+                if error.kind() == io::ErrorKind::AddrInUse && started.elapsed() < BIND_TIMEOUT =>
+            {
+                std::thread::sleep(BIND_INTERVAL);
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 fn take(
@@ -243,7 +276,7 @@ mod tests {
     #[test]
     fn fewer_workers_accept_on_all_inherited_sockets_and_more_bind_new_ones() {
         let listen = [Listen::tcp("127.0.0.1", 0)];
-        let first = Sockets::open(&config(&listen), 3, Vec::new()).unwrap();
+        let mut first = Sockets::open(&config(&listen), 3, Vec::new()).unwrap();
         first.listen().unwrap();
         let bound = first.bound.clone();
         assert_eq!(counts(&first), [1, 1, 1]);
@@ -257,7 +290,7 @@ mod tests {
     #[test]
     fn an_address_is_found_again_under_another_name() {
         let listen = [Listen::tcp("127.0.0.1", 0)];
-        let first = Sockets::open(&config(&listen), 1, Vec::new()).unwrap();
+        let mut first = Sockets::open(&config(&listen), 1, Vec::new()).unwrap();
         first.listen().unwrap();
         let address: SocketAddr = first.bound[0].parse().unwrap();
         let named = [Listen::tcp("localhost", address.port())];

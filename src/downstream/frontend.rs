@@ -83,12 +83,17 @@ impl Frontend {
     pub fn admit(self: &Rc<Self>, connections_max: usize) -> Option<Admission> {
         let open = self.open.get();
         if open >= connections_max {
-            self.count(|counts| counts.shed += 1);
+            self.shed();
             return None;
         }
         self.open.set(open + 1);
         self.count(|counts| counts.accepted += 1);
         Some(Admission { frontend: self.clone() })
+    }
+
+    /// Counts a new connection that is turned away.
+    pub fn shed(&self) {
+        self.count(|counts| counts.shed += 1);
     }
 
     /// How many connections are open.

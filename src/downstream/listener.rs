@@ -9,7 +9,7 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::pin::Pin;
@@ -34,21 +34,32 @@ pub enum Socket {
     Unix(std::os::unix::net::UnixListener),
 }
 
+/// Which of the sockets of an address one is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// The first: whoever listens there already is in its way.
+    First,
+    /// One that shares the address with those before.
+    Later,
+}
+
 /// Binds one TCP socket; it does not listen yet. All workers bind the same address; for port 0 the
 /// first one's choice must be passed to the others. Control thread.
-pub fn bind_tcp(address: SocketAddr) -> io::Result<(Socket, SocketAddr)> {
+pub fn bind_tcp(address: SocketAddr, turn: Turn) -> io::Result<(Socket, SocketAddr)> {
     let socket = socket2::Socket::new(
         Domain::for_address(address),
         Type::STREAM.nonblocking(),
         Some(Protocol::TCP),
     )?;
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
+    // With it the kernel would let this process share the port of any other one of its user.
+    socket.set_reuse_port(turn == Turn::Later)?;
     if address.is_ipv6() {
         // `[::]` beside `0.0.0.0` on one port must work, as it does in nginx.
         socket.set_only_v6(true)?;
     }
     socket.bind(&address.into())?;
+    socket.set_reuse_port(true)?;
     let socket: std::net::TcpListener = OwnedFd::from(socket).into();
     let bound = socket.local_addr()?;
     Ok((Socket::Tcp(socket), bound))
@@ -81,6 +92,17 @@ impl Socket {
         })
     }
 
+    /// As [`Self::listen`], and fails if anybody else listens at the address: two processes may
+    /// have bound it at once. To be called before others of this process listen there.
+    pub fn listen_alone(&self) -> io::Result<()> {
+        let fd = self.as_fd();
+        let socket = SockRef::from(&fd);
+        socket.set_reuse_port(false)?;
+        let listened = socket.listen(BACKLOG);
+        socket.set_reuse_port(true)?;
+        listened
+    }
+
     /// Has the kernel queue connections from now on. One that listens already goes on.
     pub fn listen(&self) -> io::Result<()> {
         SockRef::from(&self.as_fd()).listen(BACKLOG)
@@ -106,6 +128,15 @@ pub enum Accepted {
 }
 
 impl Accepted {
+    /// The number of its descriptor: that many are in use at least.
+    fn descriptor(&self) -> usize {
+        let number = match self {
+            Self::Tcp(stream, _) => stream.as_raw_fd(),
+            Self::Unix(stream, _) => stream.as_raw_fd(),
+        };
+        usize::try_from(number).unwrap_or_default()
+    }
+
     /// A connection of this descriptor, whatever its kind. Never blocks from now on.
     pub fn of(fd: OwnedFd, peer: Peer) -> io::Result<Self> {
         let domain = SockRef::from(&fd).domain()?;
@@ -223,6 +254,11 @@ async fn accept(listener: Listener, frontend: Rc<Frontend>, stop: Rc<Stop>) {
 fn take_queued(listener: &Listener, frontend: &Rc<Frontend>, most: usize) -> Result<(), Errno> {
     for _ in 0..most {
         match listener.take() {
+            Ok(accepted)
+                if accepted.descriptor() >= frontend.core.snapshot().limits.descriptors_end =>
+            {
+                frontend.shed()
+            }
             Ok(accepted) => serve(accepted, frontend),
             Err(Errno::AGAIN) => break,
             // Given up by its client.

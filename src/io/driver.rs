@@ -7,6 +7,8 @@ use std::io;
 
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 
+use crate::limits::IO_URING_TRIAL_TIMEOUT;
+
 /// Entries of a worker's submission queue. monoio submits when it is full, so this bounds a batch,
 /// not the number of operations.
 const RING_ENTRIES: u32 = 1024;
@@ -74,8 +76,12 @@ pub fn choose(wish: Wish) -> Result<Choice, String> {
     }
 }
 
-fn try_io_uring() -> Result<(), String> {
-    builder().build(RING_ENTRIES).map_err(|error| {
+/// Whether io_uring works on this thread; if not, why.
+///
+/// # Errors
+/// It does not: in words for the operator.
+pub fn try_io_uring() -> Result<(), String> {
+    enter().map_err(|error| {
         let cause = match error.raw_os_error() {
             Some(libc_enosys) if libc_enosys == rustix::io::Errno::NOSYS.raw_os_error() => {
                 "this kernel has none, or a seccomp profile hides it"
@@ -98,6 +104,24 @@ fn try_io_uring() -> Result<(), String> {
         Ok(())
     } else {
         Err("io_uring is not usable: this kernel lacks operations that it needs".to_owned())
+    }
+}
+
+/// Sets a ring up, submits something and waits for it: a filter of system calls may let the one
+/// pass and not the other, and a worker would spin on it.
+#[expect(unsafe_code, reason = "an entry of the submission queue is written")]
+fn enter() -> io::Result<()> {
+    let mut ring = builder().build(RING_ENTRIES)?;
+    let nothing = io_uring::opcode::Nop::new().build();
+    // SAFETY: the operation names no memory.
+    unsafe { ring.submission().push(&nothing) }.map_err(io::Error::other)?;
+    let within = io_uring::types::Timespec::from(IO_URING_TRIAL_TIMEOUT);
+    let wait = io_uring::types::SubmitArgs::new().timespec(&within);
+    ring.submitter().submit_with_args(1, &wait)?;
+    match ring.completion().next() {
+        Some(done) if done.result() >= 0 => Ok(()),
+        Some(done) => Err(io::Error::from_raw_os_error(-done.result())),
+        None => Err(io::ErrorKind::TimedOut.into()),
     }
 }
 

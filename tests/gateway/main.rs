@@ -50,6 +50,7 @@ mod pooling;
 mod reload;
 mod routing;
 mod sdks;
+mod starting;
 mod support;
 mod timeouts;
 mod tls;

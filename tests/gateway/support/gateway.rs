@@ -257,7 +257,13 @@ impl Gateway {
         env: &[(String, String)],
     ) -> Self {
         let path = dir.write("odin.yaml", config);
-        command.arg("--config").arg(&path).envs(env.iter().cloned());
+        command.envs(env.iter().cloned());
+        Self::spawn_with(dir, command, &path)
+    }
+
+    /// As [`Self::spawn`], with a configuration that is there already.
+    pub fn spawn_with(dir: TempDir, mut command: Command, config: &Path) -> Self {
+        command.arg("--config").arg(config);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let log = Arc::new(Log::default());
