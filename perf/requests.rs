@@ -72,7 +72,7 @@ pub fn run(runtime: &Arc<Runtime>, scenario: Scenario) {
     let target = format!("http://{}", origin.local_addr().expect("it is bound"));
     let config = setting::parse(&scenario.plugins, &target);
     let published = Arc::new(ArcSwap::from_pointee(setting::compile(runtime, &config)));
-    let sockets = Sockets::open(&config, 1, Vec::new()).expect("loopback has a port");
+    let mut sockets = Sockets::open(&config, 1, Vec::new()).expect("loopback has a port");
     sockets.listen().expect("a bound socket can listen");
     let address: SocketAddr = sockets.bound[0].parse().expect("it is an address");
     let (outbox, letterbox) = mailbox().expect("a socket pair");

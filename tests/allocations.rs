@@ -139,7 +139,7 @@ fn allocations(driver: Driver, more: &str) -> u64 {
     let plugins = Runtime::new(&RuntimeOptions::default()).unwrap();
     let compiled = Compiler::new(plugins, 1, &config.kv).compile(&config, None);
     let published = Arc::new(ArcSwap::from_pointee(compiled.snapshot));
-    let sockets = Sockets::open(&config, 1, Vec::new()).unwrap();
+    let mut sockets = Sockets::open(&config, 1, Vec::new()).unwrap();
     sockets.listen().unwrap();
     let Sockets { mut workers, mut bound, .. } = sockets;
     let (sockets, address) = (workers.remove(0), bound.remove(0));
