@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use sha2::{Digest, Sha256};
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, Module, OptLevel, PoolingAllocationConfig,
-    ProfilingStrategy,
+    ProfilingStrategy, WasmFeatures,
 };
 
 use super::cache::Cache;
@@ -197,6 +197,7 @@ fn config(instances: u32, perf_map: bool) -> Config {
         .linear_memory_keep_resident(keep_resident())
         .pagemap_scan(Enabled::Auto);
     let mut config = Config::new();
+    allow_only_what_toolchains_emit(&mut config);
     config
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
         .cranelift_opt_level(OptLevel::Speed)
@@ -208,6 +209,25 @@ fn config(instances: u32, perf_map: bool) -> Config {
         .profiler(if perf_map { ProfilingStrategy::PerfMap } else { ProfilingStrategy::None });
     config
 }
+
+/// The proposals that Rust, Go, TinyGo, AssemblyScript and clang emit by default (sign extension,
+/// saturating conversions and mutable globals are always on). Each of the others is code of the
+/// runtime that no plugin needs and an attacker could; a switch that wasmtime turns on by itself
+/// some day stays off here.
+fn allow_only_what_toolchains_emit(config: &mut Config) {
+    config.wasm_features(WasmFeatures::all(), false);
+    config.wasm_features(ALLOWED_FEATURES, true);
+}
+
+/// See [`allow_only_what_toolchains_emit`].
+const ALLOWED_FEATURES: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL
+    .union(WasmFeatures::FLOATS)
+    .union(WasmFeatures::SIGN_EXTENSION)
+    .union(WasmFeatures::SATURATING_FLOAT_TO_INT)
+    .union(WasmFeatures::MULTI_VALUE)
+    .union(WasmFeatures::BULK_MEMORY)
+    .union(WasmFeatures::REFERENCE_TYPES)
+    .union(WasmFeatures::SIMD);
 
 /// How much of a freed instance's memory is wiped by hand instead of being given back. Much pays
 /// where the kernel tells which pages were touched (PAGEMAP_SCAN, Linux 6.7): only those are wiped.

@@ -244,3 +244,45 @@ fn a_compiled_module_is_kept_and_a_file_that_others_can_write_is_not_believed() 
     assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 0);
     std::fs::remove_dir_all(&dir).unwrap();
 }
+
+#[test]
+fn a_proposal_that_no_toolchain_of_plugins_emits_is_refused() {
+    let bench = Bench::new();
+    for (name, more) in [
+        ("memory64", "(memory i64 1)"),
+        ("multi-memory", "(memory 1)"),
+        ("relaxed simd", "(func (drop (i32x4.relaxed_trunc_f32x4_s (v128.const i64x2 0 0))))"),
+        ("tail calls", "(func $f (return_call $f))"),
+        ("threads", "(func (drop (i32.atomic.load (i32.const 0))))"),
+        ("exceptions", "(tag)"),
+        ("function references", "(type $t (func)) (func (param (ref null $t)))"),
+        ("gc", "(type (struct))"),
+        ("extended constants", "(global i32 (i32.add (i32.const 1) (i32.const 2)))"),
+        ("custom page sizes", "(memory 1 (pagesize 1))"),
+        (
+            "wide arithmetic",
+            "(func (drop (drop (i64.add128 (i64.const 0) (i64.const 0) (i64.const 0) \
+             (i64.const 0)))))",
+        ),
+        ("stack switching", "(type $t (func)) (type (cont $t))"),
+    ] {
+        let guest = answers_and(GOES_ON, more);
+        let plugin = bench.load(PluginSpec::new("p", PluginType::Request), &guest);
+        let error = plugin.load_error().unwrap_or_else(|| panic!("{name} is taken"));
+        assert!(error.starts_with("failed to compile plugin"), "{name}: {error}");
+    }
+}
+
+#[test]
+fn what_the_toolchains_of_plugins_emit_is_taken() {
+    let bench = Bench::new();
+    let more = r#"
+        (global (export "g") (mut i32) (i32.const 0))
+        (table $t 1 funcref)
+        (func (result i32 i64) (i32.extend8_s (i32.const 1)) (i64.trunc_sat_f32_s (f32.const 1)))
+        (func (memory.fill (i32.const 0) (i32.const 0) (i32.const 0)))
+        (func (memory.copy (i32.const 0) (i32.const 0) (i32.const 0)))
+        (func (drop (i32x4.splat (i32.const 1))))
+        (func (drop (ref.null func)))"#;
+    bench.plugin(PluginType::Request, &answers_and(GOES_ON, more));
+}
