@@ -185,8 +185,16 @@ pub const PLUGIN_LOG_LINES_PER_SECOND: u32 = 200;
 pub const PLUGIN_LOG_QUEUE_LINES: usize = 4096;
 /// Longest key of `get_config`.
 pub const PLUGIN_CONFIG_KEY_BYTES_MAX: usize = 1024;
+/// Values of `get_config` that an instance keeps track of: with the longest keys 1 MiB that does
+/// not count as the guest's memory.
+pub const PLUGIN_CONFIG_VALUES_KEPT_MAX: usize = 1024;
 /// Most random bytes of one `random_get`: about 0.1 ms of work. Go asks for up to 64 KiB.
 pub const PLUGIN_RANDOM_BYTES_MAX: usize = 64 * 1024;
+/// Bytes that one `fd_write` takes; programs write the rest with further calls. Lines of one byte
+/// each are about 0.2 ms of work.
+pub const PLUGIN_WRITE_BYTES_MAX: usize = 64 * 1024;
+/// Most pieces of one `fd_write`: Linux's IOV_MAX.
+pub const PLUGIN_WRITE_VECTORS_MAX: usize = 1024;
 /// Largest body of an `http_call`, either way: what a plugin may hold of an exchange too.
 pub const PLUGIN_CALL_BODY_BYTES_MAX: usize = PLUGIN_BODY_BYTES_MAX;
 /// Largest piece of guest memory that is taken for several small replies of host functions.

@@ -160,7 +160,7 @@ fn packed(address: u32, length: usize) -> i64 {
     ((length as u64) << 32 | u64::from(address)).cast_signed()
 }
 
-/// A call is over: what it left unfinished (a line of output without its end) is let go.
+/// A call is over, well or not: what it left unfinished (a line of output) is let go.
 pub(super) fn end_of_call(state: &mut HostState) {
     wasi::flush(state);
 }

@@ -135,19 +135,22 @@ impl PluginLog {
         }
     }
 
-    /// A line that the guest wrote.
-    pub(super) fn guest(&self, level: LogLevel, ids: Ids<'_>, text: &[u8]) {
-        if level >= self.level_min {
-            self.emit(&self.guest, level, ids, &printable(text));
-        }
+    /// A line that the guest wrote. Says whether more of them would be written in this second.
+    pub(super) fn guest(&self, level: LogLevel, ids: Ids<'_>, text: &[u8]) -> bool {
+        level < self.level_min || self.emit(&self.guest, level, ids, text)
+    }
+
+    /// Lines of the guest that nobody looked at because the rate was reached.
+    pub(super) fn count_dropped(&self, lines: u64) {
+        self.guest.dropped.set(self.guest.dropped.get() + lines);
     }
 
     /// What the gateway has to say of the plugin.
     pub(super) fn gateway(&self, level: LogLevel, ids: Ids<'_>, text: &str) {
-        self.emit(&self.gateway, level, ids, &printable(text.as_bytes()));
+        self.emit(&self.gateway, level, ids, text.as_bytes());
     }
 
-    fn emit(&self, budget: &Budget, level: LogLevel, ids: Ids<'_>, text: &str) {
+    fn emit(&self, budget: &Budget, level: LogLevel, ids: Ids<'_>, text: &[u8]) -> bool {
         let (allowed, dropped) = budget.take(Instant::now());
         if dropped > 0 {
             let limit = limits::PLUGIN_LOG_LINES_PER_SECOND;
@@ -155,8 +158,9 @@ impl PluginLog {
             self.send(LogLevel::Warn, Ids::default(), &text);
         }
         if allowed {
-            self.send(level, ids, text);
+            self.send(level, ids, &printable(text));
         }
+        allowed
     }
 
     fn send(&self, level: LogLevel, ids: Ids<'_>, text: &str) {

@@ -11,6 +11,7 @@ use wasmtime::{Memory, ResourceLimiter};
 
 use super::failure::{MemoryExceeded, TimedOut};
 use super::host::Host;
+use super::hostcalls;
 use super::log::Ids;
 use super::memory::{Allocator, Arena, Region};
 use super::module::Plugin;
@@ -43,8 +44,8 @@ pub(super) struct HostState {
     pub(super) arena: Arena,
     /// Whether the guest's allocator runs, called by the host.
     pub(super) is_allocating: bool,
-    /// An unfinished line that the guest wrote to its standard output or error.
-    pub(super) line: Vec<u8>,
+    /// The unfinished lines that the guest wrote to its standard output and error.
+    pub(super) lines: [Vec<u8>; 2],
     pub(super) host: SendWrapper<Rc<Host>>,
 }
 
@@ -61,14 +62,14 @@ impl HostState {
             config_values: HashMap::new(),
             arena: Arena::default(),
             is_allocating: false,
-            line: Vec::new(),
+            lines: [const { Vec::new() }; 2],
             host: SendWrapper::new(host),
         }
     }
 
-    /// Writes a line of the guest to the log.
-    pub(super) fn log(&self, level: LogLevel, text: &[u8]) {
-        self.host.log.guest(level, self.ids(), text);
+    /// Writes a line of the guest to the log. Says whether more would be written in this second.
+    pub(super) fn log(&self, level: LogLevel, text: &[u8]) -> bool {
+        self.host.log.guest(level, self.ids(), text)
     }
 
     /// What lines of the log tell of the running call's request.
@@ -87,6 +88,15 @@ impl HostState {
         match self.deadline.checked_duration_since(Instant::now()) {
             Some(left) if !left.is_zero() => Ok(left),
             _ => Err(TimedOut { timeout: self.plugin.spec.timeout }),
+        }
+    }
+}
+
+/// What the guest wrote without an end of line is often the last word of one that was given up.
+impl Drop for HostState {
+    fn drop(&mut self) {
+        if self.host.valid() {
+            hostcalls::end_of_call(self);
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! The values belong to the host and stay where they are as long as the instance lives, like those
 //! of C's `getenv`: the guest neither frees nor writes them. A configuration never changes under an
-//! instance, so each value is put into guest memory once.
+//! instance, so each value is put into guest memory once. What is kept of that outside of the
+//! guest's memory is bounded: values beyond are good for one call, and put there again for each.
 
 use serde_json::Value;
 use wasmtime::{Caller, Linker};
@@ -79,11 +80,17 @@ async fn value_of(
         other => other.to_string(),
     };
     let memory = memory_of(&mut caller)?;
-    let address = memory::place(&mut caller, memory, text.as_bytes()).await?;
     // A configuration is far smaller than 4 GiB.
-    let placed = (address, text.len() as u32);
-    caller.data_mut().config_values.insert(key, placed);
-    Ok(placed)
+    let length = text.len() as u32;
+    if caller.data().config_values.len() >= limits::PLUGIN_CONFIG_VALUES_KEPT_MAX {
+        let mut text = text.into_bytes();
+        text.push(0);
+        let address = memory::reply(&mut caller, memory, &text).await?;
+        return Ok((address, length));
+    }
+    let address = memory::place(&mut caller, memory, text.as_bytes()).await?;
+    caller.data_mut().config_values.insert(key, (address, length));
+    Ok((address, length))
 }
 
 /// The value at `key`: a key as it stands, else a path of keys (and places in lists) with dots
@@ -95,9 +102,16 @@ fn find<'a>(config: &'a Value, key: &[u8]) -> Option<&'a Value> {
     }
     key.split('.').try_fold(config, |value, part| match value {
         Value::Object(object) => object.get(part),
-        Value::Array(list) => list.get(part.parse::<usize>().ok()?),
+        Value::Array(list) => list.get(index(part)?),
         _ => None,
     })
+}
+
+/// A place in a list as JSON would write it: one spelling (not `+1`, not `01`), so that each value
+/// has one key and is put into the guest's memory once.
+fn index(part: &str) -> Option<usize> {
+    let is_canonical = part == "0" || !part.starts_with(['0', '+']);
+    if is_canonical { part.parse().ok() } else { None }
 }
 
 #[cfg(test)]
@@ -115,5 +129,15 @@ mod tests {
         assert_eq!(find(&config, b"a.x"), None);
         assert_eq!(find(&config, b"limit.x"), None);
         assert_eq!(find(&config, b"\xff"), None);
+    }
+
+    #[test]
+    fn a_place_in_a_list_has_one_spelling() {
+        let config = serde_json::json!({"list": ["a", "b"], "object": {"01": "c"}});
+        assert_eq!(find(&config, b"list.1"), Some(&Value::from("b")));
+        for key in ["list.01", "list.+1", "list.00", "list.-0", "list.", "list. 1", "list.1 "] {
+            assert_eq!(find(&config, key.as_bytes()), None, "{key}");
+        }
+        assert_eq!(find(&config, b"object.01"), Some(&Value::from("c")));
     }
 }

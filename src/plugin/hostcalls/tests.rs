@@ -4,7 +4,9 @@ mod reach;
 
 use std::sync::Arc;
 
-use super::super::testing::{Bench, Exchange, answer, answers_and, executes, on_both_drivers};
+use super::super::testing::{
+    Bench, Exchange, answer, answers_and, executes, on_both_drivers, wat_string,
+};
 use super::super::{LogLevel, Plugin, PluginSpec, PluginType};
 use crate::limits;
 
@@ -285,5 +287,76 @@ fn a_guest_of_another_kind_of_string_is_no_danger() {
         let plugin = bench.plugin(PluginType::Auth, &with_import(import, &executes(code)));
         let lines = lines_of(&bench, &plugin).await;
         assert!(lines[0].contains("abort: (not a string) in (not a string)"), "{lines:?}");
+    });
+}
+
+/// A guest that writes texts to descriptors (texts stand at 2048, pieces at 3000) and then runs
+/// `end`.
+fn writes(texts: &[(i32, &str)], end: &str) -> String {
+    let (mut code, mut data, mut at) = (String::new(), String::new(), 2048);
+    for (index, (fd, text)) in texts.iter().enumerate() {
+        let piece = 3000 + 8 * index;
+        let (text_at, length) = (at, text.len());
+        data += &format!("(data (i32.const {at}) \"{}\")", wat_string(text));
+        at += text.len();
+        code += &format!(
+            "(i32.store (i32.const {piece}) (i32.const {text_at}))
+             (i32.store (i32.const {}) (i32.const {length}))
+             (drop (call $write (i32.const {fd}) (i32.const {piece}) (i32.const 1)
+                 (i32.const 2900)))",
+            piece + 4
+        );
+    }
+    let import = r#"(import "wasi_snapshot_preview1" "fd_write"
+        (func $write (param i32 i32 i32 i32) (result i32)))"#;
+    with_import(import, &executes(&format!("{code} {end}"))).replacen(
+        "(func (export \"execute\")",
+        &format!("{data} (func (export \"execute\")"),
+        1,
+    )
+}
+
+#[test]
+fn the_last_words_of_a_guest_that_traps_are_in_the_log() {
+    on_both_drivers(|| async {
+        let bench = Bench::new();
+        let texts = [(1, "half a line"), (2, "panicked at"), (1, " of output")];
+        for end in ["(unreachable)", ""] {
+            let plugin = bench.plugin(PluginType::Request, &writes(&texts, end));
+            let lines = lines_of(&bench, &plugin).await;
+            let words = ["p [r-1] info: half a line of output", "p [r-1] warn: panicked at"];
+            assert_eq!(lines[..2], words, "{lines:?}");
+        }
+    });
+}
+
+#[test]
+fn the_last_words_of_a_guest_that_is_given_up_are_in_the_log() {
+    on_both_drivers(|| async {
+        let bench = Bench::new();
+        let mut spec = PluginSpec::new("p", PluginType::Request);
+        spec.timeout = std::time::Duration::from_millis(30);
+        let plugin = bench.plugin_of(spec, &writes(&[(2, "waiting")], "(loop $l (br $l))"));
+        let lines = lines_of(&bench, &plugin).await;
+        assert_eq!(lines[0], "p [r-1] warn: waiting", "{lines:?}");
+    });
+}
+
+#[test]
+fn a_long_write_is_answered_as_a_short_one_and_many_pieces_are_refused() {
+    on_both_drivers(|| async {
+        let bench = Bench::new();
+        let import = r#"(import "wasi_snapshot_preview1" "fd_write"
+            (func $write (param i32 i32 i32 i32) (result i32)))"#;
+        let code = "(i32.store (i32.const 0) (i32.const 8192))
+             (i32.store (i32.const 4) (i32.const 100000))
+             (memory.fill (i32.const 8192) (i32.const 10) (i32.const 100000))
+             (if (i32.ne (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16))
+                 (i32.const 0)) (then (unreachable)))
+             (if (i32.ne (i32.load (i32.const 16)) (i32.const 65536)) (then (unreachable)))
+             (if (i32.eqz (call $write (i32.const 1) (i32.const 0) (i32.const 1025)
+                 (i32.const 16))) (then (unreachable)))";
+        let plugin = bench.plugin(PluginType::Request, &with_import(import, &executes(code)));
+        assert_eq!(lines_of(&bench, &plugin).await, Vec::<String>::new());
     });
 }

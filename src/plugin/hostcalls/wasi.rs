@@ -203,8 +203,11 @@ fn fd_fdstat_get(caller: Caller<'_, HostState>, fd: i32, out: i32) -> wasmtime::
     write(caller, "fd_fdstat_get", out, &stat)
 }
 
-/// Standard output and error: whole lines go to the log, an unfinished one waits for its end (or
-/// the end of the call).
+/// Standard output and error: whole lines go to the log, an unfinished one waits for its end, or
+/// for the end of the call, however it ends.
+///
+/// A long write is answered as a short one, as POSIX allows: programs write the rest with further
+/// calls, between which the worker can be given to others.
 fn fd_write(
     mut caller: Caller<'_, HostState>,
     fd: i32,
@@ -212,9 +215,9 @@ fn fd_write(
     count: i32,
     written: i32,
 ) -> wasmtime::Result<i32> {
-    let level = match fd {
-        1 => LogLevel::Info,
-        2 => LogLevel::Warn,
+    let stream = match fd {
+        1 => Stream::Output,
+        2 => Stream::Error,
         _ => return Ok(EBADF),
     };
     let memory = memory_of(&mut caller)?;
@@ -225,7 +228,10 @@ fn fd_write(
         .checked_mul(8)
         .and_then(|bytes| slice(data, vectors, bytes))
         .ok_or_else(|| out_of_bounds("fd_write", vectors, count.saturating_mul(8), size))?;
-    let mut total = 0_u32;
+    if count as usize > limits::PLUGIN_WRITE_VECTORS_MAX {
+        return Ok(EINVAL);
+    }
+    let mut left = limits::PLUGIN_WRITE_BYTES_MAX;
     for vector in table.chunks_exact(8) {
         let [a0, a1, a2, a3, l0, l1, l2, l3] = *vector else {
             continue; // chunks_exact gives eight
@@ -234,28 +240,62 @@ fn fd_write(
         let length = u32::from_le_bytes([l0, l1, l2, l3]);
         let bytes = slice(data, address, length)
             .ok_or_else(|| out_of_bounds("fd_write", address, length, size))?;
-        log_lines(state, level, bytes);
-        total = total.saturating_add(length);
-        // Overlapping vectors make much work of little memory; that is nobody's log.
-        if total as usize > limits::PLUGIN_OUTPUT_BYTES_MAX {
-            return Ok(EINVAL);
+        let taken = &bytes[..bytes.len().min(left)];
+        log_lines(state, stream, taken);
+        left -= taken.len();
+        if left == 0 {
+            break;
         }
     }
+    let total = (limits::PLUGIN_WRITE_BYTES_MAX - left) as u32; // the bound is far below 2^32
     write(caller, "fd_write", written, &total.to_le_bytes())
 }
 
-fn log_lines(state: &mut HostState, level: LogLevel, mut bytes: &[u8]) {
-    while let Some(end) = memchr::memchr(b'\n', bytes) {
-        let mut line = std::mem::take(&mut state.line);
-        append_cut(&mut line, &bytes[..end]);
-        if !line.is_empty() {
-            state.log(level, &line);
+/// Where a program writes text to.
+#[derive(Debug, Clone, Copy)]
+enum Stream {
+    Output,
+    Error,
+}
+
+impl Stream {
+    fn level(self) -> LogLevel {
+        match self {
+            Self::Output => LogLevel::Info,
+            Self::Error => LogLevel::Warn,
         }
-        line.clear();
-        state.line = line;
-        bytes = &bytes[end + 1..];
     }
-    append_cut(&mut state.line, bytes);
+
+    fn line(self, state: &mut HostState) -> &mut Vec<u8> {
+        let [output, error] = &mut state.lines;
+        match self {
+            Self::Output => output,
+            Self::Error => error,
+        }
+    }
+}
+
+fn log_lines(state: &mut HostState, stream: Stream, mut bytes: &[u8]) {
+    while let Some(end) = memchr::memchr(b'\n', bytes) {
+        append_cut(stream.line(state), &bytes[..end]);
+        bytes = &bytes[end + 1..];
+        if !end_line(state, stream) {
+            // No more is written in this second: what else there is need only be counted.
+            let more = memchr::memchr_iter(b'\n', bytes).count();
+            state.host.log.count_dropped(more as u64);
+            bytes = memchr::memrchr(b'\n', bytes).map_or(bytes, |last| &bytes[last + 1..]);
+        }
+    }
+    append_cut(stream.line(state), bytes);
+}
+
+/// Gives the line to the log, if there is one. Says whether the log takes more.
+fn end_line(state: &mut HostState, stream: Stream) -> bool {
+    let mut line = std::mem::take(stream.line(state));
+    let takes_more = line.is_empty() || state.log(stream.level(), &line);
+    line.clear();
+    *stream.line(state) = line;
+    takes_more
 }
 
 /// Appends what a log line still has room for.
@@ -319,13 +359,10 @@ fn clock_of(subscription: &[u8], now: Duration) -> Option<([u8; 8], Duration)> {
     Some((user, wait))
 }
 
-/// Ends an unfinished line: the call is over.
+/// Ends unfinished lines: the call is over, well or not.
 pub(in super::super) fn flush(state: &mut HostState) {
-    if !state.line.is_empty() {
-        let line = std::mem::take(&mut state.line);
-        state.log(LogLevel::Info, &line);
-        state.line = line;
-        state.line.clear();
+    for stream in [Stream::Output, Stream::Error] {
+        end_line(state, stream);
     }
 }
 
