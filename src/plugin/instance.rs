@@ -117,24 +117,30 @@ impl Instance {
             .copy_from_slice(input);
 
         let place = (address.cast_signed(), length.cast_signed());
+        let answered = self.enter(entry, place).await;
+        hostcalls::end_of_call(self.store.data_mut());
+        let (address, length) = answered?;
+        self.copy_output(address, length, output)
+    }
+
+    /// Runs the guest; where it says its output is.
+    async fn enter(&mut self, entry: Entry, place: (i32, i32)) -> Result<(u32, u32), CallError> {
         let function = match entry {
             Entry::Execute => Some(&self.execute),
             Entry::OnRequest => self.on_request.as_ref(),
         };
-        let (address, length) = match function {
+        match function {
             Some(EntryFunction::Packed(function)) => {
                 let packed = function.call_async(&mut self.store, place).await?.cast_unsigned();
                 // The halves of a u64.
-                (packed as u32, (packed >> 32) as u32)
+                Ok((packed as u32, (packed >> 32) as u32))
             }
             Some(EntryFunction::Pair(function)) => {
                 let (address, length) = function.call_async(&mut self.store, place).await?;
-                (address.cast_unsigned(), length.cast_unsigned())
+                Ok((address.cast_unsigned(), length.cast_unsigned()))
             }
-            None => return Err(CallError::trap("the module exports no on_request")),
-        };
-        hostcalls::end_of_call(self.store.data_mut());
-        self.copy_output(address, length, output)
+            None => Err(CallError::trap("the module exports no on_request")),
+        }
     }
 
     fn copy_output(
@@ -143,6 +149,16 @@ impl Instance {
         length: u32,
         output: &mut Vec<u8>,
     ) -> Result<(), CallError> {
+        let data = self.memory.data(&self.store);
+        let bytes = memory::slice(data, address, length);
+        if !bytes.is_some_and(begins_object) && is_the_other_way_round(data, address, length) {
+            return Err(CallError::bad_output(format!(
+                "the address and the length of the output are the other way round: the result \
+                 says {length} bytes at address {address}, a JSON object of {address} bytes \
+                 stands at {length}; the address belongs into the low 32 bits (of two results: it \
+                 is the first)"
+            )));
+        }
         let most = limits::PLUGIN_OUTPUT_BYTES_MAX;
         if length as usize > most {
             return Err(CallError::bad_output(format!(
@@ -152,8 +168,7 @@ impl Instance {
         if length == 0 {
             return Err(CallError::bad_output("output is empty, it must be a JSON object"));
         }
-        let data = self.memory.data(&self.store);
-        let bytes = memory::slice(data, address, length).ok_or_else(|| {
+        let bytes = bytes.ok_or_else(|| {
             let size = data.len();
             let mut error = memory::out_of_bounds("the output", address, length, size);
             error.kind = super::stats::ErrorKind::BadOutput;
@@ -187,6 +202,17 @@ impl Instance {
     pub(super) fn memory_bytes(&self) -> usize {
         self.memory.data_size(&self.store)
     }
+}
+
+/// Whether this can be an output.
+fn begins_object(bytes: &[u8]) -> bool {
+    bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{')
+}
+
+/// Whether an object stands where the halves of a result say if they are taken the other way.
+fn is_the_other_way_round(memory: &[u8], address: u32, length: u32) -> bool {
+    memory::slice(memory, length, address)
+        .is_some_and(|bytes| begins_object(bytes) && bytes.trim_ascii_end().ends_with(b"}"))
 }
 
 /// What happens when a tick falls into a call: the end, if its time is over; else the worker is

@@ -49,6 +49,8 @@ pub(super) fn decide<'a>(
 ) -> Result<Decision<'a>, CallError> {
     let goes_on = match output.goes_on.or(output.goes_on_in_rust) {
         Some(goes_on) => goes_on,
+        // It says why it cannot decide: that is the reason, not that it did not.
+        None if reported(output).is_some() => true,
         None if spec.kind.continues_by_default() => true,
         None => {
             let kind = spec.kind;

@@ -489,3 +489,37 @@ fn a_host_that_no_client_could_name_is_refused() {
         }
     });
 }
+
+#[test]
+fn a_plugin_that_says_why_it_cannot_decide_is_believed() {
+    on_both_drivers(|| async {
+        let bench = Bench::new();
+        for kind in [PluginType::Auth, PluginType::RateLimit, PluginType::Request] {
+            for output in [
+                r#"{"error":"no key named jwks"}"#,
+                r#"{"continue":true,"error":"no key named jwks"}"#,
+            ] {
+                let plugin = bench.plugin(kind, &answers(output));
+                let _ = Exchange::new(&[&plugin]).request(&bench).await;
+                let line = bench.lines().pop().unwrap();
+                assert!(line.contains("the plugin reports: no key named jwks"), "{line}");
+                assert!(line.contains("kind refused"), "{line}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_result_whose_halves_are_the_other_way_round_is_recognised() {
+    on_both_drivers(|| async {
+        let bench = Bench::new();
+        let output = r#"{"continue":true}"#;
+        let (right, wrong) = ((output.len() as u64) << 32 | 1024, 1024 << 32 | output.len() as u64);
+        let guest = answers(output).replace(&right.to_string(), &wrong.to_string());
+        let plugin = bench.plugin(PluginType::Request, &guest);
+        let _ = Exchange::new(&[&plugin]).request(&bench).await;
+        let line = bench.lines().pop().unwrap();
+        assert!(line.contains("are the other way round"), "{line}");
+        assert!(line.contains("a JSON object of 17 bytes stands at 1024"), "{line}");
+    });
+}
