@@ -10,6 +10,8 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::pin::Pin;
@@ -65,22 +67,59 @@ pub fn bind_tcp(address: SocketAddr, turn: Turn) -> io::Result<(Socket, SocketAd
     Ok((Socket::Tcp(socket), bound))
 }
 
-/// Binds a Unix socket, over a stale file of an earlier process if nobody listens there. It listens
-/// at once: one that does not would look stale to others.
+/// Binds a Unix socket, in the place of one that an earlier process has left behind. It listens at
+/// once: one that does not would look left behind to others.
 pub fn bind_unix(path: &Path) -> io::Result<Socket> {
     let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
     let address = SockAddr::unix(path)?;
     if let Err(error) = socket.bind(&address) {
-        let is_stale = error.kind() == io::ErrorKind::AddrInUse
-            && std::os::unix::net::UnixStream::connect(path).is_err();
-        if !is_stale {
+        if error.kind() != io::ErrorKind::AddrInUse {
             return Err(error);
         }
+        check_left_behind(path, &address)
+            .map_err(|why| io::Error::new(error.kind(), format!("{}: {why}", path.display())))?;
         std::fs::remove_file(path)?;
         socket.bind(&address)?;
     }
     socket.listen(BACKLOG)?;
     Ok(Socket::Unix(OwnedFd::from(socket).into()))
+}
+
+/// Whether what stands at `path` is a socket that no process holds any more: only that is removed.
+/// One that refuses us for another reason (its mode, a full queue, another type) is somebody's.
+fn check_left_behind(path: &Path, address: &SockAddr) -> Result<(), &'static str> {
+    const IN_USE: &str = "Address already in use";
+    let is_socket = path.symlink_metadata().is_ok_and(|data| data.file_type().is_socket());
+    if !is_socket {
+        return Err(
+            "Address already in use by a file that is not a socket; name another path, or \
+                    remove it",
+        );
+    }
+    // It must not wait where a queue is full.
+    let probe = socket2::Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None);
+    match probe.and_then(|probe| probe.connect(address)) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+        _ => return Err(IN_USE),
+    }
+    // One that is bound and does not listen yet refuses connections as well.
+    if is_bound(path) { Err(IN_USE) } else { Ok(()) }
+}
+
+/// Whether a process holds a socket that was bound to this path, as the kernel lists them:
+/// `address: references protocol flags type state inode path`. Connections that were accepted
+/// from one (state 03) bear its path too.
+fn is_bound(path: &Path) -> bool {
+    #[expect(clippy::disallowed_methods, reason = "the control thread, when it binds")]
+    let Ok(sockets) = std::fs::read("/proc/net/unix") else {
+        return false;
+    };
+    let wanted = path.as_os_str().as_bytes();
+    sockets.split(|&byte| byte == b'\n').any(|line| {
+        let mut columns = line.splitn(8, |&byte| byte == b' ').skip(5);
+        let is_unconnected = columns.next() == Some(b"01");
+        is_unconnected && line.strip_suffix(wanted).is_some_and(|rest| rest.ends_with(b" "))
+    })
 }
 
 impl Socket {
@@ -348,4 +387,84 @@ async fn guarded<F: Future<Output = ()>>(serve: impl FnOnce() -> F, admission: A
     })
     .await;
     drop(admission);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    struct Place(PathBuf);
+
+    impl Place {
+        fn new(name: &str) -> Self {
+            let name = format!("odin-bind-{name}-{}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            let _not_there = std::fs::remove_file(&path);
+            Self(path)
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let _gone = std::fs::remove_file(&self.0);
+        }
+    }
+
+    fn is_refused(place: &Place) -> bool {
+        let error = bind_unix(&place.0).expect_err("bound over what was there");
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{error}");
+        error.to_string().contains(&*place.0.to_string_lossy())
+    }
+
+    fn bound(place: &Place, kind: Type) -> socket2::Socket {
+        let socket = socket2::Socket::new(Domain::UNIX, kind, None).unwrap();
+        socket.bind(&SockAddr::unix(&place.0).unwrap()).unwrap();
+        socket
+    }
+
+    #[test]
+    fn a_file_that_is_no_socket_is_never_removed() {
+        let place = Place::new("file");
+        #[expect(clippy::disallowed_methods, reason = "there is no worker in these tests")]
+        std::fs::write(&place.0, "kept").unwrap();
+        assert!(is_refused(&place));
+        #[expect(clippy::disallowed_methods, reason = "there is no worker in these tests")]
+        let kept = std::fs::read(&place.0).unwrap();
+        assert_eq!(kept, b"kept");
+        let link = Place::new("link");
+        std::os::unix::fs::symlink(&place.0, &link.0).unwrap();
+        assert!(is_refused(&link));
+        assert!(link.0.is_symlink() && place.0.is_file());
+    }
+
+    #[test]
+    fn a_socket_that_nobody_holds_is_replaced() {
+        let place = Place::new("stale");
+        drop(bind_unix(&place.0).unwrap());
+        assert!(place.0.symlink_metadata().unwrap().file_type().is_socket());
+        bind_unix(&place.0).unwrap();
+        std::os::unix::net::UnixStream::connect(&place.0).unwrap_err();
+    }
+
+    #[test]
+    fn a_socket_that_somebody_holds_is_in_use_even_if_it_takes_no_connection() {
+        let listening = Place::new("listening");
+        let _live = bind_unix(&listening.0).unwrap();
+        assert!(is_refused(&listening));
+        // Its queue is full: who connects would wait.
+        let full = Place::new("full");
+        let socket = bound(&full, Type::STREAM);
+        socket.listen(0).unwrap();
+        let _waiting = std::os::unix::net::UnixStream::connect(&full.0).unwrap();
+        assert!(is_refused(&full));
+        // It does not listen yet, or takes messages.
+        for (name, kind) in [("bound", Type::STREAM), ("datagram", Type::DGRAM)] {
+            let place = Place::new(name);
+            let _live = bound(&place, kind);
+            assert!(is_refused(&place), "{name}");
+            assert!(place.0.exists(), "{name}");
+        }
+    }
 }
