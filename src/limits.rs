@@ -207,6 +207,12 @@ pub const NAME_REFRESH_INTERVAL: Duration = Duration::from_secs(10);
 pub const PLUGIN_FILE_BYTES_MAX: usize = 1024 * 1024;
 /// Most files of one plugin.
 pub const PLUGIN_FILES_MAX: usize = 64;
+/// How long a file is waited for that a plugin's `config` or the admin API has named: a local disk
+/// answers in milliseconds, a network's file system that is away never does.
+pub const FILE_READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// Most files that never answered and are still being waited for, each by a thread: beyond it no
+/// more are asked for.
+pub const FILE_READS_LOST_MAX: usize = 16;
 /// Most names of metrics of one plugin: each is a time series per gateway.
 pub const PLUGIN_METRICS_MAX: usize = 64;
 /// Longest name of a plugin's metric.
@@ -280,6 +286,9 @@ pub const PLUGIN_LIST_MAX: usize = 1024;
 /// Largest compiled form of one of `allowedUrls`. The regex crate's own default is 10 MiB; paths
 /// need a few KiB, and there may be [`PLUGINS_MAX`] times [`PLUGIN_LIST_MAX`] of them.
 pub const PATTERN_COMPILED_BYTES_MAX: usize = 1024 * 1024;
+/// Largest compiled form of all `allowedUrls` of one plugin, which are matched as one: the regex
+/// crate's own default.
+pub const PATTERNS_COMPILED_BYTES_MAX: usize = 10 * 1024 * 1024;
 /// Most fields that a service sets on its requests.
 pub const SERVICE_HEADERS_MAX: usize = 64;
 /// Largest weight of a target: enough for 0.1 %.

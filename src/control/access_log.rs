@@ -4,7 +4,6 @@
 //! sending SIGHUP is how it is rotated. The thread of the old one ends with the last snapshot that
 //! it belongs to. Both append, so lines stay whole.
 
-use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -12,8 +11,13 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 use super::config::{self, Format, Logging};
+use crate::files;
 use crate::limits::{ACCESS_LOG_COMPLAINTS_INTERVAL, ACCESS_LOG_QUEUE_BATCHES};
 use crate::trace::access_log::{AccessLog, Batch, Form};
+
+/// Of a new log: it names clients, so only its owner and whoever reads logs for the group may read
+/// it. One that is there keeps its own.
+const FILE_MODE: u32 = 0o640;
 
 /// Lines that could not be written, over all logs of the process.
 static LOST: AtomicU64 = AtomicU64::new(0);
@@ -29,8 +33,7 @@ pub fn open(logging: &Logging) -> Result<Option<Arc<AccessLog>>, String> {
         config::AccessLog::Off => return Ok(None),
         config::AccessLog::Stdout => (Box::new(io::stdout()), "standard output".to_owned()),
         config::AccessLog::File(path) => {
-            let file: io::Result<File> = OpenOptions::new().create(true).append(true).open(path);
-            let file = file.map_err(|error| {
+            let file = files::append(path, FILE_MODE).map_err(|error| {
                 format!(
                     "cannot append to {}: {error}; create its folder or allow it",
                     path.display()

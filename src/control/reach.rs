@@ -6,8 +6,7 @@
 
 mod addresses;
 
-use std::collections::HashMap;
-use std::io::Read;
+use std::collections::{BTreeSet, HashMap};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::sync::{Arc, Weak};
@@ -17,6 +16,7 @@ use arc_swap::ArcSwap;
 use serde_json::Value;
 
 use super::trust::Trust;
+use crate::files;
 use crate::kv::config::Selection;
 use crate::kv::memory::MemoryStore;
 use crate::kv::{self, Backends};
@@ -26,6 +26,9 @@ use crate::plugin::{
 };
 use crate::upstream::call::Bounds;
 use crate::upstream::tls::Tls;
+
+/// Longest text of a `config` that may be a path: Linux's own bound.
+const PATH_BYTES_MAX: usize = 4096;
 
 /// An origin's name in the process: scheme, host, port.
 pub type OriginKey = (Scheme, String, u16);
@@ -256,46 +259,43 @@ fn allowed(host: &str, found: impl Iterator<Item = SocketAddr>) -> Result<Vec<So
 /// The files that a `config` names: strings that are paths of regular files. An absolute path that
 /// can't be read is kept with its error, for the plugin that asks for it.
 fn files(config: &Value, mistakes: &mut Vec<String>) -> Vec<GivenFile> {
-    let mut files: Vec<GivenFile> = Vec::new();
-    let most = limits::PLUGIN_FILES_MAX;
+    let mut texts: BTreeSet<String> = BTreeSet::new();
     each_string(config, &mut |text| {
-        let is_path = !text.is_empty() && text.len() <= 4096 && !text.contains(['\0', '\n']);
-        if !is_path || files.iter().any(|file| file.path == text) || files.len() > most {
-            return;
-        }
-        let is_there = Path::new(text).is_file();
-        if is_there || text.starts_with(['/', '.']) {
-            let contents = read(Path::new(text));
-            if let Err(why) = &contents
-                && is_there
-            {
-                mistakes.push(format!("config names the file {text}, which {why}"));
-            }
-            files.push(GivenFile { path: text.to_owned(), contents });
+        if !text.is_empty() && text.len() <= PATH_BYTES_MAX && !text.contains(['\0', '\n']) {
+            texts.insert(text.to_owned());
         }
     });
-    if files.len() > most {
+    let most = limits::PLUGIN_FILES_MAX;
+    let read = files::within(limits::FILE_READ_TIMEOUT, move || Ok(read_all(texts, most + 1)));
+    let read = read.unwrap_or_else(|why| {
+        mistakes.push(format!("a file that config names {why}"));
+        Vec::new()
+    });
+    if read.len() > most {
         mistakes.push(format!("config names more than {most} files, the limit"));
-        files.truncate(most);
     }
-    files
+    let given = read.into_iter().take(most).map(|(is_there, file)| {
+        if let (true, Err(why)) = (is_there, &file.contents) {
+            mistakes.push(format!("config names the file {}, which {why}", file.path));
+        }
+        file
+    });
+    given.collect()
 }
 
-fn read(path: &Path) -> Result<Arc<[u8]>, String> {
-    let most = limits::PLUGIN_FILE_BYTES_MAX;
-    let refuse = |error: std::io::Error| format!("cannot be read: {error}");
-    // A pipe would block here for good.
-    if !path.metadata().map_err(refuse)?.is_file() {
-        return Err("is not a regular file".to_owned());
-    }
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(most as u64 + 1).read_to_end(&mut bytes))
-        .map_err(refuse)?;
-    if bytes.len() > most {
-        return Err(format!("is larger than {most} bytes, the limit of read_file"));
-    }
-    Ok(bytes.into())
+/// The first files that these texts name, and whether each is there.
+fn read_all(texts: BTreeSet<String>, most: usize) -> Vec<(bool, GivenFile)> {
+    let read = texts.into_iter().filter_map(|text| {
+        let path = Path::new(&text);
+        let is_there = path.is_file();
+        if !is_there && !text.starts_with(['/', '.']) {
+            return None;
+        }
+        let contents = files::open(path)
+            .and_then(|(file, bytes)| files::contents(file, bytes, limits::PLUGIN_FILE_BYTES_MAX));
+        Some((is_there, GivenFile { contents: contents.map(Arc::from), path: text }))
+    });
+    read.take(most).collect()
 }
 
 /// What goes on while the process runs: expired entries leave the memory store, names are looked

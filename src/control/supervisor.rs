@@ -1,17 +1,27 @@
 //! What a supervisor is told: systemd by messages (sd_notify, `Type=notify`), others by a file that
 //! holds the process's id.
 
+use std::cell::RefCell;
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
 
+use crate::files::{self, Replacement};
+
+/// Of the file with the process's id: everybody may know it.
+const PID_FILE_MODE: u32 = 0o644;
+/// More than a process's id has.
+const PID_FILE_BYTES_MAX: usize = 64;
+
 /// Who watches this process.
 #[derive(Debug, Default)]
 pub struct Supervisor {
     socket: Option<(UnixDatagram, SocketAddr)>,
     pid_file: Option<PathBuf>,
+    /// The file with this process's id, until it takes its place.
+    prepared: RefCell<Option<Replacement>>,
 }
 
 impl Supervisor {
@@ -25,28 +35,34 @@ impl Supervisor {
                 None
             }
         });
-        Self { socket, pid_file }
+        Self { socket, pid_file, prepared: RefCell::default() }
     }
 
     /// Finds out whether the file can be written, beside the one that may be there.
     ///
     /// # Errors
     /// It cannot.
-    #[expect(clippy::disallowed_methods, reason = "the control thread, at the start")]
     pub fn prepare(&self) -> io::Result<()> {
         let Some(path) = &self.pid_file else { return Ok(()) };
-        std::fs::write(beside(path), format!("{}\n", std::process::id())).map_err(|error| {
+        let written = Replacement::of(path, PID_FILE_MODE).and_then(|mut file| {
+            file.write(format!("{}\n", std::process::id()).as_bytes())?;
+            Ok(file)
+        });
+        let written = written.map_err(|error| {
             let path = path.display();
             io::Error::new(error.kind(), format!("cannot write {path} (--pid-file): {error}"))
-        })
+        })?;
+        self.prepared.replace(Some(written));
+        Ok(())
     }
 
     /// The process serves. One that takes the place of another is announced by that one.
     pub fn serving(&self, is_upgrade: bool) {
         // Readers see the old text or the new one, never a part.
-        if let Some(path) = &self.pid_file
-            && let Err(error) = std::fs::rename(beside(path), path)
+        if let Some(file) = self.prepared.take()
+            && let Err(error) = file.commit()
         {
+            let path = self.pid_file.as_deref().unwrap_or(Path::new(""));
             tracing::error!(%error, "cannot write {} (--pid-file)", path.display());
         }
         if !is_upgrade {
@@ -56,9 +72,7 @@ impl Supervisor {
 
     /// The process will not serve.
     pub fn given_up(&self) {
-        if let Some(path) = &self.pid_file {
-            let _ = std::fs::remove_file(beside(path));
-        }
+        drop(self.prepared.take());
     }
 
     /// The configuration is read again.
@@ -87,9 +101,8 @@ impl Supervisor {
     /// Removes the file, unless another process has written it since.
     pub fn ended(&self) {
         let Some(path) = &self.pid_file else { return };
-        #[expect(clippy::disallowed_methods, reason = "the control thread, at the end")]
-        let is_ours = std::fs::read_to_string(path)
-            .is_ok_and(|text| text.trim() == std::process::id().to_string());
+        let text = files::read(path, PID_FILE_BYTES_MAX).unwrap_or_default();
+        let is_ours = text.trim_ascii() == std::process::id().to_string().as_bytes();
         if is_ours {
             // It is stale from now on, which its reader has to know anyway.
             let _ = std::fs::remove_file(path);
@@ -112,11 +125,4 @@ fn open(name: &Path) -> io::Result<(UnixDatagram, SocketAddr)> {
         None => SocketAddr::from_pathname(name)?,
     };
     Ok((socket, address))
-}
-
-/// Where the next text of a file is written first.
-fn beside(path: &Path) -> PathBuf {
-    let mut new = path.as_os_str().to_owned();
-    new.push(".new");
-    new.into()
 }

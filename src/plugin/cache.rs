@@ -2,23 +2,30 @@
 //!
 //! A file holds native code, and whoever can write it runs code in this process: so the directory
 //! must belong to us and be closed to everybody else (0700), a file is opened without following
-//! links and checked on the opened descriptor, and files appear whole, by rename. Anything that is
+//! links and checked on the opened descriptor, and files appear whole, by rename. Before the code
+//! stands its SHA-256: a disk that has turned a bit would otherwise have it run. Anything that is
 //! not as it should be counts as not cached. Control thread only.
 #![expect(
     unsafe_code,
     reason = "wasmtime trusts the native code it is given; the checks that make it ours are here"
 )]
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, OpenOptions};
 use std::hash::{Hash, Hasher};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 use wasmtime::{Engine, Module};
 
+use crate::files::Replacement;
 use crate::text::hex;
+
+/// What a file begins with; the SHA-256 of the rest follows.
+const MAGIC: &[u8; 16] = b"odin native v01\n";
+/// Both together.
+const HEADER_BYTES: usize = MAGIC.len() + 32;
 
 /// A directory of compiled modules.
 #[derive(Debug)]
@@ -52,25 +59,28 @@ impl Cache {
     /// The compiled form of `wasm`, if it is there and can be trusted.
     pub(super) fn load(&self, engine: &Engine, wasm: &[u8]) -> Option<Module> {
         let bytes = read_own(&self.path(wasm)).ok()?;
+        let (header, code) = bytes.split_at_checked(HEADER_BYTES)?;
+        let is_whole = header.starts_with(MAGIC) && header[MAGIC.len()..] == *Sha256::digest(code);
+        if !is_whole {
+            tracing::warn!("a compiled plugin in the cache is damaged; it is compiled again");
+            return None;
+        }
         // SAFETY: the bytes come from a regular file of our own user that nobody else can write,
-        // in a directory that nobody else can write (checked on the opened file and at `open`), so
-        // they are what `store` wrote: the serialisation of a module of this very engine, which
-        // the name and wasmtime's own header tell.
-        unsafe { Module::deserialize(engine, &bytes) }.ok()
+        // in a directory that nobody else can write (checked on the opened file and at `open`), and
+        // have the checksum that `store` wrote before them, so they are what it wrote: the
+        // serialisation of a module of this very engine, which the name and wasmtime's own header
+        // tell.
+        unsafe { Module::deserialize(engine, code) }.ok()
     }
 
     /// Keeps the compiled form of `wasm`.
     pub(super) fn store(&self, module: &Module, wasm: &[u8]) -> io::Result<()> {
-        let bytes = module.serialize().map_err(io::Error::other)?;
-        let path = self.path(wasm);
-        // One writer per process and name: the control thread.
-        let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
-        let written =
-            write_whole(&temporary, &bytes).and_then(|()| std::fs::rename(&temporary, &path));
-        if written.is_err() {
-            let _gone_or_never_there = std::fs::remove_file(&temporary);
-        }
-        written
+        let code = module.serialize().map_err(io::Error::other)?;
+        let mut file = Replacement::of(&self.path(wasm), 0o600)?;
+        file.write(MAGIC)?;
+        file.write(&Sha256::digest(&code))?;
+        file.write(&code)?;
+        file.commit()
     }
 
     fn path(&self, wasm: &[u8]) -> PathBuf {
@@ -93,18 +103,6 @@ fn read_own(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(meta.len() as usize);
     file.read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file: File = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
-        .open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 #[cfg(test)]

@@ -4,9 +4,7 @@
 //! The file is named after the plugin and the digest of its bytes, so that no upload overwrites
 //! what runs, and the configuration's `sha256` pins it.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
 use std::path::Path as FilePath;
 
 use axum::Json;
@@ -20,6 +18,7 @@ use super::super::reload::{Cause, Change};
 use super::State;
 use super::name::{self, Name};
 use super::reply::{Failed, bytes, done};
+use crate::files::Replacement;
 use crate::limits::UPLOADS_KEPT_MAX;
 use crate::text::hex;
 
@@ -78,22 +77,11 @@ fn keep(path: &FilePath, wasm: &[u8]) -> Result<bool, Failed> {
         );
         return Err(Failed::new(StatusCode::INSUFFICIENT_STORAGE, reason));
     }
-    // A name that nobody else takes: not another upload, not a process that was killed here.
-    let random = getrandom::u64();
-    let random = random.map_err(|error| failed(std::io::Error::other(error.to_string())))?;
-    let part = path.with_extension(format!("part-{random:016x}"));
-    let written = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&part).and_then(
-        |mut file| {
-            file.write_all(wasm)?;
-            file.sync_all()?;
-            fs::rename(&part, path)
-        },
-    );
-    written.map(|()| true).map_err(|error| {
-        // What is left of it is of no use to anybody.
-        let _ = fs::remove_file(&part);
-        failed(error)
-    })
+    let written = Replacement::of(path, 0o644).and_then(|mut file| {
+        file.write(wasm)?;
+        file.commit()
+    });
+    written.map(|()| true).map_err(failed)
 }
 
 /// How many modules were uploaded into the folder: files that are called as [`upload`] calls them,

@@ -6,14 +6,14 @@
 //! such a file is read again the next time (as git does with its index).
 
 use std::collections::HashMap;
-use std::fs::Metadata;
-use std::io::{self, Read};
+use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::super::courtesy::sha256;
-use crate::limits::PLUGIN_MODULE_BYTES_MAX;
+use crate::files;
+use crate::limits::{FILE_READ_TIMEOUT, PLUGIN_MODULE_BYTES_MAX};
 use crate::text::hex;
 
 /// So long a file must have been left alone before it is believed to be as it was: more than the
@@ -85,21 +85,19 @@ impl Modules {
         path: &Path,
         now: SystemTime,
     ) -> Result<(Vec<u8>, [u8; 32]), String> {
-        let unread = |error: io::Error| format!("cannot be read: {error}");
-        // A pipe would block here for good.
-        if !path.metadata().map_err(unread)?.is_file() {
-            return Err("is not a regular file".to_owned());
-        }
-        let mut file = std::fs::File::open(path).map_err(unread)?;
-        let before = Identity::of(&file.metadata().map_err(unread)?);
-        let wasm = bounded(&mut file, before.bytes).map_err(unread)?;
-        if wasm.len() > PLUGIN_MODULE_BYTES_MAX {
-            return Err(format!("is larger than {PLUGIN_MODULE_BYTES_MAX} bytes"));
-        }
+        let (before, wasm, after) = {
+            let path = path.to_owned();
+            files::within(FILE_READ_TIMEOUT, move || {
+                let (file, bytes) = files::open(&path)?;
+                let before = identity(&file)?;
+                let kept = file.try_clone().map_err(|error| unread(&error))?;
+                let wasm = files::contents(file, bytes, PLUGIN_MODULE_BYTES_MAX)?;
+                Ok((before, wasm, identity(&kept)?))
+            })?
+        };
         let digest = sha256(&wasm);
-        let identity = Identity::of(&file.metadata().map_err(unread)?);
-        if identity == before && identity.is_settled(now) {
-            self.known.insert(path.to_owned(), Known { identity, digest });
+        if after == before && after.is_settled(now) {
+            self.known.insert(path.to_owned(), Known { identity: after, digest });
         }
         Ok((wasm, digest))
     }
@@ -107,19 +105,17 @@ impl Modules {
 
 /// What stands at `path` now. What a network's file system says of a name may be old, what it opens
 /// is not.
-fn found(path: &Path) -> io::Result<Identity> {
-    // A pipe would block here for good.
-    if !path.metadata()?.is_file() {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    Ok(Identity::of(&std::fs::File::open(path)?.metadata()?))
+fn found(path: &Path) -> Result<Identity, String> {
+    let path = path.to_owned();
+    files::within(FILE_READ_TIMEOUT, move || identity(&files::open(&path)?.0))
 }
 
-/// At most one byte more than a module may have.
-fn bounded(file: &mut std::fs::File, expected: u64) -> io::Result<Vec<u8>> {
-    let mut wasm = Vec::with_capacity(expected.min(PLUGIN_MODULE_BYTES_MAX as u64) as usize + 1);
-    file.take(PLUGIN_MODULE_BYTES_MAX as u64 + 1).read_to_end(&mut wasm)?;
-    Ok(wasm)
+fn identity(file: &File) -> Result<Identity, String> {
+    file.metadata().map(|data| Identity::of(&data)).map_err(|error| unread(&error))
+}
+
+fn unread(error: &std::io::Error) -> String {
+    format!("cannot be read: {error}")
 }
 
 /// Refuses a module that has another digest than the configuration pins.
