@@ -146,6 +146,14 @@ impl Findings {
         self.failures.push(Failure { what, reason, effect, refuses });
     }
 
+    /// Shows nothing of what variables hold.
+    fn hide(&mut self, variables: &config::Variables) {
+        let reasons = self.failures.iter_mut().map(|failure| &mut failure.reason);
+        for text in self.warnings.iter_mut().chain(reasons) {
+            *text = variables.hide(text);
+        }
+    }
+
     fn no_access_log(&mut self, reason: String) {
         let (what, effect) =
             ("logging.accessLog".to_owned(), "no access log is written".to_owned());
@@ -217,6 +225,7 @@ impl Compiler {
             findings.no_access_log(reason);
             None
         });
+        findings.hide(&config.variables);
         self.generation += 1;
         let snapshot = Snapshot {
             generation: self.generation,

@@ -22,6 +22,7 @@ mod service;
 mod tracing;
 mod tree;
 mod value;
+mod variables;
 pub mod view;
 mod wasm;
 
@@ -33,6 +34,7 @@ pub use errors::{ConfigError, ConfigErrors};
 pub use model::*;
 pub use model_wasm::*;
 pub use tracing::{Endpoint, Otlp, Tracing};
+pub use variables::Variables;
 
 use super::courtesy::offer_core;
 use crate::limits;
@@ -192,9 +194,10 @@ pub fn parse(
     }
     let default = default_server(env)?;
     let mut errors = Errors::default();
-    let root = tree::read(text, env, &mut errors);
+    let root = tree::read(text, Some(env), &mut errors);
     offer_core();
-    let config = decode_root(root.as_deref(), file_name, default, &mut errors);
+    let mut config = decode_root(root.as_deref(), file_name, default, &mut errors);
+    config.variables = errors.variables();
     errors.into_result(file_name, config)
 }
 
@@ -214,6 +217,7 @@ fn default_server(env: &dyn Fn(&str) -> Option<String>) -> Result<Server, Config
 }
 
 /// Reads one plugin, given as JSON with the keys of `wasm.plugins[]`, that is to run in `config`.
+/// It comes from outside: `${NAME}` in it is a text, so that nobody reads our environment by it.
 ///
 /// # Errors
 /// All that is wrong with it, as in a file.
@@ -221,7 +225,7 @@ pub fn parse_plugin(json: &serde_json::Value, config: &Config) -> Result<Plugin,
     const NAME: &str = "request";
     let mut errors = Errors::default();
     // JSON is YAML.
-    let root = tree::read(&json.to_string(), &environment, &mut errors);
+    let root = tree::read(&json.to_string(), None, &mut errors);
     let plugin = root.as_deref().and_then(|node| {
         let item = Item { node, key: String::new() };
         wasm::lone_plugin(&item, &config.services, config.wasm.max_instances, &mut errors)
@@ -247,6 +251,7 @@ fn decode_root(
         kv: Default::default(),
         wasm: Wasm::default(),
         services: Vec::new(),
+        variables: Variables::default(),
     };
     let Some(node) = root else {
         return config;

@@ -129,7 +129,7 @@ fn describe(plugin: &config::Plugin, running: &Running) -> Value {
         (Some(_), Some(_)) => "failed",
         (Some(_), None) => "active",
     };
-    let mut described = view::plugin(plugin);
+    let mut described = view::plugin(plugin, &running.config.variables);
     let file = running.config.wasm.file_of(plugin);
     let spec = loaded.map(|loaded| &loaded.spec);
     described["status"] = status.into();

@@ -75,6 +75,10 @@ impl Loader {
     ) -> Arc<Plugin> {
         offer_core();
         let spec = self.spec(plugin, config);
+        let spec = match with_patterns(spec, &plugin.allowed_urls) {
+            Ok(spec) => spec,
+            Err(failed) => return Arc::new(*failed),
+        };
         let mut loaded = self.module(plugin, &config.wasm.file_of(plugin), spec, earlier);
         let Some(digest) = loaded.digest() else {
             return Arc::new(loaded);
@@ -140,16 +144,28 @@ impl Loader {
             config::Isolation::Shared => Isolation::Shared,
             config::Isolation::Request => Isolation::Request,
         };
-        if !plugin.allowed_urls.is_empty() {
-            let sources = plugin.allowed_urls.iter().map(|pattern| &pattern.source);
-            let patterns = regex::RegexSet::new(sources);
-            spec.allowed_urls = Some(patterns.expect("each pattern was compiled when it was read"));
-        }
         spec.log_level = log_level(config.logging.level);
         // May say another level for this plugin alone.
         spec.set_config(plugin.config.clone());
         spec
     }
+}
+
+/// The paths that it applies to; a plugin that says why they cannot be matched.
+fn with_patterns(
+    mut spec: PluginSpec,
+    patterns: &[config::Pattern],
+) -> Result<PluginSpec, Box<Plugin>> {
+    if patterns.is_empty() {
+        return Ok(spec);
+    }
+    match config::pattern_set(patterns) {
+        Ok(set) => spec.allowed_urls = Some(set),
+        Err(reason) => {
+            return Err(Box::new(Plugin::failed(spec, format!("allowedUrls: {reason}"))));
+        }
+    }
+    Ok(spec)
 }
 
 fn plugin_type(kind: config::PluginType) -> PluginType {

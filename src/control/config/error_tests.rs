@@ -140,8 +140,11 @@ fn services_are_told_what_they_can_be() {
         (service("headers: {content-LENGTH: 1}"), "the gateway writes it itself"),
         (service("headers: {X-A: a, x-a: b}"), "x-a is the same header as X-A"),
         (service("headers: {'X A': a}"), "\"X A\" is not a header name"),
-        (service("headers: {X: \"a\\r\\nY: b\"}"), "services[0].headers.X: got \"a\\r\\nY: b\", "),
-        (service("headers: {X: [a]}"), "got a list, expected a text"),
+        (
+            service("headers: {X: \"a\\r\\nY: b\"}"),
+            "services[0].headers.X: expected a text without",
+        ),
+        (service("headers: {X: [a]}"), "expected a text without"),
     ]);
 }
 
@@ -382,4 +385,88 @@ fn mistakes_in_kv_are_told_by_place() {
         ("kv: {memory: {bytesMax: 1KiB}}", "kv.memory.bytesMax: got"),
         ("kv: {maxBytes: 1}", "kv.maxBytes: unknown key"),
     ]);
+}
+
+/// All that is said of a text, with `SECRET` in the environment.
+fn said_of(text: &str, secret: &str) -> String {
+    let env = |name: &str| (name == "SECRET").then(|| secret.to_owned());
+    parse(text, "f", &env).expect_err(text).to_string()
+}
+
+#[test]
+fn what_a_variable_holds_is_in_no_error() {
+    for (text, secret) in [
+        ("wasm: {maxInstances: '${SECRET}'}", "hunter2-s3cr3t"),
+        ("wasm: {maxInstances: ${SECRET}}", "hunter2-s3cr3t"),
+        ("server: {listen: '${SECRET}'}", "hunter2-s3cr3t"),
+        ("server: {listen: '${SECRET}:80:90'}", "hunter2"),
+        ("server: {listen: '[${SECRET}]:80'}", "hunter2"),
+        ("server: {ioDriver: ${SECRET}}", "io_urinf"),
+        ("server: {drainTimeout: ${SECRET}}", "918273"),
+        ("server: {limits: {headBytesMax: ${SECRET}}}", "918273zz"),
+        ("admin: {token: '${SECRET}'}", "hunter2 s3cr3t"),
+        ("logging: {accessLog: '${SECRET}'}", "hunter2"),
+        ("tracing: {otlp: {endpoint: '${SECRET}'}}", "hunter2-s3cr3t"),
+        ("kv: {redis: {host: '${SECRET}'}}", "rediss://u:hunter2@h:99"),
+        ("kv: {redis: {host: h, db: '${SECRET}'}}", "hunter2"),
+        ("services: [{name: '${SECRET}', targets: ['builtin:echo']}]", "hunter2 s3cr3t"),
+        ("services: [{name: a, targets: ['http://${SECRET}/x']}]", "hunter2"),
+        ("services: [{name: a, targets: ['${SECRET}']}]", "http://u:hunter2@h"),
+        ("services: [{name: a, targets: ['builtin:echo'], basePath: '${SECRET}'}]", "hunter2"),
+        (
+            "services: [{name: a, targets: ['builtin:echo'], headers: {A: '${SECRET}'}}]",
+            "hunter2\n",
+        ),
+        ("wasm: {plugins: [{name: a, path: p, sha256: '${SECRET}'}]}", "hunter2"),
+        ("wasm: {plugins: [{name: a, path: p, allowedUrls: ['${SECRET}']}]}", "hunter2("),
+        ("wasm: {plugins: [{name: a, path: p, services: ['${SECRET}']}]}\nservices: []", "hunter2"),
+        ("wasm: {plugins: [{name: a, path: p, timeout: !!int '${SECRET}'}]}", "hunter2"),
+        ("wasm: {plugins: [{name: a, path: p, config: '${SECRET}'}]}", "hunter2"),
+        // Twice the same, told where the second stands or where both belong.
+        (
+            "services: [{name: a, basePath: '${SECRET}', targets: ['builtin:echo']}, \
+             {name: b, basePath: '${SECRET}', targets: ['builtin:echo']}]",
+            "/hunter2",
+        ),
+        (
+            "wasm: {plugins: [{name: '${SECRET}', path: p}, {name: '${SECRET}', path: p}]}",
+            "hunter2",
+        ),
+    ] {
+        let said = said_of(text, secret);
+        for part in secret.split(|c: char| !c.is_ascii_alphanumeric()).filter(|p| p.len() > 4) {
+            assert!(!said.contains(part), "{text}: {said}");
+        }
+        let place = said.contains("f:1:") || said.contains("f:2:");
+        assert!(place && !said.contains(secret.trim()), "{text}: {said}");
+    }
+}
+
+#[test]
+fn an_error_shows_a_variable_as_it_is_written_and_what_is_allowed() {
+    let said = said_of("wasm: {maxInstances: '${SECRET}'}", "hunter2");
+    assert!(said.contains("got \"${SECRET}\", expected a whole number from 1 to"), "{said}");
+    let said = said_of("server: {listen: '${SECRET}'}", "hunter2");
+    assert!(said.contains("got \"${SECRET}\", expected an address such as"), "{said}");
+}
+
+#[test]
+fn a_headers_value_is_in_no_error() {
+    for value in ["\"hunter2\\n\"", "\" hunter2\"", "[hunter2]"] {
+        let text =
+            format!("services: [{{name: a, targets: ['builtin:echo'], headers: {{A: {value}}}}}]");
+        let said = said_of(&text, "");
+        assert!(said.contains("headers.A") && !said.contains("hunter2"), "{said}");
+    }
+}
+
+#[test]
+fn patterns_that_are_too_much_together_are_an_error_of_the_file() {
+    // Each is within the limit of one.
+    let pattern = "'^/[a-z]{1,400}/[a-z]{1,400}$'";
+    let list = vec![pattern; 400].join(", ");
+    let text = format!("wasm: {{plugins: [{{name: a, path: p, allowedUrls: [{list}]}}]}}");
+    let said = said_of(&text, "");
+    assert!(said.contains("wasm.plugins[0].allowedUrls: got 400 patterns"), "{said}");
+    assert!(said.contains("together"), "{said}");
 }

@@ -1,8 +1,11 @@
 //! Every error of a configuration, gathered in one run and printed by place.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use super::Place;
+use super::value::quote;
+use super::variables::{Variables, tells};
 use crate::limits;
 
 /// One error: where, at which key, and what.
@@ -64,10 +67,35 @@ impl fmt::Display for ConfigErrors {
 impl std::error::Error for ConfigErrors {}
 
 /// Where the loader's stages put what they find.
-#[derive(Debug, Default)]
-pub(super) struct Errors(Vec<ConfigError>);
+#[derive(Default)]
+pub(super) struct Errors {
+    found: Vec<ConfigError>,
+    /// The scalars with variables in them: where, how they are written, what they hold.
+    filled: HashMap<Place, (String, String)>,
+    /// What the variables hold, each alone.
+    values: Vec<(String, String)>,
+}
 
 impl Errors {
+    /// A scalar at `place`, written so, holds `value` now, by variables of these names and values.
+    pub(super) fn fill(
+        &mut self,
+        place: Place,
+        written: &str,
+        value: &str,
+        variables: Vec<(String, String)>,
+    ) {
+        self.filled.insert(place, (written.to_owned(), value.to_owned()));
+        let each = variables.into_iter().map(|(name, value)| (value, format!("${{{name}}}")));
+        self.values.extend(each);
+    }
+
+    /// What errors do not show, for those who come later.
+    pub(super) fn variables(&self) -> Variables {
+        let scalars = self.filled.values().map(|(written, value)| (value.clone(), written.clone()));
+        Variables::new(scalars.chain(self.values.iter().cloned()))
+    }
+
     /// An error of the text at `place`.
     pub(super) fn push(&mut self, place: Place, text: impl Into<String>) {
         self.push_at(place, "", text);
@@ -75,17 +103,30 @@ impl Errors {
 
     /// An error of the value of `key`, which stands at `place`.
     pub(super) fn push_at(&mut self, place: Place, key: &str, text: impl Into<String>) {
-        self.0.push(ConfigError { place: Some(place), key: key.to_owned(), text: text.into() });
+        let mut text = text.into();
+        if let Some((written, value)) = self.filled.get(&place)
+            && tells(&text, value)
+        {
+            let written = quote(written);
+            text = format!(
+                "got {written}, and what the environment gives for it is not what stands here (it \
+                 is not shown)"
+            );
+        }
+        self.found.push(ConfigError { place: Some(place), key: key.to_owned(), text });
     }
 
     /// `value`, unless there are errors.
     pub(super) fn into_result<T>(mut self, file: &str, value: T) -> Result<T, ConfigErrors> {
-        if self.0.is_empty() {
+        if self.found.is_empty() {
             return Ok(value);
         }
         // A node that aliases repeat is decoded, and complained of, once for each.
-        self.0.sort_by_key(|error| error.place);
-        self.0.dedup();
-        Err(ConfigErrors { file: file.to_owned(), errors: self.0 })
+        self.found.sort_by_key(|error| error.place);
+        self.found.dedup();
+        // One value may be told of where another stands.
+        let variables = self.variables();
+        self.found.iter_mut().for_each(|error| error.text = variables.hide(&error.text));
+        Err(ConfigErrors { file: file.to_owned(), errors: self.found })
     }
 }

@@ -13,7 +13,7 @@ use crate::limits;
 use crate::trace::access_log::Field;
 
 /// Where something stands in the configuration file, counted from 1; columns in characters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
 pub struct Place {
     /// The line, from 1.
     pub line: usize,
@@ -43,6 +43,8 @@ pub struct Config {
     pub wasm: Wasm,
     /// `services`, in the order of the file. Empty: every request gets 404.
     pub services: Vec<Service>,
+    /// What the variables in the file hold, which is never shown.
+    pub variables: super::Variables,
 }
 
 impl Config {

@@ -190,6 +190,26 @@ impl Pattern {
     }
 }
 
+/// All expressions of one plugin as one.
+///
+/// # Errors
+/// Together they compile to more than [`limits::PATTERNS_COMPILED_BYTES_MAX`] (not for those that a
+/// [`Config`] holds).
+pub fn pattern_set(patterns: &[Pattern]) -> Result<regex::RegexSet, String> {
+    let sources = patterns.iter().map(|pattern| &pattern.source);
+    let most = limits::PATTERNS_COMPILED_BYTES_MAX;
+    regex::RegexSetBuilder::new(sources).size_limit(most).build().map_err(|error| match error {
+        regex::Error::CompiledTooBig(_) => {
+            let count = patterns.len();
+            format!(
+                "got {count} patterns that compile to more than {most} bytes together; list \
+                     or repeat less, or say more with one"
+            )
+        }
+        other => other.to_string(),
+    })
+}
+
 /// `plugins[].failureMode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureMode {

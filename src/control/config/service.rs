@@ -227,6 +227,10 @@ fn header_value(item: &Item<'_>, errors: &mut Errors) -> Option<String> {
     {
         return Some(scalar.text.clone());
     }
-    item.expected(errors, "a text without control characters and without white space at its ends");
+    // What was got may be a secret.
+    item.refuse(
+        errors,
+        "expected a text without control characters and without white space at its ends",
+    );
     None
 }

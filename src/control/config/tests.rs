@@ -494,3 +494,17 @@ fn the_environment_may_say_where_to_listen_if_the_file_does_not() {
     let error = parsed("", ":8080").unwrap_err().to_string();
     assert!(error.starts_with("$ODIN_LISTEN: got \":8080\", expected an address"), "{error}");
 }
+
+#[test]
+fn a_plugin_that_is_sent_has_no_variables() {
+    // Set wherever tests run.
+    let sent = serde_json::json!({
+        "name": "p",
+        "path": "${PATH}/p.wasm",
+        "config": { "a": "${PATH}", "b": "$${PATH} ${NONE_SUCH} ${" },
+    });
+    let config = Located::Embedded.load().unwrap();
+    let plugin = parse_plugin(&sent, &config).unwrap();
+    assert_eq!(plugin.path.to_str(), Some("${PATH}/p.wasm"));
+    assert_eq!(plugin.config, sent["config"]);
+}

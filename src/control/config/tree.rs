@@ -6,6 +6,7 @@
 //! memory than its text; what it would take written out is counted and bounded, because decoders
 //! walk it like that.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -39,6 +40,8 @@ pub(super) enum Value {
 pub(super) struct Scalar {
     pub(super) text: String,
     pub(super) written: Written,
+    /// The text before its variables were filled in, if it has any.
+    pub(super) source: Option<Box<str>>,
 }
 
 /// How a scalar was written, which says what it may be.
@@ -87,8 +90,10 @@ impl Size {
 
 /// Reads `text`; `None` for one without content, or if an error leaves no tree. Errors that leave
 /// one (an unset variable, a key twice) are reported and the rest is read.
-pub(super) fn read(text: &str, env: Env<'_>, errors: &mut Errors) -> Option<Rc<Node>> {
-    let masked = mask(text);
+///
+/// Without an environment, `${NAME}` is a text like any other.
+pub(super) fn read(text: &str, env: Option<Env<'_>>, errors: &mut Errors) -> Option<Rc<Node>> {
+    let masked = env.and_then(|_| mask(text));
     let mut builder = Builder {
         env,
         is_masked: masked.is_some(),
@@ -153,7 +158,7 @@ struct OpenMap {
 }
 
 struct Builder<'b> {
-    env: Env<'b>,
+    env: Option<Env<'b>>,
     is_masked: bool,
     errors: &'b mut Errors,
     open: Vec<Open>,
@@ -258,7 +263,17 @@ impl Builder<'_> {
         tag: Option<&Tag>,
         place: Place,
     ) -> Result<Node, String> {
-        let value = match expand(text, self.env) {
+        let used = RefCell::new(Vec::new());
+        let env = |name: &str| {
+            let value = self.env.and_then(|env| env(name));
+            used.borrow_mut().extend(value.clone().map(|value| (name.to_owned(), value)));
+            value
+        };
+        let expanded = match self.env {
+            Some(_) => expand(text, &env),
+            None => Ok(text.into()),
+        };
+        let value = match expanded {
             Err(error) => {
                 self.errors.push(place, error);
                 Value::Broken
@@ -269,8 +284,13 @@ impl Builder<'_> {
                     (ScalarStyle::Plain, _) => Written::Plain,
                     _ => Written::Quoted,
                 };
+                let used = used.take();
+                if !used.is_empty() {
+                    self.errors.fill(place, text, &expanded, used);
+                }
+                let source = (written == Written::Expanded).then(|| text.into());
                 let text = expanded.into_owned();
-                self.tagged(Scalar { text, written }, tag, place)
+                self.tagged(Scalar { text, written, source }, tag, place)
             }
         };
         let size = match &value {
@@ -296,14 +316,13 @@ impl Builder<'_> {
             _ => None,
         };
         if let Some(written) = written {
-            let text = scalar.text;
-            return Value::Scalar(Scalar { text, written });
+            return Value::Scalar(Scalar { written, ..scalar });
         }
         let text = format!(
             "got the tag {} on {:?}; tags may be !!str, !!int, !!float, !!bool and !!null on a \
              value of that kind",
             tag.original(),
-            scalar.text
+            scalar.shown()
         );
         self.errors.push(place, text);
         Value::Broken

@@ -90,6 +90,11 @@ fn is_float(unsigned: &str) -> bool {
 }
 
 impl Scalar {
+    /// What may be told of it: not what a variable holds.
+    pub(super) fn shown(&self) -> &str {
+        self.source.as_deref().unwrap_or(&self.text)
+    }
+
     /// Whether nothing is written: `key:`, `~` or `null`.
     pub(super) fn is_null(&self) -> bool {
         self.written == Written::Plain && Plain::of(&self.text).is_null()
@@ -111,10 +116,10 @@ impl Node {
             Value::Broken => "nothing".to_owned(),
             Value::Scalar(scalar) if scalar.is_null() => "nothing".to_owned(),
             Value::Scalar(scalar) => match (scalar.written, Plain::of(&scalar.text)) {
-                (Written::Plain, Plain::Text) | (Written::Expanded, _) => quote(&scalar.text),
-                (Written::Plain, _) => short(&scalar.text),
-                (Written::Quoted, Plain::Text) => quote(&scalar.text),
-                (Written::Quoted, _) => format!("the string {}", quote(&scalar.text)),
+                (Written::Plain, Plain::Text) | (Written::Expanded, _) => quote(scalar.shown()),
+                (Written::Plain, _) => short(scalar.shown()),
+                (Written::Quoted, Plain::Text) => quote(scalar.shown()),
+                (Written::Quoted, _) => format!("the string {}", quote(scalar.shown())),
             },
         }
     }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{
     AccessLog, Admin, Aggregation, Config, FailureMode, Format, IoDriver, Isolation, Level, Limits,
     LoadBalancing, Logging, OnBodyTooLarge, Plugin, Server, Service, Target, TargetKind, Timeouts,
-    Tracing, Wasm, Workers,
+    Tracing, Variables, Wasm, Workers,
 };
 use crate::kv::config::{BackendName, RedisConfig};
 use crate::text::hex;
@@ -24,7 +24,7 @@ pub fn config(config: &Config) -> Value {
         "logging": logging(&config.logging),
         "tracing": tracing(&config.tracing),
         "kv": kv(&config.kv),
-        "wasm": wasm(&config.wasm),
+        "wasm": wasm(&config.wasm, &config.variables),
         "services": config.services.iter().map(service).collect::<Vec<_>>(),
     })
 }
@@ -157,7 +157,7 @@ fn redis(redis: &RedisConfig) -> Value {
     })
 }
 
-fn wasm(wasm: &Wasm) -> Value {
+fn wasm(wasm: &Wasm, variables: &Variables) -> Value {
     json!({
         "enabled": wasm.enabled,
         "pluginDir": wasm.plugin_dir.to_string_lossy(),
@@ -166,13 +166,15 @@ fn wasm(wasm: &Wasm) -> Value {
         "cacheEnabled": wasm.cache_enabled,
         "cacheDir": wasm.cache_dir.as_ref().map(|dir| dir.to_string_lossy()),
         "timeout": span(wasm.timeout),
-        "plugins": wasm.plugins.iter().map(plugin).collect::<Vec<_>>(),
+        "plugins": wasm.plugins.iter().map(|one| plugin(one, variables)).collect::<Vec<_>>(),
     })
 }
 
 /// One plugin, with the keys of `wasm.plugins[]`. `null` where the default of its type or of
 /// `wasm` holds.
-pub fn plugin(plugin: &Plugin) -> Value {
+pub fn plugin(plugin: &Plugin, variables: &Variables) -> Value {
+    let mut config = masked(&plugin.config);
+    variables.hide_in(&mut config);
     let failure_mode = plugin.failure_mode.map(|mode| match mode {
         FailureMode::Open => "open",
         FailureMode::Closed => "closed",
@@ -195,7 +197,7 @@ pub fn plugin(plugin: &Plugin) -> Value {
         "timeout": plugin.timeout.map(span),
         "allowedUrls": patterns,
         "services": plugin.services,
-        "config": masked(&plugin.config),
+        "config": config,
         "failureMode": failure_mode,
         "body": plugin.body,
         "onBodyTooLarge": on_body_too_large,
@@ -211,10 +213,8 @@ fn service(service: &Service) -> Value {
     let load_balancing = match service.load_balancing {
         LoadBalancing::RoundRobin => "round-robin",
     };
-    let headers = service.headers.iter().map(|(name, value)| {
-        let value = if is_secret(name) { MASK } else { value };
-        (name.clone(), value.into())
-    });
+    // Whatever it is called, it may be what the origin knows the gateway by.
+    let headers = service.headers.iter().map(|(name, _)| (name.clone(), MASK.into()));
     json!({
         "name": service.name,
         "basePath": service.base_path,
@@ -246,7 +246,7 @@ fn aggregation(aggregation: &Aggregation) -> Value {
     let calls = aggregation
         .calls
         .iter()
-        .map(|call| json!({ "name": call.name, "service": call.service, "path": call.path }));
+        .map(|call| json!({ "name": call.name, "service": call.service, "path": mask_query(&call.path) }));
     let dependencies = aggregation.dependencies.iter().map(|dependency| {
         let rule = &dependency.rule;
         let mapping = |from: String, to: String| json!({ "from": from, "to": to });
@@ -256,7 +256,7 @@ fn aggregation(aggregation: &Aggregation) -> Value {
         let results = results.map(|one| mapping(one.from.to_string(), one.to.to_string()));
         json!({
             "service": dependency.service,
-            "path": rule.path().to_string(),
+            "path": mask_query(&rule.path().to_string()),
             "condition": rule.condition().map(ToString::to_string),
             "parameterMapping": parameters.collect::<Vec<_>>(),
             "resultMapping": results.collect::<Vec<_>>(),
@@ -279,27 +279,27 @@ fn span(span: Duration) -> String {
     }
 }
 
-/// A plugin's own `config` without what may be a secret: the values of keys that are called so, and
-/// the user and password in a URL.
+/// A plugin's own `config` without what may be a secret: the values of keys that are called so, of
+/// `headers`, and of such parameters in a URL, and its user and password. What a switch says
+/// (`rotateKeys: true`) tells nobody a key.
 fn masked(config: &Value) -> Value {
     match config {
         Value::Object(entries) => {
             let entries = entries.iter().map(|(key, value)| {
-                let value =
-                    if is_secret(key) && !is_switch(value) { hide(value) } else { masked(value) };
+                let value = match value {
+                    Value::Null | Value::Bool(_) => value.clone(),
+                    _ if is_secret(key) => hide(value),
+                    _ if key.to_ascii_lowercase().ends_with("headers") => hide_values(value),
+                    _ => masked(value),
+                };
                 (key.clone(), value)
             });
             Value::Object(entries.collect())
         }
         Value::Array(items) => items.iter().map(masked).collect(),
-        Value::String(text) => mask_user(text).into(),
+        Value::String(text) => mask_query(&mask_user(text)).into(),
         Value::Null | Value::Bool(_) | Value::Number(_) => config.clone(),
     }
-}
-
-/// `rotateKeys: true` tells nobody a key.
-fn is_switch(value: &Value) -> bool {
-    matches!(value, Value::Null | Value::Bool(_))
 }
 
 /// Shows how many there are, nothing of them.
@@ -310,15 +310,35 @@ fn hide(value: &Value) -> Value {
     }
 }
 
+/// Shows the names, and nothing of the values.
+fn hide_values(value: &Value) -> Value {
+    match value {
+        Value::Object(entries) => {
+            let entries = entries.iter().map(|(name, value)| (name.clone(), hide_values(value)));
+            Value::Object(entries.collect())
+        }
+        Value::Array(items) => items.iter().map(hide_values).collect(),
+        _ => MASK.into(),
+    }
+}
+
 /// Whether a key's value is nobody's business: it is called a key, a token, a password …
 fn is_secret(key: &str) -> bool {
-    const WORDS: [&str; 9] = [
+    const WORDS: [&str; 17] = [
+        "auth",
+        "bearer",
+        "dsn",
+        "hmac",
+        "jwt",
+        "pwd",
+        "salt",
+        "session",
+        "signature",
         "secret",
         "token",
         "password",
         "passwd",
         "credential",
-        "authorization",
         "cookie",
         "private",
         "passphrase",
@@ -326,7 +346,7 @@ fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     let is_key =
         ["key", "keys"].iter().any(|word| key.ends_with(word)) && !key.starts_with("public");
-    is_key || WORDS.iter().any(|word| key.contains(word))
+    is_key || key == "sig" || WORDS.iter().any(|word| key.contains(word))
 }
 
 /// `redis://user:password@host` becomes `redis://***@host`.
@@ -339,6 +359,23 @@ fn mask_user(text: &str) -> String {
         Some(at) => format!("{}{MASK}{}", &text[..start], &text[start + at..]),
         None => text.to_owned(),
     }
+}
+
+/// `http://host/?token=abc&page=1` becomes `http://host/?token=***&page=1`.
+fn mask_query(text: &str) -> String {
+    let Some((before, query)) = text.split_once('?') else {
+        return text.to_owned();
+    };
+    let (query, fragment) = match query.find('#') {
+        Some(at) => query.split_at(at),
+        None => (query, ""),
+    };
+    let parameters = query.split('&').map(|parameter| match parameter.split_once('=') {
+        Some((name, _)) if is_secret(name) => format!("{name}={MASK}"),
+        _ => parameter.to_owned(),
+    });
+    let parameters: Vec<_> = parameters.collect();
+    format!("{before}?{}{fragment}", parameters.join("&"))
 }
 
 #[cfg(test)]
@@ -381,12 +418,33 @@ wasm: {plugins: [{name: p, path: p.wasm}]}
     }
 
     #[test]
+    fn what_a_variable_holds_is_shown_as_it_is_written() {
+        let text = "wasm: {plugins: [{name: p, path: p.wasm, config: \
+                    {a: 'x ${LONG} y', b: ['${SHORT}'], c: '${NONE:-plain}', d: abcdef}}]}";
+        let env = |name: &str| match name {
+            "LONG" => Some("hunter2".to_owned()),
+            "SHORT" => Some("hi".to_owned()),
+            _ => None,
+        };
+        let view = config(&parse(text, "test", &env).unwrap());
+        let shown = &view["wasm"]["plugins"][0]["config"];
+        assert_eq!(
+            shown,
+            &json!({"a": "x ${LONG} y", "b": ["${SHORT}"], "c": "plain", "d": "abcdef"})
+        );
+    }
+
+    #[test]
     fn no_secret_is_shown() {
         let text = r"
 admin: {token: s3cret}
 tracing: {otlp: {endpoint: 'http://c:4318', headers: {x-team: s3cret}}}
 kv: {redis: {host: r, password: s3cret}}
-services: [{name: a, basePath: /, targets: ['builtin:echo'], headers: {Authorization: s3cret}}]
+services:
+  - name: a
+    basePath: /
+    targets: ['builtin:echo']
+    headers: {Authorization: s3cret, X-Backend-Auth: s3cret, X-Team: s3cret}
 wasm:
   plugins:
     - name: p
@@ -394,6 +452,12 @@ wasm:
       config:
         validKeys: [s3cret, s3cret]
         nested: {clientSecret: s3cret, url: 'redis://:s3cret@host/1'}
+        more: ['http://h/?a=1&access_token=s3cret&b=2', 'http://h/?sig=s3cret#x']
+        headers: {X-Anything: s3cret}
+        setHeaders: [{name: X-Anything, value: s3cret}]
+        apiAuth: s3cret
+        dsn: 'pg s3cret'
+        jwt: s3cret
         publicKey: /etc/public.pem
         rotateKeys: true
 ";
@@ -404,5 +468,8 @@ wasm:
         assert_eq!(shown["publicKey"], "/etc/public.pem");
         assert_eq!(shown["nested"]["url"], "redis://***@host/1");
         assert_eq!(shown["rotateKeys"], true);
+        assert_eq!(shown["more"][0], "http://h/?a=1&access_token=***&b=2");
+        assert_eq!(shown["headers"], json!({ "X-Anything": MASK }));
+        assert_eq!(view["services"][0]["headers"]["X-Team"], MASK);
     }
 }

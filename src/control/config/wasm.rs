@@ -10,7 +10,7 @@ use super::schema::nearest;
 use super::tree::Value;
 use super::{
     FailureMode, Isolation, OnBodyTooLarge, Pattern, Place, Plugin, PluginType, Service, Wasm,
-    schema,
+    pattern_set, schema,
 };
 use crate::limits;
 
@@ -181,6 +181,14 @@ fn plugin_config(item: &Item<'_>, errors: &mut Errors) -> Option<serde_json::Val
 }
 
 fn patterns(item: &Item<'_>, errors: &mut Errors) -> Option<Vec<Pattern>> {
+    let patterns = each_pattern(item, errors)?;
+    if let Err(why) = pattern_set(&patterns) {
+        item.refuse(errors, why);
+    }
+    Some(patterns)
+}
+
+fn each_pattern(item: &Item<'_>, errors: &mut Errors) -> Option<Vec<Pattern>> {
     list(item, limits::PLUGIN_LIST_MAX, errors, |item, errors| {
         let pattern = Pattern { source: string(item, errors)?, place: item.place() };
         match pattern.build() {

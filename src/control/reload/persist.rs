@@ -5,15 +5,17 @@
 //! change that the editing library cannot make where the author wrote something unusual (an alias,
 //! say) is refused, the file is not touched.
 
-use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use serde_json::{Map, Value};
 use yamlpatch::{Op, Patch};
 use yamlpath::{Document, route};
 
 use super::super::config::{self, Config, Plugin};
+use crate::files::Replacement;
 use crate::limits::CONFIG_BYTES_MAX;
 
 /// What is written: what the admin API was asked for.
@@ -129,8 +131,20 @@ fn added<'t>(document: &Document, is_first: bool, entry: yaml_serde::Value) -> P
     Patch { route, operation }
 }
 
+/// What was sent has no variables, and the file would take them for some.
 fn yaml(value: &Value) -> Result<yaml_serde::Value, String> {
+    let mut value = value.clone();
+    escape(&mut value);
     yaml_serde::to_value(value).map_err(|error| error.to_string())
+}
+
+fn escape(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = text.replace("${", "$${"),
+        Value::Array(items) => items.iter_mut().for_each(escape),
+        Value::Object(entries) => entries.values_mut().for_each(escape),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// Whether `after` is `before` with the edit, and nothing else.
@@ -151,23 +165,12 @@ pub(super) fn replace(path: &Path, text: &str) -> Result<(), String> {
     let file = path.display();
     let failed = |error: std::io::Error| format!("{file} can't be written: {error}");
     let path = path.canonicalize().map_err(failed)?;
-    let mode = path.metadata().map_err(failed)?.permissions();
-    let new = beside(&path);
-    let written = File::create(&new).and_then(|mut file| {
-        file.set_permissions(mode)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&new, &path)
+    let mode = path.metadata().map_err(failed)?.permissions().mode();
+    // Readable by nobody else until all of it is as it was: it may hold secrets.
+    let written = Replacement::of(&path, 0o600).and_then(|mut file| {
+        file.write(text.as_bytes())?;
+        file.set_mode(mode)?;
+        file.commit()
     });
-    written.map_err(|error| {
-        // What is left of it is of no use to anybody.
-        let _ = fs::remove_file(&new);
-        failed(error)
-    })
-}
-
-fn beside(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".odin-{}", std::process::id()));
-    path.with_file_name(name)
+    written.map_err(failed)
 }
