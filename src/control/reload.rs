@@ -14,6 +14,7 @@ mod fixed;
 mod persist;
 mod state;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -348,15 +349,20 @@ impl Reloader {
         config: Config,
         published: Arc<Snapshot>,
     ) -> Result<(Config, Compiled), Refusal> {
-        let panicked = || broken("compiling panicked: restart the gateway");
-        let mut compiler = self.compiler.take().ok_or_else(panicked)?;
+        let compiler = self.compiler.take().ok_or_else(|| broken("the compiler is lost"))?;
         let compiling = tokio::task::spawn_blocking(move || {
-            let compiled = compiler.compile(&config, Some(&published));
-            (compiler, config, compiled)
+            let (compiler, compiled) = surviving(compiler, |compiler| {
+                let compiled = compiler.compile(&config, Some(&published));
+                (config, compiled)
+            });
+            (compiler, compiled)
         });
-        let (compiler, config, compiled) = compiling.await.map_err(|_| panicked())?;
+        let (compiler, compiled) =
+            compiling.await.map_err(|_| broken("the compiler's thread is gone"))?;
         self.compiler = Some(compiler);
-        Ok((config, compiled))
+        compiled.map_err(|what| {
+            broken(format!("a defect of the gateway: compiling it panicked: {what}; please report"))
+        })
     }
 
     /// Has every worker make the new instances. Those of plugins that run already are not judged:
@@ -383,10 +389,36 @@ impl Reloader {
     }
 }
 
+/// Lets `subject` do a piece of work and gives it back, with what a panic said if there was one.
+/// There is no known way to cause one; whatever a panic left half done in a compiler, the next
+/// configuration is compiled anew.
+fn surviving<S, T>(mut subject: S, work: impl FnOnce(&mut S) -> T) -> (S, Result<T, String>) {
+    let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| work(&mut subject)));
+    let outcome = outcome.map_err(|payload| {
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
+        text.unwrap_or("no words").lines().next().unwrap_or_default().to_owned()
+    });
+    (subject, outcome)
+}
+
 fn broken(reason: impl Into<String>) -> Refusal {
     Refusal::new(RefusalKind::Broken, reason)
 }
 
 fn refuse(news: Vec<String>) -> Result<(), Refusal> {
     if news.is_empty() { Ok(()) } else { Err(broken(news.join("\n"))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_compiler_survives_a_panic_and_goes_on() {
+        let (compiler, outcome) = surviving(1, |_: &mut i32| -> () { panic!("at {}", 7) });
+        assert_eq!((compiler, outcome), (1, Err("at 7".to_owned())));
+        let (compiler, outcome) = surviving(compiler, |count| *count += 1);
+        assert_eq!((compiler, outcome), (2, Ok(())));
+    }
 }

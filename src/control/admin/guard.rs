@@ -6,7 +6,7 @@
 //! is one (there must be where other machines can connect).
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
@@ -101,16 +101,7 @@ fn quoted(text: &str) -> String {
 
 /// Lets those pass who show the token.
 pub(super) async fn token(control: State<Control>, request: Request, next: Next) -> Response {
-    let running = control.running();
-    let Some(token) = &running.config.admin.token else {
-        return next.run(request).await;
-    };
-    let shown = request.headers().get(header::AUTHORIZATION);
-    let shown = shown.and_then(|value| shown_token(value.as_bytes()));
-    // Digests: comparing them takes as long whatever the token shares with what was shown.
-    let is_it = shown
-        .is_some_and(|shown| Sha256::digest(shown) == Sha256::digest(token.reveal().as_bytes()));
-    if is_it {
+    if shows_token(&control, request.headers()) {
         return next.run(request).await;
     }
     let reason = "send the admin.token of the configuration: Authorization: Bearer TOKEN";
@@ -118,6 +109,18 @@ pub(super) async fn token(control: State<Control>, request: Request, next: Next)
     let challenge = axum::http::HeaderValue::from_static("Bearer realm=\"odin admin\"");
     response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     response
+}
+
+/// Whether a request shows the token; all do where none is asked for.
+pub(super) fn shows_token(control: &Control, headers: &HeaderMap) -> bool {
+    let running = control.running();
+    let Some(token) = &running.config.admin.token else {
+        return true;
+    };
+    let shown = headers.get(header::AUTHORIZATION);
+    let shown = shown.and_then(|value| shown_token(value.as_bytes()));
+    // Digests: comparing them takes as long whatever the token shares with what was shown.
+    shown.is_some_and(|shown| Sha256::digest(shown) == Sha256::digest(token.reveal().as_bytes()))
 }
 
 /// What follows `Bearer`, whose case does not matter (RFC 9110 section 11.1).

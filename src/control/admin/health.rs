@@ -2,19 +2,21 @@
 //! what keeps it from serving some of them.
 
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::State;
+use super::guard::shows_token;
 
 pub(super) async fn healthz() -> Json<Value> {
     Json(json!({ "status": "ok" }))
 }
 
 /// 503 while it drains, or while a plugin or a service that does not work refuses requests; 200
-/// and `degraded` when all are served, some without a plugin that fails open.
-pub(super) async fn readyz(control: State) -> Response {
+/// and `degraded` when all are served, some without a plugin that fails open. What it is that does
+/// not work (names, paths, reasons) is for those who show `admin.token`; probes need the status.
+pub(super) async fn readyz(control: State, headers: HeaderMap) -> Response {
     let running = control.running();
     let failures = running.failures.iter().map(|failure| {
         json!({
@@ -37,6 +39,9 @@ pub(super) async fn readyz(control: State) -> Response {
         "ready" | "degraded" => StatusCode::OK,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
+    if !shows_token(&control, &headers) {
+        return (code, Json(json!({ "status": status }))).into_response();
+    }
     let body = json!({
         "status": status,
         "generation": running.snapshot.generation,
