@@ -139,7 +139,7 @@ pub fn contents(file: File, bytes: u64, most: usize) -> Result<Vec<u8>, String> 
 }
 
 /// Opens a file to append to, which is made with `mode` if it is not there. A link at its place is
-/// not followed and a pipe not waited for: what can write to the folder could name any file of ours.
+/// not followed and a pipe not waited for: who can write to the folder could name another.
 ///
 /// # Errors
 /// It cannot be opened, or is no regular file.

@@ -6,6 +6,7 @@
 mod dashboard;
 mod events;
 mod guard;
+mod guests;
 mod health;
 mod linger;
 mod name;
@@ -20,7 +21,6 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::{delete, get, post, put};
-use axum::serve::ListenerExt;
 use axum::{Json, Router, middleware};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -31,9 +31,7 @@ use super::metrics::{self, Totals};
 use super::reload::{Cause, Change, Control, Outcome};
 use super::status;
 use super::status::Facts;
-use crate::limits::{
-    ADMIN_BODY_BYTES_MAX, ADMIN_STALL_TIMEOUT, EVENTS_INTERVAL, PLUGIN_MODULE_BYTES_MAX,
-};
+use crate::limits::{ADMIN_BODY_BYTES_MAX, EVENTS_INTERVAL, PLUGIN_MODULE_BYTES_MAX};
 use events::Events;
 use reply::{Failed, done};
 
@@ -48,27 +46,11 @@ pub async fn serve(
     control: &Control,
     facts: Facts,
     ends: impl Future<Output = ()>,
-) -> std::io::Result<()> {
+) {
     let events = Arc::new(Events::new());
     let router = router(control.clone())
         .layer(axum::extract::Extension(facts))
         .layer(axum::extract::Extension(Arc::clone(&events)));
-    // A watcher that takes nothing any more would hold its place for ever.
-    let listener = listener.tap_io(|stream| {
-        let socket = socket2::SockRef::from(&*stream);
-        if let Err(error) = socket.set_tcp_user_timeout(Some(ADMIN_STALL_TIMEOUT)) {
-            tracing::debug!(%error, "a connection of the admin API has no stall timeout");
-        }
-    });
-    // What ends it has to live as long as the server, which runs in a task of its own.
-    let (end, has_ended) = tokio::sync::oneshot::channel::<()>();
-    let serving = axum::serve(listener, router).with_graceful_shutdown(async {
-        let _ = has_ended.await;
-    });
-    let ending = async {
-        ends.await;
-        drop(end);
-    };
     let mut ticks = tokio::time::interval(EVENTS_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let tick = async || {
@@ -76,8 +58,8 @@ pub async fn serve(
     };
     let (is_last, document) = (|| control.is_draining(), || events::document(control, &facts));
     tokio::select! {
-        (served, ()) = async { tokio::join!(serving.into_future(), ending) } => served,
-        () = events.run(tick, is_last, document) => Ok(()),
+        () = guests::serve(listener, router, ends) => {}
+        () = events.run(tick, is_last, document) => {}
     }
 }
 

@@ -47,7 +47,11 @@ pub fn run(config: Config, options: Options) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start the control thread's runtime: {error}"))?;
-    runtime.block_on(serve(config, options))
+    let result = runtime.block_on(serve(config, options));
+    // What still compiles or waits for a file ends with the process: dropped, the runtime would
+    // wait for it.
+    runtime.shutdown_background();
+    result
 }
 
 async fn serve(config: Config, options: Options) -> Result<(), String> {
@@ -61,7 +65,11 @@ async fn serve(config: Config, options: Options) -> Result<(), String> {
     let conversation = predecessor.map(|before| before.talk()).transpose()?;
 
     let start = async {
-        let mut prepared = prepare(config, &options.located, sockets).await?;
+        let preparing = prepare(config, &options.located, sockets);
+        let Some(prepared) = unless_ended(&mut signals, preparing).await else {
+            return Ok(None);
+        };
+        let mut prepared = prepared?;
         supervisor.prepare().map_err(words)?;
         if let Some(conversation) = &conversation {
             conversation.prepared(&prepared.failing()).await?;
@@ -69,14 +77,20 @@ async fn serve(config: Config, options: Options) -> Result<(), String> {
         prepared.listen().await?;
         signals.forget_upgrades().map_err(words)?;
         supervisor.serving(from.is_some());
-        Ok::<_, String>(prepared)
+        Ok::<_, String>(Some(prepared))
     };
-    let mut prepared = start.await.inspect_err(|reason| {
+    let give_up = |reason: &str| {
         supervisor.given_up();
         if let Some(conversation) = &conversation {
             conversation.refuse(reason);
         }
-    })?;
+    };
+    let started = start.await.inspect_err(|reason| give_up(reason))?;
+    let Some(mut prepared) = started else {
+        tracing::info!("a signal ends the gateway while it starts");
+        give_up("a signal has ended it while it started");
+        return Ok(());
+    };
     let upgrades = from.map_or(0, |(_, count)| count);
     let upgrader = Upgrader::new(program, std::mem::take(&mut prepared.sockets.held), upgrades);
     // Last: from here on connections come.
@@ -92,6 +106,19 @@ async fn serve(config: Config, options: Options) -> Result<(), String> {
         from,
     };
     here.run(prepared).await
+}
+
+/// Awaits `starting`; `None` if a signal ends the process first. Whatever takes so long (a module
+/// that is compiled, a name that is looked up) ends with the process.
+async fn unless_ended<T>(signals: &mut Signals, starting: impl Future<Output = T>) -> Option<T> {
+    let mut starting = std::pin::pin!(starting);
+    loop {
+        tokio::select! {
+            started = &mut starting => return Some(started),
+            // A binary upgrade has to wait until there is something to upgrade.
+            is_end = signals.any() => if is_end { return None },
+        }
+    }
 }
 
 /// What a gateway has beside itself while it serves.
@@ -207,7 +234,13 @@ async fn prepare(
     let mut compiler = Compiler::new(plugins, workers, &config.kv);
     let exporter = Exporter::new(compiler.take_spans());
     let seen = watch::Seen::before(located, &config);
-    let Compiled { snapshot, findings } = compiler.compile(&config, None);
+    // Beside the control thread: it listens to signals meanwhile.
+    let compiling = tokio::task::spawn_blocking(move || {
+        let compiled = compiler.compile(&config, None);
+        (compiler, config, compiled)
+    });
+    let (compiler, config, Compiled { snapshot, findings }) =
+        compiling.await.map_err(|_| "a defect of the gateway: compiling panicked".to_owned())?;
     for warning in &findings.warnings {
         tracing::warn!("{warning}");
     }
@@ -406,7 +439,8 @@ async fn serve_admin(
     let served = async {
         let listener = TcpListener::from_std(listener)?;
         tracing::info!("admin on {}", listener.local_addr()?);
-        admin::serve(listener, control, facts, ends.notified()).await
+        admin::serve(listener, control, facts, ends.notified()).await;
+        Ok::<_, std::io::Error>(())
     };
     if let Err(error) = served.await {
         tracing::error!(%error, "the admin listener failed; traffic goes on");

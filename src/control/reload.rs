@@ -16,6 +16,7 @@ mod state;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -25,7 +26,7 @@ use super::compile::{Compiled, Compiler, Failure, have_names_moved};
 use super::config::{Config, Located};
 use super::fleet::Outboxes;
 use super::log;
-use crate::limits::{NAME_REFRESH_INTERVAL, RELOADS_WAITING_MAX};
+use crate::limits::{NAME_REFRESH_INTERVAL, RELOAD_TURN_TIMEOUT, RELOADS_WAITING_MAX};
 use crate::snapshot::Snapshot;
 use crate::worker::report::Report;
 
@@ -83,12 +84,17 @@ impl Refusal {
 struct Order {
     change: Change,
     cause: Cause,
+    /// Told when its turn has come.
+    begun: oneshot::Sender<()>,
+    /// Whether nobody wants it any more.
+    is_withdrawn: Arc<AtomicBool>,
     reply: oneshot::Sender<Result<Done, Refusal>>,
 }
 
 impl Control {
     /// Makes a change and says how it went. Dropped while it waits, the change is made all the
-    /// same.
+    /// same. One of the admin API whose turn does not come is withdrawn, and told what it waits
+    /// for.
     ///
     /// # Errors
     /// Nothing was published.
@@ -101,6 +107,8 @@ impl Control {
             ));
         }
         let (reply, answer) = oneshot::channel();
+        let (begun, mut has_begun) = oneshot::channel();
+        let is_withdrawn = Arc::<AtomicBool>::default();
         let busy = || {
             let most = RELOADS_WAITING_MAX;
             Refusal::new(
@@ -108,7 +116,25 @@ impl Control {
                 format!("{most} changes wait already, or the gateway is ending; try again"),
             )
         };
-        self.orders.try_send(Order { change, cause, reply }).map_err(|_| busy())?;
+        let withdraw = Arc::clone(&is_withdrawn);
+        let order = Order { change, cause, begun, is_withdrawn, reply };
+        self.orders.try_send(order).map_err(|_| busy())?;
+        let waited = tokio::time::timeout(RELOAD_TURN_TIMEOUT, &mut has_begun).await;
+        if cause == Cause::Admin && waited.is_err() && has_begun.try_recv().is_err() {
+            // Relaxed: who reads it is on this thread.
+            withdraw.store(true, Relaxed);
+            let before = self.state.under_way();
+            let before = before.map_or_else(
+                || "a binary upgrade is under way".to_owned(),
+                |(words, since)| format!("\"{words}\" has been under way for {since:.0?}"),
+            );
+            return Err(Refusal::new(
+                RefusalKind::Busy,
+                format!(
+                    "nothing was changed: {before}, and changes are made one by one; try again"
+                ),
+            ));
+        }
         answer.await.map_err(|_| busy())?
     }
 
@@ -262,9 +288,13 @@ impl Reloader {
                     continue;
                 }
             };
-            let Some(Order { change, cause, reply }) = order else {
+            let Some(Order { change, cause, begun, is_withdrawn, reply }) = order else {
                 return std::future::pending().await;
             };
+            if is_withdrawn.load(Relaxed) {
+                continue;
+            }
+            let _ = begun.send(());
             // Whoever asked may have gone.
             let _ = reply.send(self.make(change, cause).await);
         }
@@ -284,6 +314,7 @@ impl Reloader {
         let _changing = Arc::clone(&self.changing).acquire_owned().await;
         let started = Instant::now();
         let words = cause.words(&change);
+        self.state.begin(words.clone(), started);
         let result = self.attempt(change).await;
         match &result {
             Ok(done) => {

@@ -75,7 +75,7 @@ fn what_shows_the_process_or_the_kernel_is_never_read() {
         "/proc/sys/kernel/hostname",
         "/sys/kernel/uevent_seqnum",
         "/proc/self/exe",
-        "/proc/self/root/etc/hostname",
+        "/proc/self/cwd/Cargo.toml",
         &descriptor,
         &link,
     ] {

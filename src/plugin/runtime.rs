@@ -4,6 +4,8 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest, Sha256};
@@ -64,6 +66,8 @@ pub struct Runtime {
     log_sink: Arc<dyn LogSink>,
     /// Started with the first plugin: a gateway without plugins does not tick.
     ticker: OnceLock<Result<(), String>>,
+    /// Compilations that nobody waits for any more.
+    lost: Arc<AtomicUsize>,
 }
 
 impl fmt::Debug for Runtime {
@@ -91,7 +95,13 @@ impl Runtime {
                 RuntimeError(format!("no thread for the plugins' log: {error}"))
             })?),
         };
-        Ok(Arc::new(Self { engine, cache, log_sink, ticker: OnceLock::new() }))
+        Ok(Arc::new(Self {
+            engine,
+            cache,
+            log_sink,
+            ticker: OnceLock::new(),
+            lost: Arc::default(),
+        }))
     }
 
     /// Compiles a plugin (or takes it from the cache). Control thread: takes up to seconds. A
@@ -127,14 +137,46 @@ impl Runtime {
         if let Some(module) = self.cache.as_ref().and_then(|cache| cache.load(&self.engine, wasm)) {
             return Ok(module);
         }
-        let module = Module::from_binary(&self.engine, wasm)
-            .map_err(|error| format!("failed to compile plugin: {error:#}"))?;
+        let module =
+            self.translate(wasm).map_err(|why| format!("failed to compile plugin: {why}"))?;
         if let Some(cache) = &self.cache
             && let Err(error) = cache.store(&module, wasm)
         {
             tracing::warn!("compiled plugin is not cached: {error}");
         }
         Ok(module)
+    }
+
+    /// Compiles in a thread of its own, which is left alone when it takes too long.
+    fn translate(&self, wasm: &[u8]) -> Result<Module, String> {
+        check_code(wasm)?;
+        // Relaxed: a bound on a count, it orders nothing.
+        if self.lost.load(Relaxed) >= limits::PLUGIN_COMPILES_LOST_MAX {
+            return Err("modules that take too long are still being compiled; try again, or \
+                        restart the gateway without them"
+                .to_owned());
+        }
+        let (sender, answer) = sync_channel(0);
+        let (engine, wasm, lost) = (self.engine.clone(), wasm.to_vec(), Arc::clone(&self.lost));
+        let compiling = move || {
+            // A rendezvous: it fails exactly if nobody waits any more.
+            if sender.send(Module::from_binary(&engine, &wasm)).is_err() {
+                lost.fetch_sub(1, Relaxed);
+            }
+        };
+        let thread = std::thread::Builder::new().name("compiler".to_owned()).spawn(compiling);
+        thread.map_err(|error| format!("no thread for it: {error}"))?;
+        match answer.recv_timeout(limits::PLUGIN_COMPILE_TIMEOUT) {
+            Ok(module) => module.map_err(|error| format!("{error:#}")),
+            Err(RecvTimeoutError::Timeout) => {
+                self.lost.fetch_add(1, Relaxed);
+                let most = limits::PLUGIN_COMPILE_TIMEOUT;
+                Err(format!("it took longer than {most:?}; split its largest functions"))
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                Err("the compiler panicked; please report it".to_owned())
+            }
+        }
     }
 
     /// One thread for the process. It ends with the engine. Without it no plugin would ever yield
@@ -154,6 +196,60 @@ impl Runtime {
             .map(drop)
             .map_err(|error| format!("no thread for the plugins' clock: {error}"))
     }
+}
+
+/// Refuses code that would take long to compile. A module that is not well formed is the
+/// compiler's to refuse.
+fn check_code(wasm: &[u8]) -> Result<(), String> {
+    let (code_max, function_max) =
+        (limits::PLUGIN_CODE_BYTES_MAX, limits::PLUGIN_FUNCTION_BYTES_MAX);
+    let Some((code, largest)) = code_sizes(wasm) else {
+        return Ok(());
+    };
+    if code > code_max {
+        return Err(format!("it has {code} bytes of code, limit is {code_max}"));
+    }
+    if largest > function_max {
+        return Err(format!(
+            "one of its functions has {largest} bytes, limit is {function_max}; split it"
+        ));
+    }
+    Ok(())
+}
+
+/// The bytes of a module's code section, and of its largest function.
+fn code_sizes(wasm: &[u8]) -> Option<(usize, usize)> {
+    const CODE_SECTION: u8 = 10;
+    let mut rest = wasm.get(8..)?;
+    while let Some((&id, after)) = rest.split_first() {
+        let (size, after) = leb128(after)?;
+        let (section, next) = after.split_at_checked(size)?;
+        if id != CODE_SECTION {
+            rest = next;
+            continue;
+        }
+        let (count, mut bodies) = leb128(section)?;
+        let mut largest = 0;
+        for _ in 0..count {
+            let (size, after) = leb128(bodies)?;
+            largest = largest.max(size);
+            bodies = after.get(size..)?;
+        }
+        return Some((section.len(), largest));
+    }
+    None
+}
+
+/// An unsigned number of up to 32 bits, and what follows it.
+fn leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let mut number = 0;
+    for (at, &byte) in bytes.iter().enumerate().take(5) {
+        number |= usize::from(byte & 0x7f) << (7 * at);
+        if byte & 0x80 == 0 {
+            return Some((number, &bytes[at + 1..]));
+        }
+    }
+    None
 }
 
 /// An engine with room for `wanted` instances, or for as many as the address space has room for
@@ -234,4 +330,30 @@ const ALLOWED_FEATURES: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL
 /// Elsewhere all of it is, touched or not: 1 MiB took the worker 100 us.
 fn keep_resident() -> usize {
     if PoolingAllocationConfig::is_pagemap_scan_available() { 1024 * 1024 } else { 64 * 1024 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_that_would_take_long_to_compile_is_refused() {
+        let wasm = |functions: usize, nops: usize| {
+            let body = "nop ".repeat(nops);
+            wat::parse_str(format!("(module {})", format!("(func {body})").repeat(functions)))
+        };
+        let small = wasm(3, 10).unwrap();
+        assert_eq!(code_sizes(&small), Some((1 + 3 * 13, 12)));
+        check_code(&small).unwrap();
+        check_code(b"\0asm\x01\0\0\0").unwrap();
+        let large = wasm(2, limits::PLUGIN_FUNCTION_BYTES_MAX).unwrap();
+        let error = check_code(&large).unwrap_err();
+        assert!(error.starts_with("one of its functions has 524290 bytes, limit is"), "{error}");
+        let much = wasm(33, limits::PLUGIN_FUNCTION_BYTES_MAX - 2).unwrap();
+        assert!(check_code(&much).unwrap_err().contains("bytes of code, limit is"));
+        // Cut anywhere it says nothing, and does not panic.
+        for length in 0..small.len() {
+            let _ = check_code(&small[..length]);
+        }
+    }
 }

@@ -20,6 +20,7 @@ mod bodies;
 mod canaries;
 mod config_cli;
 mod connections;
+mod control_plane;
 mod dashboard;
 mod defects;
 mod deploy;

@@ -15,8 +15,11 @@ use axum::response::Response;
 use http_body_util::BodyExt;
 use hyper::body::{Frame, SizeHint};
 use tokio::sync::oneshot;
+use tokio::time::{Instant, Sleep};
 
-use crate::limits::{ADMIN_LINGER_BYTES_MAX, ADMIN_LINGER_TIMEOUT};
+use crate::limits::{
+    ADMIN_BODY_TIMEOUT, ADMIN_LINGER_BYTES_MAX, ADMIN_LINGER_TIMEOUT, ADMIN_STALL_TIMEOUT,
+};
 
 /// Answers, then reads on in a task of its own.
 pub(super) async fn linger(request: Request, next: Next) -> Response {
@@ -27,7 +30,13 @@ pub(super) async fn linger(request: Request, next: Next) -> Response {
     // Who asks whether to send the body has not sent it, and will not after a refusal.
     let asks_first = parts.headers.contains_key(header::EXPECT);
     let (giver, mut rest) = oneshot::channel();
-    let lent = Lent { body, was_read: false, giver: Some(giver) };
+    let lent = Lent {
+        body,
+        was_read: false,
+        giver: Some(giver),
+        stall: Box::pin(tokio::time::sleep(ADMIN_STALL_TIMEOUT)),
+        ends: Instant::now() + ADMIN_BODY_TIMEOUT,
+    };
     let mut response = next.run(Request::from_parts(parts, Body::new(lent))).await;
     let Ok((body, was_read)) = rest.try_recv() else {
         return response;
@@ -58,6 +67,10 @@ struct Lent {
     body: Body,
     was_read: bool,
     giver: Option<oneshot::Sender<(Body, bool)>>,
+    /// Until the next bytes have to be there.
+    stall: Pin<Box<Sleep>>,
+    /// When all have to be there.
+    ends: Instant,
 }
 
 impl HttpBody for Lent {
@@ -69,7 +82,15 @@ impl HttpBody for Lent {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         self.was_read = true;
-        Pin::new(&mut self.body).poll_frame(context)
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        if frame.is_ready() {
+            let next = (Instant::now() + ADMIN_STALL_TIMEOUT).min(self.ends);
+            self.stall.as_mut().reset(next);
+            return frame;
+        }
+        // Who sends one byte now and then holds a place that others want.
+        std::task::ready!(self.stall.as_mut().poll(context));
+        Poll::Ready(Some(Err(axum::Error::new("the body took too long"))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -243,10 +243,9 @@ fn target(target: &Target) -> Value {
 }
 
 fn aggregation(aggregation: &Aggregation) -> Value {
-    let calls = aggregation
-        .calls
-        .iter()
-        .map(|call| json!({ "name": call.name, "service": call.service, "path": mask_query(&call.path) }));
+    let calls = aggregation.calls.iter().map(|call| {
+        json!({ "name": call.name, "service": call.service, "path": mask_query(&call.path) })
+    });
     let dependencies = aggregation.dependencies.iter().map(|dependency| {
         let rule = &dependency.rule;
         let mapping = |from: String, to: String| json!({ "from": from, "to": to });

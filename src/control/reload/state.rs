@@ -79,6 +79,8 @@ pub(super) struct State {
 struct Inner {
     running: Running,
     history: VecDeque<Reload>,
+    /// The change that is being made, in words, and since when.
+    under_way: Option<(String, Instant)>,
     published: u64,
     refused: u64,
     upgrades: Upgrades,
@@ -97,6 +99,7 @@ impl State {
         let inner = Inner {
             running,
             history: VecDeque::new(),
+            under_way: None,
             published: 0,
             refused: 0,
             made: Made { last_success: SystemTime::now(), time_total: Duration::ZERO },
@@ -178,8 +181,23 @@ impl State {
         inner.running = Running { config: Arc::new(config), snapshot, failures: failures.into() };
     }
 
+    /// A change is being made from now on.
+    pub(super) fn begin(&self, words: String, started: Instant) {
+        self.lock().under_way = Some((words, started));
+    }
+
+    /// The change that is being made, and for how long.
+    pub(super) fn under_way(&self) -> Option<(String, Duration)> {
+        let under_way = self.lock().under_way.clone();
+        under_way.map(|(words, started)| (words, started.elapsed()))
+    }
+
     pub(super) fn note(&self, words: String, started: Instant, result: &Result<Done, Refusal>) {
-        self.lock().made.time_total += started.elapsed();
+        {
+            let mut inner = self.lock();
+            inner.made.time_total += started.elapsed();
+            inner.under_way = None;
+        }
         let outcome = match result {
             Ok(done) => {
                 let mut inner = self.lock();
