@@ -11,7 +11,7 @@
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
@@ -139,10 +139,10 @@ pub fn contents(file: File, bytes: u64, most: usize) -> Result<Vec<u8>, String> 
 }
 
 /// Opens a file to append to, which is made with `mode` if it is not there. A link at its place is
-/// not followed and a pipe not waited for: who can write to the folder could name another.
+/// not followed and the reader of a pipe not waited for: who can write to the folder could name another.
 ///
 /// # Errors
-/// It cannot be opened, or is no regular file.
+/// It cannot be opened, or is neither a regular file nor a pipe that somebody reads.
 pub fn append(path: &Path, mode: u32) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = OpenOptions::new()
@@ -152,8 +152,15 @@ pub fn append(path: &Path, mode: u32) -> io::Result<File> {
         .custom_flags(flags.bits().cast_signed())
         .open(path);
     let other = |what: &str| Err(io::Error::other(format!("it is {what}; name a regular file")));
+    let kind = |file: &File| file.metadata().map(|data| data.file_type());
     match file {
-        Ok(file) if file.metadata()?.is_file() => Ok(file),
+        Ok(file) if kind(&file)?.is_file() => Ok(file),
+        Ok(file) if kind(&file)?.is_fifo() => {
+            // Somebody reads it; how fast is for the writer to wait for.
+            let flags = rustix::fs::fcntl_getfl(&file)?;
+            rustix::fs::fcntl_setfl(&file, flags - OFlags::NONBLOCK)?;
+            Ok(file)
+        }
         Ok(_) => other("not a regular file"),
         Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => other("a link"),
         Err(error) => Err(error),

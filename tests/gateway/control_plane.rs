@@ -108,7 +108,8 @@ fn what_a_variable_holds_is_in_no_log_and_no_status() {
 
 #[test]
 fn a_variable_that_is_sent_is_a_text_in_the_file_too() {
-    let gateway = Setup::echo().env("SECRET", "hunter2").start();
+    let setup = Setup::echo().env("SECRET", "hunter2");
+    let gateway = setup.plugin("tag", tagged("one"), "type: request").start();
     let path = gateway.dir().write("${SECRET}/p.wasm", tagged("one"));
     let load = |keys: serde_json::Value| {
         let answer = gateway.call("POST", "/api/plugins/load", &keys.to_string());
