@@ -139,7 +139,7 @@ pub fn contents(file: File, bytes: u64, most: usize) -> Result<Vec<u8>, String> 
 }
 
 /// Opens a file to append to, which is made with `mode` if it is not there. A link at its place is
-/// not followed and the reader of a pipe not waited for: who can write to the folder could name another.
+/// not followed and the reader of a pipe not waited for: the link could name any file.
 ///
 /// # Errors
 /// It cannot be opened, or is neither a regular file nor a pipe that somebody reads.

@@ -165,16 +165,13 @@ pub const PLUGIN_STACK_BYTES: usize = 512 * 1024;
 pub const PLUGIN_FIBER_STACK_BYTES: usize = 1024 * 1024;
 /// Largest module. Go's standard toolchain makes 2-10 MB.
 pub const PLUGIN_MODULE_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Largest function of a module. The compiler's time grows faster than a function does; toolchains
-/// make 30 KiB, an interpreter's loop some 300.
+/// Largest function of a module: toolchains make 30 KiB, an interpreter's loop some 300.
 pub const PLUGIN_FUNCTION_BYTES_MAX: usize = 512 * 1024;
-/// Most code of a module, all functions together: Go's toolchain makes 2-6 MiB of it, a JavaScript
-/// engine 8.
+/// Most code of a module: Go's toolchain makes 2-6 MiB of it, a JavaScript engine 8.
 pub const PLUGIN_CODE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// For the compilation of one module. A Go module of 10 MB takes some 5 s of one core.
 pub const PLUGIN_COMPILE_TIMEOUT: Duration = Duration::from_secs(60);
-/// Compilations that were given up and go on, because they cannot be ended: beyond it no module is
-/// compiled until one of them has.
+/// Compilations that were given up and cannot be ended; beyond it no module is compiled.
 pub const PLUGIN_COMPILES_LOST_MAX: usize = 2;
 /// Uploaded modules that `wasm.pluginDir` may hold, all names together: 64 of 64 MiB are 4 GiB. Who
 /// uploads must not fill the disk; which of them are still wanted only the operator knows.
@@ -218,11 +215,9 @@ pub const NAME_REFRESH_INTERVAL: Duration = Duration::from_secs(10);
 pub const PLUGIN_FILE_BYTES_MAX: usize = 1024 * 1024;
 /// Most files of one plugin.
 pub const PLUGIN_FILES_MAX: usize = 64;
-/// How long a file is waited for that a plugin's `config` or the admin API has named: a local disk
-/// answers in milliseconds, a network's file system that is away never does.
+/// For a file that a plugin's `config` or the admin API names: a network's disk may never answer.
 pub const FILE_READ_TIMEOUT: Duration = Duration::from_secs(10);
-/// Most files that never answered and are still being waited for, each by a thread: beyond it no
-/// more are asked for.
+/// Most files that never answered; a thread waits for each. Beyond it no more are asked for.
 pub const FILE_READS_LOST_MAX: usize = 16;
 /// Most names of metrics of one plugin: each is a time series per gateway.
 pub const PLUGIN_METRICS_MAX: usize = 64;
@@ -297,8 +292,7 @@ pub const PLUGIN_LIST_MAX: usize = 1024;
 /// Largest compiled form of one of `allowedUrls`. The regex crate's own default is 10 MiB; paths
 /// need a few KiB, and there may be [`PLUGINS_MAX`] times [`PLUGIN_LIST_MAX`] of them.
 pub const PATTERN_COMPILED_BYTES_MAX: usize = 1024 * 1024;
-/// Largest compiled form of all `allowedUrls` of one plugin, which are matched as one: the regex
-/// crate's own default.
+/// Largest compiled form of all `allowedUrls` of a plugin together: the regex crate's default.
 pub const PATTERNS_COMPILED_BYTES_MAX: usize = 10 * 1024 * 1024;
 /// Most fields that a service sets on its requests.
 pub const SERVICE_HEADERS_MAX: usize = 64;
@@ -445,23 +439,20 @@ pub const REPORTS_AT_ONCE: usize = 8;
 /// Changes of the configuration that wait for the one being made. People ask for them one by one; a
 /// script that asks faster is told so.
 pub const RELOADS_WAITING_MAX: usize = 64;
-/// How long a change that the admin API is asked for waits for its turn before its caller is told
-/// what it waits for: modules that compile for a minute are rare.
+/// A change of the admin API waits so long for its turn, then its caller is told for what it waits.
 pub const RELOAD_TURN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Changes that the admin API tells of, the latest.
 pub const RELOADS_REMEMBERED: usize = 100;
 /// Bytes of a body that the admin API takes, uploads apart: a plugin's `config` is the largest.
 pub const ADMIN_BODY_BYTES_MAX: usize = 1024 * 1024;
-/// Connections of the admin API at once: dashboards, scrapers, probes, a person. Each is a descriptor
-/// that the data plane does not have; of few descriptors they get one in
-/// [`ADMIN_DESCRIPTORS_SHARE`], but never fewer than [`ADMIN_CONNECTIONS_MIN`].
+/// Connections of the admin API at once, each a descriptor less for the data plane. Where those are
+/// few, one in [`ADMIN_DESCRIPTORS_SHARE`] of them, but [`ADMIN_CONNECTIONS_MIN`].
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
 /// See [`ADMIN_CONNECTIONS_MAX`].
 pub const ADMIN_CONNECTIONS_MIN: usize = 8;
 /// See [`ADMIN_CONNECTIONS_MAX`].
 pub const ADMIN_DESCRIPTORS_SHARE: usize = 8;
-/// From an answer of the admin API to the end of the next request's head. Most scrapers ask every 15
-/// or 30 seconds.
+/// From an answer of the admin API to the end of the next head: scrapers ask every 15 or 30 s.
 pub const ADMIN_IDLE_TIMEOUT: Duration = Duration::from_secs(35);
 /// Before the admin API accepts again after it could not.
 pub const ADMIN_ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
@@ -477,8 +468,7 @@ pub const ADMIN_LINGER_BYTES_MAX: u64 = PLUGIN_MODULE_BYTES_MAX as u64;
 pub const EVENTS_WATCHERS_MAX: usize = 32;
 /// Between two events: rates per second need no finer, and a worker copies its counts for each.
 pub const EVENTS_INTERVAL: Duration = Duration::from_secs(1);
-/// For what the admin API sends to be taken by the other side's kernel, and for the next bytes of a
-/// body that it reads. Dashboards on sleeping
+/// For what the admin API sends to be taken by the other side, and for a body's next bytes. Dashboards on sleeping
 /// laptops would otherwise keep their places among [`EVENTS_WATCHERS_MAX`].
 pub const ADMIN_STALL_TIMEOUT: Duration = Duration::from_secs(20);
 /// Quiet that must follow a change on disk before the configuration is read again: who copies a
