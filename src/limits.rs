@@ -468,8 +468,7 @@ pub const ADMIN_LINGER_BYTES_MAX: u64 = PLUGIN_MODULE_BYTES_MAX as u64;
 pub const EVENTS_WATCHERS_MAX: usize = 32;
 /// Between two events: rates per second need no finer, and a worker copies its counts for each.
 pub const EVENTS_INTERVAL: Duration = Duration::from_secs(1);
-/// For what the admin API sends to be taken by the other side, and for a body's next bytes. Dashboards on sleeping
-/// laptops would otherwise keep their places among [`EVENTS_WATCHERS_MAX`].
+/// For what the admin API sends to be taken, as by a laptop that sleeps; for a body's next bytes.
 pub const ADMIN_STALL_TIMEOUT: Duration = Duration::from_secs(20);
 /// Quiet that must follow a change on disk before the configuration is read again: who copies a
 /// plugin writes in several steps.
