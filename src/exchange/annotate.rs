@@ -1,16 +1,22 @@
 //! The fields that a gateway adds to a request: who asked, and under which number.
 
 use super::Core;
+use crate::http::field_class::is_who_asked;
 use crate::http::message::{IpText, RequestHead};
 use crate::io::stream::Peer;
 use crate::limits::REQUEST_ID_BYTES_MAX;
 
-/// Sets `X-Forwarded-For`, `-Proto` and `-Host`. A client's own are believed only if the peers in
-/// front are trusted to have set them.
+/// Sets `X-Forwarded-For`, `-Proto` and `-Host`. What a client says itself of who asks is taken
+/// out, unless the peers in front are trusted to have set it.
 pub(super) fn forwarded(request: &mut RequestHead, peer: Peer, is_trusted: bool) {
     let client = IpText::new(peer.ip);
     let client = client.as_bytes();
     let fields = &mut request.fields;
+    // A trusted proxy writes hyphens: what has an underscore it has let through.
+    let is_claim = |name: &[u8]| is_who_asked(name) && (!is_trusted || name.contains(&b'_'));
+    if fields.iter().any(|(name, _)| is_claim(name)) {
+        fields.retain(|name, _| !is_claim(name));
+    }
     if is_trusted {
         let before: Vec<&[u8]> = fields.get_all("x-forwarded-for").collect();
         let all = [before.as_slice(), &[client]].concat().join(&b", "[..]);
@@ -44,6 +50,9 @@ pub(super) fn request_id(request: &mut RequestHead, id: &mut String, worker: &Co
         && let Ok(given) = std::str::from_utf8(given)
     {
         id.push_str(given);
+        if request.fields.get_all("x-request-id").nth(1).is_some() {
+            request.fields.set(b"X-Request-Id", id.as_bytes());
+        }
         return;
     }
     push_hexadecimal(worker.random(), id);

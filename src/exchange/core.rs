@@ -1,6 +1,7 @@
 //! What the exchanges of one worker share, and nothing that another core touches.
 
 use std::cell::{Cell, RefCell};
+use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -48,7 +49,10 @@ pub struct Core {
     )]
     scratch: RefCell<Vec<Box<Scratch>>>,
     rooms: Rooms,
-    random: Cell<u64>,
+    /// The key of [`Self::random`].
+    random: RandomState,
+    /// How many numbers were drawn.
+    drawn: Cell<u64>,
     date: RefCell<(u64, String)>,
     ended: Cell<Ended>,
     services: RefCell<Services>,
@@ -86,7 +90,8 @@ impl Core {
             targets,
             scratch: RefCell::default(),
             rooms: Rooms::default(),
-            random: Cell::new(getrandom::u64().unwrap_or(id as u64)),
+            random: RandomState::new(),
+            drawn: Cell::new(0),
             date: RefCell::default(),
             ended: Cell::default(),
             services: RefCell::default(),
@@ -156,14 +161,12 @@ impl Core {
         &self.rooms
     }
 
-    /// A random number (splitmix64): for request ids, not for secrets.
+    /// A number that nobody can compute from those before it: a counter through the standard
+    /// library's keyed hash (SipHash), whose key is the kernel's. For ids, not for secrets.
     pub fn random(&self) -> u64 {
-        let state = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
-        self.random.set(state);
-        let mut mixed = state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        let count = self.drawn.get();
+        self.drawn.set(count.wrapping_add(1));
+        self.random.hash_one(count)
     }
 
     /// Hands `see` the value of a `Date` field, made once a second.

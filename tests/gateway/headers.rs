@@ -139,3 +139,31 @@ fn the_host_of_the_target_is_sent_where_the_clients_is_not_wanted() {
     assert_eq!(received.head.get("host").unwrap(), origin.addr().to_string());
     assert_eq!(received.head.get("x-forwarded-host").unwrap(), "a.test");
 }
+
+const MORE_CLAIMS: &str = "Forwarded: for=6.6.6.6\r\nX-Real-IP: 6.6.6.6\r\n\
+                           X-Forwarded-Port: 1\r\nX_Forwarded_For: 6.6.6.6\r\nx_real_ip: 6.6.6.6\r\n";
+
+#[test]
+fn no_field_of_an_untrusted_client_says_who_asked() {
+    let received = seen(MORE_CLAIMS);
+    for name in ["forwarded", "x-real-ip", "x-forwarded-port", "x_forwarded_for", "x_real_ip"] {
+        assert_eq!(received.head.get(name), None, "{name}");
+    }
+}
+
+#[test]
+fn a_trusted_proxys_fields_pass_but_for_spellings_that_it_does_not_write() {
+    let received = seen_with(|setup| setup.server("trustForwarded: true"), MORE_CLAIMS);
+    for name in ["forwarded", "x-real-ip", "x-forwarded-port"] {
+        assert!(received.head.get(name).is_some(), "{name}");
+    }
+    for name in ["x_forwarded_for", "x_real_ip"] {
+        assert_eq!(received.head.get(name), None, "{name}");
+    }
+}
+
+#[test]
+fn two_request_ids_become_one() {
+    let received = seen("X-Request-Id: one\r\nX-Request-Id: two\r\n");
+    assert_eq!(received.head.all("x-request-id"), ["one"]);
+}

@@ -6,6 +6,7 @@ use super::errors::Errors;
 use super::tree::Value;
 use super::wasm::Names;
 use super::{LoadBalancing, Place, Service, Target, TargetKind, address, schema, value};
+use crate::http::field_class;
 use crate::http::message::{is_field_value, is_token};
 use crate::limits;
 use crate::route::path::normalise;
@@ -166,23 +167,6 @@ fn load_balancing(item: &Item<'_>, errors: &mut Errors) -> Option<LoadBalancing>
     }
 }
 
-/// Fields of one connection or of the message's framing, which the gateway alone writes, and
-/// `Host`, which has a key of its own.
-const OWN_FIELDS: [&str; 12] = [
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "http2-settings",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
 fn headers(item: &Item<'_>, errors: &mut Errors) -> Option<Vec<(String, String)>> {
     let entries = map(item, errors)?;
     let max = limits::SERVICE_HEADERS_MAX;
@@ -210,7 +194,7 @@ fn check_header_name(name: &str, before: &[(String, String)]) -> Result<(), Stri
     if name.eq_ignore_ascii_case("host") {
         return Err("Host can't be set; preserveHost: false forwards the target's".to_owned());
     }
-    if OWN_FIELDS.iter().any(|own| name.eq_ignore_ascii_case(own)) {
+    if field_class::is_written_by_gateway(name.as_bytes()) {
         return Err(format!("{name} can't be set: the gateway writes it itself; take it out"));
     }
     if let Some((first, _)) = before.iter().find(|(first, _)| name.eq_ignore_ascii_case(first)) {

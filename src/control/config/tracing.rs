@@ -7,6 +7,7 @@ use super::errors::Errors;
 use super::tree::Value;
 use super::value::{self, Plain};
 use super::{Secret, address, schema};
+use crate::http::field_class;
 use crate::http::message::{is_field_value, is_token};
 use crate::limits;
 
@@ -156,9 +157,6 @@ fn endpoint(text: &str) -> Result<Endpoint, String> {
 }
 
 fn headers(item: &Item<'_>, errors: &mut Errors) -> Option<Vec<(String, Secret)>> {
-    /// What the exporter writes itself.
-    const OWN: [&str; 5] =
-        ["host", "content-length", "content-type", "transfer-encoding", "connection"];
     let entries = map(item, errors)?;
     let (got, max) = (entries.len(), limits::TRACE_HEADERS_MAX);
     if got > max {
@@ -170,7 +168,9 @@ fn headers(item: &Item<'_>, errors: &mut Errors) -> Option<Vec<(String, Secret)>
         if !is_token(name.as_bytes()) {
             let why = format!("{} is not a header name", value::quote(name));
             errors.push_at(entry.place, &item.key, why);
-        } else if OWN.iter().any(|own| name.eq_ignore_ascii_case(own)) {
+        } else if field_class::is_written_by_gateway(name.as_bytes())
+            || name.eq_ignore_ascii_case("content-type")
+        {
             let why = format!("{name} can't be set: the gateway writes it itself; take it out");
             errors.push_at(entry.place, &item.key, why);
         }

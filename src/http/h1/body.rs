@@ -4,6 +4,7 @@
 //! over the chunk framing it has understood. The framing is read byte by byte with the state kept
 //! here, so no byte is looked at twice and it does not matter where a read ends.
 
+use crate::http::field_class::may_be_trailer;
 use crate::http::h1::lines::{self, each_field};
 use crate::http::message::{BodyLength, Fields};
 use crate::limits::{CHUNK_LINE_BYTES_MAX, HEAD_FIELDS_MAX, TRAILER_BYTES_MAX};
@@ -235,45 +236,6 @@ fn parse_trailers(bytes: &[u8], trailers: &mut Fields) -> Result<(), Malformed> 
     }
     trailers.clear();
     Err("trailers are malformed")
-}
-
-/// RFC 9110 section 6.5.1: fields for framing, routing, authentication, request modifiers and
-/// content are not to be sent in trailers; one that is, is ignored.
-fn may_be_trailer(name: &[u8]) -> bool {
-    const FORBIDDEN: &[&str] = &[
-        "host",
-        "authorization",
-        "proxy-authorization",
-        "www-authenticate",
-        "proxy-authenticate",
-        "cookie",
-        "set-cookie",
-        "content-type",
-        "content-encoding",
-        "content-range",
-        "expect",
-        "max-forwards",
-        "cache-control",
-        "range",
-        "if-match",
-        "if-none-match",
-        "if-modified-since",
-        "if-unmodified-since",
-        "if-range",
-        "age",
-        "date",
-        "expires",
-        "location",
-        "retry-after",
-        "vary",
-        "forwarded",
-        "x-forwarded-for",
-        "x-forwarded-proto",
-        "x-forwarded-host",
-        "x-request-id",
-    ];
-    !super::head::is_hop_by_hop(name)
-        && !FORBIDDEN.iter().any(|forbidden| name.eq_ignore_ascii_case(forbidden.as_bytes()))
 }
 
 #[cfg(test)]

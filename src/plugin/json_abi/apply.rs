@@ -10,25 +10,13 @@ use super::super::chain::BodySlot;
 use super::super::failure::CallError;
 use super::super::spec::{Phase, PluginSpec};
 use super::output::{Headers, Message, Output, Text};
+use crate::http::field_class;
 use crate::http::message::{
     BodyLength, Fields, LocalResponse, Method, RequestHead, ResponseHead, is_authority,
     is_field_value, is_token,
 };
 use crate::http::respond;
 use crate::limits;
-
-/// Fields of a connection or a message's framing: the gateway alone writes them.
-const FORBIDDEN: [&str; 9] = [
-    "connection",
-    "content-length",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "http2-settings",
-];
 
 /// What an output says in short.
 pub(super) enum Decision<'a> {
@@ -274,7 +262,7 @@ fn check_headers(headers: &Headers<'_>, fields: &Fields) -> Result<(), CallError
         if !is_token(name.as_bytes()) {
             return Err(CallError::bad_output(format!("header name {name:?} is not a token")));
         }
-        if FORBIDDEN.iter().any(|forbidden| name.eq_ignore_ascii_case(forbidden)) {
+        if field_class::is_of_connection(name.as_bytes()) {
             return Err(CallError::bad_output(format!(
                 "header {name} belongs to the connection or the framing; the gateway writes it"
             )));

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::super::super::reach::Url;
 use super::timeout_of;
-use crate::http::h1::head::is_hop_by_hop;
+use crate::http::field_class::is_of_connection;
 use crate::http::message::{BodyLength, Fields, Method, RequestHead, is_field_value, is_token};
 use crate::limits;
 
@@ -179,7 +179,7 @@ fn add(fields: &mut Fields, name: &[u8], value: &[u8]) -> Result<(), String> {
     if !is_token(name) {
         return Err(format!("header name {shown:?} is not a token"));
     }
-    if is_hop_by_hop(name) || name.eq_ignore_ascii_case(b"expect") {
+    if is_of_connection(name) || name.eq_ignore_ascii_case(b"expect") {
         return Err(format!(
             "header {shown} belongs to the connection or the framing; the gateway writes it"
         ));

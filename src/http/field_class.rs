@@ -1,0 +1,118 @@
+//! Which class a field belongs to, by its name: of the connection or the framing, set by the
+//! gateway, of who asked, allowed in trailers. Whoever has to know asks here.
+
+use super::h1::head::is_hop_by_hop;
+
+/// Fields that a plugin cannot set although the parser relays them: they belong to a connection of
+/// a protocol that the gateway does not speak.
+const OTHER_CONNECTION: [&[u8]; 1] = [b"http2-settings"];
+
+/// Fields that the gateway writes by itself, beside those of the connection.
+const GATEWAY: [&[u8]; 3] = [b"expect", b"host", b"proxy-authenticate"];
+
+/// What RFC 9110 section 6.5.1 keeps out of trailers: framing, routing, authentication, request
+/// modifiers, response control data and content format.
+const NOT_IN_TRAILERS: [&[u8]; 26] = [
+    b"host",
+    b"authorization",
+    b"proxy-authorization",
+    b"www-authenticate",
+    b"proxy-authenticate",
+    b"cookie",
+    b"set-cookie",
+    b"content-type",
+    b"content-encoding",
+    b"content-range",
+    b"expect",
+    b"max-forwards",
+    b"cache-control",
+    b"range",
+    b"if-match",
+    b"if-none-match",
+    b"if-modified-since",
+    b"if-unmodified-since",
+    b"if-range",
+    b"age",
+    b"date",
+    b"expires",
+    b"location",
+    b"retry-after",
+    b"vary",
+    b"x-request-id",
+];
+
+/// Whether the gateway alone writes it, for connections and framing: no plugin sets it.
+pub fn is_of_connection(name: &[u8]) -> bool {
+    is_hop_by_hop(name) || is_one_of(name, &OTHER_CONNECTION)
+}
+
+/// Whether no configuration sets it: [`is_of_connection`], or the gateway writes it otherwise.
+pub fn is_written_by_gateway(name: &[u8]) -> bool {
+    is_of_connection(name) || is_one_of(name, &GATEWAY)
+}
+
+/// Whether it says who asked, and how: `Forwarded`, `X-Real-IP`, every `X-Forwarded-*`. `_` is
+/// read as `-`, as CGI and WSGI do, where both spellings become the same variable.
+#[inline]
+pub fn is_who_asked(name: &[u8]) -> bool {
+    const PREFIX: &[u8] = b"x-forwarded-";
+    match name.first().map(|byte| byte | 0x20) {
+        Some(b'f') => name.eq_ignore_ascii_case(b"forwarded"),
+        Some(b'x') => {
+            is_spelling_of(name, b"x-real-ip")
+                || name.get(..PREFIX.len()).is_some_and(|start| is_spelling_of(start, PREFIX))
+        }
+        _ => false,
+    }
+}
+
+/// Whether it may stand in a trailer section.
+pub fn may_be_trailer(name: &[u8]) -> bool {
+    !is_of_connection(name) && !is_who_asked(name) && !is_one_of(name, &NOT_IN_TRAILERS)
+}
+
+/// Whether CGI would take it for the field `lower`, which has small letters and hyphens.
+fn is_spelling_of(name: &[u8], lower: &[u8]) -> bool {
+    let dashed = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    name.len() == lower.len() && name.iter().zip(lower).all(|(byte, is)| dashed(*byte) == *is)
+}
+
+fn is_one_of(name: &[u8], list: &[&[u8]]) -> bool {
+    list.iter().any(|one| name.eq_ignore_ascii_case(one))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_class_holds_those_that_are_stricter() {
+        for name in ["Connection", "TE", "Trailer", "Upgrade", "Content-Length", "HTTP2-Settings"] {
+            let name = name.as_bytes();
+            assert!(is_of_connection(name) && is_written_by_gateway(name));
+            assert!(!may_be_trailer(name));
+        }
+        for name in GATEWAY {
+            assert!(is_written_by_gateway(name) && !is_of_connection(name));
+            assert!(!may_be_trailer(name));
+        }
+    }
+
+    #[test]
+    fn who_asked_is_known_in_every_spelling_that_an_application_reads_as_one() {
+        for name in [
+            "Forwarded",
+            "X-Real-IP",
+            "x_real_ip",
+            "X_Forwarded-For",
+            "X-FORWARDED-PORT",
+            "x-forwarded-a",
+        ] {
+            assert!(is_who_asked(name.as_bytes()), "{name}");
+            assert!(!may_be_trailer(name.as_bytes()), "{name}");
+        }
+        for name in ["Forward", "X-Forwarded", "X-Real-IPs", "X-Request-Id", "From", ""] {
+            assert!(!is_who_asked(name.as_bytes()), "{name}");
+        }
+    }
+}
