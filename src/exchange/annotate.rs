@@ -76,6 +76,14 @@ fn push_hexadecimal(number: u64, text: &mut String) {
     }
 }
 
+/// Asks the origin for an answer without a content coding: plugins are to read its body. (It may
+/// hide what stands in it, and must not see noise where a client asks for gzip.)
+pub(super) fn plain_answer(request: &mut RequestHead) {
+    if request.fields.contains("accept-encoding") {
+        request.fields.set(b"Accept-Encoding", b"identity");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 use super::aggregate::Completed;
 use super::{Exchange, Messages, NoSource, Reply, send_local};
 use crate::error::Error;
-use crate::http::message::{BodyLength, Fields, LocalResponse, RequestHead};
+use crate::http::message::{BodyLength, Fields, LocalResponse, RequestHead, ResponseHead};
 use crate::http::relay::{self, BodySource, Collected, Replay};
 use crate::plugin::{self, BodySlot, Verdict};
 
@@ -23,7 +23,9 @@ impl Exchange<'_> {
         let has_body = response.has_body(&request.method);
         let mut slot = BodySlot { given: memory, replaced: false };
         let mut prefix = Vec::new();
-        if let Some(aggregation) = &self.service.aggregation {
+        if let Some(aggregation) = &self.service.aggregation
+            && !carried.is_answered()
+        {
             let complete = self.complete(aggregation, request, response, slot.given.take(), source);
             match Box::pin(complete).await? {
                 Completed::Whole(bytes) => slot.given = Some(bytes),
@@ -67,8 +69,21 @@ impl Exchange<'_> {
                 return self.send_instead(local, keep_alive(), reply).await;
             }
         }
+        self.send(response, (has_body, slot.given, prefix), source, reply, keep_alive()).await
+    }
+
+    /// Sends a response that is final. Of its body, the source sends any if `has_body`; it is
+    /// `given` whole, or begins with `prefix`.
+    async fn send(
+        &self,
+        response: &mut ResponseHead,
+        (has_body, given, prefix): (bool, Option<Vec<u8>>, Vec<u8>),
+        source: &mut impl BodySource,
+        reply: &mut impl Reply,
+        keep_alive: bool,
+    ) -> Result<u16, Error> {
         let gets_body = reply.has_body(response);
-        if let Some(bytes) = &slot.given {
+        if let Some(bytes) = &given {
             response.body = BodyLength::Known(bytes.len() as u64);
         } else if gets_body && !has_body {
             // A plugin has changed the status or the method, and with it whether there is a body:
@@ -76,8 +91,8 @@ impl Exchange<'_> {
             response.body = BodyLength::Empty;
         }
         self.add_server_timing(&mut response.fields);
-        reply.head(response, gets_body, keep_alive());
-        let relayed = match &slot.given {
+        reply.head(response, gets_body, keep_alive);
+        let relayed = match &given {
             _ if !gets_body || response.body == BodyLength::Empty => {
                 return reply.finish(&Fields::new()).await.map(|()| response.status);
             }
@@ -94,6 +109,31 @@ impl Exchange<'_> {
         relayed.map(|()| response.status).map_err(|failure| match failure {
             relay::PumpFailure::Source(error) | relay::PumpFailure::Sink(error) => error,
         })
+    }
+
+    /// Answers in the place of the service with what a plugin said in the request phase. A refusal
+    /// is final; what a `response` plugin had ready is a response of the service, which the plugins
+    /// behind it have not seen yet.
+    pub(super) async fn answer_instead(
+        &self,
+        messages: &mut Messages<'_>,
+        local: LocalResponse,
+        keep_alive: bool,
+        reply: &mut impl Reply,
+    ) -> Result<u16, Error> {
+        let Messages { response, carried, .. } = messages;
+        response.status = local.status;
+        if !carried.is_answered() {
+            return self.send_instead(local, keep_alive, reply).await;
+        }
+        response.fields = local.fields;
+        response.body = BodyLength::Known(local.body.len() as u64);
+        if !response.fields.contains("date") {
+            self.worker.with_date(|date| response.fields.push(b"Date", date));
+        }
+        // Boxed: other exchanges shall not be as large as those that a cache answers.
+        let memory = Some(local.body);
+        Box::pin(self.respond(messages, memory, &mut NoSource, reply, || keep_alive)).await
     }
 
     /// Sends a response that was made here in the place of the origin's; its status.

@@ -218,6 +218,9 @@ async fn serve(
     annotate::forwarded(request, peer, snapshot.trust_forwarded);
     annotate::request_id(request, request_id, worker);
     service.chain.select(&request.path, selected);
+    if selected.needs_response_body() {
+        annotate::plain_answer(request);
+    }
     let exchange = Exchange {
         worker,
         snapshot,
@@ -233,11 +236,10 @@ async fn serve(
     };
     let payload = match exchange.request_phase(request, path, carried, body, reply).await? {
         Ok(payload) => payload,
-        Err(mut verdict) => {
+        Err(verdict) => {
             let keep_alive = may_keep_alive(request, body, reply);
-            response.status = verdict.status;
-            exchange.add_server_timing(&mut verdict.fields);
-            return send_local(worker, verdict, keep_alive, reply).await;
+            let mut messages = Messages { request, response, carried };
+            return exchange.answer_instead(&mut messages, verdict, keep_alive, reply).await;
         }
     };
     for (name, value) in &service.fields {

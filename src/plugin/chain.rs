@@ -222,6 +222,8 @@ pub struct BodySlot {
 #[derive(Debug, Clone, Default)]
 pub struct Carried {
     target_changed: bool,
+    /// The place in the chain of the `response` plugin that answered before the service was asked.
+    answered_at: Option<usize>,
     changes: Changes,
     metadata: Metadata,
 }
@@ -249,6 +251,7 @@ impl Carried {
     /// Forgets everything: a new exchange begins.
     pub fn clear(&mut self) {
         self.target_changed = false;
+        self.answered_at = None;
         self.changes = Changes::default();
         self.metadata.values.clear();
         self.metadata.json.clear();
@@ -258,6 +261,13 @@ impl Carried {
     /// exchange normalises it again before it goes upstream.
     pub fn target_changed(&self) -> bool {
         self.target_changed
+    }
+
+    /// Whether a `response` plugin has answered in the place of the service, as a cache does. Its
+    /// answer stands where the service's stood when the plugin saw it: the response phase goes on
+    /// behind it, or what later plugins hide or add would depend on what is stored.
+    pub fn is_answered(&self) -> bool {
+        self.answered_at.is_some()
     }
 
     pub(super) fn changes(&self) -> Changes {
@@ -400,14 +410,25 @@ async fn run(
     };
     let mut draft = Draft::default();
     let mut verdict = Verdict::Continue;
-    let plugins = indexes.iter().filter_map(|&index| Some((index, chain.plugins.get(index)?)));
+    let first = match phase {
+        Phase::Response => carried.answered_at.map_or(0, |at| at + 1),
+        Phase::Request | Phase::Aggregation => 0,
+    };
+    let indexes = indexes.iter().filter(|&&index| index >= first);
+    let plugins = indexes.filter_map(|&index| Some((index, chain.plugins.get(index)?)));
     for (index, plugin) in plugins.filter(|(_, plugin)| plugin.runs_in(phase)) {
         let begun = facts.trace.and_then(Trace::start);
         let called = json_abi::call(pools, plugin, facts, subject, body, carried, &mut draft).await;
         if let (Some(trace), Some(begun)) = (facts.trace, begun) {
             trace.plugin(index, phase.as_str(), begun, end(&called));
         }
-        verdict = called.unwrap_or_else(|error| failed(plugin, &error));
+        let is_early = phase == Phase::Request && !plugin.spec.kind.runs_in(phase);
+        if is_early && matches!(called, Ok(Verdict::Respond(_))) {
+            carried.answered_at = Some(index);
+        }
+        let has_body = body.given.as_ref().is_some_and(|bytes| !bytes.is_empty());
+        let is_clients = phase == Phase::Request && has_body;
+        verdict = called.unwrap_or_else(|error| failed(plugin, &error, is_clients));
         // Answers are joined once: a second plugin would join what is joined already.
         if matches!(verdict, Verdict::Respond(_)) || phase == Phase::Aggregation {
             break;
@@ -426,8 +447,9 @@ fn end(called: &Result<Verdict, CallError>) -> PluginEnd {
 }
 
 /// What a failed plugin does to its request. The client learns the kind of failure; the details,
-/// which may name what is inside, are in the log.
-fn failed(plugin: &Plugin, error: &CallError) -> Verdict {
+/// which may name what is inside, are in the log. With a body of the client's before it, a plugin
+/// that runs out of memory says that the body is too large for it.
+fn failed(plugin: &Plugin, error: &CallError, has_clients_body: bool) -> Verdict {
     match plugin.spec.failure_mode {
         FailureMode::Open => Verdict::Continue,
         FailureMode::Closed => {
@@ -439,8 +461,12 @@ fn failed(plugin: &Plugin, error: &CallError) -> Verdict {
                 ErrorKind::Refused if plugin.load_error().is_some() => "it could not be loaded",
                 ErrorKind::Refused => "it is not available",
             };
+            let status = match error.kind {
+                ErrorKind::Memory if has_clients_body => 413,
+                _ => plugin.spec.kind.failure_status(),
+            };
             let error = format!("plugin \"{}\" failed: {why}", plugin.spec.name);
-            Verdict::Respond(respond::json_error(plugin.spec.kind.failure_status(), &error))
+            Verdict::Respond(respond::json_error(status, &error))
         }
     }
 }

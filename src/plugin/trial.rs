@@ -223,7 +223,9 @@ impl<'i> Given<'i> {
             _ => Phase::Request,
         };
         let url = text("/input/url");
-        let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
+        let is_path = url.starts_with('/');
+        let named = url.split_once("://").filter(|_| !is_path);
+        let (scheme, rest) = named.unwrap_or(("http", url));
         let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
         let fields = fields(input.pointer("/input/headers"));

@@ -232,3 +232,18 @@ fn run_serves_a_plugin_and_loads_it_again_when_its_file_changes() {
     child.kill().unwrap();
     child.wait().unwrap();
 }
+
+#[test]
+fn a_name_that_a_toolchain_has_for_itself_is_prefixed_within_the_project() {
+    for (name, language, file, line) in [
+        ("plugin", "go", "go.mod", "module my-plugin"),
+        ("odin-plugin", "rust", "Cargo.toml", "name = \"my-odin-plugin\""),
+        ("assemblyscript", "assemblyscript", "package.json", "\"name\": \"my-assemblyscript\""),
+        ("mine", "go", "go.mod", "module mine"),
+    ] {
+        let dir = TempDir::new();
+        said(&odin_cli(dir.path(), &["new", name, "--lang", language]), 0);
+        let text = std::fs::read_to_string(dir.path().join(name).join(file)).unwrap();
+        assert!(text.contains(line), "{name}: {text}");
+    }
+}

@@ -27,6 +27,7 @@ mod deploy;
 mod drain;
 mod echo;
 mod errors;
+mod example_pairs;
 mod explain;
 mod framing;
 mod headers;

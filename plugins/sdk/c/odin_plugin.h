@@ -41,8 +41,8 @@ typedef struct {
 /* The JSON text of one value; size 0: there is none. */
 typedef odin_str odin_json;
 
-/* What a call brings. The objects are those of the ABI: input has method, url, headers, query,
- * body, and in the response phase statusCode and request; context has requestId, clientIp,
+/* What a call brings. The objects are those of the ABI: input has method, url, path, headers,
+ * query, body, and in the response phase statusCode and request; context has requestId, clientIp,
  * metadata … */
 typedef struct {
     odin_json context, input, config;

@@ -51,7 +51,7 @@ type message struct {
 }
 
 type parts struct {
-	method, url, headers, query, body, bodyEncoding, statusCode, request, name, service json.Value
+	method, url, path, headers, query, body, bodyEncoding, statusCode, request, name, service json.Value
 }
 
 func (m *message) get() *parts {
@@ -74,6 +74,8 @@ func (p *parts) named(name []byte) *json.Value {
 		return &p.method
 	case "url":
 		return &p.url
+	case "path":
+		return &p.path
 	case "headers":
 		return &p.headers
 	case "query":
@@ -159,16 +161,24 @@ func (r *Request) Method() string { return r.get().method.String() }
 // URL is the whole URL, with scheme, host, normalised path and query.
 func (r *Request) URL() string { return r.get().url.String() }
 
-// Path is the path of URL, without the query.
+// Path is the normalised path, without the query.
 func (r *Request) Path() string {
-	url := r.URL()
-	if at := strings.Index(url, "://"); at >= 0 {
-		url = url[at+3:]
-		slash := strings.IndexByte(url, '/')
-		if slash < 0 {
+	if path := r.get().path.String(); path != "" {
+		return path
+	}
+	return pathOf(r.URL())
+}
+
+// pathOf is the path of a URL, for inputs that do not name it. A scheme is what stands before the
+// first "/", "?" or "#": a "://" behind that is the client's, and must not move where the path begins.
+func pathOf(url string) string {
+	if at := strings.IndexAny(url, "/?#"); at > 1 && strings.HasPrefix(url[at-1:], "://") {
+		url = url[at+2:]
+		at = strings.IndexAny(url, "/?#")
+		if at < 0 {
 			return ""
 		}
-		url = url[slash:]
+		url = url[at:]
 	}
 	if at := strings.IndexAny(url, "?#"); at >= 0 {
 		url = url[:at]
@@ -204,6 +214,12 @@ func newResponse(exchange Exchange, input json.Value) Response {
 	}
 	if !head.url.Exists() {
 		head.url = response.get().url
+	}
+	if !head.path.Exists() {
+		head.path = response.get().path
+	}
+	if !head.query.Exists() {
+		head.query = response.get().query
 	}
 	return response
 }

@@ -120,6 +120,9 @@ fn write_messages(
             out.extend_from_slice(b",\"request\":{");
             write_target(out, facts, request);
             write_headers(out, Some(&request.authority), &request.fields);
+            // Beside the response's own parts as well: plugins look for it in either place.
+            out.extend_from_slice(b",\"query\":");
+            write_query(out, &request.query);
             out.push(b'}');
         }
     }
@@ -153,7 +156,8 @@ fn write_answers(out: &mut Vec<u8>, answers: &[CallAnswer<'_>], has_bodies: bool
     out.push(b']');
 }
 
-/// `"method":…,"url":…`
+/// `"method":…,"url":…,"path":…`: the path is given, since a plugin that takes a URL apart itself
+/// can be led around where the target holds `://`.
 fn write_target(out: &mut Vec<u8>, facts: &Facts<'_>, request: &RequestHead) {
     out.extend_from_slice(b"\"method\":");
     write_str(out, request.method.as_str());
@@ -167,6 +171,8 @@ fn write_target(out: &mut Vec<u8>, facts: &Facts<'_>, request: &RequestHead) {
     }
     write_escaped(out, request.path.as_bytes());
     write_escaped(out, request.query.as_bytes());
+    out.extend_from_slice(b"\",\"path\":\"");
+    write_escaped(out, request.path.as_bytes());
     out.push(b'"');
 }
 

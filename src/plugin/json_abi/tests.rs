@@ -125,6 +125,7 @@ fn the_input_of_the_request_phase_is_the_documented_one() {
             },
             "input": {
                 "method": "GET", "url": "http://gateway.test/api/users?limit=10",
+                "path": "/api/users",
                 "headers": {
                     "Host": ["gateway.test"], "Accept": ["*/*"], "X-Two": ["1", "2\""]
                 },
@@ -146,10 +147,12 @@ fn the_input_of_the_response_phase_has_both_messages() {
         let input = input_of(&bench, &mut exchange, Phase::Response).await;
         assert_eq!(input["context"]["phase"], "response");
         let expected = json!({
-            "method": "GET", "url": "http://gateway.test/api/users?limit=10", "statusCode": 200,
+            "method": "GET", "url": "http://gateway.test/api/users?limit=10", "path": "/api/users",
+            "statusCode": 200,
             "headers": {"Content-Type": ["text/plain"]}, "body": "",
             "request": {
                 "method": "GET", "url": "http://gateway.test/api/users?limit=10",
+                "path": "/api/users", "query": {"limit": ["10"]},
                 "headers": {"Host": ["gateway.test"], "Accept": ["*/*"]}
             },
             "query": {"limit": ["10"]}

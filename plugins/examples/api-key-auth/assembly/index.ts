@@ -64,6 +64,8 @@ function add(value: Json): string | null {
 }
 
 onRequest((request: Request): Result => {
+  // Of several, one would be judged here and another believed by the service.
+  if (shown(request) > 1) return refuse(401, "more than one API key was sent");
   const key = keyOf(request);
   if (key === null) return refuse(401, "an API key is required");
   if (key.length > KEY_BYTES_MAX) return refuse(401, "the API key is not valid");
@@ -74,10 +76,27 @@ onRequest((request: Request): Result => {
   }
   const result = Result.next();
   if (stripKey && request.header(headerName) !== null) result.removeHeader(headerName);
+  // Who was let in, for plugins that must tell clients apart: with what earlier auth plugins said.
+  const earlier = request.exchange.metadata("odin.identity").toString();
+  result.metadata("odin.identity", toHex(sha256(`${earlier}|api-key|${key}`)));
   if (found.subject.length > 0) result.metadata("subject", found.subject);
   if (found.tier.length > 0) result.metadata("tier", found.tier);
   return result;
 });
+
+// How many keys a request shows.
+function shown(request: Request): i32 {
+  const inQuery = queryName.length > 0 ? request.queryValues(queryName).length : 0;
+  return request.headerValues(headerName).length + inQuery;
+}
+
+function toHex(bytes: Uint8Array): string {
+  let text = "";
+  for (let i = 0; i < bytes.length; i++) {
+    text += (bytes[i] >> 4).toString(16) + (bytes[i] & 15).toString(16);
+  }
+  return text;
+}
 
 function keyOf(request: Request): string | null {
   const value = request.header(headerName);

@@ -9,7 +9,7 @@ mod policy;
 mod store;
 
 use odin_plugin::{Context, Error, Outcome, Period, Plugin, Request, Response, host};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use policy::{Directives, Policy};
 use store::{Entry, Store};
@@ -39,6 +39,9 @@ struct Config {
     /// Larger bodies are not stored.
     #[serde(default = "Config::default_body_max")]
     max_body_bytes: usize,
+    /// Request headers that show who asks, beside those that always do.
+    #[serde(default)]
+    credentials: Vec<String>,
     /// Whether a client's `Cache-Control` counts: it can then get around the cache.
     #[serde(default = "Config::default_honour_client")]
     honour_client: bool,
@@ -79,12 +82,16 @@ impl Plugin for Cache {
                 statuses: config.statuses,
                 body_bytes_max: config.max_body_bytes,
             },
-            store: Store { vary: config.vary, ignore_query: config.ignore_query },
+            store: Store {
+                vary: config.vary,
+                ignore_query: config.ignore_query,
+                credentials: config.credentials,
+            },
             honour_client: config.honour_client,
         })
     }
 
-    fn on_request(&mut self, _: &Context, request: &Request) -> Result<Outcome, Error> {
+    fn on_request(&mut self, context: &Context, request: &Request) -> Result<Outcome, Error> {
         if !is_lookup(request) {
             return Ok(Outcome::next());
         }
@@ -95,7 +102,8 @@ impl Plugin for Cache {
         if wish.no_store {
             return Ok(Outcome::next());
         }
-        let key = self.store.key(request);
+        let identity = self.store.identity(context, request);
+        let key = self.store.key(request, identity.as_deref());
         let wants_fresh = wish.no_cache || wish.max_age == Some(0);
         let found = if wants_fresh { None } else { self.store.get(&key, request) };
         let now = host::now_seconds();
@@ -107,7 +115,7 @@ impl Plugin for Cache {
             _ if wish.only_if_cached => Ok(Outcome::respond(504)),
             _ => {
                 host::count("misses_total", 1);
-                Ok(Outcome::next().set_metadata(KEY, &key))
+                Ok(Outcome::next().set_metadata(KEY, &Asked { key, identity: said(context) }))
             }
         }
     }
@@ -117,17 +125,25 @@ impl Plugin for Cache {
         if !is_safe(request.method()) {
             // What was changed may not be what is stored (RFC 9111 section 4.4).
             if (200..400).contains(&response.status()) {
-                self.store.forget(&self.store.key(request));
+                let identity = self.store.identity(context, request);
+                self.store.forget(&self.store.key(request, None));
+                self.store.forget(&self.store.key(request, identity.as_deref()));
             }
             return Ok(Outcome::next());
         }
-        let Some(key) = context.metadata::<String>(KEY) else {
+        let Some(Asked { key, identity }) = context.metadata(KEY) else {
             return Ok(Outcome::next());
         };
+        // An auth plugin behind this one: what it lets nobody see but the one that it let in must
+        // not be answered before it is asked.
+        if identity != said(context) {
+            return Ok(Outcome::next());
+        }
+        let is_personal = self.store.identity(context, request).is_some();
         let now = host::now_seconds();
         // An answer to HEAD has no body to answer a GET with.
         if request.method() == "GET"
-            && let Some(lifetime) = self.policy.lifetime(response, now)
+            && let Some(lifetime) = self.policy.lifetime(response, is_personal, now)
         {
             let body = response.body()?;
             if body.len() <= self.policy.body_bytes_max {
@@ -137,6 +153,19 @@ impl Plugin for Cache {
         }
         Ok(Outcome::next().set_header(STATE, "MISS"))
     }
+}
+
+/// What the request phase leaves for the response phase.
+#[derive(Serialize, Deserialize)]
+struct Asked {
+    key: String,
+    /// Whom auth plugins had let in when it was looked for.
+    identity: Vec<String>,
+}
+
+/// What auth plugins have said so far of who asks.
+fn said(context: &Context) -> Vec<String> {
+    ["odin.identity", "subject"].iter().filter_map(|name| context.metadata(name)).collect()
 }
 
 /// Whether a request may be answered from a cache: it asks for a whole, and changes nothing.

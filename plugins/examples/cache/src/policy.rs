@@ -12,7 +12,12 @@ pub(crate) struct Policy {
 
 impl Policy {
     /// For how many seconds an answer may be used; `None` if it may not be stored.
-    pub(crate) fn lifetime(&self, response: &Response, now: i64) -> Option<i64> {
+    pub(crate) fn lifetime(
+        &self,
+        response: &Response,
+        has_credentials: bool,
+        now: i64,
+    ) -> Option<i64> {
         let headers = response.headers();
         let said = Directives::of(headers);
         let is_kept_back = said.no_store || said.no_cache || said.private;
@@ -20,7 +25,6 @@ impl Policy {
         let varies_always = headers.get_all("vary").any(|names| names.contains('*'));
         // What was asked for with credentials is one client's, unless the service says otherwise
         // (section 3.5).
-        let has_credentials = response.request().header("authorization").is_some();
         let is_shareable = said.public || said.s_maxage.is_some();
         if !self.statuses.contains(&response.status())
             || is_kept_back

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use odin_plugin::{Error, Request, Response, host, kv};
+use odin_plugin::{Context, Error, Request, Response, host, kv};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -27,12 +27,28 @@ const NOT_STORED: &[&str] = &[
     "set-cookie",
 ];
 
+/// Request headers that show who asks.
+const CREDENTIALS: &[&str] = &[
+    "authorization",
+    "proxy-authorization",
+    "cookie",
+    "x-api-key",
+    "api-key",
+    "apikey",
+    "x-auth-token",
+    "x-access-token",
+    "x-client-cert",
+    "x-forwarded-client-cert",
+];
+
 /// How keys are made.
 pub(crate) struct Store {
     /// Request headers that make a difference in any case.
     pub(crate) vary: Vec<String>,
     /// Query parameters that make none.
     pub(crate) ignore_query: Vec<String>,
+    /// Request headers that show who asks, beside the usual ones.
+    pub(crate) credentials: Vec<String>,
 }
 
 /// What stands under a URL's key.
@@ -94,8 +110,24 @@ impl Entry {
 }
 
 impl Store {
-    /// A URL's key: its parameters in one order, without those that make no difference.
-    pub(crate) fn key(&self, request: &Request) -> String {
+    /// Who asks: what auth plugins have said, and what the request itself shows; `None`: anybody.
+    pub(crate) fn identity(&self, context: &Context, request: &Request) -> Option<String> {
+        let mut text = String::new();
+        let own = self.credentials.iter().map(String::as_str);
+        for name in CREDENTIALS.iter().copied().chain(own) {
+            for value in request.headers().get_all(name) {
+                let _ = write!(text, "|{name}={}:{value}", value.len());
+            }
+        }
+        for value in crate::said(context) {
+            let _ = write!(text, "|{}:{value}", value.len());
+        }
+        (!text.is_empty()).then(|| hex(&Sha256::digest(text)))
+    }
+
+    /// A URL's key for whom it is: its parameters in one order, without those that make no
+    /// difference.
+    pub(crate) fn key(&self, request: &Request, identity: Option<&str>) -> String {
         let (path, query) = request.url().split_once('?').unwrap_or((request.url(), ""));
         let is_ignored = |pair: &&str| {
             let name = pair.split('=').next().unwrap_or_default();
@@ -104,7 +136,8 @@ impl Store {
         let mut pairs: Vec<&str> = query.split('&').filter(|pair| !is_ignored(pair)).collect();
         // Only the order of different names is free: that of one name's values may matter.
         pairs.sort_by_key(|pair| pair.split('=').next());
-        let digest = Sha256::digest(format!("{path}?{}", pairs.join("&")));
+        let whose = identity.unwrap_or_default();
+        let digest = Sha256::digest(format!("{whose} {path}?{}", pairs.join("&")));
         hex(&digest)
     }
 

@@ -153,13 +153,18 @@ fn a_failed_change_keeps_what_is_stored() {
 }
 
 #[test]
-fn credentials_are_answered_for_all_only_where_the_service_says_so() {
-    let bearer = [("Authorization", "Bearer x")];
-    let cache = Exchanges::new(json!({}));
-    assert_eq!(cache.get(&bearer, &ok(&[])), "MISS");
-    assert_eq!(cache.get(&[], &ok(&[("Cache-Control", "no-store")])), "MISS");
-    assert_eq!(cache.get(&bearer, &ok(&[("Cache-Control", "public")])), "MISS");
-    assert_eq!(cache.get(&[], &ok(&[])), "HIT");
+fn what_was_asked_for_with_credentials_is_never_anothers() {
+    for name in ["Authorization", "Cookie", "X-API-Key", "x-auth-token", "X-Own"] {
+        let cache = Exchanges::new(json!({"credentials": ["X-Own"]}));
+        let (ann, bob) = ([(name, "ann")], [(name, "bob")]);
+        assert_eq!(cache.get(&ann, &ok(&[])), "MISS", "{name}");
+        assert_eq!(cache.get(&ann, &ok(&[])), "MISS", "{name}: the service did not say `public`");
+        let public = ok(&[("Cache-Control", "public")]);
+        assert_eq!(cache.get(&ann, &public), "MISS", "{name}");
+        assert_eq!(cache.get(&ann, &public), "HIT", "{name}");
+        assert_eq!(cache.get(&bob, &public), "MISS", "{name}");
+        assert_eq!(cache.get(&[], &public), "MISS", "{name}");
+    }
 }
 
 #[test]

@@ -66,6 +66,8 @@ pub(crate) enum Refusal {
     Malformed,
     /// The signature does not hold under any key, or the algorithm is not allowed.
     Signature,
+    /// More than one token was sent.
+    Several,
     /// `exp` has passed, or `iat` is too long ago.
     Expired,
     /// `nbf` has not come, or `iat` is in the future.
@@ -77,9 +79,11 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    /// 403 where another token of the same kind would not help, else 401.
+    /// 403 where another token of the same kind would not help, 400 where no token was judged, else
+    /// 401.
     pub(crate) fn status(&self) -> u16 {
         match self {
+            Self::Several => 400,
             Self::Insufficient(_) => 403,
             Self::Malformed | Self::Signature | Self::Expired | Self::NotYet | Self::Claim(_) => {
                 401
@@ -90,6 +94,7 @@ impl Refusal {
     /// The error code of RFC 6750 section 3.1.
     pub(crate) fn code(&self) -> &'static str {
         match self {
+            Self::Several => "invalid_request",
             Self::Insufficient(_) => "insufficient_scope",
             Self::Malformed | Self::Signature | Self::Expired | Self::NotYet | Self::Claim(_) => {
                 "invalid_token"
@@ -102,6 +107,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Self::Malformed => f.write_str("the token is malformed"),
+            Self::Several => f.write_str("more than one token was sent"),
             Self::Signature => f.write_str("the token's signature is not valid"),
             Self::Expired => f.write_str("the token has expired"),
             Self::NotYet => f.write_str("the token is not valid yet"),

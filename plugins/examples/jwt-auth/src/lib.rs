@@ -72,6 +72,9 @@ impl Config {
     }
 }
 
+/// Under this, every auth plugin leaves whom it has let in.
+const IDENTITY: &str = "odin.identity";
+
 struct JwtAuth {
     header_name: String,
     cookie_name: Option<String>,
@@ -109,12 +112,12 @@ impl Plugin for JwtAuth {
         })
     }
 
-    fn on_request(&mut self, _: &Context, request: &Request) -> Result<Outcome, Error> {
-        let Some(text) = self.token_text(request) else {
-            return match self.optional && request.header(&self.header_name).is_none() {
-                true => Ok(self.without_forged(Outcome::next())),
-                false => Ok(self.challenge(None)),
-            };
+    fn on_request(&mut self, context: &Context, request: &Request) -> Result<Outcome, Error> {
+        let text = match self.shown(request) {
+            Shown::Token(text) => text,
+            Shown::Nothing if self.optional => return Ok(self.without_forged(Outcome::next())),
+            Shown::Nothing | Shown::Other => return Ok(self.challenge(None)),
+            Shown::Several => return Ok(self.challenge(Some(&Refusal::Several))),
         };
         let now = host::now_seconds();
         let claims = match self.verified(&text, now)? {
@@ -122,26 +125,44 @@ impl Plugin for JwtAuth {
             Err(refusal) => return Ok(self.challenge(Some(&refusal))),
         };
         match self.judge.judge(&claims, now) {
-            Ok(()) => Ok(self.admit(&claims)),
+            Ok(()) => Ok(self
+                .admit(&claims)
+                .set_metadata(IDENTITY, &identity(context.metadata(IDENTITY), &text))),
             Err(refusal) => Ok(self.challenge(Some(&refusal))),
         }
     }
 }
 
 impl JwtAuth {
-    fn token_text(&self, request: &Request) -> Option<String> {
-        if let Some(value) = request.header(&self.header_name) {
+    /// What the request shows. Of several, one would be judged here and another believed by the
+    /// service.
+    fn shown(&self, request: &Request) -> Shown {
+        let mut values = request.headers().get_all(&self.header_name);
+        if let Some(value) = values.next() {
+            if values.next().is_some() {
+                return Shown::Several;
+            }
             let (scheme, token) = value.split_once(' ').unwrap_or(("", value));
             let is_plain_header = !self.header_name.eq_ignore_ascii_case("authorization");
             let is_bearer = scheme.eq_ignore_ascii_case("bearer");
-            return (is_bearer || (is_plain_header && scheme.is_empty()))
-                .then(|| token.trim().to_owned());
+            return match is_bearer || (is_plain_header && scheme.is_empty()) {
+                true => Shown::Token(token.trim().to_owned()),
+                false => Shown::Other,
+            };
         }
-        let wanted = self.cookie_name.as_deref()?;
-        request.headers().get_all("cookie").flat_map(|line| line.split(';')).find_map(|pair| {
-            let (name, value) = pair.trim().split_once('=')?;
-            (name == wanted).then(|| value.to_owned())
-        })
+        let Some(wanted) = self.cookie_name.as_deref() else {
+            return Shown::Nothing;
+        };
+        let pairs = request.headers().get_all("cookie").flat_map(|line| line.split(';'));
+        let mut tokens = pairs.filter_map(|pair| {
+            let (name, value) = pair.split_once('=')?;
+            (name.trim() == wanted).then(|| value.trim().to_owned())
+        });
+        match (tokens.next(), tokens.next()) {
+            (None, _) => Shown::Nothing,
+            (Some(token), None) => Shown::Token(token),
+            (Some(_), Some(_)) => Shown::Several,
+        }
     }
 
     /// The claims of a token whose signature holds.
@@ -222,6 +243,23 @@ impl JwtAuth {
             .set_header("Content-Type", "application/json")
             .body(body)
     }
+}
+
+/// What a request shows of a token.
+enum Shown {
+    Nothing,
+    Token(String),
+    /// A header that holds no bearer token.
+    Other,
+    /// More than one.
+    Several,
+}
+
+/// Who has been let in, for plugins that must tell clients apart: a hash of what every auth plugin
+/// of the chain has accepted.
+fn identity(earlier: Option<String>, token: &str) -> String {
+    let text = format!("{}|jwt|{token}", earlier.unwrap_or_default());
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Whether a text can stand in a header as it is.

@@ -230,9 +230,12 @@ fn the_service_gets_claims_as_headers_and_never_the_clients_own() {
 fn later_plugins_learn_who_it_is() {
     let mut gateway = with_secret(json!({"metadata": ["scope"], "tierClaim": "plan"}));
     let claims = json!({"exp": NOW + 60, "sub": "ann", "plan": "premium", "scope": "a b"});
-    let output = ask(&mut gateway, &hs(claims));
+    let token = hs(claims);
+    let mut metadata = ask(&mut gateway, &token)["metadata"].take();
+    let identity = metadata.as_object_mut().unwrap().remove("odin.identity").unwrap();
     let expected = json!({"subject": "ann", "tier": "premium", "scope": "a b"});
-    assert_eq!(output["metadata"], expected);
+    assert_eq!(metadata, expected);
+    assert_eq!(identity, super::identity(None, &token));
 }
 
 #[test]

@@ -115,6 +115,28 @@ export class Message {
   }
 }
 
+// The path of a URL, for inputs that do not name it. A scheme is what stands before the first "/",
+// "?" or "#": a "://" behind that is the client's, and must not move where the path begins.
+export function pathOf(url: string): string {
+  let start = 0;
+  const scheme = endOfPart(url, 0);
+  if (scheme > 1 && url.substr(scheme - 1, 3) == "://") start = endOfPart(url, scheme + 2);
+  for (let i = start; i < url.length; i++) {
+    const char = url.charCodeAt(i);
+    if (char == 0x3f || char == 0x23) return url.substring(start, i);
+  }
+  return url.substring(start);
+}
+
+// Where the first "/", "?" or "#" stands, from a place on.
+function endOfPart(url: string, from: i32): i32 {
+  for (let i = from; i < url.length; i++) {
+    const char = url.charCodeAt(i);
+    if (char == 0x2f || char == 0x3f || char == 0x23) return i;
+  }
+  return url.length;
+}
+
 /** The request as the client sent it and earlier plugins changed it. */
 export class Request extends Message {
   constructor(public exchange: Exchange, json: Json) {
@@ -131,20 +153,15 @@ export class Request extends Message {
     return this.json.get("url").toString();
   }
 
-  /** The path of url, without the query. */
+  /** The normalised path, without the query. */
   get path(): string {
-    let url = this.url;
-    const scheme = url.indexOf("://");
-    if (scheme >= 0) {
-      const slash = url.indexOf("/", scheme + 3);
-      if (slash < 0) return "";
-      url = url.substring(slash);
-    }
-    for (let i = 0; i < url.length; i++) {
-      const char = url.charCodeAt(i);
-      if (char == 0x3f || char == 0x23) return url.substring(0, i);
-    }
-    return url;
+    const path = this.json.get("path").toString();
+    return path.length > 0 ? path : pathOf(this.url);
+  }
+
+  /** All values of a query parameter, decoded. */
+  queryValues(name: string): string[] {
+    return this.json.get("query").get(name).strings();
   }
 
   /** The first value of a query parameter, decoded; null if there is none. */

@@ -190,6 +190,7 @@ struct Message<'a> {
 struct Parts<'a> {
     method: Cow<'a, str>,
     url: Cow<'a, str>,
+    path: Cow<'a, str>,
     headers: Headers<'a>,
     query: LazyFields<'a>,
     body: Raw<'a>,
@@ -213,6 +214,7 @@ impl<'a> Message<'a> {
                 match name {
                     b"method" => parts.method = value.text(),
                     b"url" => parts.url = value.text(),
+                    b"path" => parts.path = value.text(),
                     b"headers" => parts.headers = Headers(LazyFields::new(value)),
                     b"query" => parts.query = LazyFields::new(value),
                     b"body" => parts.body = value,
@@ -279,13 +281,12 @@ impl<'a> Request<'a> {
         &self.message.parts().url
     }
 
-    /// The path of [`Request::url`], without the query.
+    /// The normalised path, without the query.
     pub fn path(&self) -> &str {
-        let url = self.url();
-        let after_scheme = url.find("://").map_or(0, |at| at + 3);
-        let path_from = url[after_scheme..].find('/').map_or(url.len(), |at| after_scheme + at);
-        let path = &url[path_from..];
-        &path[..path.find(['?', '#']).unwrap_or(path.len())]
+        match &*self.message.parts().path {
+            "" => path_of(self.url()),
+            path => path,
+        }
     }
 
     /// The headers.
@@ -327,6 +328,18 @@ impl<'a> Request<'a> {
     pub fn body_json<T: DeserializeOwned>(&self) -> Result<T, Error> {
         self.message.body_json()
     }
+}
+
+/// The path of a URL, for inputs that do not name it. A scheme is what stands before the first `/`,
+/// `?` or `#`: a `://` behind that is the client's, and must not move where the path begins.
+fn path_of(url: &str) -> &str {
+    let end = |text: &str| text.find(['/', '?', '#']).unwrap_or(text.len());
+    let (scheme, rest) = url.split_at(end(url));
+    let path = match rest.strip_prefix("//") {
+        Some(rest) if scheme.len() > 1 && scheme.ends_with(':') => &rest[end(rest)..],
+        _ => url,
+    };
+    &path[..path.find(['?', '#']).unwrap_or(path.len())]
 }
 
 /// The response as the service sent it and earlier plugins changed it, with the request's head.

@@ -1,0 +1,109 @@
+//! The shipped plugins beside each other: what one does never undoes what another promises.
+
+use crate::support::{Client, Gateway, Origin, Setup, get_with};
+
+/// A plugin built by `make plugins`.
+fn built(name: &str) -> Vec<u8> {
+    let path = format!("{}/plugins/dist/{name}.wasm", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}; run `make plugins`"))
+}
+
+/// The priorities of two plugins, either first.
+const ORDERS: [(u8, u8); 2] = [(1, 2), (2, 1)];
+
+const KEYS: &str = "config: {validKeys: [{key: ann-key}, {key: bob-key}]}";
+
+fn json_origin(fields: &str, body: &str) -> Origin {
+    let length = body.len();
+    Origin::raw(format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{fields}\
+         Content-Length: {length}\r\n\r\n{body}"
+    ))
+}
+
+fn ask(gateway: &Gateway, key: &str) -> (u16, String) {
+    let fields = if key.is_empty() { String::new() } else { format!("X-API-Key: {key}\r\n") };
+    let response = get_with(gateway.addr, "/a", &fields);
+    (response.status, response.text())
+}
+
+#[test]
+fn a_cache_on_either_side_of_an_auth_plugin_answers_nobody_with_anothers_page() {
+    for fields in ["", "Cache-Control: max-age=60\r\n", "Cache-Control: public\r\n"] {
+        for (first, second) in ORDERS {
+            let origin = json_origin(fields, "{}");
+            let gateway = Setup::to(&origin)
+                .plugin(
+                    "keys",
+                    built("api-key-auth"),
+                    &format!("type: auth, priority: {first}, {KEYS}"),
+                )
+                .plugin("cache", built("cache"), &format!("type: response, priority: {second}"))
+                .start();
+            for (asked, key) in ["ann-key", "bob-key"].into_iter().enumerate() {
+                assert_eq!(ask(&gateway, key).0, 200, "{fields} {first}");
+                assert_eq!(origin.requests().len(), asked + 1, "{fields} {first}: {key}");
+            }
+            assert_eq!(ask(&gateway, "").0, 401, "{fields} {first}: no key, no page");
+            assert_eq!(ask(&gateway, "eve-key").0, 401, "{fields} {first}");
+        }
+    }
+}
+
+#[test]
+fn what_a_transformer_hides_stays_hidden_whether_the_cache_is_before_or_behind_it() {
+    for (first, second) in ORDERS {
+        let origin = json_origin("", r#"{"name":"ann","password":"s3cret"}"#);
+        let redact = "config: {response: {body: {remove: [password]}}}";
+        let gateway = Setup::to(&origin)
+            .plugin(
+                "redact",
+                built("transformer"),
+                &format!("type: response, priority: {first}, maxMemoryPages: 256, {redact}"),
+            )
+            .plugin("cache", built("cache"), &format!("type: response, priority: {second}"))
+            .start();
+        for _ in 0..3 {
+            let (status, body) = ask(&gateway, "");
+            assert_eq!((status, body.as_str()), (200, r#"{"name":"ann"}"#), "{first}");
+        }
+        assert_eq!(origin.requests().len(), 1, "{first}: the cache did answer");
+    }
+}
+
+#[test]
+fn of_two_credentials_none_is_judged() {
+    let gateway =
+        Setup::echo().plugin("keys", built("api-key-auth"), &format!("type: auth, {KEYS}")).start();
+    let fields = "X-API-Key: ann-key\r\nx-api-key: eve-key\r\n";
+    assert_eq!(get_with(gateway.addr, "/", fields).status, 401);
+    let secret = "config: {secret: 0123456789abcdef0123456789abcdef}";
+    let gateway =
+        Setup::echo().plugin("jwt", built("jwt-auth"), &format!("type: auth, {secret}")).start();
+    let fields = "Authorization: Bearer a.b.c\r\nauthorization: Bearer d.e.f\r\n";
+    assert_eq!(get_with(gateway.addr, "/", fields).status, 400);
+}
+
+#[test]
+fn no_target_moves_the_path_and_both_phases_are_told_the_query() {
+    let config = "config: {request: {headers: {set: {X-Path: '{path}'}}}, \
+                  response: {headers: {set: {X-Path: '{path}', X-Limit: '{query.limit}'}}}}";
+    let gateway = Setup::echo()
+        .plugin("t", built("transformer"), &format!("maxMemoryPages: 256, {config}"))
+        .start();
+    let mut client = Client::connect(gateway.addr);
+    client.send("GET /files/SECRET?limit=10&x=://h/files/a HTTP/1.0\r\n\r\n");
+    let response = client.response();
+    assert_eq!(response.json()["headers"]["X-Path"][0], "/files/SECRET", "{}", response.text());
+    assert_eq!(response.head.get("x-path").as_deref(), Some("/files/SECRET"));
+    assert_eq!(response.head.get("x-limit").as_deref(), Some("10"));
+}
+
+#[test]
+fn the_origin_is_asked_for_plain_text_where_plugins_read_its_bodies() {
+    let origin = json_origin("", "{}");
+    let gateway = Setup::to(&origin).plugin("cache", built("cache"), "type: response").start();
+    get_with(gateway.addr, "/", "Accept-Encoding: gzip, br\r\n");
+    let asked = origin.only_request().head.get("accept-encoding");
+    assert_eq!(asked.as_deref(), Some("identity"));
+}
