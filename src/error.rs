@@ -47,6 +47,8 @@ pub enum Error {
     NoRoute,
     /// The service has no endpoint to send to.
     NoEndpoint,
+    /// The bodies that this worker holds are over `limits.bufferedBytesMax`.
+    OverBudget,
     /// No connection to the endpoint: refused, unreachable.
     ConnectFailed,
     /// No connection to the endpoint within `timeouts.connect`.
@@ -84,7 +86,7 @@ impl Error {
             | Self::HeadTimeout
             | Self::BodyTimeout
             | Self::DownstreamGone => Side::Downstream,
-            Self::NoRoute | Self::NoEndpoint => Side::Gateway,
+            Self::NoRoute | Self::NoEndpoint | Self::OverBudget => Side::Gateway,
             Self::ConnectFailed
             | Self::ConnectTimeout
             | Self::TlsFailed(_)
@@ -115,7 +117,7 @@ impl Error {
             | Self::BadResponse(_)
             | Self::BadResponseBody(_)
             | Self::ResponseTooLarge => 502,
-            Self::NoEndpoint => 503,
+            Self::NoEndpoint | Self::OverBudget => 503,
             Self::ConnectTimeout | Self::UpstreamTimeout => 504,
             Self::UnsupportedVersion => 505,
         }
@@ -138,6 +140,7 @@ impl Error {
             Self::DownstreamGone => "downstream_gone",
             Self::NoRoute => "no_route",
             Self::NoEndpoint => "no_endpoint",
+            Self::OverBudget => "over_budget",
             Self::ConnectFailed => "connect_failed",
             Self::ConnectTimeout => "connect_timeout",
             Self::TlsFailed(_) => "tls_failed",
@@ -181,6 +184,9 @@ impl fmt::Display for Error {
             Self::DownstreamGone => "client closed the connection",
             Self::NoRoute => "no service matches this path",
             Self::NoEndpoint => "service has no endpoint",
+            Self::OverBudget => {
+                "too many bodies are held in memory (server.limits.bufferedBytesMax), try again"
+            }
             Self::ConnectFailed => "cannot connect to the upstream endpoint",
             Self::ConnectTimeout => "no connection to the upstream endpoint in time",
             Self::UpstreamGone | Self::UpstreamStale => {

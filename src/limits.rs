@@ -31,6 +31,14 @@ pub const CHUNK_LINE_BYTES_MAX: usize = 256;
 pub const BODY_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// Largest body that is collected for plugins. `server.limits.pluginBodyBytesMax`.
 pub const PLUGIN_BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of bodies that one worker holds in memory at once, whoever collects them: a hundred of the
+/// largest size, and little beside what a machine has for each core.
+/// `server.limits.bufferedBytesMax`.
+pub const BUFFERED_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Largest value of `server.limits.bufferedBytesMax`: beyond it the machine's memory is the bound.
+pub const BUFFERED_BYTES_CEILING: usize = 64 * 1024 * 1024 * 1024;
+/// `Retry-After` of a refusal for want of memory, in seconds: exchanges end within one, mostly.
+pub const OVERLOAD_RETRY_AFTER: &str = "1";
 
 /// An unread request body of at most so many bytes is read and dropped after an early response, so
 /// that the connection can be kept; a longer one costs more than a new connection.

@@ -64,6 +64,8 @@ pub struct Limits {
     pub body_bytes_max: u64,
     /// Bytes of a body that is collected for plugins.
     pub plugin_body_bytes_max: usize,
+    /// Bytes of bodies that one worker holds in memory at once.
+    pub buffered_bytes_max: usize,
     /// Downstream connections of one worker.
     pub connections_max: usize,
     /// The first descriptor that no client gets: those from here on are kept for the rest.

@@ -407,7 +407,7 @@ impl Ground<'_> {
             let body = body_of(stub.body.as_deref(), stub.json.as_ref()).into_bytes();
             let length = BodyLength::Known(body.len() as u64);
             let head = ResponseHead { status: stub.status.unwrap_or(200), fields, body: length };
-            Ok(Answer { head, body })
+            Ok(Answer { head, body, held: None })
         })
     }
 }

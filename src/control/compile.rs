@@ -433,6 +433,7 @@ fn limits(server: &config::Server, workers: usize) -> Limits {
         uri_bytes_max: limits.uri_bytes_max,
         body_bytes_max: limits.body_bytes_max,
         plugin_body_bytes_max: limits.plugin_body_bytes_max,
+        buffered_bytes_max: limits.buffered_bytes_max,
         connections_max: limits.connections_per_worker(workers),
         descriptors_end: descriptors::clients_end(),
         upstream_idle_max: limits.upstream_idle_max,

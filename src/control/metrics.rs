@@ -164,7 +164,7 @@ fn services(text: &mut Text, totals: &Totals) {
 
 fn workers(text: &mut Text, reports: &[Report]) {
     type Value = fn(&Report) -> u64;
-    let families: [(&str, &str, &str, Value); 6] = [
+    let families: [(&str, &str, &str, Value); 7] = [
         ("odin_exchanges_total", "counter", "Exchanges, refused requests included.", |report| {
             report.ended.exchanges
         }),
@@ -180,6 +180,9 @@ fn workers(text: &mut Text, reports: &[Report]) {
             "Client connections closed for the limit.",
             |report| report.connections.shed,
         ),
+        ("odin_buffered_bytes", "gauge", "Bytes of bodies held in memory now.", |report| {
+            report.buffered_bytes as u64
+        }),
         ("odin_connections_open", "gauge", "Client connections now.", |report| {
             report.connections_open as u64
         }),

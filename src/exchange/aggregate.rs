@@ -242,7 +242,8 @@ impl Exchange<'_> {
         source: &mut impl BodySource,
     ) -> Result<Collected, Error> {
         let bytes_max = self.snapshot.limits.plugin_body_bytes_max;
-        relay::collect(source, response.body, bytes_max, self.worker.buffers()).await
+        let buffers = self.worker.buffers();
+        relay::collect(source, response.body, bytes_max, buffers, &self.held).await
     }
 
     /// `document` with the answers in it; `None` if it needs none.

@@ -148,7 +148,8 @@ impl<'a> Caller<'a> {
         read_final_head(source, &head.method, wait, most, &mut response).await?;
         attempt.answered(response.status);
         let (most, buffers) = (limits.plugin_body_bytes_max, self.exchange.worker.buffers());
-        let body = read_whole_body(source, most, &self.bytes_left, buffers).await?;
+        let held = &self.exchange.held;
+        let body = read_whole_body(source, most, &self.bytes_left, buffers, held).await?;
         if is_sent && connection.is_reusable() {
             self.exchange.keep(endpoint, connection);
         }

@@ -10,6 +10,7 @@ use arc_swap::{ArcSwap, Cache};
 
 use super::counts::{self, ServiceCounts, Services, SharedCounts};
 use super::{Outcome, Scratch};
+use crate::io::budget::Budget;
 use crate::io::buffer::BufferPool;
 use crate::io::deadline::{Deadlines, now_ms};
 use crate::io::pace::Pace;
@@ -43,6 +44,7 @@ pub struct Core {
     pool: Rc<Pool>,
     plugins: Pools,
     targets: Rc<Targets>,
+    budget: Rc<Budget>,
     #[expect(
         clippy::vec_box,
         reason = "exchanges hold the box: moving a Scratch copies 500 bytes"
@@ -78,7 +80,15 @@ impl Core {
         let (buffers, deadlines) = (Rc::<BufferPool>::default(), Deadlines::default());
         let pool = Rc::<Pool>::default();
         let targets = Rc::new(Targets::starting_at(id));
-        let client = Client::new(pool.clone(), deadlines.clone(), buffers.clone(), targets.clone());
+        let budget = Rc::<Budget>::default();
+        budget.bound(current.limits.buffered_bytes_max);
+        let client = Client::new(
+            pool.clone(),
+            deadlines.clone(),
+            buffers.clone(),
+            targets.clone(),
+            budget.clone(),
+        );
         Rc::new(Self {
             id,
             published: RefCell::new(Cache::new(published)),
@@ -88,6 +98,7 @@ impl Core {
             pool,
             plugins: Pools::with_client(client),
             targets,
+            budget,
             scratch: RefCell::default(),
             rooms: Rooms::default(),
             random: RandomState::new(),
@@ -109,6 +120,7 @@ impl Core {
         let mut current = self.current.borrow_mut();
         if !Arc::ptr_eq(published, &current) {
             *current = Rc::new(published.clone());
+            self.budget.bound(current.limits.buffered_bytes_max);
         }
         current.clone()
     }
@@ -141,6 +153,11 @@ impl Core {
     /// What is known of targets.
     pub(crate) fn targets(&self) -> &Targets {
         &self.targets
+    }
+
+    /// The bytes of bodies that may be held in memory.
+    pub(crate) fn budget(&self) -> &Rc<Budget> {
+        &self.budget
     }
 
     /// Memory for an exchange.

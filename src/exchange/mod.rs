@@ -28,6 +28,7 @@ use crate::error::{Error, Side};
 use crate::http::message::{BodyLength, Fields, LocalResponse, RequestHead, ResponseHead};
 use crate::http::relay::{self, BodySource, Collected};
 use crate::http::respond;
+use crate::io::budget::Held;
 use crate::io::buffer::Chunk;
 use crate::io::deadline::now_ms;
 use crate::io::stream::Peer;
@@ -116,6 +117,8 @@ struct Exchange<'a> {
     /// The id of the endpoint that was asked last.
     upstream: &'a Cell<Option<usize>>,
     trace: &'a Trace,
+    /// What it has collected: given back at its end.
+    held: Held,
 }
 
 /// Serves the request whose head stands in `scratch`.
@@ -231,6 +234,7 @@ async fn serve(
         received: if selected.is_empty() { UNIX_EPOCH } else { SystemTime::now() },
         upstream,
         trace,
+        held: Held::of(worker.budget()),
         expires_ms: now_ms().saturating_add(service.timeout.as_millis() as u64),
         selected,
     };
@@ -390,7 +394,8 @@ impl Exchange<'_> {
     ) -> Result<Collected, Error> {
         let bytes_max = self.snapshot.limits.plugin_body_bytes_max;
         let is_rejected = self.selected.rejects_large_bodies();
-        let collected = relay::collect(source, length, bytes_max, self.worker.buffers()).await?;
+        let buffers = self.worker.buffers();
+        let collected = relay::collect(source, length, bytes_max, buffers, &self.held).await?;
         if is_rejected && !collected.is_whole { Err(too_large) } else { Ok(collected) }
     }
 
@@ -409,8 +414,9 @@ impl Exchange<'_> {
             Payload::Stream => {
                 reply.invite_body().await?;
                 let bytes_max = self.snapshot.limits.plugin_body_bytes_max;
+                let (length, buffers) = (request.body, self.worker.buffers());
                 let collected =
-                    relay::collect(body, request.body, bytes_max, self.worker.buffers()).await?;
+                    relay::collect(body, length, bytes_max, buffers, &self.held).await?;
                 if collected.is_whole { Ok(collected.bytes) } else { Err(Error::BodyTooLarge) }
             }
         }

@@ -9,6 +9,7 @@ use std::task::Poll;
 
 use crate::error::Error;
 use crate::http::message::{BodyLength, Fields};
+use crate::io::budget::Held;
 use crate::io::buffer::{BufferPool, Chunk};
 use crate::limits::{LARGE_BUFFER_BYTES, READ_BYTES_MAX};
 
@@ -112,24 +113,28 @@ pub struct Collected {
 }
 
 /// Reads a body of `length` into memory, stopping after the piece that takes it over `bytes_max`;
-/// one that is known to be longer is not begun.
+/// one that is known to be longer is not begun. Its memory is taken from what is `held`.
 pub async fn collect(
     source: &mut impl BodySource,
     length: BodyLength,
     bytes_max: usize,
     pool: &BufferPool,
+    held: &Held,
 ) -> Result<Collected, Error> {
-    let mut bytes = match length {
+    let mut bytes = Vec::new();
+    let most = match length {
         BodyLength::Known(length) if length > bytes_max as u64 => {
-            return Ok(Collected { bytes: Vec::new(), is_whole: false });
+            return Ok(Collected { bytes, is_whole: false });
         }
-        // Not more than that on a client's word; longer ones grow.
         BodyLength::Known(length) => {
-            Vec::with_capacity(length.min(LARGE_BUFFER_BYTES as u64) as usize)
+            // Not more than that on a client's word; longer ones grow.
+            held.make_room(&mut bytes, length.min(LARGE_BUFFER_BYTES as u64) as usize, 0)?;
+            length as usize
         }
-        BodyLength::Empty | BodyLength::Unknown => Vec::new(),
+        BodyLength::Empty | BodyLength::Unknown => usize::MAX,
     };
     while let Some(chunk) = source.next().await? {
+        held.make_room(&mut bytes, chunk.len(), most)?;
         bytes.extend_from_slice(chunk.bytes());
         pool.give(chunk.into_parts().0);
         if bytes.len() > bytes_max {

@@ -2,10 +2,15 @@
 
 use crate::error::Error;
 use crate::http::message::{Fields, LocalResponse};
+use crate::limits::OVERLOAD_RETRY_AFTER;
 
 /// The response that tells a client of `error`: `{"error": "..."}`.
 pub fn error(error: Error) -> LocalResponse {
-    json_error(error.status(), &error.to_string())
+    let mut response = json_error(error.status(), &error.to_string());
+    if error == Error::OverBudget {
+        response.fields.push(b"Retry-After", OVERLOAD_RETRY_AFTER.as_bytes());
+    }
+    response
 }
 
 /// A response with `{"error": message}` as its body.

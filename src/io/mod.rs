@@ -1,6 +1,7 @@
 //! Bytes: sockets, TLS, buffers, deadlines, and the runtime that moves them.
 
 pub(crate) mod ahead;
+pub mod budget;
 pub mod buffer;
 pub mod deadline;
 pub mod driver;

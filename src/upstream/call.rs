@@ -10,6 +10,8 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::Duration;
 
+use send_wrapper::SendWrapper;
+
 use super::cluster::{Endpoint, Endpoints};
 use super::connect::connect;
 use super::h1::{Connection, RequestSink, ResponseSource};
@@ -19,6 +21,7 @@ use super::tries::{self, Failure, Try};
 use crate::error::Error;
 use crate::http::message::{BodyLength, Fields, Method, RequestHead, ResponseHead};
 use crate::http::relay::{self, Alongside, BodySink, BodySource, Replay};
+use crate::io::budget::{Budget, Held};
 use crate::io::buffer::BufferPool;
 use crate::io::deadline::Deadlines;
 use crate::limits;
@@ -30,6 +33,7 @@ pub struct Client {
     deadlines: Deadlines,
     buffers: Rc<BufferPool>,
     targets: Rc<Targets>,
+    budget: Rc<Budget>,
 }
 
 /// What a call sends: the head with its target, and a body of `head.body` bytes.
@@ -72,6 +76,8 @@ pub struct Answer {
     pub head: ResponseHead,
     /// Its body.
     pub body: Vec<u8>,
+    /// What the body takes of the worker's budget. Wrapped: guests wait with it, on their worker.
+    pub held: Option<SendWrapper<Held>>,
 }
 
 impl Client {
@@ -81,8 +87,9 @@ impl Client {
         deadlines: Deadlines,
         buffers: Rc<BufferPool>,
         targets: Rc<Targets>,
+        budget: Rc<Budget>,
     ) -> Self {
-        Self { pool, deadlines, buffers, targets }
+        Self { pool, deadlines, buffers, targets, budget }
     }
 
     /// Sends a message to an endpoint and reads the answer, whose body may have `bytes_max` bytes
@@ -176,8 +183,9 @@ impl Client {
         if announced {
             return Err(Error::ResponseTooLarge);
         }
-        answer.body =
-            read_whole_body(source, bytes_max, &Cell::new(usize::MAX), &self.buffers).await?;
+        let (held, unbounded) = (Held::of(&self.budget), Cell::new(usize::MAX));
+        answer.body = read_whole_body(source, bytes_max, &unbounded, &self.buffers, &held).await?;
+        answer.held = Some(SendWrapper::new(held));
         Ok(answer)
     }
 }
@@ -208,9 +216,11 @@ pub async fn read_whole_body(
     bytes_max: usize,
     bytes_left: &Cell<usize>,
     buffers: &BufferPool,
+    held: &Held,
 ) -> Result<Vec<u8>, Error> {
     let mut body = Vec::new();
     while let Some(chunk) = source.next().await? {
+        held.make_room(&mut body, chunk.len(), usize::MAX)?;
         let left = bytes_left.get().checked_sub(chunk.len());
         body.extend_from_slice(chunk.bytes());
         buffers.give(chunk.into_parts().0);

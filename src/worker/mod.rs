@@ -60,6 +60,7 @@ impl Worker {
             ended: core.ended(),
             connections: self.frontend.counts(),
             connections_open: self.frontend.open(),
+            buffered_bytes: core.budget().used(),
             access_lines_dropped: core.access_lines_dropped(),
             spans_dropped: core.spans_lost(),
             timer_delay: self.timer_delay.get(),

@@ -42,6 +42,8 @@ pub struct Report {
     pub connections: ConnectionCounts,
     /// Downstream connections open now.
     pub connections_open: usize,
+    /// Bytes of bodies that are held in memory now.
+    pub buffered_bytes: usize,
     /// Lines of the access log that were dropped: it is written too slowly.
     pub access_lines_dropped: u64,
     /// Spans that were dropped: the control thread takes them too slowly, or one exchange has too

@@ -1,6 +1,6 @@
 //! Every limit of sizes, at it and one past it.
 
-use crate::support::{Client, Origin, Setup, ask, get};
+use crate::support::{Client, Origin, Setup, ask, get, wait_until, wasm};
 
 /// A GET whose head is exactly `size` bytes.
 fn head_of(size: usize) -> String {
@@ -143,4 +143,40 @@ fn responses_may_be_larger_than_request_bodies() {
     let origin = Origin::raw("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
     let gateway = Setup::to(&origin).limits("bodyBytesMax: 4").start();
     assert_eq!(get(gateway.addr, "/").text(), "hello");
+}
+
+#[test]
+fn uploads_that_stop_half_way_stay_within_the_budget_and_others_are_served() {
+    let origin = Origin::ok();
+    let gateway = Setup::to(&origin)
+        .workers(1)
+        .limits("bufferedBytesMax: 16MiB")
+        .plugin("reader", wasm::passing(), "type: request, body: true, allowedUrls: ['^/read']")
+        .start();
+    let before = gateway.rss_kib();
+    let half = "x".repeat(512 * 1024);
+    let mut stopped: Vec<Client> = Vec::new();
+    for _ in 0..1000 {
+        let mut client = Client::connect(gateway.addr);
+        let head = "POST /read HTTP/1.1\r\nHost: a\r\nContent-Length: 1048576\r\n\r\n";
+        // Who is refused is so while sending.
+        let _ = client.try_send(head.as_bytes()) && client.try_send(half.as_bytes());
+        stopped.push(client);
+    }
+    let grown = gateway.peak_rss_kib().saturating_sub(before);
+    assert!(grown < 96 * 1024, "{grown} KiB for a budget of 16 MiB");
+    assert_eq!(get(gateway.addr, "/").status, 200, "who needs no body in memory is served");
+    let refused = ask(
+        gateway.addr,
+        format!("POST /read HTTP/1.1\r\nHost: a\r\nContent-Length: 1048576\r\n\r\n{half}"),
+    );
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert_eq!(refused.head.get("retry-after").unwrap(), "1");
+    drop(stopped);
+    wait_until("all is given back", || {
+        gateway.call("GET", "/metrics", "").text().contains("odin_buffered_bytes{worker=\"0\"} 0")
+    });
+    let body = "x".repeat(1024 * 1024);
+    let head = "POST /read HTTP/1.1\r\nHost: a\r\nContent-Length: 1048576\r\n\r\n";
+    assert_eq!(ask(gateway.addr, format!("{head}{body}")).status, 200);
 }

@@ -184,6 +184,8 @@ pub struct Limits {
     pub body_bytes_max: u64,
     /// Bytes of a body that is collected for plugins.
     pub plugin_body_bytes_max: usize,
+    /// Bytes of bodies that one worker holds in memory at once.
+    pub buffered_bytes_max: usize,
     /// Downstream connections of the whole process; `None`: [`limits::CONNECTIONS_MAX`] for each
     /// worker.
     pub connections_max: Option<usize>,
@@ -209,6 +211,7 @@ impl Default for Limits {
             uri_bytes_max: limits::URI_BYTES_MAX,
             body_bytes_max: limits::BODY_BYTES_MAX,
             plugin_body_bytes_max: limits::PLUGIN_BODY_BYTES_MAX,
+            buffered_bytes_max: limits::BUFFERED_BYTES_MAX,
             connections_max: None,
             upstream_idle_max: limits::UPSTREAM_IDLE_MAX,
         }

@@ -42,6 +42,7 @@ pub(super) const LIMITS: Keys = keys(&[
     "uriBytesMax",
     "bodyBytesMax",
     "pluginBodyBytesMax",
+    "bufferedBytesMax",
     "connectionsMax",
     "upstreamIdleMax",
 ]);

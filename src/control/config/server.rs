@@ -121,6 +121,11 @@ fn server_limits(item: &Item<'_>, errors: &mut Errors) -> Option<Limits> {
         default.plugin_body_bytes_max,
         errors,
     );
+    // One body must fit, and by default two: the request's and the response's.
+    let floor = plugin_body_bytes_max;
+    let buffered_default = default.buffered_bytes_max.max(2 * floor);
+    let ceiling = limits::BUFFERED_BYTES_CEILING;
+    let buffered_bytes_max = bytes("bufferedBytesMax", floor, ceiling, buffered_default, errors);
     let number = |key: &str, min: usize, max: usize, errors: &mut Errors| {
         map.read(key, errors, |item, errors| integer(item, min..=max, errors))
     };
@@ -128,6 +133,7 @@ fn server_limits(item: &Item<'_>, errors: &mut Errors) -> Option<Limits> {
         head_bytes_max,
         uri_bytes_max,
         plugin_body_bytes_max,
+        buffered_bytes_max,
         head_fields_max: number("headFieldsMax", 1, limits::HEAD_FIELDS_CEILING, errors)
             .unwrap_or(default.head_fields_max),
         connections_max: number("connectionsMax", 1, limits::CONNECTIONS_CEILING, errors),

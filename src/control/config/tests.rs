@@ -159,6 +159,7 @@ server:
     uriBytesMax: 4000
     bodyBytesMax: 2GiB
     pluginBodyBytesMax: 2MiB
+    bufferedBytesMax: 20MiB
     connectionsMax: 1000
     upstreamIdleMax: 0
   timeouts: {head: 1s, idle: 2s, body: 3s, connect: 4ms, firstByte: 5m, upstreamIdle: 1m30s}
@@ -222,6 +223,7 @@ fn every_key_of_server_admin_and_logging_reaches_its_field() {
             uri_bytes_max: 4000,
             body_bytes_max: 2 << 30,
             plugin_body_bytes_max: 2 << 20,
+            buffered_bytes_max: 20 << 20,
             connections_max: Some(1000),
             upstream_idle_max: 0,
         },

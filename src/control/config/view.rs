@@ -80,6 +80,7 @@ fn limits(limits: &Limits) -> Value {
         "uriBytesMax": limits.uri_bytes_max,
         "bodyBytesMax": limits.body_bytes_max,
         "pluginBodyBytesMax": limits.plugin_body_bytes_max,
+        "bufferedBytesMax": limits.buffered_bytes_max,
         "connectionsMax": limits.connections_max,
         "upstreamIdleMax": limits.upstream_idle_max,
     })

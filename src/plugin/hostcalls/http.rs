@@ -173,6 +173,7 @@ fn echoed(request: &Request, name: &str) -> Answer {
             body: BodyLength::Known(local.body.len() as u64),
         },
         body: local.body,
+        held: None,
     }
 }
 

@@ -1,0 +1,95 @@
+//! How many bytes of bodies one worker may hold in memory at once, whoever collects them. It is
+//! asked before the memory is taken, and what was given comes back on drop.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use crate::error::Error;
+
+/// The bytes of one worker. Never leaves its thread.
+#[derive(Debug)]
+pub struct Budget {
+    max: Cell<usize>,
+    used: Cell<usize>,
+}
+
+impl Default for Budget {
+    /// Without a bound.
+    fn default() -> Self {
+        Self { max: Cell::new(usize::MAX), used: Cell::default() }
+    }
+}
+
+impl Budget {
+    /// Bounds what is given from now on; what is held stays.
+    pub fn bound(&self, max: usize) {
+        self.max.set(max);
+    }
+
+    /// How many bytes are held.
+    pub fn used(&self) -> usize {
+        self.used.get()
+    }
+}
+
+/// What one exchange or call holds of a budget.
+#[derive(Debug, Default)]
+pub struct Held {
+    budget: Rc<Budget>,
+    bytes: Cell<usize>,
+}
+
+impl Held {
+    /// Nothing yet.
+    pub fn of(budget: &Rc<Budget>) -> Self {
+        Self { budget: budget.clone(), bytes: Cell::default() }
+    }
+
+    /// Makes room in `bytes` for `more`, if the budget has it. It grows by doubling, up to `most`.
+    pub fn make_room(&self, bytes: &mut Vec<u8>, more: usize, most: usize) -> Result<(), Error> {
+        let needed = bytes.len() + more;
+        if needed > bytes.capacity() {
+            let capacity = bytes.capacity().saturating_mul(2).min(most).max(needed);
+            self.take(capacity - bytes.capacity())?;
+            bytes.reserve_exact(capacity - bytes.len());
+        }
+        Ok(())
+    }
+
+    fn take(&self, bytes: usize) -> Result<(), Error> {
+        let used = self.budget.used.get().saturating_add(bytes);
+        if used > self.budget.max.get() {
+            return Err(Error::OverBudget);
+        }
+        self.budget.used.set(used);
+        self.bytes.set(self.bytes.get() + bytes);
+        Ok(())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.budget.used.set(self.budget.used.get() - self.bytes.get());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_over_the_budget_takes_no_memory_and_what_is_dropped_is_given_back() {
+        let budget = Rc::new(Budget::default());
+        budget.bound(100);
+        let (first, second) = (Held::of(&budget), Held::of(&budget));
+        let (mut one, mut other) = (Vec::new(), Vec::new());
+        assert_eq!(first.make_room(&mut one, 60, usize::MAX), Ok(()));
+        assert_eq!(second.make_room(&mut other, 60, usize::MAX), Err(Error::OverBudget));
+        assert_eq!((other.capacity(), budget.used()), (0, 60));
+        drop(first);
+        assert_eq!(budget.used(), 0);
+        assert_eq!(second.make_room(&mut other, 60, usize::MAX), Ok(()));
+        drop(second);
+        assert_eq!(budget.used(), 0);
+    }
+}
