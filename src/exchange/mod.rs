@@ -21,6 +21,7 @@ mod spans;
 
 pub use self::core::Core;
 pub use self::reply::Reply;
+use self::reply::send_local;
 use std::cell::Cell;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -61,8 +62,7 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Forgets what was noted of the exchange before, so that no line and no span tells of it. Heads
-    /// and path are written anew by whoever fills them.
+    /// Forgets what was noted of the exchange before, so that no line and no span tells of it.
     fn forget(&mut self) {
         self.response.clear();
         self.request_id.clear();
@@ -281,29 +281,6 @@ fn normalise(
 fn may_keep_alive(request: &RequestHead, body: &impl BodySource, reply: &impl Reply) -> bool {
     let is_short = matches!(request.body, BodyLength::Known(n) if n <= DISCARD_BYTES_MAX);
     body.is_done() || (is_short && !reply.awaits_invitation())
-}
-
-/// Sends a response that is whole in memory; its status.
-async fn send_local(
-    worker: &Core,
-    local: LocalResponse,
-    keep_alive: bool,
-    reply: &mut impl Reply,
-) -> Result<u16, Error> {
-    let LocalResponse { status, fields, body } = local;
-    let length = BodyLength::Known(body.len() as u64);
-    let mut head = ResponseHead { status, fields, body: length };
-    if !head.fields.contains("date") {
-        worker.with_date(|date| head.fields.push(b"Date", date));
-    }
-    let has_body = reply.has_body(&head);
-    reply.head(&head, has_body, keep_alive);
-    if has_body && !body.is_empty() {
-        let end = body.len();
-        reply.write(Chunk::new(body, 0..end)).await?;
-    }
-    reply.finish(&Fields::new()).await?;
-    Ok(status)
 }
 
 impl Exchange<'_> {

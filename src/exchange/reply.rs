@@ -1,8 +1,10 @@
 //! What an exchange asks of the connection that its response goes to, whatever its version.
 
+use super::Core;
 use crate::error::Error;
-use crate::http::message::ResponseHead;
+use crate::http::message::{BodyLength, Fields, LocalResponse, ResponseHead};
 use crate::http::relay::BodySink;
+use crate::io::buffer::Chunk;
 
 /// Where the response of one exchange goes.
 pub trait Reply: BodySink {
@@ -22,4 +24,27 @@ pub trait Reply: BodySink {
     fn has_started(&self) -> bool;
     /// Bytes of the response's body that were sent so far.
     fn body_bytes(&self) -> u64;
+}
+
+/// Sends a response that is whole in memory; its status.
+pub(super) async fn send_local(
+    worker: &Core,
+    local: LocalResponse,
+    keep_alive: bool,
+    reply: &mut impl Reply,
+) -> Result<u16, Error> {
+    let LocalResponse { status, fields, body } = local;
+    let length = BodyLength::Known(body.len() as u64);
+    let mut head = ResponseHead { status, fields, body: length };
+    if !head.fields.contains("date") {
+        worker.with_date(|date| head.fields.push(b"Date", date));
+    }
+    let has_body = reply.has_body(&head);
+    reply.head(&head, has_body, keep_alive);
+    if has_body && !body.is_empty() {
+        let end = body.len();
+        reply.write(Chunk::new(body, 0..end)).await?;
+    }
+    reply.finish(&Fields::new()).await?;
+    Ok(status)
 }

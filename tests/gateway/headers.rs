@@ -141,7 +141,8 @@ fn the_host_of_the_target_is_sent_where_the_clients_is_not_wanted() {
 }
 
 const MORE_CLAIMS: &str = "Forwarded: for=6.6.6.6\r\nX-Real-IP: 6.6.6.6\r\n\
-                           X-Forwarded-Port: 1\r\nX_Forwarded_For: 6.6.6.6\r\nx_real_ip: 6.6.6.6\r\n";
+                           X-Forwarded-Port: 1\r\nX_Forwarded_For: 6.6.6.6\r\n\
+                           x_real_ip: 6.6.6.6\r\n";
 
 #[test]
 fn no_field_of_an_untrusted_client_says_who_asked() {
