@@ -31,9 +31,10 @@ pub fn clients_end() -> usize {
     limit().map_or(usize::MAX, |limit| limit - limit / DESCRIPTORS_KEPT_PART)
 }
 
-/// Says so if there are too few for the clients that the configuration lets in.
-pub fn warn_if_few(config: &Config, workers: usize) {
-    let wanted = config.server.limits.connections_per_worker(workers).saturating_mul(workers);
+/// Says so if there are too few for the clients that the configuration asks to let in. The default
+/// asks for nothing: as many are let in as fit.
+pub fn warn_if_few(config: &Config) {
+    let Some(wanted) = config.server.limits.connections_max else { return };
     let (Some(limit), most) = (limit(), clients_end()) else { return };
     if wanted > most {
         tracing::warn!(

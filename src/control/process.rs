@@ -228,7 +228,7 @@ async fn prepare(
         Workers::Count(count) => count,
     };
     let choice = driver::choose(wish(config.server.io_driver))?;
-    descriptors::warn_if_few(&config, workers);
+    descriptors::warn_if_few(&config);
     let sockets = Sockets::open(&config, workers, inherited).map_err(words)?;
     let plugins = Runtime::new(&runtime_options(&config)).map_err(|error| error.to_string())?;
     let mut compiler = Compiler::new(plugins, workers, &config.kv);

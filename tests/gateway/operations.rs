@@ -140,7 +140,7 @@ fn every_refusal_of_the_admin_api_and_of_a_change_is_explained() {
 #[test]
 fn every_error_of_an_exchange_is_explained_with_its_label_and_its_words() {
     let code = read("src/error.rs");
-    let (labels, words) = code.split_once("pub fn is_retryable").unwrap();
+    let (labels, words) = code.split_once("impl fmt::Display for Error").unwrap();
     let labels = labels.split_once("pub fn label").unwrap().1;
     let label = regex::Regex::new(r#"=> "([a-z_]+)""#).unwrap();
     let labels: Vec<_> = label.captures_iter(labels).map(|found| found[1].to_owned()).collect();
