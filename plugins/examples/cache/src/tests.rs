@@ -156,14 +156,19 @@ fn a_failed_change_keeps_what_is_stored() {
 fn what_was_asked_for_with_credentials_is_never_anothers() {
     for name in ["Authorization", "Cookie", "X-API-Key", "x-auth-token", "X-Own"] {
         let cache = Exchanges::new(json!({"credentials": ["X-Own"]}));
+        // A URL of its own: what the round before has stored for anybody is still there.
+        let url = format!("{URL}&for={name}");
+        let get =
+            |asked: &[(&str, &str)], answer: &Answer| state(&cache.ask("GET", &url, asked, answer));
         let (ann, bob) = ([(name, "ann")], [(name, "bob")]);
-        assert_eq!(cache.get(&ann, &ok(&[])), "MISS", "{name}");
-        assert_eq!(cache.get(&ann, &ok(&[])), "MISS", "{name}: the service did not say `public`");
-        let public = ok(&[("Cache-Control", "public")]);
-        assert_eq!(cache.get(&ann, &public), "MISS", "{name}");
-        assert_eq!(cache.get(&ann, &public), "HIT", "{name}");
-        assert_eq!(cache.get(&bob, &public), "MISS", "{name}");
-        assert_eq!(cache.get(&[], &public), "MISS", "{name}");
+        assert_eq!(get(&ann, &ok(&[])), "MISS", "{name}");
+        assert_eq!(get(&ann, &ok(&[])), "MISS", "{name}: the service did not say `public`");
+        let public = [("Cache-Control", "public")];
+        let public = ok(&public);
+        assert_eq!(get(&ann, &public), "MISS", "{name}");
+        assert_eq!(get(&ann, &public), "HIT", "{name}");
+        assert_eq!(get(&bob, &public), "MISS", "{name}");
+        assert_eq!(get(&[], &public), "MISS", "{name}");
     }
 }
 
