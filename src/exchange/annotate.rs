@@ -55,8 +55,9 @@ pub(super) fn request_id(request: &mut RequestHead, id: &mut String, worker: &Co
         }
         return;
     }
+    // The first half cannot be guessed; the second keeps ids of one process apart.
     push_hexadecimal(worker.random(), id);
-    push_hexadecimal(worker.random(), id);
+    push_hexadecimal(worker.serial(), id);
     request.fields.set(b"X-Request-Id", id.as_bytes());
 }
 

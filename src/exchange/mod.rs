@@ -62,7 +62,8 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Forgets what was noted of the exchange before, so that no line and no span tells of it.
+    /// Forgets what was noted of the exchange before, so that no line tells of it. Its
+    /// trace forgets when the next begins.
     fn forget(&mut self) {
         self.response.clear();
         self.request_id.clear();
@@ -70,7 +71,6 @@ impl Scratch {
         self.service = None;
         self.upstream.set(None);
         self.asked.clear();
-        self.trace.clear();
     }
 }
 
@@ -182,6 +182,7 @@ pub async fn refuse(
 ) -> Outcome {
     let started = Instant::now();
     scratch.forget();
+    scratch.trace.clear();
     let sent = send_local(worker, respond::error(error), false, reply).await;
     let outcome = Outcome { status: error.status(), error: Some(error), is_complete: sent.is_ok() };
     log::leave(worker, &worker.snapshot(), peer, scratch, reply, outcome, started.elapsed());
