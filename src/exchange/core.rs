@@ -186,8 +186,8 @@ impl Core {
         self.random.hash_one(count)
     }
 
-    /// A number that no other call in this process gets: how many were drawn, by this worker, spread
-    /// over all bits. It can be computed from those before it.
+    /// A number that no other call in this process gets: how many were drawn, by this worker,
+    /// spread over all bits. It can be computed from those before it.
     pub fn serial(&self) -> u64 {
         let count = self.drawn.get() | (self.id as u64) << 48;
         // Odd: multiplying loses nothing.

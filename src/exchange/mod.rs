@@ -62,8 +62,8 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Forgets what was noted of the exchange before, so that no line tells of it. Its
-    /// trace forgets when the next begins.
+    /// Forgets what was noted of the exchange before, so that no line tells of it. Its trace
+    /// forgets when the next begins.
     fn forget(&mut self) {
         self.response.clear();
         self.request_id.clear();
