@@ -15,7 +15,7 @@ use arc_swap::ArcSwap;
 use odin::durations::Durations;
 use odin::http::h1::encode::{self, ResponseForm};
 use odin::http::h1::head;
-use odin::http::message::{RequestHead, ResponseHead};
+use odin::http::message::{Fields, RequestHead, ResponseHead};
 use odin::io::buffer::BufferPool;
 use odin::io::deadline::Deadlines;
 use odin::io::stream::Direction;
@@ -135,7 +135,7 @@ fn encode_request() -> Stage {
     Stage::new("http/encode-request", move || {
         out.clear();
         let request = black_box(&request);
-        encode::request_head(request, &request.authority, &request.path, &mut out);
+        encode::request_head(request, &request.authority, &request.path, &Fields::new(), &mut out);
         black_box(&out);
     })
 }

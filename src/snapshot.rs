@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::aggregate::Aggregation;
+use crate::http::message::Fields;
 use crate::plugin::{Chain, Plugin};
 use crate::route::table::Table;
 use crate::trace::Tracing;
@@ -106,8 +107,9 @@ pub struct Service {
     pub preserve_host: bool,
     /// For a whole exchange.
     pub timeout: Duration,
-    /// Fields set on the request to the origin, after the plugins.
-    pub fields: Vec<(String, String)>,
+    /// Fields set on what goes to its own targets, and on nothing else: there may be secrets among
+    /// them. With `strip_base_path`, `X-Forwarded-Prefix` is one.
+    pub fields: Fields,
     /// Who answers.
     pub cluster: Arc<Cluster>,
     /// The plugins that may run on its requests.

@@ -140,7 +140,7 @@ fn request(bytes: &[u8]) {
     // A request without a host is given its target's.
     let authority = if request.authority.is_empty() { "a" } else { &request.authority };
     let mut written = Vec::new();
-    encode::request_head(&request, authority, &path, &mut written);
+    encode::request_head(&request, authority, &path, &Fields::new(), &mut written);
     assert_one_head(&written);
     let mut second = RequestHead::default();
     let outcome = head::parse_request(&written, usize::MAX, HEAD_FIELDS_MAX, &mut second);

@@ -20,6 +20,7 @@ use super::descriptors;
 use super::reach::{Common, OriginKey, Upkeep};
 use super::trust::Trust;
 use crate::aggregate::{Aggregation, Call, Dependency};
+use crate::http::message::Fields;
 use crate::limits::TRACE_QUEUE_EXCHANGES;
 use crate::plugin::{Callee, Chain, FailureMode, Plugin, Runtime, Scheme};
 use crate::route::table::Table;
@@ -277,7 +278,7 @@ impl Compiler {
             strip_base_path: service.strip_base_path,
             preserve_host: service.preserve_host,
             timeout: service.timeout,
-            fields: service.headers.clone(),
+            fields: fields_for_targets(service),
             cluster,
             chain: Chain::new(chain),
             aggregation: service
@@ -327,6 +328,19 @@ impl Compiler {
         let earlier = services.iter().find(|earlier| *earlier.cluster == cluster);
         earlier.map_or_else(|| Arc::new(cluster), |earlier| Arc::clone(&earlier.cluster))
     }
+}
+
+/// Its `headers`, and what tells its targets of the path that they do not see.
+fn fields_for_targets(service: &config::Service) -> Fields {
+    let mut fields = Fields::new();
+    for (name, value) in &service.headers {
+        fields.push(name.as_bytes(), value.as_bytes());
+    }
+    let is_stripped = service.strip_base_path && service.base_path != "/";
+    if is_stripped && !fields.contains("x-forwarded-prefix") {
+        fields.push(b"X-Forwarded-Prefix", service.base_path.as_bytes());
+    }
+    fields
 }
 
 /// The addresses of a target: what its name resolves to, or its last ones.

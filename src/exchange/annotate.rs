@@ -1,10 +1,16 @@
 //! The fields that a gateway adds to a request: who asked, and under which number.
 
+use std::borrow::Cow;
+
 use super::Core;
 use crate::http::field_class::is_who_asked;
-use crate::http::message::{IpText, RequestHead};
+use crate::http::message::{Fields, IpText, RequestHead};
 use crate::io::stream::Peer;
 use crate::limits::REQUEST_ID_BYTES_MAX;
+use crate::snapshot::Service;
+
+/// Tells an origin what of the path it does not see.
+const PREFIX: &str = "X-Forwarded-Prefix";
 
 /// Sets `X-Forwarded-For`, `-Proto` and `-Host`. What a client says itself of who asks is taken
 /// out, unless the peers in front are trusted to have set it.
@@ -26,7 +32,7 @@ pub(super) fn forwarded(request: &mut RequestHead, peer: Peer, is_trusted: bool)
     }
     // Each by itself: a trusted proxy that says only `https` must not be corrected to `http`.
     let is_said =
-        |name: &str, fields: &crate::http::message::Fields| is_trusted && fields.contains(name);
+        |name: &str, fields: &Fields| is_trusted && fields.contains(name);
     if !is_said("x-forwarded-proto", fields) {
         fields.set(b"X-Forwarded-Proto", b"http");
     }
@@ -38,6 +44,36 @@ pub(super) fn forwarded(request: &mut RequestHead, peer: Peer, is_trusted: bool)
     } else {
         fields.set(b"X-Forwarded-Host", request.authority.as_bytes());
     }
+}
+
+/// What is set on a request with these fields that goes to a service's own targets. Where
+/// `is_stripped` says that its base path was taken off, `X-Forwarded-Prefix` tells all that was: a
+/// trusted proxy's first (of any other, none is left by now).
+pub(super) fn for_target<'s>(
+    service: &'s Service,
+    fields: &Fields,
+    is_stripped: bool,
+) -> Cow<'s, Fields> {
+    let base = service.base_path.as_bytes();
+    let set = &service.fields;
+    if !service.strip_base_path || set.get(PREFIX) != Some(base) {
+        return Cow::Borrowed(set);
+    }
+    if is_stripped && !fields.contains(PREFIX) {
+        return Cow::Borrowed(set);
+    }
+    let mut set = set.clone();
+    set.remove(PREFIX.as_bytes());
+    if is_stripped {
+        // One path, not a list: of a list some applications take the last part alone.
+        let before = fields.get_all(PREFIX).flat_map(|value| value.split(|&byte| byte == b','));
+        let trimmed = before.map(<[u8]>::trim_ascii);
+        let without_slash = trimmed.map(|part| part.strip_suffix(b"/").unwrap_or(part));
+        let parts = without_slash.chain([base]);
+        let all: Vec<&[u8]> = parts.filter(|part| part.starts_with(b"/")).collect();
+        set.push(PREFIX.as_bytes(), &all.concat());
+    }
+    Cow::Owned(set)
 }
 
 /// Keeps the client's `X-Request-Id` if it is a short run of visible characters, else sets a new

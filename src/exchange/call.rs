@@ -6,8 +6,8 @@
 
 use std::cell::Cell;
 
-use super::Exchange;
 use super::attempt::Attempt;
+use super::{Exchange, annotate};
 use crate::error::Error;
 use crate::http::message::{BodyLength, Fields, Method, RequestHead, ResponseHead};
 use crate::http::relay::BodySink;
@@ -81,9 +81,7 @@ impl<'a> Caller<'a> {
     fn head(&self, service: &Service, target: &str) -> RequestHead {
         let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
         let mut fields = self.fields.clone();
-        for (name, value) in &service.fields {
-            fields.set(name.as_bytes(), value.as_bytes());
-        }
+        fields.set_all(&annotate::for_target(service, &self.fields, true));
         RequestHead {
             method: Method::Get,
             authority: String::new(),
@@ -136,8 +134,8 @@ impl<'a> Caller<'a> {
     ) -> Result<Answer, Error> {
         connection.begin(expires_ms);
         match attempt.head(head) {
-            Some(head) => connection.request.head(&head, authority, &head.path),
-            None => connection.request.head(head, authority, &head.path),
+            Some(head) => connection.request.head(&head, authority, &head.path, &Fields::new()),
+            None => connection.request.head(head, authority, &head.path, &Fields::new()),
         }
         // A failed write shows as a failed read too, unless the origin has answered early.
         let is_sent = connection.request.finish(&Fields::new()).await.is_ok();

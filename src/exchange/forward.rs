@@ -114,9 +114,10 @@ impl Call<'_> {
             &endpoint.authority
         };
         let path = exchange.origin_path(self.request);
+        let set = &exchange.fields_for_target(self.request);
         match attempt.head(self.request) {
-            Some(head) => connection.request.head(&head, authority, path),
-            None => connection.request.head(self.request, authority, path),
+            Some(head) => connection.request.head(&head, authority, path, set),
+            None => connection.request.head(self.request, authority, path, set),
         }
         let Connection { request: sink, response: source, .. } = &mut *connection;
         let (outcome, is_sent) = match &self.payload {

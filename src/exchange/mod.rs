@@ -22,6 +22,7 @@ mod spans;
 pub use self::core::Core;
 pub use self::reply::Reply;
 use self::reply::send_local;
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -247,9 +248,6 @@ async fn serve(
             return exchange.answer_instead(&mut messages, verdict, keep_alive, reply).await;
         }
     };
-    for (name, value) in &service.fields {
-        request.fields.set(name.as_bytes(), value.as_bytes());
-    }
     if service.aggregation.is_some() {
         aggregate::ask_for_whole_json(request);
     }
@@ -421,6 +419,13 @@ impl Exchange<'_> {
         }
     }
 
+    /// What is set on a request to the service's own targets. Nobody else is sent it: there may be
+    /// secrets among it.
+    fn fields_for_target(&self, request: &RequestHead) -> Cow<'_, Fields> {
+        let is_under = route::table::is_under(&request.path, &self.service.base_path);
+        annotate::for_target(self.service, &request.fields, is_under)
+    }
+
     async fn forward(
         &self,
         mut messages: Messages<'_>,
@@ -445,7 +450,9 @@ impl Exchange<'_> {
                 let request = messages.request;
                 let bytes = self.echo_body(request, payload, body, reply).await?;
                 let path = self.origin_path(request);
-                let local = echo::answer(request, &request.authority, path, &bytes);
+                let mut seen = request.clone();
+                seen.fields.set_all(&self.fields_for_target(request));
+                let local = echo::answer(&seen, &request.authority, path, &bytes);
                 let response = &mut *messages.response;
                 response.status = local.status;
                 response.fields = local.fields;

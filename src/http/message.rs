@@ -285,6 +285,20 @@ impl Fields {
         }
     }
 
+    /// As [`Self::write_lines`], followed by the fields of `set` in the place of those of their
+    /// names.
+    pub fn write_lines_with(&self, set: &Fields, out: &mut Vec<u8>) {
+        if set.is_empty() {
+            return self.write_lines(out);
+        }
+        for (name, value) in self.iter().filter(|(name, _)| !set.has(name)) {
+            for part in [name, SEPARATOR, value, LINE_END] {
+                out.extend_from_slice(part);
+            }
+        }
+        set.write_lines(out);
+    }
+
     /// All fields, as `(name, value)`.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.places.list.iter().map(|place| (self.name_of(*place), self.value_of(*place)))
@@ -302,12 +316,22 @@ impl Fields {
 
     /// Whether there is a field `name` (any letter case).
     pub fn contains(&self, name: &str) -> bool {
-        self.places_of(name.as_bytes()).next().is_some()
+        self.has(name.as_bytes())
+    }
+
+    fn has(&self, name: &[u8]) -> bool {
+        self.places_of(name).next().is_some()
+    }
+
+    /// Makes each field of `other` the only one of its name.
+    pub fn set_all(&mut self, other: &Fields) {
+        other.iter().for_each(|(name, _)| self.remove(name));
+        other.iter().for_each(|(name, value)| self.push(name, value));
     }
 
     /// Takes every field `name` (any letter case) out.
     pub fn remove(&mut self, name: &[u8]) {
-        if self.places_of(name).next().is_none() {
+        if !self.has(name) {
             return;
         }
         let bytes = &self.bytes;

@@ -40,12 +40,14 @@ pub fn is_under(path: &str, base: &str) -> bool {
     }
 }
 
-/// What is left of `path` without `base`, which it is under; `/` if nothing is.
+/// What is left of `path` without `base`; `/` if nothing is. A path that is not under it (a plugin
+/// has changed it) stays whole.
 pub fn strip<'a>(path: &'a str, base: &str) -> &'a str {
     match path.strip_prefix(base) {
         _ if base == "/" => path,
-        Some("") | None => "/",
-        Some(rest) => rest,
+        Some("") => "/",
+        Some(rest) if rest.starts_with('/') => rest,
+        _ => path,
     }
 }
 
@@ -75,5 +77,7 @@ mod tests {
         assert_eq!(strip("/api/users", "/api"), "/users");
         assert_eq!(strip("/api", "/api"), "/");
         assert_eq!(strip("/x", "/"), "/x");
+        assert_eq!(strip("/apis", "/api"), "/apis");
+        assert_eq!(strip("/x", "/api"), "/x");
     }
 }

@@ -137,7 +137,8 @@ impl Client {
     ) -> Result<Answer, Error> {
         // The caller bounds the whole.
         connection.begin(u64::MAX);
-        connection.request.head(message.head, &to.authority, &message.head.path);
+        let path = &message.head.path;
+        connection.request.head(message.head, &to.authority, path, &Fields::new());
         let Connection { request, response, .. } = &mut *connection;
         let (outcome, is_sent) = {
             let answer = pin!(self.answer(response, message.head, bounds, bytes_max));

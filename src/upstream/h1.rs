@@ -109,9 +109,10 @@ impl Connection {
 }
 
 impl RequestSink {
-    /// Encodes a request head, to be written with what follows.
-    pub fn head(&mut self, head: &RequestHead, authority: &str, path: &str) {
-        self.sender.head(|out| encode::request_head(head, authority, path, out));
+    /// Encodes a request head, to be written with what follows. The fields of `set` stand in the
+    /// place of those of their names.
+    pub fn head(&mut self, head: &RequestHead, authority: &str, path: &str, set: &Fields) {
+        self.sender.head(|out| encode::request_head(head, authority, path, set, out));
     }
 }
 

@@ -1,7 +1,7 @@
 //! The fields that the gateway adds, and those it takes from nobody.
 
 use crate::support::origin::Received;
-use crate::support::{Client, Origin, Setup, get_with};
+use crate::support::{Client, Origin, Setup, get_with, wasm};
 use std::collections::HashSet;
 
 fn seen_with(setup: impl FnOnce(Setup) -> Setup, fields: &str) -> Received {
@@ -167,4 +167,68 @@ fn a_trusted_proxys_fields_pass_but_for_spellings_that_it_does_not_write() {
 fn two_request_ids_become_one() {
     let received = seen("X-Request-Id: one\r\nX-Request-Id: two\r\n");
     assert_eq!(received.head.all("x-request-id"), ["one"]);
+}
+
+/// What the target of a service at `/api/users` with these keys is sent for the path.
+fn stripped(setup: Setup, path: &str, fields: &str) -> Received {
+    let origin = Origin::ok();
+    let gateway = setup
+        .service(&format!(
+            "name: a, basePath: /api/users, stripBasePath: true, targets: ['{}']",
+            origin.url()
+        ))
+        .start();
+    assert_eq!(get_with(gateway.addr, path, fields).status, 200);
+    origin.only_request()
+}
+
+#[test]
+fn a_target_is_told_of_the_base_path_that_it_does_not_see() {
+    for (path, target) in [("/api/users", "/"), ("/api/users/7?x", "/7?x")] {
+        let received = stripped(Setup::new(), path, "");
+        assert_eq!(received.target, target);
+        assert_eq!(received.head.all("x-forwarded-prefix"), ["/api/users"]);
+    }
+    let received = seen("X-Forwarded-Prefix: /mine\r\n");
+    assert_eq!(received.head.get("x-forwarded-prefix"), None, "nothing was taken off");
+}
+
+#[test]
+fn a_prefix_of_the_clients_own_is_dropped_and_a_trusted_proxys_stands_in_front() {
+    let claim = "X-Forwarded-Prefix: /outer/\r\nx-forwarded-prefix: /inner, nonsense\r\n";
+    let received = stripped(Setup::new(), "/api/users/7", claim);
+    assert_eq!(received.head.all("x-forwarded-prefix"), ["/api/users"]);
+    let trusting = Setup::new().server("trustForwarded: true");
+    let received = stripped(trusting, "/api/users/7", claim);
+    assert_eq!(received.head.all("x-forwarded-prefix"), ["/outer/inner/api/users"]);
+    let received = seen_with(|setup| setup.server("trustForwarded: true"), claim);
+    assert_eq!(received.head.all("x-forwarded-prefix"), ["/outer/", "/inner, nonsense"]);
+}
+
+#[test]
+fn a_path_that_a_plugin_led_out_of_the_base_path_is_not_cut() {
+    for (url, target) in [("/api/usersx", "/api/usersx"), ("/b/1", "/b/1")] {
+        let answer = format!(r#"{{"continue":true,"request":{{"url":"{url}"}},"modified":true}}"#);
+        let guest = wasm::answering(&answer);
+        let setup = Setup::new().plugin("moving", guest, "type: request");
+        let received = stripped(setup, "/api/users/1", "");
+        assert_eq!(received.target, target);
+        assert_eq!(received.head.get("x-forwarded-prefix"), None, "{url}");
+    }
+}
+
+#[test]
+fn no_plugin_is_shown_what_is_set_for_the_target() {
+    let origin = Origin::ok();
+    let gateway = Setup::new()
+        .service(&format!(
+            "name: a, basePath: /, headers: {{X-Api-Key: hidden-word}}, targets: ['{}']",
+            origin.url()
+        ))
+        .plugin("showing", wasm::replacing_body_by_input(), "type: response")
+        .start();
+    let shown = get_with(gateway.addr, "/", "").text();
+    assert!(shown.contains("\"request\""), "{shown}");
+    assert!(!shown.contains("hidden-word"), "{shown}");
+    assert_eq!(origin.only_request().head.get("x-api-key").unwrap(), "hidden-word");
 }

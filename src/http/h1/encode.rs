@@ -19,8 +19,15 @@ pub enum Framing {
 }
 
 /// Appends a request head; the body follows in the returned framing. `authority` becomes `Host`;
-/// `path` and `query` stand as the service wants them.
-pub fn request_head(head: &RequestHead, authority: &str, path: &str, out: &mut Vec<u8>) -> Framing {
+/// `path` and `query` stand as the service wants them, and so do the fields of `set`, in the place
+/// of those of their names.
+pub fn request_head(
+    head: &RequestHead,
+    authority: &str,
+    path: &str,
+    set: &Fields,
+    out: &mut Vec<u8>,
+) -> Framing {
     out.extend_from_slice(head.method.as_str().as_bytes());
     out.push(b' ');
     out.extend_from_slice(path.as_bytes());
@@ -28,7 +35,7 @@ pub fn request_head(head: &RequestHead, authority: &str, path: &str, out: &mut V
     out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
     out.extend_from_slice(authority.as_bytes());
     out.extend_from_slice(b"\r\n");
-    head.fields.write_lines(out);
+    head.fields.write_lines_with(set, out);
     let framing = match head.body {
         BodyLength::Empty => Framing::Plain,
         BodyLength::Known(length) => {

@@ -193,3 +193,53 @@ fn the_echo_can_be_called() {
     assert_eq!(echoed["e"]["headers"]["X-Set"][0], "yes");
     assert_eq!(echoed["e"]["url"], "http://a.test/p");
 }
+
+#[test]
+fn a_services_headers_go_to_its_own_targets_and_to_nobody_elses() {
+    let (own, other) = (saying(r#"{"n":1}"#), saying("2"));
+    let service = |name: &str, origin: &Origin, keys: &str| {
+        format!(
+            "name: {name}, basePath: /{name}, stripBasePath: true, headers: {{X-Key: of-{name}}}, \
+             targets: ['{}'] {keys}",
+            origin.url()
+        )
+    };
+    let calls = "aggregation: {calls: [{name: own, service: own, path: /1}, \
+                 {name: other, service: other, path: /2}]}";
+    let dependencies = "aggregation: {dependencies: [{service: other, path: /3, \
+                        resultMapping: [{from: $, to: $.more}]}]}";
+    let gateway = Setup::new()
+        .service(&service("other", &other, ""))
+        .service(&service("own", &own, &format!(", {dependencies}")))
+        .service(&format!("name: both, basePath: /both, headers: {{X-Key: of-both}}, {calls}"))
+        .start();
+    assert_eq!(get(gateway.addr, "/both").text(), r#"{"own":{"n":1},"other":2}"#);
+    assert_eq!(get(gateway.addr, "/own/x").text(), r#"{"n":1,"more":2}"#);
+    assert_eq!(targets(&own), ["/1", "/x"]);
+    assert_eq!(targets(&other), ["/2", "/3"]);
+    for (origin, key, prefix) in [(&own, "of-own", "/own"), (&other, "of-other", "/other")] {
+        for request in origin.requests() {
+            assert_eq!(request.head.all("x-key"), [key], "{}", request.target);
+            assert_eq!(request.head.all("x-forwarded-prefix"), [prefix], "{}", request.target);
+        }
+    }
+}
+
+#[test]
+fn a_secret_of_the_calling_service_stays_with_it() {
+    let (own, other) = (saying(r#"{"n":1}"#), saying("2"));
+    let setup = with_service(Setup::new(), "other", &other);
+    let gateway = setup
+        .service(&format!(
+            "name: own, basePath: /own, stripBasePath: true, headers: {{X-Key: secret}}, \
+             targets: ['{}'], aggregation: {{dependencies: [{{service: other, path: /3, \
+             resultMapping: [{{from: $, to: $.more}}]}}]}}",
+            own.url()
+        ))
+        .start();
+    assert_eq!(get(gateway.addr, "/own/x").text(), r#"{"n":1,"more":2}"#);
+    assert_eq!(own.only_request().head.get("x-key").as_deref(), Some("secret"));
+    let called = other.only_request();
+    assert_eq!(called.head.get("x-key"), None);
+    assert_eq!(called.head.get("x-forwarded-prefix"), None, "nothing of its path was taken off");
+}
