@@ -311,6 +311,8 @@ pub const PATTERN_COMPILED_BYTES_MAX: usize = 1024 * 1024;
 pub const PATTERNS_COMPILED_BYTES_MAX: usize = 10 * 1024 * 1024;
 /// Most fields that a service sets on its requests.
 pub const SERVICE_HEADERS_MAX: usize = 64;
+/// Most names of trailers that a service lets through, each way.
+pub const SERVICE_TRAILERS_MAX: usize = 32;
 /// Largest weight of a target: enough for 0.1 %.
 pub const TARGET_WEIGHT_MAX: u32 = 1000;
 /// Most workers. More than any machine's cores; each costs a thread, a ring and its instances.

@@ -110,6 +110,10 @@ pub struct Service {
     /// Fields set on what goes to its own targets, and on nothing else: there may be secrets among
     /// them. With `strip_base_path`, `X-Forwarded-Prefix` is one.
     pub fields: Fields,
+    /// The request trailers that its targets get.
+    pub request_trailers: Vec<String>,
+    /// The response trailers that clients get past plugins.
+    pub response_trailers: Vec<String>,
     /// Who answers.
     pub cluster: Arc<Cluster>,
     /// The plugins that may run on its requests.

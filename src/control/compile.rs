@@ -279,6 +279,8 @@ impl Compiler {
             preserve_host: service.preserve_host,
             timeout: service.timeout,
             fields: fields_for_targets(service),
+            request_trailers: service.request_trailers.clone(),
+            response_trailers: service.response_trailers.clone(),
             cluster,
             chain: Chain::new(chain),
             aggregation: service

@@ -4,7 +4,7 @@ use super::aggregate::Completed;
 use super::{Exchange, Messages, NoSource, Reply, send_local};
 use crate::error::Error;
 use crate::http::message::{BodyLength, Fields, LocalResponse, RequestHead, ResponseHead};
-use crate::http::relay::{self, BodySource, Collected, Replay};
+use crate::http::relay::{self, BodySource, Collected, Replay, Trailers};
 use crate::plugin::{self, BodySlot, Verdict};
 
 impl Exchange<'_> {
@@ -92,18 +92,23 @@ impl Exchange<'_> {
         }
         self.add_server_timing(&mut response.fields);
         reply.head(response, gets_body, keep_alive);
+        // What plugins have let pass is the head.
+        let trailers = match self.selected.has_response_phase() {
+            true => Trailers::Named(&self.service.response_trailers),
+            false => Trailers::All,
+        };
         let relayed = match &given {
             _ if !gets_body || response.body == BodyLength::Empty => {
                 return reply.finish(&Fields::new()).await.map(|()| response.status);
             }
             Some(bytes) => {
                 let mut replay = Replay::<NoSource>::new(bytes, None, self.worker.buffers());
-                relay::pump(&mut replay, reply).await
+                relay::pump(&mut replay, reply, trailers).await
             }
-            None if prefix.is_empty() => relay::pump(source, reply).await,
+            None if prefix.is_empty() => relay::pump(source, reply, trailers).await,
             None => {
                 let mut whole = Replay::new(&prefix, Some(source), self.worker.buffers());
-                relay::pump(&mut whole, reply).await
+                relay::pump(&mut whole, reply, trailers).await
             }
         };
         relayed.map(|()| response.status).map_err(|failure| match failure {

@@ -10,7 +10,7 @@ use super::attempt::Attempt;
 use super::{Exchange, Messages, Payload, Reply};
 use crate::error::Error;
 use crate::http::message::{BodyLength, Fields, RequestHead};
-use crate::http::relay::{self, Alongside, BodySink, BodySource, Replay};
+use crate::http::relay::{self, Alongside, BodySink, BodySource, Replay, Trailers};
 use crate::io::deadline::now_ms;
 use crate::limits::INTERIM_MAX;
 use crate::upstream::cluster::{Endpoint, Endpoints};
@@ -119,6 +119,7 @@ impl Call<'_> {
             Some(head) => connection.request.head(&head, authority, path, set),
             None => connection.request.head(self.request, authority, path, set),
         }
+        let trailers = Trailers::Named(&exchange.service.request_trailers);
         let Connection { request: sink, response: source, .. } = &mut *connection;
         let (outcome, is_sent) = match &self.payload {
             Payload::Stream if self.request.body == BodyLength::Empty => {
@@ -130,14 +131,14 @@ impl Call<'_> {
             Payload::Stream => {
                 reply.invite_body().await?;
                 let is_read = Cell::new(false);
-                let pump = pin!(noting(&is_read, async || relay::pump(body, sink).await));
+                let pump = pin!(noting(&is_read, async || relay::pump(body, sink, trailers).await));
                 let answer = pin!(self.answer(attempt, source, messages, reply, &is_read));
                 duplex(pump, answer).await
             }
             Payload::Prefix(bytes) => {
                 let is_read = Cell::new(false);
                 let mut whole = Replay::new(bytes, Some(body), exchange.worker.buffers());
-                let pump = pin!(noting(&is_read, async || relay::pump(&mut whole, sink).await));
+                let pump = pin!(noting(&is_read, async || relay::pump(&mut whole, sink, trailers).await));
                 let answer = pin!(self.answer(attempt, source, messages, reply, &is_read));
                 duplex(pump, answer).await
             }
@@ -146,7 +147,7 @@ impl Call<'_> {
                 let is_read = Cell::new(body.is_done());
                 let buffers = exchange.worker.buffers();
                 let mut replay = Replay::<super::NoSource>::new(bytes, None, buffers);
-                let pump = pin!(relay::pump(&mut replay, sink));
+                let pump = pin!(relay::pump(&mut replay, sink, trailers));
                 let answer = pin!(self.answer(attempt, source, messages, reply, &is_read));
                 duplex(pump, answer).await
             }

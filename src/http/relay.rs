@@ -4,6 +4,7 @@
 //! written. What is at hand is written together; before waiting for more, what is pending goes out,
 //! so that a slow stream (server-sent events) is never held back.
 
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::task::Poll;
 
@@ -44,10 +45,36 @@ pub enum PumpFailure {
     Sink(Error),
 }
 
-/// Relays a body to its end.
+/// Which of a body's trailers go on with it. They come when all that guards a head has been passed,
+/// so a field there can say what no plugin has seen.
+#[derive(Debug, Clone, Copy)]
+pub enum Trailers<'a> {
+    /// All that may stand in a trailer section at all.
+    All,
+    /// Those of these names, in any letter case.
+    Named(&'a [String]),
+}
+
+impl Trailers<'_> {
+    fn of(self, received: &Fields) -> Cow<'_, Fields> {
+        let Self::Named(names) = self else {
+            return Cow::Borrowed(received);
+        };
+        if received.is_empty() {
+            return Cow::Borrowed(received);
+        }
+        let mut kept = received.clone();
+        let is_named = |name: &[u8]| names.iter().any(|one| name.eq_ignore_ascii_case(one.as_bytes()));
+        kept.retain(|name, _| is_named(name));
+        Cow::Owned(kept)
+    }
+}
+
+/// Relays a body to its end, and those of its trailers that may go on.
 pub async fn pump(
     source: &mut impl BodySource,
     sink: &mut impl BodySink,
+    trailers: Trailers<'_>,
 ) -> Result<(), PumpFailure> {
     loop {
         if !source.is_ready() {
@@ -56,7 +83,8 @@ pub async fn pump(
         match source.next().await.map_err(PumpFailure::Source)? {
             Some(chunk) => sink.write(chunk).await.map_err(PumpFailure::Sink)?,
             None => {
-                return sink.finish(source.trailers()).await.map_err(PumpFailure::Sink);
+                let trailers = trailers.of(source.trailers());
+                return sink.finish(&trailers).await.map_err(PumpFailure::Sink);
             }
         }
     }

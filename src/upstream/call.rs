@@ -20,7 +20,7 @@ use super::targets::Targets;
 use super::tries::{self, Failure, Try};
 use crate::error::Error;
 use crate::http::message::{BodyLength, Fields, Method, RequestHead, ResponseHead};
-use crate::http::relay::{self, Alongside, BodySink, BodySource, Replay};
+use crate::http::relay::{self, Alongside, BodySink, BodySource, Replay, Trailers};
 use crate::io::budget::{Budget, Held};
 use crate::io::buffer::BufferPool;
 use crate::io::deadline::Deadlines;
@@ -163,7 +163,7 @@ impl Client {
             return (answer.await, is_sent);
         }
         let mut body = Replay::<ResponseSource>::new(message.body, None, &self.buffers);
-        let pump = pin!(relay::pump(&mut body, sink));
+        let pump = pin!(relay::pump(&mut body, sink, Trailers::Named(&[])));
         let mut alongside = Alongside::new(pump);
         let outcome = alongside.run(answer).await;
         (outcome, alongside.is_complete())

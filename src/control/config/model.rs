@@ -367,6 +367,10 @@ pub struct Service {
     /// Fields to set on the upstream request: names are tokens, none of framing or hop-by-hop,
     /// none twice; values pass `message::is_field_value`.
     pub headers: Vec<(String, String)>,
+    /// The request trailers that the upstream gets: names that may be trailers, none of `headers`.
+    pub request_trailers: Vec<String>,
+    /// The response trailers that clients get where plugins run on the response.
+    pub response_trailers: Vec<String>,
     /// Whether the upstream sees the client's `Host`; false: the target's.
     pub preserve_host: bool,
     /// How its responses are made of those of other services.

@@ -105,6 +105,8 @@ pub(super) const SERVICE: Keys = Keys {
         "loadBalancing",
         "timeout",
         "headers",
+        "requestTrailers",
+        "responseTrailers",
         "preserveHost",
         "aggregation",
     ],

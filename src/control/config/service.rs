@@ -50,6 +50,7 @@ fn service<'n>(
     let map = Section::open(item, &schema::SERVICE, errors)?;
     let aggregation =
         map.filled("aggregation").and_then(|item| aggregation(&item, references, errors));
+    let headers = map.read("headers", errors, headers).unwrap_or_default();
     let named = "each service has a name of its own";
     let aimed = "give where its requests go, such as [http://127.0.0.1:9001] or [builtin:echo]";
     Some(Service {
@@ -68,7 +69,13 @@ fn service<'n>(
         .unwrap_or_default(),
         load_balancing: map.read("loadBalancing", errors, load_balancing).unwrap_or_default(),
         timeout: map.read("timeout", errors, duration).unwrap_or(limits::SERVICE_TIMEOUT),
-        headers: map.read("headers", errors, headers).unwrap_or_default(),
+        request_trailers: map
+            .read("requestTrailers", errors, |item, errors| trailers(item, &headers, errors))
+            .unwrap_or_default(),
+        response_trailers: map
+            .read("responseTrailers", errors, |item, errors| trailers(item, &[], errors))
+            .unwrap_or_default(),
+        headers,
         preserve_host: map.read("preserveHost", errors, boolean).unwrap_or(true),
         aggregation,
     })
@@ -201,6 +208,30 @@ fn check_header_name(name: &str, before: &[(String, String)]) -> Result<(), Stri
         return Err(format!("{name} is the same header as {first}; take one out"));
     }
     Ok(())
+}
+
+/// Names of fields that may come behind a body, none of those that the service sets itself.
+fn trailers(
+    item: &Item<'_>,
+    set: &[(String, String)],
+    errors: &mut Errors,
+) -> Option<Vec<String>> {
+    list(item, limits::SERVICE_TRAILERS_MAX, errors, |item, errors| {
+        let name = string(item, errors)?;
+        let is_set = set.iter().any(|(one, _)| name.eq_ignore_ascii_case(one));
+        let why = if !is_token(name.as_bytes()) {
+            "is not a header name"
+        } else if !field_class::may_be_trailer(name.as_bytes()) {
+            "can't be a trailer: it is about framing, routing, who asks or how the message is read \
+             (RFC 9110 section 6.5.1); take it out"
+        } else if is_set {
+            "stands in headers too, and a client's would be a second one; take one out"
+        } else {
+            return Some(name);
+        };
+        item.refuse(errors, format!("{} {why}", value::quote(&name)));
+        None
+    })
 }
 
 /// Any text, an empty one too.

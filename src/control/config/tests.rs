@@ -199,6 +199,8 @@ services:
     stripBasePath: true
     targets: [{url: http://h:1, weight: 7}, http://unix:/s]
     loadBalancing: round-robin
+    requestTrailers: [X-Sum]
+    responseTrailers: [X-End, X-Sum]
     timeout: 11s
     headers: {X-A: b, X-N: 1}
     preserveHost: false
@@ -302,6 +304,33 @@ fn every_key_of_services_reaches_its_field() {
     assert_eq!(service.timeout, Duration::from_secs(11));
     let headers = [("X-A", "b"), ("X-N", "1")].map(|(n, v)| (n.to_owned(), v.to_owned()));
     assert_eq!(service.headers, headers);
+    assert_eq!(service.request_trailers, ["X-Sum"]);
+    assert_eq!(service.response_trailers, ["X-End", "X-Sum"]);
+}
+
+#[test]
+fn what_no_trailer_may_be_is_not_let_through_as_one() {
+    let error = |name: &str| {
+        bad(&format!(
+            "services: [{{name: a, targets: [builtin:echo], headers: {{X-Key: s}}, \
+             requestTrailers: [{name}]}}]"
+        ))
+    };
+    for name in [
+        "Authorization",
+        "content-length",
+        "Host",
+        "Transfer-Encoding",
+        "Cookie",
+        "X-Real-IP",
+        "TE",
+    ] {
+        let error = error(name);
+        assert!(error.contains("services[0].requestTrailers[0]"), "{error}");
+        assert!(error.contains("can't be a trailer"), "{error}");
+    }
+    assert!(error("x-key").contains("stands in headers too"));
+    assert!(error("'a b'").contains("is not a header name"));
 }
 
 #[test]

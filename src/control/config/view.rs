@@ -224,6 +224,8 @@ fn service(service: &Service) -> Value {
         "loadBalancing": load_balancing,
         "timeout": span(service.timeout),
         "headers": headers.collect::<Map<String, Value>>(),
+        "requestTrailers": service.request_trailers,
+        "responseTrailers": service.response_trailers,
         "preserveHost": service.preserve_host,
         "aggregation": service.aggregation.as_ref().map(aggregation),
     })

@@ -3,7 +3,7 @@
 
 use super::judge;
 use crate::support::wire::Framing;
-use crate::support::{Client, Gateway, Origin, Setup, get};
+use crate::support::{Client, Gateway, Origin, Setup, get, wasm};
 
 const HEAD: &str = "POST /chunks HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
 
@@ -145,10 +145,41 @@ fn what_follows_the_terminator_is_the_next_request_and_nothing_else() {
     assert_eq!(origin.requests().len(), 2);
 }
 
+/// A service that lets these trailers of requests through.
+fn letting(origin: &Origin, trailers: &str) -> Setup {
+    Setup::new().service(&format!(
+        "name: all, basePath: /, targets: ['{}'], requestTrailers: [{trailers}]",
+        origin.url()
+    ))
+}
+
 #[test]
-fn trailers_pass_but_cannot_smuggle_forbidden_fields() {
+fn no_request_trailer_reaches_an_origin_that_its_service_does_not_name() {
+    let trailers = "X-User: root\r\nX-Checksum: 1234\r\nx_user: root\r\n";
+    let passing = r#"{"modified":false,"continue":true}"#;
+    for has_plugin in [false, true] {
+        for (names, expected) in [("", &[][..]), ("x-checksum", &["X-Checksum"][..])] {
+            let origin = Origin::ok();
+            let mut setup = letting(&origin, names);
+            if has_plugin {
+                setup = setup.plugin("guard", wasm::answering(passing), "type: auth");
+            }
+            let gateway = setup.start();
+            let response = Client::connect(gateway.addr)
+                .ask(format!("{HEAD}5\r\nhello\r\n0\r\n{trailers}\r\n"));
+            assert_eq!(response.status, 200);
+            let received = origin.only_request();
+            assert_eq!(received.text(), "hello");
+            let got: Vec<&str> = received.trailers.iter().map(|(name, _)| name.as_str()).collect();
+            assert_eq!(got, expected, "{names:?}, a plugin: {has_plugin}");
+        }
+    }
+}
+
+#[test]
+fn trailers_that_are_let_through_cannot_smuggle_forbidden_fields() {
     let origin = Origin::ok();
-    let gateway = Setup::to(&origin).start();
+    let gateway = letting(&origin, "X-Checksum").start();
     // RFC 9110 section 6.5.1: framing, routing, authentication and control never in trailers.
     let response = Client::connect(gateway.addr).ask(format!(
         "{HEAD}5\r\nhello\r\n0\r\nX-Checksum: 1234\r\nContent-Length: 99\r\n\

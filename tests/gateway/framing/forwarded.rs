@@ -195,7 +195,12 @@ fn requests_with_and_without_a_body_are_framed_in_one_way() {
 #[test]
 fn a_request_split_at_every_byte_is_the_whole_request() {
     let origin = Origin::ok();
-    let gateway = Setup::to(&origin).start();
+    let gateway = Setup::new()
+        .service(&format!(
+            "name: all, basePath: /, targets: ['{}'], requestTrailers: [X-T]",
+            origin.url()
+        ))
+        .start();
     let request = "POST /split HTTP/1.1\r\nHost: a\r\nX-A: b\r\nTransfer-Encoding: chunked\r\n\r\n\
                    5;x=y\r\nhello\r\n6\r\n world\r\n0\r\nX-T: u\r\n\r\n";
     let mut client = Client::connect(gateway.addr);

@@ -2,7 +2,7 @@
 //! somebody else's response.
 
 use crate::support::wire::{Framing, WireError};
-use crate::support::{Client, Gate, Origin, Setup, get};
+use crate::support::{Client, Gate, Origin, Setup, get, wasm};
 
 /// Name, section of RFC 9112, bytes.
 const MALFORMED: &[(&str, &str, &[u8])] = &[
@@ -310,6 +310,26 @@ fn response_trailers_pass_but_cannot_smuggle_forbidden_fields() {
     assert_eq!(response.text(), "hello");
     assert_eq!(response.trailers, [("X-Sum".to_owned(), b"12".to_vec())]);
     assert_eq!(client.get("/").text(), "hello");
+}
+
+#[test]
+fn no_response_trailer_passes_response_plugins_that_its_service_does_not_name() {
+    let origin = Origin::raw(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\
+         X-Internal: 7\r\nX-Sum: 12\r\n\r\n",
+    );
+    let removing = r#"{"modified":true,"continue":true,"response":{"headers":{"X-Internal":[]}}}"#;
+    for (keys, expected) in
+        [("", &[][..]), (", responseTrailers: [x-sum]", &[("X-Sum".to_owned(), b"12".to_vec())])]
+    {
+        let gateway = Setup::new()
+            .service(&format!("name: all, basePath: /, targets: ['{}'] {keys}", origin.url()))
+            .plugin("hiding", wasm::answering(removing), "type: response, body: false")
+            .start();
+        let response = get(gateway.addr, "/");
+        assert_eq!(response.text(), "hello");
+        assert_eq!(response.trailers, expected, "{keys}");
+    }
 }
 
 #[test]
