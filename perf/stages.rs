@@ -22,7 +22,7 @@ use odin::io::stream::Direction;
 use odin::kv::memory::MemoryStore;
 use odin::limits;
 use odin::plugin::Runtime;
-use odin::route::path::normalise;
+use odin::route::path::{Rules, normalise};
 use odin::route::table::Table;
 use odin::worker::Worker;
 
@@ -115,7 +115,7 @@ fn normalise_odd_path() -> Stage {
 fn normalising(name: &'static str, path: &'static str) -> Stage {
     let mut out = String::new();
     Stage::new(name, move || {
-        assert!(normalise(black_box(path), false, &mut out).is_ok());
+        assert!(normalise(black_box(path), Rules::default(), &mut out).is_ok());
         black_box(&out);
     })
 }

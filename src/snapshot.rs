@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::aggregate::Aggregation;
 use crate::http::message::Fields;
 use crate::plugin::{Chain, Plugin};
+use crate::route::path::Rules;
 use crate::route::table::Table;
 use crate::trace::Tracing;
 use crate::trace::access_log::AccessLog;
@@ -25,8 +26,8 @@ pub struct Snapshot {
     pub timeouts: Timeouts,
     /// Whether a client's `X-Forwarded-For` is appended to instead of replaced.
     pub trust_forwarded: bool,
-    /// Whether a path may have an encoded slash.
-    pub keeps_encoded_slashes: bool,
+    /// What a path may have in it that origins read in different ways.
+    pub paths: Rules,
     /// Base paths to indices of `services`.
     pub routes: Table,
     /// The services.

@@ -7,7 +7,7 @@ use odin::http::h1::lines;
 use odin::http::h1::scan::{BareLineFeed, HeadScanner};
 use odin::http::message::{Fields, RequestHead, ResponseHead, is_field_value, is_token};
 use odin::limits::{HEAD_FIELDS_MAX, URI_BYTES_MAX};
-use odin::route::path::normalise;
+use odin::route::path::{Parameters, Rules, normalise};
 
 /// One input: a stream that begins with a head.
 pub fn run(input: &[u8]) {
@@ -130,13 +130,23 @@ fn request(bytes: &[u8]) {
         return;
     }
     check_fields(&request.fields);
-    let mut path = String::new();
-    if normalise(&request.path, false, &mut path).is_err() {
+    let (mut path, mut again) = (String::new(), String::new());
+    let mut check = |rules: Rules| {
+        let outcome = normalise(&request.path, rules, &mut path);
+        if outcome.is_ok() {
+            let normal = normalise(&path, rules, &mut again);
+            assert!(normal.is_ok() && again == path, "{path} becomes {again}");
+            let is_plain = !path.contains([';', '\\']);
+            assert!(is_plain || rules.parameters == Parameters::Keep, "{path}");
+        }
+        outcome
+    };
+    let strip = Rules { parameters: Parameters::Strip, ..Rules::default() };
+    let is_kept = check(Rules::OWN).is_ok();
+    assert!(is_kept || check(strip).is_err());
+    if check(Rules::default()).is_err() {
         return;
     }
-    let mut again = String::new();
-    let normal = normalise(&path, false, &mut again);
-    assert!(normal.is_ok() && again == path, "{path} becomes {again}");
     // A request without a host is given its target's.
     let authority = if request.authority.is_empty() { "a" } else { &request.authority };
     let mut written = Vec::new();

@@ -12,7 +12,7 @@ use odin::plugin::{
     BodySlot, CallAnswer, Carried, Chain, FailureMode, Part, Phase, Plugin, PluginSpec, PluginType,
     Selected, Verdict, run_aggregation, run_request, run_response,
 };
-use odin::route::path::normalise;
+use odin::route::path::{Rules, normalise};
 
 use super::guest::{self, TAKE, Worker};
 use super::http1_head::{assert_one_head, check_fields};
@@ -153,7 +153,7 @@ fn check_request(request: &RequestHead) {
     check_fields(&request.fields);
     assert!(request.fields.len() <= HEAD_FIELDS_MAX + 1);
     let mut path = String::new();
-    if normalise(&request.path, false, &mut path).is_err() {
+    if normalise(&request.path, Rules::default(), &mut path).is_err() {
         return;
     }
     let mut written = Vec::new();

@@ -7,7 +7,7 @@
 use std::fmt;
 
 use crate::limits::{AGGREGATION_TEXT_BYTES_MAX, URI_BYTES_MAX};
-use crate::route::path::normalise;
+use crate::route::path::{Rules, normalise};
 
 /// A path, with its query if it has one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,7 +120,7 @@ impl Template {
         }
         let path = sample.split('?').next().unwrap_or_default();
         let mut normal = String::new();
-        match normalise(path, true, &mut normal) {
+        match normalise(path, Rules::OWN, &mut normal) {
             Ok(()) if normal == path => Ok(()),
             Ok(()) => Err(not_normal()),
             Err(error) => Err(error.to_string()),

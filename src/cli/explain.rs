@@ -23,7 +23,7 @@ pub(crate) fn explain(file: &Path, url: &str) -> Result<Vec<String>, String> {
     let Compiled { snapshot, .. } = compiler.compile(&config, None);
     let path = path_of(url)?;
     let mut normal = String::new();
-    if let Err(error) = normalise(path, snapshot.keeps_encoded_slashes, &mut normal) {
+    if let Err(error) = normalise(path, snapshot.paths, &mut normal) {
         let status = error.status();
         return Ok(vec![format!("{path} is answered with {status}, no plugin runs: {error}")]);
     }

@@ -233,7 +233,7 @@ impl Compiler {
             limits: limits(&config.server, self.workers),
             timeouts: timeouts(&config.server.timeouts),
             trust_forwarded: config.server.trust_forwarded,
-            keeps_encoded_slashes: config.server.keeps_encoded_slashes,
+            paths: config.server.paths,
             routes,
             services,
             access_log,

@@ -270,7 +270,7 @@ fn normalise(
     request: &mut RequestHead,
     path: &mut String,
 ) -> Result<(), Error> {
-    route::path::normalise(&request.path, snapshot.keeps_encoded_slashes, path)?;
+    route::path::normalise(&request.path, snapshot.paths, path)?;
     std::mem::swap(&mut request.path, path);
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Which service a request goes to, and with which path: the path that is matched is the path
 //! that is forwarded.
 
-use crate::support::{Client, Origin, Setup, get};
+use crate::support::{Client, Origin, Setup, get, wasm};
 
 #[test]
 fn the_longest_base_path_wins_on_segment_borders() {
@@ -85,8 +85,7 @@ fn the_normalised_path_is_forwarded() {
         ("/a%25b", "/a%25b"),
         ("/a%2525b", "/a%2525b"),
         ("/a%252e%252e/b", "/a%252e%252e/b"),
-        ("/a;x=1/b", "/a;x=1/b"),
-        ("/a:b@c!$&'()*+,;=", "/a:b@c!$&'()*+,;="),
+        ("/a:b@c!$&'()*+,=", "/a:b@c!$&'()*+,="),
         ("/a...b/.../c", "/a...b/.../c"),
         ("/a?b=../c&d=%2e%2e//", "/a?b=../c&d=%2e%2e//"),
         ("/a?", "/a?"),
@@ -125,6 +124,12 @@ fn what_cannot_be_normalised_safely_gets_400() {
         "/a%5cb",
         "/a/..;x=1/b",
         "/../a",
+        "/a;x=1/b",
+        "/a;",
+        "/a%3bx",
+        "/a%ff",
+        "/%c0%ae%c0%ae/b",
+        "/a%c0%afb",
     ] {
         let response = get(gateway.addr, path);
         assert_eq!(response.status, 400, "{path}");
@@ -139,6 +144,63 @@ fn encoded_slashes_are_kept_where_the_operator_says_so() {
     let gateway = Setup::to(&origin).server("encodedSlashes: keep").start();
     assert_eq!(get(gateway.addr, "/a%2fb%5Cc").text(), "/a%2Fb%5Cc");
     assert_eq!(get(gateway.addr, "/a/%2e%2e%2fb").text(), "/a/..%2Fb");
+}
+
+#[test]
+fn no_parameter_leads_around_an_auth_plugin() {
+    // Servlet containers read each of them as /api/admin/users.
+    let paths = [
+        "/api/admin;x/users",
+        "/api/admin;/users",
+        "/api;x/admin/users",
+        "/api/;x/admin/users",
+        "/api/admin/users;x=1",
+        "/api/admin%3bx/users",
+        "/api/a;/../admin;x/users",
+    ];
+    for (key, expected) in [("reject", [400, 400]), ("strip", [400, 401])] {
+        let origin = Origin::naming_targets();
+        let refusing = wasm::answering(r#"{"continue":false}"#);
+        let keys = "type: auth, allowedUrls: ['^/api/admin(/|$)']";
+        let gateway = Setup::to(&origin)
+            .server(&format!("pathParameters: {key}"))
+            .plugin("guard", refusing, keys)
+            .start();
+        assert_eq!(get(gateway.addr, "/api/admin/users").status, 401);
+        for path in paths {
+            let status = get(gateway.addr, path).status;
+            assert!(expected.contains(&status), "{path} with {key}: {status}");
+        }
+        assert_eq!(origin.requests().len(), 0, "{key}");
+    }
+}
+
+#[test]
+fn parameters_and_bytes_that_are_not_utf_8_pass_where_the_operator_says_so() {
+    let origin = Origin::naming_targets();
+    let strip = Setup::to(&origin).server("pathParameters: strip").start();
+    assert_eq!(get(strip.addr, "/a;x=1/b;y?c;d").text(), "/a/b?c;d");
+    let keep = Setup::to(&origin)
+        .server("pathParameters: keep")
+        .server("nonUtf8Paths: keep")
+        .start();
+    assert_eq!(get(keep.addr, "/a;x=1/b%3by/%ff").text(), "/a;x=1/b%3By/%FF");
+    assert_eq!(get(keep.addr, "/a/..;x/b").status, 400);
+    let default = Setup::to(&origin).start();
+    let reason = get(default.addr, "/a;x").reason();
+    assert!(reason.contains("server.pathParameters"), "{reason}");
+}
+
+#[test]
+fn a_plugin_that_changes_the_path_is_held_to_the_same_rules() {
+    for url in ["/b;x/c", "/b/%c0%ae%c0%ae/c", "/b%3bx"] {
+        let origin = Origin::naming_targets();
+        let answer = format!(r#"{{"continue":true,"modified":true,"request":{{"url":"{url}"}}}}"#);
+        let gateway =
+            Setup::to(&origin).plugin("it", wasm::answering(&answer), "type: request").start();
+        assert_ne!(get(gateway.addr, "/a").status, 200, "{url}");
+        assert_eq!(origin.requests().len(), 0, "{url}");
+    }
 }
 
 #[test]

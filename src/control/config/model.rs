@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::{Tracing, Wasm};
 use crate::aggregate::Rule;
 use crate::limits;
+use crate::route::path::Rules;
 use crate::trace::access_log::Field;
 
 /// Where something stands in the configuration file, counted from 1; columns in characters.
@@ -76,8 +77,9 @@ pub struct Server {
     /// Whether the peers in front of the gateway may say who the client is: `X-Forwarded-*` are
     /// replaced if not, `X-Forwarded-For` is appended to if so.
     pub trust_forwarded: bool,
-    /// Whether a path may have an encoded slash (`%2F`, `%5C`).
-    pub keeps_encoded_slashes: bool,
+    /// What a path may have in it that origins read in different ways: `encodedSlashes`,
+    /// `pathParameters`, `nonUtf8Paths`.
+    pub paths: Rules,
     /// Whether responses tell what took how long.
     pub server_timing: bool,
     /// Bounds of sizes and numbers.
@@ -98,7 +100,7 @@ impl Default for Server {
             pin_cores: true,
             io_driver: IoDriver::Auto,
             trust_forwarded: false,
-            keeps_encoded_slashes: false,
+            paths: Rules::default(),
             server_timing: false,
             limits: Limits::default(),
             timeouts: Timeouts::default(),

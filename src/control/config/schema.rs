@@ -27,6 +27,8 @@ pub(super) const SERVER: Keys = Keys {
         "ioDriver",
         "trustForwarded",
         "encodedSlashes",
+        "pathParameters",
+        "nonUtf8Paths",
         "serverTiming",
         "limits",
         "timeouts",

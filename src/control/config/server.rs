@@ -12,6 +12,7 @@ use super::{
     Workers, address, schema,
 };
 use crate::limits;
+use crate::route::path::{Parameters, Rules};
 use crate::trace::access_log::Field;
 
 /// `server`; `default` holds where it says nothing.
@@ -29,11 +30,7 @@ pub(super) fn server(item: &Item<'_>, default: Server, errors: &mut Errors) -> O
         trust_forwarded: map
             .read("trustForwarded", errors, boolean)
             .unwrap_or(default.trust_forwarded),
-        keeps_encoded_slashes: map
-            .read("encodedSlashes", errors, |item, errors| {
-                word(item, &[("reject", false), ("keep", true)], errors)
-            })
-            .unwrap_or(default.keeps_encoded_slashes),
+        paths: paths(&map, errors),
         server_timing: map.read("serverTiming", errors, boolean).unwrap_or(default.server_timing),
         limits: map.read("limits", errors, server_limits).unwrap_or(default.limits),
         timeouts: map.read("timeouts", errors, timeouts).unwrap_or(default.timeouts),
@@ -145,6 +142,25 @@ fn server_limits(item: &Item<'_>, errors: &mut Errors) -> Option<Limits> {
             })
             .unwrap_or(default.body_bytes_max),
     })
+}
+
+/// What a path may have in it, by three keys.
+fn paths(map: &Section<'_>, errors: &mut Errors) -> Rules {
+    let kept = [("reject", false), ("keep", true)];
+    let parameters = [
+        ("reject", Parameters::Reject),
+        ("strip", Parameters::Strip),
+        ("keep", Parameters::Keep),
+    ];
+    let mut is_kept =
+        |key: &str| map.read(key, errors, |item, errors| word(item, &kept, errors)).unwrap_or(false);
+    Rules {
+        keeps_slashes: is_kept("encodedSlashes"),
+        keeps_non_utf8: is_kept("nonUtf8Paths"),
+        parameters: map
+            .read("pathParameters", errors, |item, errors| word(item, &parameters, errors))
+            .unwrap_or_default(),
+    }
 }
 
 fn timeouts(item: &Item<'_>, errors: &mut Errors) -> Option<Timeouts> {

@@ -9,7 +9,7 @@ use super::{LoadBalancing, Place, Service, Target, TargetKind, address, schema, 
 use crate::http::field_class;
 use crate::http::message::{is_field_value, is_token};
 use crate::limits;
-use crate::route::path::normalise;
+use crate::route::path::{Rules, normalise};
 
 /// `services`.
 pub(super) fn services<'n>(item: &Item<'n>, errors: &mut Errors) -> Option<Vec<Service>> {
@@ -103,7 +103,7 @@ fn check_path(path: &str) -> Result<(), String> {
         return Err("it has no query and no fragment".to_owned());
     }
     let mut normal = String::new();
-    match normalise(path, false, &mut normal) {
+    match normalise(path, Rules::default(), &mut normal) {
         Ok(()) if normal == path => Ok(()),
         Ok(()) => Err(format!("write it as {}, as requests' paths are", value::quote(&normal))),
         Err(_) => Err("no request is let through with such a path".to_owned()),

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use super::*;
+use crate::route::path::{Parameters, Rules};
 use crate::trace::access_log::Field;
 
 const ODIN_YAML: &str = include_str!("../../../config/odin.yaml");
@@ -152,6 +153,8 @@ server:
   ioDriver: epoll
   trustForwarded: true
   encodedSlashes: keep
+  pathParameters: strip
+  nonUtf8Paths: keep
   serverTiming: true
   limits:
     headBytesMax: 64KiB
@@ -217,7 +220,11 @@ fn every_key_of_server_admin_and_logging_reaches_its_field() {
         pin_cores: false,
         io_driver: IoDriver::Epoll,
         trust_forwarded: true,
-        keeps_encoded_slashes: true,
+        paths: Rules {
+            keeps_slashes: true,
+            parameters: Parameters::Strip,
+            keeps_non_utf8: true,
+        },
         server_timing: true,
         limits: Limits {
             head_bytes_max: 64 * 1024,
@@ -265,7 +272,7 @@ fn every_key_of_wasm_reaches_its_field() {
         enabled: false,
         priority: -3,
         timeout: Some(Duration::from_millis(10)),
-        allowed_urls: vec![pattern("^/a$", place(39, 21)), pattern("/b", place(39, 29))],
+        allowed_urls: vec![pattern("^/a$", place(41, 21)), pattern("/b", place(41, 29))],
         services: vec!["one".to_owned()],
         config: serde_json::json!({"x": [1, "two", null, 1.5, {"y": true}]}),
         failure_mode: Some(FailureMode::Closed),

@@ -11,6 +11,7 @@ use super::{
     Tracing, Variables, Wasm, Workers,
 };
 use crate::kv::config::{BackendName, RedisConfig};
+use crate::route::path::Parameters;
 use crate::text::hex;
 
 /// What stands in the place of a secret.
@@ -39,13 +40,21 @@ fn server(server: &Server) -> Value {
         IoDriver::IoUring => "io_uring",
         IoDriver::Epoll => "epoll",
     };
+    let keep = |is_kept| if is_kept { "keep" } else { "reject" };
+    let parameters = match server.paths.parameters {
+        Parameters::Reject => "reject",
+        Parameters::Strip => "strip",
+        Parameters::Keep => "keep",
+    };
     json!({
         "listen": server.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "workers": workers,
         "pinCores": server.pin_cores,
         "ioDriver": io_driver,
         "trustForwarded": server.trust_forwarded,
-        "encodedSlashes": if server.keeps_encoded_slashes { "keep" } else { "reject" },
+        "encodedSlashes": keep(server.paths.keeps_slashes),
+        "pathParameters": parameters,
+        "nonUtf8Paths": keep(server.paths.keeps_non_utf8),
         "serverTiming": server.server_timing,
         "limits": limits(&server.limits),
         "timeouts": timeouts(&server.timeouts),
