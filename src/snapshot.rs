@@ -26,6 +26,8 @@ pub struct Snapshot {
     pub timeouts: Timeouts,
     /// Whether a client's `X-Forwarded-For` is appended to instead of replaced.
     pub trust_forwarded: bool,
+    /// Whether fields of clients pass whose names have a `_`.
+    pub keeps_underscores: bool,
     /// What a path may have in it that origins read in different ways.
     pub paths: Rules,
     /// Base paths to indices of `services`.

@@ -380,3 +380,27 @@ fn every_limit_has_a_reason() {
     let unused: Vec<String> = names.into_iter().filter(is_unused).collect();
     assert_none("a bound that bounds nothing", &unused);
 }
+
+#[test]
+fn field_names_are_classed_in_one_place() {
+    const OF_CONNECTIONS: [&str; 8] = [
+        "te",
+        "trailer",
+        "upgrade",
+        "connection",
+        "content-length",
+        "proxy-connection",
+        "transfer-encoding",
+        "http2-settings",
+    ];
+    let mut found = Vec::new();
+    for file in source_files() {
+        let text = read(&file).to_lowercase();
+        let code: String = code_lines(without_tests(&text)).map(|(_, line)| line).collect();
+        let names = OF_CONNECTIONS.iter().filter(|name| code.contains(&format!("\"{name}\"")));
+        if names.count() > 1 && !is_test_file(&file) && !file.starts_with("src/http/field_class") {
+            found.push(file);
+        }
+    }
+    assert_none("a list of field names beside http/field_class.rs", &found);
+}

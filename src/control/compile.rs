@@ -233,6 +233,7 @@ impl Compiler {
             limits: limits(&config.server, self.workers),
             timeouts: timeouts(&config.server.timeouts),
             trust_forwarded: config.server.trust_forwarded,
+            keeps_underscores: config.server.keeps_underscores,
             paths: config.server.paths,
             routes,
             services,

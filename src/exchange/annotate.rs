@@ -12,6 +12,13 @@ use crate::snapshot::Service;
 /// Tells an origin what of the path it does not see.
 const PREFIX: &str = "X-Forwarded-Prefix";
 
+/// Takes out every field whose name has a `_`: CGI and what came after it (WSGI, PHP, Rack) read
+/// `X_User` as `X-User`, which a plugin or a proxy may have set, or taken out.
+#[cold]
+pub(super) fn drop_underscores(request: &mut RequestHead) {
+    request.fields.retain(|name, _| !name.contains(&b'_'));
+}
+
 /// Sets `X-Forwarded-For`, `-Proto` and `-Host`. What a client says itself of who asks is taken
 /// out, unless the peers in front are trusted to have set it.
 pub(super) fn forwarded(request: &mut RequestHead, peer: Peer, is_trusted: bool) {
@@ -31,8 +38,7 @@ pub(super) fn forwarded(request: &mut RequestHead, peer: Peer, is_trusted: bool)
         fields.set(b"X-Forwarded-For", client);
     }
     // Each by itself: a trusted proxy that says only `https` must not be corrected to `http`.
-    let is_said =
-        |name: &str, fields: &Fields| is_trusted && fields.contains(name);
+    let is_said = |name: &str, fields: &Fields| is_trusted && fields.contains(name);
     if !is_said("x-forwarded-proto", fields) {
         fields.set(b"X-Forwarded-Proto", b"http");
     }

@@ -138,7 +138,8 @@ impl Call<'_> {
             Payload::Prefix(bytes) => {
                 let is_read = Cell::new(false);
                 let mut whole = Replay::new(bytes, Some(body), exchange.worker.buffers());
-                let pump = pin!(noting(&is_read, async || relay::pump(&mut whole, sink, trailers).await));
+                let pump =
+                    pin!(noting(&is_read, async || relay::pump(&mut whole, sink, trailers).await));
                 let answer = pin!(self.answer(attempt, source, messages, reply, &is_read));
                 duplex(pump, answer).await
             }

@@ -220,6 +220,9 @@ async fn serve(
     if matches!(request.body, BodyLength::Known(n) if n > snapshot.limits.body_bytes_max) {
         return Err(Error::BodyTooLarge);
     }
+    if request.fields.has_underscores() && !snapshot.keeps_underscores {
+        annotate::drop_underscores(request);
+    }
     annotate::forwarded(request, peer, snapshot.trust_forwarded);
     annotate::request_id(request, request_id, worker);
     service.chain.select(&request.path, selected);

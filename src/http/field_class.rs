@@ -1,7 +1,6 @@
 //! Which class a field belongs to, by its name: of the connection or the framing, set by the
-//! gateway, of who asked, allowed in trailers. Whoever has to know asks here.
-
-use super::h1::head::is_hop_by_hop;
+//! gateway, of who asked, allowed in trailers. Whoever has to know asks here: there is no other
+//! list.
 
 /// Fields that a plugin cannot set although the parser relays them: they belong to a connection of
 /// a protocol that the gateway does not speak.
@@ -40,6 +39,63 @@ const NOT_IN_TRAILERS: [&[u8]; 26] = [
     b"vary",
     b"x-request-id",
 ];
+
+/// A field that whoever reads a head does not treat as any other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::http) enum Special {
+    /// `Host`.
+    Host,
+    /// `Expect`.
+    Expect,
+    /// `Connection`.
+    Connection,
+    /// `Content-Length`.
+    ContentLength,
+    /// `Transfer-Encoding`.
+    TransferEncoding,
+    /// One that belongs to a connection and says nothing to us.
+    OtherHop,
+}
+
+impl Special {
+    /// By the length and the first letter: that leaves one candidate, and for most names none.
+    #[inline(always)]
+    pub(in crate::http) fn of(name: &[u8]) -> Option<Self> {
+        let first = name.first()? | 0x20;
+        let (is_it, special) = match (name.len(), first) {
+            (2, b't') => (is(name, b"te"), Self::OtherHop),
+            (4, b'h') => (is(name, b"host"), Self::Host),
+            (6, b'e') => (is(name, b"expect"), Self::Expect),
+            (7, b't') => (is(name, b"trailer"), Self::OtherHop),
+            (7, b'u') => (is(name, b"upgrade"), Self::OtherHop),
+            (10, b'c') => (is(name, b"connection"), Self::Connection),
+            (10, b'k') => (is(name, b"keep-alive"), Self::OtherHop),
+            (14, b'c') => (is(name, b"content-length"), Self::ContentLength),
+            (16, b'p') => (is(name, b"proxy-connection"), Self::OtherHop),
+            (17, b't') => (is(name, b"transfer-encoding"), Self::TransferEncoding),
+            _ => return None,
+        };
+        is_it.then_some(special)
+    }
+}
+
+/// Whether a token is this one, in letters of either case; `lower` is of small letters and hyphens.
+/// Its length is known when this is compiled, which makes it a few instructions.
+#[inline(always)]
+fn is<const N: usize>(token: &[u8], lower: &[u8; N]) -> bool {
+    // With this bit, only a letter in either case becomes that small letter, and only a hyphen
+    // becomes a hyphen, or a CR, which no token has.
+    let is_same = |(byte, lower): (&u8, &u8)| byte | 0x20 == *lower;
+    <&[u8; N]>::try_from(token)
+        .is_ok_and(|token| token.iter().zip(lower).fold(true, |all, pair| all & is_same(pair)))
+}
+
+/// Whether a field of this name, a token, belongs to one connection or to the framing, so that it
+/// is neither relayed nor settable by a plugin (RFC 9110 section 7.6.1, RFC 9112 section 6).
+#[inline]
+fn is_hop_by_hop(name: &[u8]) -> bool {
+    !matches!(Special::of(name), None | Some(Special::Host | Special::Expect))
+}
 
 /// Whether the gateway alone writes it, for connections and framing: no plugin sets it.
 pub fn is_of_connection(name: &[u8]) -> bool {
@@ -84,6 +140,7 @@ fn is_one_of(name: &[u8], list: &[&[u8]]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::message::is_token;
 
     #[test]
     fn each_class_holds_those_that_are_stricter() {
@@ -113,6 +170,35 @@ mod tests {
         }
         for name in ["Forward", "X-Forwarded", "X-Real-IPs", "X-Request-Id", "From", ""] {
             assert!(!is_who_asked(name.as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_special_name_is_known_in_any_case_and_no_other_token_is_taken_for_it() {
+        const NAMES: [&str; 10] = [
+            "te",
+            "host",
+            "expect",
+            "trailer",
+            "upgrade",
+            "connection",
+            "keep-alive",
+            "content-length",
+            "proxy-connection",
+            "transfer-encoding",
+        ];
+        for name in NAMES {
+            assert!(Special::of(name.to_uppercase().as_bytes()).is_some(), "{name}");
+            for at in 0..name.len() {
+                for byte in 0..=255 {
+                    let mut other = name.as_bytes().to_vec();
+                    other[at] = byte;
+                    if is_token(&other) {
+                        let is_it = other.eq_ignore_ascii_case(name.as_bytes());
+                        assert_eq!(Special::of(&other).is_some(), is_it, "{name}, {byte} at {at}");
+                    }
+                }
+            }
         }
     }
 }

@@ -181,6 +181,8 @@ pub struct Places {
     list: Vec<Place>,
     /// The [`kind`] of each name that is or was there: most names that are asked for are not.
     kinds: u64,
+    /// A name that was read has a `_`.
+    has_underscores: bool,
 }
 
 /// A bit for a name, by its length and first letter, the same in either case.
@@ -190,6 +192,11 @@ fn kind(name: &[u8]) -> u64 {
 }
 
 impl Places {
+    /// Notes that a name has a `_`.
+    pub fn note_underscore(&mut self) {
+        self.has_underscores = true;
+    }
+
     /// Notes a field of a head: its name and where that begins, where its value begins and ends,
     /// and whether it stands as a line is written: `Name: value`, CR LF.
     #[inline]
@@ -205,7 +212,10 @@ impl Places {
 impl Fields {
     /// No fields.
     pub const fn new() -> Self {
-        Self { bytes: Vec::new(), places: Places { list: Vec::new(), kinds: 0 } }
+        Self {
+            bytes: Vec::new(),
+            places: Places { list: Vec::new(), kinds: 0, has_underscores: false },
+        }
     }
 
     /// Forgets all fields, keeps the memory.
@@ -213,6 +223,12 @@ impl Fields {
         self.bytes.clear();
         self.places.list.clear();
         self.places.kinds = 0;
+        self.places.has_underscores = false;
+    }
+
+    /// Whether a name in the head that was read has a `_`.
+    pub fn has_underscores(&self) -> bool {
+        self.places.has_underscores
     }
 
     /// How many fields there are.

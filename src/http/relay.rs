@@ -64,7 +64,8 @@ impl Trailers<'_> {
             return Cow::Borrowed(received);
         }
         let mut kept = received.clone();
-        let is_named = |name: &[u8]| names.iter().any(|one| name.eq_ignore_ascii_case(one.as_bytes()));
+        let is_named =
+            |name: &[u8]| names.iter().any(|one| name.eq_ignore_ascii_case(one.as_bytes()));
         kept.retain(|name, _| is_named(name));
         Cow::Owned(kept)
     }

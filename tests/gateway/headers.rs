@@ -232,3 +232,40 @@ fn no_plugin_is_shown_what_is_set_for_the_target() {
     assert!(!shown.contains("hidden-word"), "{shown}");
     assert_eq!(origin.only_request().head.get("x-api-key").unwrap(), "hidden-word");
 }
+
+const UNDERSCORED: &str = "X_User: root\r\nX-User: me\r\n_: 1\r\nX_Request-Id: 2\r\nX-Last_: 3\r\n";
+
+#[test]
+fn names_that_applications_read_as_others_are_dropped() {
+    let names = ["x_user", "_", "x_request-id", "x-last_"];
+    for trusts in ["false", "true"] {
+        let trusting = |setup: Setup| setup.server(&format!("trustForwarded: {trusts}"));
+        let received = seen_with(trusting, UNDERSCORED);
+        assert_eq!(received.head.all("x-user"), ["me"]);
+        for name in names {
+            assert_eq!(received.head.get(name), None, "{name}, trusted: {trusts}");
+        }
+    }
+    let keeping = |setup: Setup| setup.server("underscoresInHeaders: keep");
+    let both = format!("{UNDERSCORED}X_Forwarded_For: 6.6.6.6\r\n");
+    let received = seen_with(keeping, &both);
+    for name in names {
+        assert!(received.head.get(name).is_some(), "{name}");
+    }
+    assert_eq!(received.head.get("x_forwarded_for"), None, "it would say who asks");
+}
+
+#[test]
+fn no_plugin_is_shown_a_name_that_is_dropped_and_one_that_it_sets_goes_on() {
+    let origin = Origin::ok();
+    let gateway = Setup::to(&origin)
+        .plugin("setting", wasm::setting_headers(r#""X_Own":["1"]"#), "type: request, priority: 1")
+        .start();
+    assert_eq!(get_with(gateway.addr, "/", UNDERSCORED).status, 200);
+    let received = origin.only_request();
+    assert_eq!(received.head.get("x_own").as_deref(), Some("1"));
+    assert_eq!(received.head.get("x_user"), None);
+    let showing = Setup::to(&origin).plugin("it", wasm::showing_input(), "type: request").start();
+    let shown = get_with(showing.addr, "/", UNDERSCORED).text();
+    assert!(shown.contains("X-User") && !shown.contains("X_User"), "{shown}");
+}

@@ -180,10 +180,8 @@ fn parameters_and_bytes_that_are_not_utf_8_pass_where_the_operator_says_so() {
     let origin = Origin::naming_targets();
     let strip = Setup::to(&origin).server("pathParameters: strip").start();
     assert_eq!(get(strip.addr, "/a;x=1/b;y?c;d").text(), "/a/b?c;d");
-    let keep = Setup::to(&origin)
-        .server("pathParameters: keep")
-        .server("nonUtf8Paths: keep")
-        .start();
+    let keep =
+        Setup::to(&origin).server("pathParameters: keep").server("nonUtf8Paths: keep").start();
     assert_eq!(get(keep.addr, "/a;x=1/b%3by/%ff").text(), "/a;x=1/b%3By/%FF");
     assert_eq!(get(keep.addr, "/a/..;x/b").status, 400);
     let default = Setup::to(&origin).start();

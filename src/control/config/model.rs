@@ -77,6 +77,8 @@ pub struct Server {
     /// Whether the peers in front of the gateway may say who the client is: `X-Forwarded-*` are
     /// replaced if not, `X-Forwarded-For` is appended to if so.
     pub trust_forwarded: bool,
+    /// Whether headers of clients pass whose names have a `_`.
+    pub keeps_underscores: bool,
     /// What a path may have in it that origins read in different ways: `encodedSlashes`,
     /// `pathParameters`, `nonUtf8Paths`.
     pub paths: Rules,
@@ -100,6 +102,7 @@ impl Default for Server {
             pin_cores: true,
             io_driver: IoDriver::Auto,
             trust_forwarded: false,
+            keeps_underscores: false,
             paths: Rules::default(),
             server_timing: false,
             limits: Limits::default(),

@@ -26,6 +26,7 @@ pub(super) const SERVER: Keys = Keys {
         "pinCores",
         "ioDriver",
         "trustForwarded",
+        "underscoresInHeaders",
         "encodedSlashes",
         "pathParameters",
         "nonUtf8Paths",

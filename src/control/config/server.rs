@@ -30,6 +30,11 @@ pub(super) fn server(item: &Item<'_>, default: Server, errors: &mut Errors) -> O
         trust_forwarded: map
             .read("trustForwarded", errors, boolean)
             .unwrap_or(default.trust_forwarded),
+        keeps_underscores: map
+            .read("underscoresInHeaders", errors, |item, errors| {
+                word(item, &[("drop", false), ("keep", true)], errors)
+            })
+            .unwrap_or(default.keeps_underscores),
         paths: paths(&map, errors),
         server_timing: map.read("serverTiming", errors, boolean).unwrap_or(default.server_timing),
         limits: map.read("limits", errors, server_limits).unwrap_or(default.limits),
@@ -147,13 +152,11 @@ fn server_limits(item: &Item<'_>, errors: &mut Errors) -> Option<Limits> {
 /// What a path may have in it, by three keys.
 fn paths(map: &Section<'_>, errors: &mut Errors) -> Rules {
     let kept = [("reject", false), ("keep", true)];
-    let parameters = [
-        ("reject", Parameters::Reject),
-        ("strip", Parameters::Strip),
-        ("keep", Parameters::Keep),
-    ];
-    let mut is_kept =
-        |key: &str| map.read(key, errors, |item, errors| word(item, &kept, errors)).unwrap_or(false);
+    let parameters =
+        [("reject", Parameters::Reject), ("strip", Parameters::Strip), ("keep", Parameters::Keep)];
+    let mut is_kept = |key: &str| {
+        map.read(key, errors, |item, errors| word(item, &kept, errors)).unwrap_or(false)
+    };
     Rules {
         keeps_slashes: is_kept("encodedSlashes"),
         keeps_non_utf8: is_kept("nonUtf8Paths"),

@@ -211,11 +211,7 @@ fn check_header_name(name: &str, before: &[(String, String)]) -> Result<(), Stri
 }
 
 /// Names of fields that may come behind a body, none of those that the service sets itself.
-fn trailers(
-    item: &Item<'_>,
-    set: &[(String, String)],
-    errors: &mut Errors,
-) -> Option<Vec<String>> {
+fn trailers(item: &Item<'_>, set: &[(String, String)], errors: &mut Errors) -> Option<Vec<String>> {
     list(item, limits::SERVICE_TRAILERS_MAX, errors, |item, errors| {
         let name = string(item, errors)?;
         let is_set = set.iter().any(|(one, _)| name.eq_ignore_ascii_case(one));

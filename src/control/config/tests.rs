@@ -152,6 +152,7 @@ server:
   pinCores: false
   ioDriver: epoll
   trustForwarded: true
+  underscoresInHeaders: keep
   encodedSlashes: keep
   pathParameters: strip
   nonUtf8Paths: keep
@@ -220,11 +221,8 @@ fn every_key_of_server_admin_and_logging_reaches_its_field() {
         pin_cores: false,
         io_driver: IoDriver::Epoll,
         trust_forwarded: true,
-        paths: Rules {
-            keeps_slashes: true,
-            parameters: Parameters::Strip,
-            keeps_non_utf8: true,
-        },
+        keeps_underscores: true,
+        paths: Rules { keeps_slashes: true, parameters: Parameters::Strip, keeps_non_utf8: true },
         server_timing: true,
         limits: Limits {
             head_bytes_max: 64 * 1024,
@@ -272,7 +270,7 @@ fn every_key_of_wasm_reaches_its_field() {
         enabled: false,
         priority: -3,
         timeout: Some(Duration::from_millis(10)),
-        allowed_urls: vec![pattern("^/a$", place(41, 21)), pattern("/b", place(41, 29))],
+        allowed_urls: vec![pattern("^/a$", place(42, 21)), pattern("/b", place(42, 29))],
         services: vec!["one".to_owned()],
         config: serde_json::json!({"x": [1, "two", null, 1.5, {"y": true}]}),
         failure_mode: Some(FailureMode::Closed),

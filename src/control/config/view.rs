@@ -52,6 +52,7 @@ fn server(server: &Server) -> Value {
         "pinCores": server.pin_cores,
         "ioDriver": io_driver,
         "trustForwarded": server.trust_forwarded,
+        "underscoresInHeaders": if server.keeps_underscores { "keep" } else { "drop" },
         "encodedSlashes": keep(server.paths.keeps_slashes),
         "pathParameters": parameters,
         "nonUtf8Paths": keep(server.paths.keeps_non_utf8),

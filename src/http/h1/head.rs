@@ -2,12 +2,11 @@
 //! of the connection into [`HeadFacts`].
 //!
 //! Framing and hop-by-hop fields do not leave this module as fields (RFC 9110 section 7.6.1): they
-//! become `BodyLength` and `HeadFacts`. `head/fields.rs` knows them by name.
+//! become `BodyLength` and `HeadFacts`. `http/field_class.rs` knows them by name.
 
 mod fields;
 mod target;
 
-pub use self::fields::is_hop_by_hop;
 use self::fields::{FieldRules, Refused, Whose};
 use crate::error::Error;
 use crate::http::h1::lines::{self, Malformed};

@@ -133,6 +133,11 @@ pub trait TakeField<'a> {
 
     /// Takes one field.
     fn take(&mut self, line: Line<'a>) -> Result<(), Self::Error>;
+
+    /// Takes one with a `_` in its name.
+    fn take_underscored(&mut self, line: Line<'a>) -> Result<(), Self::Error> {
+        self.take(line)
+    }
 }
 
 /// Gives `taker` each field of the lines that begin at `start`; where the empty line ends that
@@ -183,23 +188,59 @@ fn take_fields_by<'a, T: TakeField<'a>>(
     loop {
         let (colon, end) = line(bytes, at);
         if colon == at || bytes.get(colon) != Some(&b':') {
-            return no_field(bytes, at, colon).map_err(T::Error::from);
+            // A `_` ends what is looked for too, so that names without one pay nothing for it.
+            let name_end = match bytes.get(colon) {
+                Some(b'_') => by_bytes::token_end(bytes, colon),
+                _ => colon,
+            };
+            if name_end > colon && bytes.get(name_end) == Some(&b':') {
+                at = take_underscored(bytes, at, name_end, end, &mut taker)?;
+                continue;
+            }
+            return no_field(bytes, at, name_end).map_err(T::Error::from);
         }
-        let mut value_at = colon + 1;
-        while let Some(b' ' | b'\t') = bytes.get(value_at) {
-            value_at += 1;
-        }
-        // Colon, spaces and tabs are no control bytes: the value begins at its end at the latest.
-        let next = line_end(bytes, end)?;
-        let mut value = &bytes[value_at..end];
-        while let [rest @ .., b' ' | b'\t'] = value {
-            value = rest;
-        }
-        let is_normal =
-            value_at == colon + 2 && bytes[colon + 1] == b' ' && value.len() == end - value_at;
-        taker.take(Line { name: &bytes[at..colon], value, name_at: at, value_at, is_normal })?;
+        let (line, next) = parts(bytes, at, colon, end)?;
+        taker.take(line)?;
         at = next;
     }
+}
+
+#[cold]
+#[inline(never)]
+fn take_underscored<'a, T: TakeField<'a>>(
+    bytes: &'a [u8],
+    at: usize,
+    colon: usize,
+    end: usize,
+    taker: &mut T,
+) -> Result<usize, T::Error> {
+    let (line, next) = parts(bytes, at, colon, end)?;
+    taker.take_underscored(line)?;
+    Ok(next)
+}
+
+/// The line that begins at `at` with a name up to `colon` and goes on up to `end`; where the next
+/// one begins.
+#[inline(always)]
+fn parts(
+    bytes: &[u8],
+    at: usize,
+    colon: usize,
+    end: usize,
+) -> Result<(Line<'_>, usize), Malformed> {
+    let mut value_at = colon + 1;
+    while let Some(b' ' | b'\t') = bytes.get(value_at) {
+        value_at += 1;
+    }
+    // Colon, spaces and tabs are no control bytes: the value begins at its end at the latest.
+    let next = line_end(bytes, end)?;
+    let mut value = &bytes[value_at..end];
+    while let [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    let is_normal =
+        value_at == colon + 2 && bytes[colon + 1] == b' ' && value.len() == end - value_at;
+    Ok((Line { name: &bytes[at..colon], value, name_at: at, value_at, is_normal }, next))
 }
 
 /// What stands at `at`, where the bytes up to `end` and the one there are no name and colon: the
@@ -243,6 +284,8 @@ mod by_bytes {
 
     const TOKEN: u8 = 1;
     const PLAIN: u8 = 2;
+    /// A token's but for `_`.
+    const NAME: u8 = 4;
 
     static CLASSES: [u8; 256] = {
         let mut classes = [0; 256];
@@ -250,7 +293,7 @@ mod by_bytes {
         while at < 256 {
             let byte = at as u8;
             if is_token_byte(byte) {
-                classes[at] |= TOKEN;
+                classes[at] |= if byte == b'_' { TOKEN } else { TOKEN | NAME };
             }
             if byte == b'\t' || (byte >= b' ' && byte != 0x7f) {
                 classes[at] |= PLAIN;
@@ -271,14 +314,19 @@ mod by_bytes {
         end(bytes, at, TOKEN)
     }
 
+    /// The same, or the first `_`.
+    pub(super) fn name_end(bytes: &[u8], at: usize) -> usize {
+        end(bytes, at, NAME)
+    }
+
     /// The first control byte from `at` on, but for tabs; the end of `bytes` if there is none.
     pub(super) fn plain_end(bytes: &[u8], at: usize) -> usize {
         end(bytes, at, PLAIN)
     }
 
-    /// Where the token ends that begins at `at`, and where the run without control bytes does.
+    /// Where the name ends that begins at `at`, and where the run without control bytes does.
     pub(super) fn line(bytes: &[u8], at: usize) -> (usize, usize) {
-        let name_end = token_end(bytes, at);
+        let name_end = name_end(bytes, at);
         (name_end, plain_end(bytes, name_end))
     }
 }
@@ -290,13 +338,13 @@ pub(in crate::http::h1) mod vectors {
 
     use super::{TakeField, by_bytes, is_token_byte, take_fields_by};
 
-    /// By the low half of a byte: for which high halves it is a token's, a bit for each. Twice,
-    /// because a shuffle looks within 16 bytes.
-    static TOKENS: [u8; 32] = {
+    /// By the low half of a byte: for which high halves it is a name's (a token's but for `_`), a
+    /// bit for each. Twice, because a shuffle looks within 16 bytes.
+    static NAMES: [u8; 32] = {
         let mut table = [0; 32];
         let mut byte = 0;
         while byte < 128 {
-            if is_token_byte(byte) {
+            if is_token_byte(byte) && byte != b'_' {
                 table[(byte & 15) as usize] |= 1 << (byte >> 4);
                 table[(byte & 15) as usize + 16] |= 1 << (byte >> 4);
             }
@@ -324,14 +372,14 @@ pub(in crate::http::h1) mod vectors {
         unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
     }
 
-    /// A bit for each byte that is not a token's.
+    /// A bit for each byte that is not a name's.
     #[target_feature(enable = "avx2")]
-    fn not_tokens(bytes: &[u8; 32]) -> u32 {
+    fn not_names(bytes: &[u8; 32]) -> u32 {
         let bytes = load(bytes);
         let high = _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), _mm256_set1_epi8(15));
         let high = _mm256_shuffle_epi8(load(&HIGH_HALVES), high);
         // A byte over 0x7F gives 0.
-        let low = _mm256_shuffle_epi8(load(&TOKENS), bytes);
+        let low = _mm256_shuffle_epi8(load(&NAMES), bytes);
         let outside = _mm256_cmpeq_epi8(_mm256_and_si256(low, high), _mm256_setzero_si256());
         _mm256_movemask_epi8(outside) as u32
     }
@@ -375,8 +423,8 @@ pub(in crate::http::h1) mod vectors {
     }
 
     #[target_feature(enable = "avx2")]
-    pub(super) fn token_end(bytes: &[u8], at: usize) -> usize {
-        first(bytes, at, |block| not_tokens(block), by_bytes::token_end)
+    pub(super) fn name_end(bytes: &[u8], at: usize) -> usize {
+        first(bytes, at, |block| not_names(block), by_bytes::name_end)
     }
 
     #[target_feature(enable = "avx2")]
@@ -394,17 +442,17 @@ pub(in crate::http::h1) mod vectors {
         // bytes of many lines, and the first of them of nearly all.
         let line = |bytes: &[u8], at: usize| {
             if let Some(block) = bytes.get(at..).and_then(|rest| rest.first_chunk())
-                && let (name, others) = (not_tokens(block), controls(block))
+                && let (name, others) = (not_names(block), controls(block))
                 && name != 0
             {
                 let name_end = at + name.trailing_zeros() as usize;
-                // A control byte is no token's: the first of them is not before the name's end.
+                // A control byte is no name's: the first of them is not before the name's end.
                 return match others {
                     0 => (name_end, plain_end(bytes, at + 32)),
                     _ => (name_end, at + others.trailing_zeros() as usize),
                 };
             }
-            let name_end = token_end(bytes, at);
+            let name_end = name_end(bytes, at);
             (name_end, plain_end(bytes, name_end))
         };
         take_fields_by(bytes, start, taker, line)

@@ -2,6 +2,7 @@
 
 use super::HeadFacts;
 use crate::error::Error;
+use crate::http::field_class::Special;
 use crate::http::h1::lines::{Line, Malformed, TakeField, take_fields};
 use crate::http::message::{BodyLength, Fields, Places, RequestHead, is_authority};
 use crate::limits::NOMINATIONS_MAX;
@@ -82,6 +83,11 @@ impl<'a> TakeField<'a> for Sorting<'_, 'a> {
             line.add_to(self.places);
         }
         Ok(())
+    }
+
+    fn take_underscored(&mut self, line: Line<'a>) -> Result<(), Refused> {
+        self.places.note_underscore();
+        self.take(line)
     }
 }
 
@@ -252,58 +258,6 @@ impl<'a> FieldRules<'a> {
     }
 }
 
-/// A field that this module does not treat as any other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Special {
-    Host,
-    Expect,
-    Connection,
-    ContentLength,
-    TransferEncoding,
-    /// One that belongs to a connection and says nothing to us.
-    OtherHop,
-}
-
-impl Special {
-    /// By the length and the first letter: that leaves one candidate, and for most names none.
-    #[inline(always)]
-    fn of(name: &[u8]) -> Option<Self> {
-        let first = name.first()? | 0x20;
-        let (is_it, special) = match (name.len(), first) {
-            (2, b't') => (is(name, b"te"), Self::OtherHop),
-            (4, b'h') => (is(name, b"host"), Self::Host),
-            (6, b'e') => (is(name, b"expect"), Self::Expect),
-            (7, b't') => (is(name, b"trailer"), Self::OtherHop),
-            (7, b'u') => (is(name, b"upgrade"), Self::OtherHop),
-            (10, b'c') => (is(name, b"connection"), Self::Connection),
-            (10, b'k') => (is(name, b"keep-alive"), Self::OtherHop),
-            (14, b'c') => (is(name, b"content-length"), Self::ContentLength),
-            (16, b'p') => (is(name, b"proxy-connection"), Self::OtherHop),
-            (17, b't') => (is(name, b"transfer-encoding"), Self::TransferEncoding),
-            _ => return None,
-        };
-        is_it.then_some(special)
-    }
-}
-
-/// Whether a token is this one, in letters of either case; `lower` is of small letters and hyphens.
-/// Its length is known when this is compiled, which makes it a few instructions.
-#[inline(always)]
-fn is<const N: usize>(token: &[u8], lower: &[u8; N]) -> bool {
-    // With this bit, only a letter in either case becomes that small letter, and only a hyphen
-    // becomes a hyphen, or a CR, which no token has.
-    let is_same = |(byte, lower): (&u8, &u8)| byte | 0x20 == *lower;
-    <&[u8; N]>::try_from(token)
-        .is_ok_and(|token| token.iter().zip(lower).fold(true, |all, pair| all & is_same(pair)))
-}
-
-/// Whether a field of this name, a token, belongs to one connection or to the framing, so that it
-/// is neither relayed nor settable by a plugin (RFC 9110 section 7.6.1, RFC 9112 section 6).
-#[inline]
-pub fn is_hop_by_hop(name: &[u8]) -> bool {
-    !matches!(Special::of(name), None | Some(Special::Host | Special::Expect))
-}
-
 fn options(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|option| !option.is_empty())
 }
@@ -332,40 +286,5 @@ fn parse_coding(value: &[u8]) -> Result<Coding, &'static str> {
         (true, 0, _) | (true, 1, true) => Ok(Coding::Unknown),
         // RFC 9112 section 6.1: chunked once, and as the last one.
         _ => Err("Transfer-Encoding is malformed"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::http::message::is_token;
-
-    #[test]
-    fn a_special_name_is_known_in_any_case_and_no_other_token_is_taken_for_it() {
-        const NAMES: [&str; 10] = [
-            "te",
-            "host",
-            "expect",
-            "trailer",
-            "upgrade",
-            "connection",
-            "keep-alive",
-            "content-length",
-            "proxy-connection",
-            "transfer-encoding",
-        ];
-        for name in NAMES {
-            assert!(Special::of(name.to_uppercase().as_bytes()).is_some(), "{name}");
-            for at in 0..name.len() {
-                for byte in 0..=255 {
-                    let mut other = name.as_bytes().to_vec();
-                    other[at] = byte;
-                    if is_token(&other) {
-                        let is_it = other.eq_ignore_ascii_case(name.as_bytes());
-                        assert_eq!(Special::of(&other).is_some(), is_it, "{name}, {byte} at {at}");
-                    }
-                }
-            }
-        }
     }
 }

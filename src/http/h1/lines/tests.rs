@@ -49,6 +49,36 @@ fn values_come_without_the_white_space_around_them() {
 }
 
 #[test]
+fn names_with_an_underscore_are_told_apart() {
+    struct Marked(Vec<String>);
+
+    impl<'a> TakeField<'a> for &mut Marked {
+        type Error = Malformed;
+
+        fn take(&mut self, line: Line<'a>) -> Result<(), Malformed> {
+            self.0.push(String::from_utf8_lossy(line.name).into_owned());
+            Ok(())
+        }
+
+        fn take_underscored(&mut self, line: Line<'a>) -> Result<(), Malformed> {
+            self.take(line)?;
+            self.0.push("!".to_owned());
+            Ok(())
+        }
+    }
+
+    let long = format!("{}_b", "a".repeat(70));
+    let head = format!("A-b: _\r\n_: 1\r\n_a:2\r\na_: 3\r\nX_y_z: 4_5\r\n{long}: 6\r\n\r\n");
+    let mut marked = Marked(Vec::new());
+    assert_eq!(take_fields(head.as_bytes(), 0, &mut marked), Ok(head.len()));
+    assert_eq!(marked.0, ["A-b", "_", "!", "_a", "!", "a_", "!", "X_y_z", "!", &long, "!"]);
+    for bad in [&b"a_ : 1\r\n\r\n"[..], b"_\r\n\r\n", b"a_(: 1\r\n\r\n"] {
+        assert_eq!(fields(bad), Err(Malformed::Name), "{:?}", String::from_utf8_lossy(bad));
+    }
+    assert_eq!(fields(b"a_"), Err(Malformed::End));
+}
+
+#[test]
 fn a_line_that_two_readers_could_take_differently_is_refused() {
     for (head, error) in [
         (&b"A : 1\r\n\r\n"[..], Malformed::Name),
@@ -147,10 +177,10 @@ fn vectors_find_what_bytes_taken_one_by_one_do() {
                 for from in [0, 1, at / 2, at, length.saturating_sub(32), length] {
                     // SAFETY: the processor has them.
                     let found = unsafe {
-                        (vectors::token_end(&text, from), vectors::plain_end(&text, from))
+                        (vectors::name_end(&text, from), vectors::plain_end(&text, from))
                     };
                     let expected =
-                        (by_bytes::token_end(&text, from), by_bytes::plain_end(&text, from));
+                        (by_bytes::name_end(&text, from), by_bytes::plain_end(&text, from));
                     assert_eq!(found, expected, "{value} at {at} of {length}, from {from}");
                 }
             }
@@ -163,8 +193,8 @@ fn vectors_find_what_bytes_taken_one_by_one_do() {
 #[test]
 fn vectors_and_bytes_take_the_same_fields() {
     let head =
-        b"A: 1\r\nAccept:text/html, */*;q=0.8, and on to the next block\r\nX-Of-A-Long-Name-\
-        Over-A-Block-Of-Bytes:\t2 \r\nB:\r\n\r\nrest";
+        b"A: 1\r\nB_c: 2\r\nAccept:text/html, */*;q=0.8, and on to the next block\r\nX-Of-A_\
+        Long-Name-Over-A-Block-Of-Bytes:\t2 \r\nB:\r\n\r\nrest";
     // Each byte value at each place, and the head cut off behind it.
     for at in 0..head.len() {
         for value in 0..=255 {
