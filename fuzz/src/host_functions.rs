@@ -175,8 +175,11 @@ fn interpreter(functions: &[Function], has_allocator: bool) -> String {
     )
 }
 
-/// The next argument: a byte that says what the two behind it mean.
+/// The next argument: a byte that says what the two behind it mean. (Where the memory ends is asked
+/// in a function of its own: a guest without an allocator that made an address of it at once would
+/// be refused as one whose heap goes up to there.)
 const ARGUMENTS: &str = r#"
+    (func $pages (result i32) (memory.size))
     (func $arg (result i32) (local $kind i32) (local $value i32)
       (local.set $kind (i32.and (i32.load8_u (global.get $pc)) (i32.const 7)))
       (local.set $value (i32.load16_u offset=1 align=1 (global.get $pc)))
@@ -185,7 +188,7 @@ const ARGUMENTS: &str = r#"
       (if (i32.eq (local.get $kind) (i32.const 1))
         (then (return (i32.add (i32.const 65536) (local.get $value)))))
       (if (i32.eq (local.get $kind) (i32.const 2))
-        (then (return (i32.sub (i32.shl (memory.size) (i32.const 16)) (local.get $value)))))
+        (then (return (i32.sub (i32.shl (call $pages) (i32.const 16)) (local.get $value)))))
       (if (i32.eq (local.get $kind) (i32.const 3))
         (then (return (i32.sub (i32.const 0) (local.get $value)))))
       (if (i32.eq (local.get $kind) (i32.const 4))

@@ -27,6 +27,7 @@ mod metrics;
 // made by the control thread
 mod spec;
 mod reach;
+mod heap;
 mod module;
 mod cache;
 mod runtime;

@@ -12,6 +12,7 @@ use std::sync::atomic::{
 
 use wasmtime::{Engine, ExternType, InstancePre, Linker, Module};
 
+use super::heap;
 use super::hostcalls;
 use super::log::LogSink;
 use super::spec::{Phase, PluginSpec, PluginType};
@@ -218,6 +219,16 @@ fn inspect(module: &Module, wasm: &[u8], spec: &PluginSpec) -> Result<Shape, Str
                     returns the address of a kept slice (plugins/sdk/go has it)"
                 .to_owned(),
         );
+    }
+    if allocator == AllocatorShape::HostRegion {
+        heap::claims_whole_memory(wasm).map_err(|why| {
+            format!(
+                "the module exports no allocator, and {why}: the host's input would be \
+                 overwritten. Export its allocator: AssemblyScript by `--exportRuntime`; C and \
+                 C++ by `-Wl,--export=malloc,--export=free`; else a function \
+                 alloc(size: i32) -> i32"
+            )
+        })?;
     }
     let has = |name: &str| matches!(module.get_export(name), Some(ExternType::Func(_)));
     let start = if has("_initialize") {

@@ -338,3 +338,76 @@ fn wild_pointers_in_host_calls_are_traps_and_no_more() {
         }
     }
 }
+
+/// A guest that takes 60 KB from its heap with each call, writes all of it and then looks whether
+/// its input still ends with a brace. `take` takes `$n` bytes of the heap.
+fn hungry(take: &str, more: &str) -> Vec<u8> {
+    wasm::module(&format!(
+        r#"(module
+            (memory (export "memory") 1)
+            (global $top (mut i32) (i32.const 1024))
+            (global $end (mut i32) (i32.const 65536))
+            (data (i32.const 100) "{{\22continue\22:true}}")
+            (func $take (param $n i32) (result i32) (local $at i32) {take})
+            (func (export "execute") (param $in i32) (param $len i32) (result i64)
+              (memory.fill (call $take (i32.const 60000)) (i32.const 7) (i32.const 60000))
+              (if (i32.ne (i32.const 125) (i32.load8_u
+                    (i32.sub (i32.add (local.get $in) (local.get $len)) (i32.const 1))))
+                (then unreachable))
+              (i64.or (i64.shl (i64.const 17) (i64.const 32)) (i64.const 100)))
+            {more})"#
+    ))
+}
+
+/// As AssemblyScript's `--runtime stub`: up to where the memory ends, which it grows at need.
+const TAKE_TO_THE_END: &str = "
+    (local.set $at (global.get $top))
+    (global.set $top (i32.add (local.get $at) (local.get $n)))
+    (if (i32.gt_u (global.get $top) (i32.shl (memory.size) (i32.const 16)))
+      (then (if (i32.lt_s (memory.grow (i32.const 1)) (i32.const 0)) (then unreachable))))
+    (local.get $at)";
+/// As Rust's: from the pages that growing has given.
+const TAKE_WHAT_WAS_GIVEN: &str = "
+    (if (i32.gt_u (i32.add (global.get $top) (local.get $n)) (global.get $end)) (then
+      (local.set $at (memory.grow (i32.const 1)))
+      (if (i32.eq (local.get $at) (i32.const -1)) (then unreachable))
+      (global.set $top (i32.shl (local.get $at) (i32.const 16)))
+      (global.set $end (i32.add (global.get $top) (i32.const 65536)))))
+    (local.set $at (global.get $top))
+    (global.set $top (i32.add (local.get $at) (local.get $n)))
+    (local.get $at)";
+
+#[test]
+fn a_guests_heap_never_overwrites_its_input() {
+    let exports = r#"(export "alloc" (func $take))"#;
+    for (name, guest) in [
+        ("with an allocator", hungry(TAKE_TO_THE_END, exports)),
+        ("without one", hungry(TAKE_WHAT_WAS_GIVEN, "")),
+    ] {
+        let gateway = Setup::echo().plugin("hungry", guest, "type: auth, instances: 1").start();
+        let mut client = Client::connect(gateway.addr);
+        for call in 0..30 {
+            assert_eq!(client.get("/").status, 200, "{name}, call {call}");
+        }
+        // An input for which the region has to grow, behind pages of the heap.
+        let path = format!("/?q={}", "x".repeat(7000));
+        assert_eq!(client.get(&path).status, 200, "{name}");
+    }
+}
+
+#[test]
+fn a_heap_that_would_overwrite_the_input_is_refused_with_words_that_mend_it() {
+    let guest = hungry(TAKE_TO_THE_END, "");
+    let file = crate::support::TempDir::new();
+    std::fs::write(file.path().join("hungry.wasm"), &guest).unwrap();
+    let mut inspect = std::process::Command::new(env!("CARGO_BIN_EXE_odin-cli"));
+    let inspected = inspect.arg("inspect").arg(file.path().join("hungry.wasm")).output().unwrap();
+    let inspected = String::from_utf8(inspected.stdout).unwrap();
+    let gateway = Setup::echo().plugin("hungry", guest, "type: auth, instances: 1").start();
+    assert_eq!(get(gateway.addr, "/").status, 503, "from the first request on");
+    gateway.wait_log("hungry");
+    for words in ["exports no allocator", "`--exportRuntime`", "-Wl,--export=malloc"] {
+        assert!(inspected.contains(words), "{inspected}");
+        assert!(gateway.log().contains(words), "{}", gateway.log());
+    }
+}
