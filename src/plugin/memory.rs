@@ -3,8 +3,8 @@
 //!
 //! The room comes from the guest's own allocator where it exports one. Else it is a region got by
 //! growing the memory, which a heap that takes all memory for its own (Go's, AssemblyScript's)
-//! would corrupt: `module` refuses those, by what `heap` sees in their code. What host functions return
-//! stands in an `arena`.
+//! would corrupt: `module` refuses those, by what `heap` sees in their code. What host functions
+//! return stands in an `arena`.
 
 mod arena;
 
