@@ -107,7 +107,7 @@ pub const REQUEST_ID_BYTES_MAX: usize = 128;
 pub const SCRATCH_KEPT_MAX: usize = 256;
 /// Memory of finished futures that a worker keeps: that of as many exchanges, each with a phase or
 /// a connection that is made.
-pub const ROOMS_KEPT_MAX: usize = 2 * SCRATCH_KEPT_MAX;
+pub const POOLED_FUTURES_KEPT_MAX: usize = 2 * SCRATCH_KEPT_MAX;
 /// Pause of a listener that cannot accept (no descriptor, no memory): connections wait in the
 /// kernel's queue meanwhile, and the log is not flooded.
 pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);

@@ -16,7 +16,7 @@ use arc_swap::ArcSwap;
 use odin::control::compile::Compiler;
 use odin::control::config;
 use odin::control::sockets::Sockets;
-use odin::io::driver::{self, Driver, Wish};
+use odin::io::driver::{self, Driver, Preference};
 use odin::plugin::{Runtime, RuntimeOptions};
 use odin::worker::mailbox::{Mail, mailbox};
 use odin::worker::{self, Worker};
@@ -170,7 +170,7 @@ fn allocations(driver: Driver, more: &str) -> u64 {
 fn a_plain_request_allocates_nothing() {
     // One after the other: the count is of the whole process.
     for driver in [Driver::Epoll, Driver::IoUring] {
-        if driver == Driver::IoUring && driver::choose(Wish::IoUring).is_err() {
+        if driver == Driver::IoUring && driver::choose(Preference::IoUring).is_err() {
             continue;
         }
         // Nor does one whose trace is handed on, if it is not exported.

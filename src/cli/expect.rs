@@ -10,7 +10,7 @@ use super::cases::lists;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Expect {
     #[serde(default, rename = "continue", deserialize_with = "named")]
-    goes_on: Option<Value>,
+    continues: Option<Value>,
     modified: Option<bool>,
     status: Option<u16>,
     url: Option<String>,
@@ -70,7 +70,7 @@ impl Expect {
         let message = ["request", "response"].iter().find_map(|name| output.get(*name));
         let of = |name: &str| message.and_then(|message| message.get(name)).unwrap_or(&null);
         let top = |name: &str| output.get(name).unwrap_or(&null);
-        if let Some(expected) = &self.goes_on {
+        if let Some(expected) = &self.continues {
             // Both spellings are the ABI's.
             let got = output.get("continue").or_else(|| output.get("continue_")).unwrap_or(&null);
             failures.compare("continue", expected, got);

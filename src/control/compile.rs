@@ -15,7 +15,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::access_log;
 use super::config::{self, Config, TargetKind};
-use super::courtesy::offer_core;
+use super::courtesy::yield_core;
 use super::descriptors;
 use super::reach::{Common, OriginKey, Upkeep};
 use super::trust::Trust;
@@ -205,11 +205,11 @@ impl Compiler {
             .iter()
             .map(|service| self.cluster(service, published, &mut findings))
             .collect();
-        offer_core();
+        yield_core();
         let common = common(config, &clusters, &self.trust);
         let plugins =
             self.loader.load_all(config, &common, &mut self.ids, published, &mut findings);
-        offer_core();
+        yield_core();
         warn_of_idle_plugins(config, &mut findings.warnings);
         let services: Vec<Service> = config
             .services

@@ -36,7 +36,7 @@ pub use model_wasm::*;
 pub use tracing::{Endpoint, Otlp, Tracing};
 pub use variables::Variables;
 
-use super::courtesy::offer_core;
+use super::courtesy::yield_core;
 use crate::limits;
 use decode::{Item, Section};
 use errors::Errors;
@@ -195,7 +195,7 @@ pub fn parse(
     let default = default_server(env)?;
     let mut errors = Errors::default();
     let root = tree::read(text, Some(env), &mut errors);
-    offer_core();
+    yield_core();
     let mut config = decode_root(root.as_deref(), file_name, default, &mut errors);
     config.variables = errors.variables();
     errors.into_result(file_name, config)

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 const HASHED_AT_ONCE: usize = 32 * 1024;
 
 /// Lets whoever waits for this core go first; costs next to nothing if nobody does.
-pub(super) fn offer_core() {
+pub(super) fn yield_core() {
     std::thread::yield_now();
 }
 
@@ -20,7 +20,7 @@ pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut hasher = Sha256::new();
     for piece in bytes.chunks(HASHED_AT_ONCE) {
         hasher.update(piece);
-        offer_core();
+        yield_core();
     }
     hasher.finalize().into()
 }

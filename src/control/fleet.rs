@@ -14,7 +14,7 @@ use crate::io::driver::{self, Driver};
 use crate::limits::REPORTS_AT_ONCE;
 use crate::plugin::PrepareFailure;
 use crate::snapshot::Snapshot;
-use crate::worker::mailbox::{Letterbox, Mail, Outbox, Reply, mailbox};
+use crate::worker::mailbox::{Mail, Outbox, Reply, UnopenedInbox, mailbox};
 use crate::worker::report::Report;
 use crate::worker::{self, Worker};
 
@@ -207,7 +207,7 @@ type SayReady = oneshot::Sender<Vec<PrepareFailure>>;
 struct Start {
     id: usize,
     core: Option<usize>,
-    letterbox: Letterbox,
+    letterbox: UnopenedInbox,
     published: Published,
 }
 

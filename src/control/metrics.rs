@@ -246,13 +246,13 @@ fn control_plane(text: &mut Text, control: &Control) {
     text.family("odin_upgrades_total", "counter", "Binary upgrades, over all their processes.");
     text.line("odin_upgrades_total", &[("outcome", "done")], upgrades.done);
     text.line("odin_upgrades_total", &[("outcome", "failed")], upgrades.failed);
-    let made = control.made();
+    let times = control.times();
     let family = "odin_reload_duration_seconds";
     text.family(family, "summary", "From the order of a change to its end, refused ones included.");
-    text.summary(family, &[], made.time_total.as_secs_f64(), published + refused);
+    text.summary(family, &[], times.time_total.as_secs_f64(), published + refused);
     let family = "odin_reload_last_success_timestamp_seconds";
     text.family(family, "gauge", "When the running configuration was published, since 1970.");
-    text.line(family, &[], seconds(made.last_success));
+    text.line(family, &[], seconds(times.last_success));
     let running = control.running();
     text.family("odin_generation", "gauge", "The published snapshot.");
     text.line("odin_generation", &[], running.snapshot.generation);

@@ -23,7 +23,7 @@ use super::status::Facts;
 use super::supervisor::Supervisor;
 use super::upgrade::{self, Inheritance, Successor, Upgrader};
 use super::{access_log, admin, descriptors, watch};
-use crate::io::driver::{self, Choice, Wish};
+use crate::io::driver::{self, Choice, Preference};
 use crate::limits::ACCESS_LOG_END_TIMEOUT;
 use crate::plugin::{PrepareFailure, Runtime, RuntimeOptions};
 use crate::snapshot::Snapshot;
@@ -55,11 +55,11 @@ pub fn run(config: Config, options: Options) -> Result<(), String> {
 }
 
 async fn serve(config: Config, options: Options) -> Result<(), String> {
-    let program = upgrade::program().map_err(words)?;
+    let program = upgrade::program().map_err(describe)?;
     let supervisor = Supervisor::new(options.pid_file);
-    let mut signals = Signals::new().map_err(words)?;
+    let mut signals = Signals::new().map_err(describe)?;
     // Uncaught, it would end a process that is still starting.
-    let hangups = signal(SignalKind::hangup()).map_err(words)?;
+    let hangups = signal(SignalKind::hangup()).map_err(describe)?;
     let Inheritance { sockets, predecessor } = options.inheritance;
     let from = predecessor.as_ref().map(|before| (before.pid, before.upgrades + 1));
     let conversation = predecessor.map(|before| before.talk()).transpose()?;
@@ -70,12 +70,12 @@ async fn serve(config: Config, options: Options) -> Result<(), String> {
             return Ok(None);
         };
         let mut prepared = prepared?;
-        supervisor.prepare().map_err(words)?;
+        supervisor.prepare().map_err(describe)?;
         if let Some(conversation) = &conversation {
             conversation.prepared(&prepared.failing()).await?;
         }
         prepared.listen().await?;
-        signals.forget_upgrades().map_err(words)?;
+        signals.forget_upgrades().map_err(describe)?;
         supervisor.serving(from.is_some());
         Ok::<_, String>(Some(prepared))
     };
@@ -95,7 +95,7 @@ async fn serve(config: Config, options: Options) -> Result<(), String> {
     let upgrader = Upgrader::new(program, std::mem::take(&mut prepared.sockets.held), upgrades);
     // Last: from here on connections come.
     let channels = conversation.map(upgrade::Conversation::serving).unwrap_or_default();
-    let here = Here {
+    let serving = Serving {
         located: options.located,
         watches: options.watches,
         supervisor,
@@ -105,7 +105,7 @@ async fn serve(config: Config, options: Options) -> Result<(), String> {
         channels,
         from,
     };
-    here.run(prepared).await
+    serving.run(prepared).await
 }
 
 /// Awaits `starting`; `None` if a signal ends the process first. Whatever takes so long (a module
@@ -122,7 +122,7 @@ async fn unless_ended<T>(signals: &mut Signals, starting: impl Future<Output = T
 }
 
 /// What a gateway has beside itself while it serves.
-struct Here {
+struct Serving {
     located: Located,
     watches: bool,
     supervisor: Supervisor,
@@ -134,7 +134,7 @@ struct Here {
     from: Option<(u32, u64)>,
 }
 
-impl Here {
+impl Serving {
     /// Serves to the end.
     async fn run(self, prepared: Prepared) -> Result<(), String> {
         let Self { located, watches, supervisor, signals, hangups, .. } = self;
@@ -198,7 +198,7 @@ impl Here {
     }
 }
 
-fn words(error: std::io::Error) -> String {
+fn describe(error: std::io::Error) -> String {
     error.to_string()
 }
 
@@ -227,9 +227,9 @@ async fn prepare(
         Workers::Auto => fleet::usable_cores().len(),
         Workers::Count(count) => count,
     };
-    let choice = driver::choose(wish(config.server.io_driver))?;
+    let choice = driver::choose(preference(config.server.io_driver))?;
     descriptors::warn_if_few(&config);
-    let sockets = Sockets::open(&config, workers, inherited).map_err(words)?;
+    let sockets = Sockets::open(&config, workers, inherited).map_err(describe)?;
     let plugins = Runtime::new(&runtime_options(&config)).map_err(|error| error.to_string())?;
     let mut compiler = Compiler::new(plugins, workers, &config.kv);
     let exporter = Exporter::new(compiler.take_spans());
@@ -255,7 +255,7 @@ async fn prepare(
         workers,
         published: Arc::clone(&published),
     };
-    let (fleet, unprepared) = Fleet::start(order).await.map_err(words)?;
+    let (fleet, unprepared) = Fleet::start(order).await.map_err(describe)?;
     for failure in &unprepared {
         tracing::warn!(plugin = %failure.plugin, "{}", failure.reason);
     }
@@ -287,7 +287,7 @@ impl Prepared {
 
     /// Has every worker accept.
     async fn listen(&mut self) -> Result<(), String> {
-        self.sockets.listen().map_err(words)?;
+        self.sockets.listen().map_err(describe)?;
         self.fleet.listen(std::mem::take(&mut self.sockets.workers)).await;
         let (driver, reason) = (self.choice.driver, &self.choice.reason);
         tracing::info!(pid = std::process::id(), %driver, reason, "serving");
@@ -448,11 +448,11 @@ async fn serve_admin(
     pending().await
 }
 
-fn wish(driver: IoDriver) -> Wish {
+fn preference(driver: IoDriver) -> Preference {
     match driver {
-        IoDriver::Auto => Wish::Auto,
-        IoDriver::IoUring => Wish::IoUring,
-        IoDriver::Epoll => Wish::Epoll,
+        IoDriver::Auto => Preference::Auto,
+        IoDriver::IoUring => Preference::IoUring,
+        IoDriver::Epoll => Preference::Epoll,
     }
 }
 

@@ -32,7 +32,7 @@ use crate::worker::report::Report;
 
 pub use change::{Cause, Change};
 use state::State;
-pub use state::{Made, Outcome, Reload, Running, Upgrades};
+pub use state::{Outcome, Reload, ReloadTimes, Running, Upgrades};
 
 /// Asks for changes and sees what runs. Clones are the same.
 #[derive(Clone)]
@@ -46,7 +46,7 @@ pub struct Control {
 
 /// A change that was published.
 #[derive(Debug, Clone)]
-pub struct Done {
+pub struct Applied {
     /// The snapshot with it.
     pub generation: u64,
     /// What the operator should know, in words.
@@ -88,7 +88,7 @@ struct Order {
     begun: oneshot::Sender<()>,
     /// Whether nobody wants it any more.
     is_withdrawn: Arc<AtomicBool>,
-    reply: oneshot::Sender<Result<Done, Refusal>>,
+    reply: oneshot::Sender<Result<Applied, Refusal>>,
 }
 
 impl Control {
@@ -98,7 +98,7 @@ impl Control {
     ///
     /// # Errors
     /// Nothing was published.
-    pub async fn make(&self, change: Change, cause: Cause) -> Result<Done, Refusal> {
+    pub async fn make(&self, change: Change, cause: Cause) -> Result<Applied, Refusal> {
         // What the files say is read by the new process as well; these would be lost.
         if self.state.upgrades().is_under_way && matches!(cause, Cause::Admin | Cause::Signal) {
             return Err(Refusal::new(
@@ -159,8 +159,8 @@ impl Control {
     }
 
     /// The changes so far, taken together.
-    pub fn made(&self) -> Made {
-        self.state.made()
+    pub fn times(&self) -> ReloadTimes {
+        self.state.times()
     }
 
     /// Whether the gateway is ending.
@@ -310,10 +310,10 @@ impl Reloader {
         }
     }
 
-    async fn make(&mut self, change: Change, cause: Cause) -> Result<Done, Refusal> {
+    async fn make(&mut self, change: Change, cause: Cause) -> Result<Applied, Refusal> {
         let _changing = Arc::clone(&self.changing).acquire_owned().await;
         let started = Instant::now();
-        let words = cause.words(&change);
+        let words = cause.describe(&change);
         self.state.begin(words.clone(), started);
         let result = self.attempt(change).await;
         match &result {
@@ -332,7 +332,7 @@ impl Reloader {
         result
     }
 
-    async fn attempt(&mut self, change: Change) -> Result<Done, Refusal> {
+    async fn attempt(&mut self, change: Change) -> Result<Applied, Refusal> {
         let running = self.state.running();
         let (located, current) = (self.located.clone(), Arc::clone(&running.config));
         let subject = change.subject();
@@ -372,7 +372,7 @@ impl Reloader {
         if !is_again {
             self.state.save(is_saved, is_file);
         }
-        Ok(Done { generation, warnings })
+        Ok(Applied { generation, warnings })
     }
 
     async fn compile(

@@ -118,7 +118,7 @@ impl Frontend {
             // Connections that turned idle since the last look are waiting for requests again.
             match self.is_draining() {
                 true => self.core.deadlines().expire_idle(),
-                false => self.core.deadlines().ask_waiting(HANDOVERS_AT_ONCE),
+                false => self.core.deadlines().request_handover(HANDOVERS_AT_ONCE),
             }
             sleep(Duration::from_millis(10)).await;
         }

@@ -74,15 +74,15 @@ async fn serve_one<S: Stream>(
     match body.receiver.wait().await {
         Wait::Readable => {}
         Wait::Over => return Next::Close,
-        Wait::Asked => return Next::Request,
+        Wait::Handover => return Next::Request,
     }
     body.receiver.deadline.arm(timeouts.head, Direction::Read);
     let mut scratch = worker.take_scratch();
     let outcome = match read_request(body, reply, &mut scratch, worker).await {
-        // Housed: a connection that waits for a request must not hold the room of an exchange.
+        // Pooled: a connection that waits for a request must not hold the memory of an exchange.
         Ok(()) => {
             let scratch = &mut scratch;
-            worker.rooms().house(|| exchange::run(worker, peer, scratch, body, reply)).await
+            worker.futures().pooled(|| exchange::run(worker, peer, scratch, body, reply)).await
         }
         Err(None) => {
             worker.give_scratch(scratch);
@@ -90,7 +90,7 @@ async fn serve_one<S: Stream>(
         }
         Err(Some(error)) => {
             let scratch = &mut scratch;
-            worker.rooms().house(|| exchange::refuse(worker, peer, error, scratch, reply)).await
+            worker.futures().pooled(|| exchange::refuse(worker, peer, error, scratch, reply)).await
         }
     };
     worker.account(&outcome);

@@ -39,7 +39,7 @@ pub(super) struct Caller<'a> {
 
 /// Fields that speak of the client's own request: its body, what it has of the response, the forms
 /// it would take it in.
-fn is_of_the_request_alone(name: &[u8]) -> bool {
+fn is_request_only(name: &[u8]) -> bool {
     let begins =
         |start: &[u8]| name.get(..start.len()).is_some_and(|name| name.eq_ignore_ascii_case(start));
     begins(b"content-")
@@ -53,7 +53,7 @@ impl<'a> Caller<'a> {
     /// plugins have set), but for those that are of the request alone.
     pub(super) fn new(exchange: &'a Exchange<'a>, request: &'a RequestHead) -> Self {
         let mut fields = request.fields.clone();
-        fields.retain(|name, _| !is_of_the_request_alone(name));
+        fields.retain(|name, _| !is_request_only(name));
         fields.push(b"Accept", b"application/json");
         let bytes_max = exchange.snapshot.limits.plugin_body_bytes_max;
         Self {
@@ -157,15 +157,15 @@ impl<'a> Caller<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::is_of_the_request_alone;
+    use super::is_request_only;
 
     #[test]
     fn calls_take_over_who_asks_and_not_what_was_sent() {
         for name in ["Content-Type", "If-None-Match", "Range", "Accept", "accept-encoding"] {
-            assert!(is_of_the_request_alone(name.as_bytes()), "{name}");
+            assert!(is_request_only(name.as_bytes()), "{name}");
         }
         for name in ["Authorization", "Cookie", "X-Request-Id", "Accept-Language", "Conten"] {
-            assert!(!is_of_the_request_alone(name.as_bytes()), "{name}");
+            assert!(!is_request_only(name.as_bytes()), "{name}");
         }
     }
 }

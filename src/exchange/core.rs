@@ -13,8 +13,8 @@ use super::{Outcome, Scratch};
 use crate::io::budget::Budget;
 use crate::io::buffer::BufferPool;
 use crate::io::deadline::{Deadlines, now_ms};
+use crate::io::futures::FuturePool;
 use crate::io::pace::Pace;
-use crate::io::rooms::Rooms;
 use crate::io::{sleep, spawn};
 use crate::limits::{
     ACCESS_LOG_FLUSH_INTERVAL, AGGREGATION_LOG_LINES_PER_SECOND, SCRATCH_KEPT_MAX,
@@ -50,7 +50,7 @@ pub struct Core {
         reason = "exchanges hold the box: moving a Scratch copies 500 bytes"
     )]
     scratch: RefCell<Vec<Box<Scratch>>>,
-    rooms: Rooms,
+    futures: FuturePool,
     /// The key of [`Self::random`].
     random: RandomState,
     /// How many numbers were drawn.
@@ -100,7 +100,7 @@ impl Core {
             targets,
             budget,
             scratch: RefCell::default(),
-            rooms: Rooms::default(),
+            futures: FuturePool::default(),
             random: RandomState::new(),
             drawn: Cell::new(0),
             date: RefCell::default(),
@@ -174,8 +174,8 @@ impl Core {
     }
 
     /// Memory for futures that not every waiting connection is to hold.
-    pub fn rooms(&self) -> &Rooms {
-        &self.rooms
+    pub fn futures(&self) -> &FuturePool {
+        &self.futures
     }
 
     /// A number that nobody can compute from those before it: a counter through the standard

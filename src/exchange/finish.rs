@@ -56,8 +56,8 @@ impl Exchange<'_> {
                 let request: &RequestHead = request;
                 let (response, slot, carried) = (&mut **response, &mut slot, &mut **carried);
                 // As the request phase: an exchange without plugins stays small.
-                let rooms = self.worker.rooms();
-                let run = rooms.house(move || {
+                let rooms = self.worker.futures();
+                let run = rooms.pooled(move || {
                     plugin::run_response(
                         chain, selected, pools, facts, request, response, slot, carried,
                     )

@@ -36,8 +36,8 @@ impl Exchange<'_> {
         let started = Instant::now();
         let left = Duration::from_millis(expires_ms.saturating_sub(now_ms()));
         let timeout = timeouts.connect.min(left);
-        // Housed: an exchange over a connection that is there has no use for a handshake's room.
-        let stream = worker.rooms().house(|| connect(&endpoint.address, timeout)).await?;
+        // Pooled: an exchange over a connection that is there has no use for the memory of a handshake.
+        let stream = worker.futures().pooled(|| connect(&endpoint.address, timeout)).await?;
         attempt.connected(started.elapsed());
         Ok(Connection::new(stream, worker.deadlines(), timeouts.body, worker.shared_buffers()))
     }

@@ -343,10 +343,10 @@ impl Exchange<'_> {
     ) -> Verdict {
         let (chain, pools) = (&self.service.chain, self.worker.plugins());
         let facts = self.facts();
-        // Housed, as in the response phase: an exchange without plugins stays small.
+        // Pooled, as in the response phase: an exchange without plugins stays small.
         self.worker
-            .rooms()
-            .house(|| {
+            .futures()
+            .pooled(|| {
                 let selected = self.selected;
                 plugin::run_request(chain, selected, part, pools, &facts, request, slot, carried)
             })

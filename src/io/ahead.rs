@@ -20,14 +20,14 @@ type Outcome = (io::Result<usize>, Vec<u8>);
 /// so that no read allocates.
 pub(super) struct Ahead {
     reads: Pin<Box<dyn Future<Output = Infallible>>>,
-    desk: Rc<Desk>,
+    handoff: Rc<Handoff>,
     /// A buffer was given that has not been taken back.
     is_pending: bool,
 }
 
 /// What is handed in and out of the future.
 #[derive(Default)]
-struct Desk {
+struct Handoff {
     given: Cell<Option<Vec<u8>>>,
     done: Cell<Option<Outcome>>,
 }
@@ -35,8 +35,8 @@ struct Desk {
 impl Ahead {
     /// Over the stream of this half, which must not read by itself while a read is pending here.
     pub(super) fn new<S: AsyncReadRent + 'static>(half: &OwnedReadHalf<S>) -> Self {
-        let (desk, mut half) = (Rc::<Desk>::default(), OwnedReadHalf(half.0.clone()));
-        let inside = Rc::clone(&desk);
+        let (handoff, mut half) = (Rc::<Handoff>::default(), OwnedReadHalf(half.0.clone()));
+        let inside = Rc::clone(&handoff);
         let reads = Box::pin(async move {
             loop {
                 let buffer = std::future::poll_fn(|_| match inside.given.take() {
@@ -49,7 +49,7 @@ impl Ahead {
                 inside.done.set(Some((outcome, slice.into_inner())));
             }
         });
-        Self { reads, desk, is_pending: false }
+        Self { reads, handoff, is_pending: false }
     }
 
     /// Whether a read was begun that [`Self::poll`] has not given back.
@@ -60,7 +60,7 @@ impl Ahead {
     /// Begins a read that appends to `buffer`.
     pub(super) fn begin(&mut self, buffer: Vec<u8>) {
         debug_assert!(!self.is_pending && buffer.len() < buffer.capacity());
-        self.desk.given.set(Some(buffer));
+        self.handoff.given.set(Some(buffer));
         self.is_pending = true;
         self.advance(Waker::noop());
     }
@@ -68,16 +68,16 @@ impl Ahead {
     /// Whether the pending read has ended.
     pub(super) fn has_ended(&mut self) -> bool {
         self.advance(Waker::noop());
-        let done = self.desk.done.take();
+        let done = self.handoff.done.take();
         let has_ended = done.is_some();
-        self.desk.done.set(done);
+        self.handoff.done.set(done);
         has_ended
     }
 
     /// What the pending read has read, once it has.
     pub(super) fn poll(&mut self, cx: &Context<'_>) -> Poll<Outcome> {
         self.advance(cx.waker());
-        match self.desk.done.take() {
+        match self.handoff.done.take() {
             Some(outcome) => {
                 self.is_pending = false;
                 Poll::Ready(outcome)

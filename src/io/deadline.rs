@@ -47,7 +47,7 @@ struct Table {
     free: RefCell<Vec<usize>>,
     /// How many slots are warm.
     warm: Cell<usize>,
-    /// By slot: who waits in [`Deadline::unless_asked`].
+    /// By slot: who waits in [`Deadline::or_handover`].
     waiting: RefCell<Vec<Option<Waker>>>,
 }
 
@@ -115,9 +115,9 @@ impl Deadlines {
         self.table.warm.get()
     }
 
-    /// Has [`Deadline::unless_asked`] of at most `most` sockets return. A warm read is ended first:
+    /// Has [`Deadline::or_handover`] of at most `most` sockets return. A warm read is ended first:
     /// the connection is asked the next time.
-    pub fn ask_waiting(&self, most: usize) {
+    pub fn request_handover(&self, most: usize) {
         let mut waiting = self.table.waiting.borrow_mut();
         for waker in waiting.iter_mut().filter_map(Option::take).take(most) {
             waker.wake();
@@ -204,9 +204,9 @@ impl Deadline {
         self.table.slots.borrow_mut()[self.index].at_ms = u64::MAX;
     }
 
-    /// Awaits `waiting`; `None` if [`Deadlines::ask_waiting`] comes first. Then `waiting` is
+    /// Awaits `waiting`; `None` if [`Deadlines::request_handover`] comes first. Then `waiting` is
     /// dropped: it must be one that loses nothing.
-    pub async fn unless_asked<T>(&self, waiting: impl Future<Output = T>) -> Option<T> {
+    pub async fn or_handover<T>(&self, waiting: impl Future<Output = T>) -> Option<T> {
         let mut waiting = std::pin::pin!(waiting);
         let mut has_begun = false;
         let outcome = std::future::poll_fn(|cx| {
@@ -314,15 +314,15 @@ mod tests {
         let deadline = deadlines.register(socket.as_raw_fd());
         let mut cx = std::task::Context::from_waker(Waker::noop());
 
-        let mut waiting = std::pin::pin!(deadline.unless_asked(std::future::pending::<()>()));
-        deadlines.ask_waiting(1);
+        let mut waiting = std::pin::pin!(deadline.or_handover(std::future::pending::<()>()));
+        deadlines.request_handover(1);
         assert!(waiting.as_mut().poll(&mut cx).is_pending(), "asked before it waited");
         assert!(waiting.as_mut().poll(&mut cx).is_pending(), "woken by something else");
-        deadlines.ask_waiting(1);
+        deadlines.request_handover(1);
         assert_eq!(waiting.as_mut().poll(&mut cx), Poll::Ready(None));
 
-        let mut ready = std::pin::pin!(deadline.unless_asked(std::future::ready(7)));
-        deadlines.ask_waiting(1);
+        let mut ready = std::pin::pin!(deadline.or_handover(std::future::ready(7)));
+        deadlines.request_handover(1);
         assert_eq!(ready.as_mut().poll(&mut cx), Poll::Ready(Some(7)));
     }
 

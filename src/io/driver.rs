@@ -24,7 +24,7 @@ pub enum Driver {
 
 /// What the configuration asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish {
+pub enum Preference {
     /// io_uring if it works, else epoll.
     Auto,
     /// io_uring or an error.
@@ -59,8 +59,8 @@ impl fmt::Display for Driver {
 }
 
 /// Decides, by trying, what all workers use. The error says why io_uring cannot be had.
-pub fn choose(wish: Wish) -> Result<Choice, String> {
-    if wish == Wish::Epoll {
+pub fn choose(preference: Preference) -> Result<Choice, String> {
+    if preference == Preference::Epoll {
         let reason = "server.ioDriver is epoll".to_owned();
         return Ok(Choice { driver: Driver::Epoll, reason });
     }
@@ -69,7 +69,7 @@ pub fn choose(wish: Wish) -> Result<Choice, String> {
             let reason = "the kernel offers it".to_owned();
             Ok(Choice { driver: Driver::IoUring, reason })
         }
-        Err(cause) if wish == Wish::IoUring => Err(format!(
+        Err(cause) if preference == Preference::IoUring => Err(format!(
             "server.ioDriver is io_uring, but {cause}; set it to auto or epoll to go on without"
         )),
         Err(cause) => Ok(Choice { driver: Driver::Epoll, reason: cause }),

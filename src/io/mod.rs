@@ -6,7 +6,7 @@ pub mod buffer;
 pub mod deadline;
 pub mod driver;
 pub mod pace;
-pub mod rooms;
+pub mod futures;
 pub mod runtime;
 pub mod stream;
 pub mod tls;

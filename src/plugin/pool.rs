@@ -2,12 +2,12 @@
 //!
 //! Never leaves its thread, so nothing here is locked. A call takes an instance out and gives it
 //! back by dropping its [`Lease`]; one that failed, or whose future was dropped in the middle, is
-//! thrown away and replaced by a task in the background. Who finds none waits in order of arrival
+//! thrown away and replaced by a task in the background. A caller that finds none waits in order of arrival
 //! until its own deadline.
 
 mod lease;
 mod report;
-mod trouble;
+mod health;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -28,8 +28,8 @@ use crate::durations::Durations;
 use crate::kv::Stores;
 use crate::limits;
 use crate::upstream::call::Client;
-use lease::{Lease, Room};
-use trouble::{Backoff, Trouble};
+use health::{Backoff, CallHealth};
+use lease::{Lease, Place};
 
 /// One worker's instances of all plugins. Cheap to clone, never leaves its thread.
 #[derive(Clone, Default)]
@@ -90,7 +90,7 @@ impl Pools {
             };
             pool.retired.set(false);
             while pool.live.get() < pool.premade() {
-                if let Err(error) = pool.make_one(Room::take(&pool)).await {
+                if let Err(error) = pool.make_one(Place::take(&pool)).await {
                     failures.push(PrepareFailure {
                         plugin: plugin.spec.name.clone(),
                         reason: error.text,
@@ -114,15 +114,15 @@ impl Pools {
         leaving.iter().for_each(|pool| pool.retired.set(true));
         // All of them leave before the first is waited for, and side by side: one whose cleanup
         // takes its whole timeout keeps nobody.
-        let mut burials = Vec::new();
+        let mut disposals = Vec::new();
         for pool in leaving {
             for instance in pool.idle.take() {
                 let pool = Rc::clone(&pool);
-                burials.push(crate::io::spawn(async move { pool.bury(instance).await }));
+                disposals.push(crate::io::spawn(async move { pool.dispose(instance).await }));
             }
         }
-        for burial in burials {
-            burial.await;
+        for disposal in disposals {
+            disposal.await;
         }
         self.forget_dead();
     }
@@ -131,7 +131,7 @@ impl Pools {
     /// last exchange. The plugins' timeouts bound how long that takes.
     pub async fn end(&self) {
         self.retire(&[]).await;
-        // Those that came back or were being made a moment ago are buried by tasks of their own.
+        // Those that came back or were being made a moment ago are disposed of by tasks of their own.
         while self.inner.pools.borrow().values().any(|pool| pool.live.get() > 0) {
             crate::io::sleep(limits::PLUGIN_YIELD).await;
         }
@@ -211,7 +211,7 @@ pub(super) struct Pool {
     /// Of instances that could not be made.
     backoff: Cell<Backoff>,
     /// Of calls that ended their instance.
-    trouble: Cell<Trouble>,
+    health: Cell<CallHealth>,
     retired: Cell<bool>,
     closed: Rc<Cell<bool>>,
 }
@@ -240,7 +240,7 @@ impl Pool {
             stats: RefCell::default(),
             durations: RefCell::default(),
             backoff: Cell::default(),
-            trouble: Cell::default(),
+            health: Cell::default(),
             retired: Cell::new(false),
             closed: Rc::clone(&inner.closed),
         })
@@ -260,7 +260,7 @@ impl Pool {
             return Ok(Lease::new(self, instance));
         }
         if self.live.get() < self.limit() {
-            match self.instantiate(Room::take(self)).await {
+            match self.instantiate(Place::take(self)).await {
                 Ok(instance) => return Ok(Lease::new(self, instance)),
                 Err(error) if self.live.get() == 0 => return Err(error),
                 // The others of this plugin are alive (it is the process that has no more room, or
@@ -271,10 +271,10 @@ impl Pool {
         loop {
             match self.waiting.wait(deadline).await {
                 Some(Grant::Instance(mut lease)) => {
-                    lease.fit = false;
+                    lease.is_reusable = false;
                     return Ok(lease);
                 }
-                Some(Grant::Room) => match self.instantiate(Room::take(self)).await {
+                Some(Grant::Place) => match self.instantiate(Place::take(self)).await {
                     Ok(instance) => return Ok(Lease::new(self, instance)),
                     Err(error) if self.live.get() == 0 => return Err(error),
                     Err(_) => {}
@@ -305,13 +305,13 @@ impl Pool {
     }
 
     /// Makes an instance and puts it among the idle ones.
-    async fn make_one(self: &Rc<Self>, room: Room) -> Result<(), CallError> {
-        let instance = self.instantiate(room).await?;
+    async fn make_one(self: &Rc<Self>, place: Place) -> Result<(), CallError> {
+        let instance = self.instantiate(place).await?;
         self.put(instance);
         Ok(())
     }
 
-    async fn instantiate(self: &Rc<Self>, room: Room) -> Result<Instance, CallError> {
+    async fn instantiate(self: &Rc<Self>, place: Place) -> Result<Instance, CallError> {
         let backoff = self.backoff.get();
         if let Some(left) = backoff.left(Instant::now()) {
             let failures = backoff.failures;
@@ -322,14 +322,14 @@ impl Pool {
         let loaded = self.loaded()?;
         match Instance::new(&self.plugin, loaded, &self.host).await {
             Ok(instance) => {
-                room.keep();
+                place.keep();
                 self.backoff.set(Backoff::default());
                 self.stats.borrow_mut().instances_made += 1;
                 Ok(instance)
             }
             Err(error) => {
                 self.failed_to_start(&error);
-                drop(room);
+                drop(place);
                 Err(error)
             }
         }
@@ -355,7 +355,7 @@ impl Pool {
             return;
         }
         let mut lease = Lease::new(self, instance);
-        lease.fit = true;
+        lease.is_reusable = true;
         let Err(mut lease) = self.waiting.grant(lease) else {
             return;
         };
@@ -364,7 +364,7 @@ impl Pool {
         };
         if self.retired.get() {
             let pool = Rc::clone(self);
-            crate::io::spawn(async move { pool.bury(instance).await });
+            crate::io::spawn(async move { pool.dispose(instance).await });
         } else {
             self.idle.borrow_mut().push(instance);
         }
@@ -395,20 +395,20 @@ impl Pool {
         let premade = if self.retired.get() { 0 } else { self.premade() };
         if !self.waiting.is_empty() || self.live.get() < premade {
             // The place is taken now, the instance made when the worker comes to it.
-            let (pool, room) = (Rc::clone(self), Room::take(self));
+            let (pool, place) = (Rc::clone(self), Place::take(self));
             crate::io::spawn(async move {
                 // Its failure is in the log; whoever waits learns of it.
-                let _told = pool.make_one(room).await;
+                let _told = pool.make_one(place).await;
             });
         }
     }
 
     /// Calls `cleanup()` and frees the instance.
-    async fn bury(self: &Rc<Self>, mut instance: Instance) {
-        let room = Room { pool: Rc::clone(self) };
+    async fn dispose(self: &Rc<Self>, mut instance: Instance) {
+        let place = Place { pool: Rc::clone(self) };
         self.clean_up(&mut instance).await;
         drop(instance);
-        drop(room);
+        drop(place);
     }
 
     /// Calls `cleanup()`. What goes wrong in it is told and counted; no request pays for it.

@@ -13,7 +13,7 @@ pub(super) enum Grant<T> {
     /// An instance. Dropped with a place that was given up, it finds its way back by itself.
     Instance(T),
     /// No instance, but the chance to make one (or to learn why there can be none).
-    Room,
+    Place,
 }
 
 struct Place<T> {
@@ -67,7 +67,7 @@ impl<T> Queue<T> {
     pub(super) fn grant_room(&self) {
         let first = self.places.borrow_mut().pop_front();
         if let Some(place) = first {
-            place.give(Grant::Room);
+            place.give(Grant::Place);
         }
     }
 
@@ -75,7 +75,7 @@ impl<T> Queue<T> {
     pub(super) fn grant_room_to_all(&self) {
         let places = std::mem::take(&mut *self.places.borrow_mut());
         for place in places {
-            place.give(Grant::Room);
+            place.give(Grant::Place);
         }
     }
 
@@ -109,7 +109,7 @@ impl<T> Drop for Waiting<'_, T> {
         drop(places);
         // A room that was granted and never tried is the next one's.
         let untaken = self.place.grant.borrow_mut().take();
-        if let Some(Grant::Room) = untaken {
+        if let Some(Grant::Place) = untaken {
             self.queue.grant_room();
         }
     }

@@ -59,32 +59,32 @@ pub enum Mail {
 #[derive(Debug)]
 pub struct Outbox {
     mail: Sender<Mail>,
-    bell: StdUnixStream,
+    wake: StdUnixStream,
 }
 
 /// The worker's end before its runtime runs.
 #[derive(Debug)]
-pub struct Letterbox {
+pub struct UnopenedInbox {
     mail: Receiver<Mail>,
-    bell: StdUnixStream,
+    wake: StdUnixStream,
 }
 
 /// The worker's end.
 #[derive(Debug)]
 pub struct Inbox {
     mail: Receiver<Mail>,
-    bell: UnixStream,
-    heard: Option<Vec<u8>>,
+    wake: UnixStream,
+    woken: Option<Vec<u8>>,
 }
 
 /// A mailbox: the two ends.
-pub fn mailbox() -> io::Result<(Outbox, Letterbox)> {
+pub fn mailbox() -> io::Result<(Outbox, UnopenedInbox)> {
     let (sender, receiver) = mpsc::channel();
     let (ours, theirs) = StdUnixStream::pair()?;
-    // A full socket buffer means that the worker has not heard the earlier rings; one is enough.
+    // A full socket buffer means that the worker has not seen the earlier bytes; one is enough.
     ours.set_nonblocking(true)?;
     theirs.set_nonblocking(true)?;
-    Ok((Outbox { mail: sender, bell: ours }, Letterbox { mail: receiver, bell: theirs }))
+    Ok((Outbox { mail: sender, wake: ours }, UnopenedInbox { mail: receiver, wake: theirs }))
 }
 
 impl Outbox {
@@ -93,18 +93,18 @@ impl Outbox {
         if self.mail.send(mail).is_err() {
             return false;
         }
-        match (&self.bell).write_all(&[1]) {
+        match (&self.wake).write_all(&[1]) {
             Ok(()) => true,
             Err(error) => error.kind() == io::ErrorKind::WouldBlock,
         }
     }
 }
 
-impl Letterbox {
+impl UnopenedInbox {
     /// Opens it on the worker's runtime.
     pub fn open(self) -> io::Result<Inbox> {
-        let bell = UnixStream::from_std(self.bell)?;
-        Ok(Inbox { mail: self.mail, bell, heard: Some(Vec::with_capacity(64)) })
+        let wake = UnixStream::from_std(self.wake)?;
+        Ok(Inbox { mail: self.mail, wake, woken: Some(Vec::with_capacity(64)) })
     }
 }
 
@@ -117,10 +117,10 @@ impl Inbox {
                 Err(mpsc::TryRecvError::Disconnected) => return None,
                 Err(mpsc::TryRecvError::Empty) => {}
             }
-            let heard = self.heard.take().unwrap_or_else(|| Vec::with_capacity(64));
-            let (outcome, mut heard) = self.bell.read(heard).await;
-            heard.clear();
-            self.heard = Some(heard);
+            let woken = self.woken.take().unwrap_or_else(|| Vec::with_capacity(64));
+            let (outcome, mut woken) = self.wake.read(woken).await;
+            woken.clear();
+            self.woken = Some(woken);
             if matches!(outcome, Ok(0) | Err(_)) {
                 return self.mail.try_recv().ok();
             }

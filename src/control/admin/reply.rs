@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::super::reload::{Done, Refusal, RefusalKind};
+use super::super::reload::{Applied, Refusal, RefusalKind};
 
 /// A call that was not done.
 pub(super) struct Failed {
@@ -38,8 +38,8 @@ impl IntoResponse for Failed {
 }
 
 /// The answer to a change.
-pub(super) fn done(result: Result<Done, Refusal>) -> Result<Json<Value>, Failed> {
-    let Done { generation, warnings } = result?;
+pub(super) fn done(result: Result<Applied, Refusal>) -> Result<Json<Value>, Failed> {
+    let Applied { generation, warnings } = result?;
     Ok(Json(json!({ "status": "ok", "generation": generation, "warnings": warnings })))
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::super::config::{self, Config};
-use super::super::courtesy::offer_core;
+use super::super::courtesy::yield_core;
 use super::super::reach::{Common, Reaching, Upkeep};
 use super::modules::{self, Modules};
 use super::{Findings, Ids};
@@ -73,7 +73,7 @@ impl Loader {
         earlier: Option<&Arc<Plugin>>,
         findings: &mut Findings,
     ) -> Arc<Plugin> {
-        offer_core();
+        yield_core();
         let spec = self.spec(plugin, config);
         let spec = match with_patterns(spec, &plugin.allowed_urls) {
             Ok(spec) => spec,
@@ -84,7 +84,7 @@ impl Loader {
             return Arc::new(loaded);
         };
         let earlier = earlier.filter(|earlier| earlier.digest() == Some(digest));
-        offer_core();
+        yield_core();
         let id_of = |key: &_| ids.of_origin(key);
         match self.reaching.equip(&loaded, common, id_of, &mut findings.warnings) {
             Ok(reach) => loaded.spec.reach = reach,

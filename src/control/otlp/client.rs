@@ -65,7 +65,7 @@ impl Client {
     async fn exchange(&mut self, otlp: &Otlp, body: Bytes) -> Result<u64, Failure> {
         let mut sender = self.connection(&otlp.endpoint).await?;
         let response = sender.send_request(request(otlp, body)?).await;
-        let response = response.map_err(|error| passing(words(&error)))?;
+        let response = response.map_err(|error| passing(describe(&error)))?;
         let refused = read(response).await?;
         self.open = Some((otlp.endpoint.clone(), sender));
         Ok(refused)
@@ -103,7 +103,7 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let (sender, connection) =
-        handshake(TokioIo::new(stream)).await.map_err(|error| passing(words(&error)))?;
+        handshake(TokioIo::new(stream)).await.map_err(|error| passing(describe(&error)))?;
     tokio::spawn(async move {
         // How it ended shows where something is sent by it.
         let _ = connection.await;
@@ -148,7 +148,7 @@ async fn read(response: Response<Incoming>) -> Result<u64, Failure> {
 }
 
 /// An error of hyper with its cause, which says more.
-fn words(error: &hyper::Error) -> String {
+fn describe(error: &hyper::Error) -> String {
     match std::error::Error::source(error) {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),

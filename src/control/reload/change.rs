@@ -60,7 +60,7 @@ pub enum Cause {
 
 impl Cause {
     /// What was asked for and by whom.
-    pub(super) fn words(self, change: &Change) -> String {
+    pub(super) fn describe(self, change: &Change) -> String {
         let by = match self {
             Self::Signal => "SIGHUP",
             Self::Watch => "a file changed",

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{Done, Refusal};
+use super::{Applied, Refusal};
 use crate::control::compile::Failure;
 use crate::control::config::Config;
 use crate::limits::RELOADS_REMEMBERED;
@@ -64,7 +64,7 @@ pub struct Upgrades {
 
 /// The changes of a process, taken together.
 #[derive(Debug, Clone, Copy)]
-pub struct Made {
+pub struct ReloadTimes {
     /// When the running snapshot was published.
     pub last_success: SystemTime,
     /// How long all changes took, refused ones included.
@@ -86,7 +86,7 @@ struct Inner {
     upgrades: Upgrades,
     /// Whether something is not as in the configuration file.
     is_unsaved: bool,
-    made: Made,
+    times: ReloadTimes,
     /// Snapshots that somebody may still hold.
     earlier: Vec<Weak<Snapshot>>,
     /// The digest of the configuration file as the gateway itself wrote it last.
@@ -102,7 +102,7 @@ impl State {
             under_way: None,
             published: 0,
             refused: 0,
-            made: Made { last_success: SystemTime::now(), time_total: Duration::ZERO },
+            times: ReloadTimes { last_success: SystemTime::now(), time_total: Duration::ZERO },
             upgrades: Upgrades::default(),
             is_unsaved: false,
             earlier: Vec::new(),
@@ -147,8 +147,8 @@ impl State {
         inner.is_unsaved = !is_saved || (inner.is_unsaved && !is_whole);
     }
 
-    pub(super) fn made(&self) -> Made {
-        self.lock().made
+    pub(super) fn times(&self) -> ReloadTimes {
+        self.lock().times
     }
 
     pub(super) fn generations_alive(&self) -> usize {
@@ -192,17 +192,17 @@ impl State {
         under_way.map(|(words, started)| (words, started.elapsed()))
     }
 
-    pub(super) fn note(&self, words: String, started: Instant, result: &Result<Done, Refusal>) {
+    pub(super) fn note(&self, words: String, started: Instant, result: &Result<Applied, Refusal>) {
         {
             let mut inner = self.lock();
-            inner.made.time_total += started.elapsed();
+            inner.times.time_total += started.elapsed();
             inner.under_way = None;
         }
         let outcome = match result {
             Ok(done) => {
                 let mut inner = self.lock();
                 inner.published += 1;
-                inner.made.last_success = SystemTime::now();
+                inner.times.last_success = SystemTime::now();
                 Outcome::Published(done.generation)
             }
             Err(refusal) => {

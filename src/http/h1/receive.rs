@@ -36,8 +36,8 @@ pub enum Wait {
     Readable,
     /// Nothing will come: the peer has closed, the deadline has passed, the connection is broken.
     Over,
-    /// The worker asks whoever waits to look around (see [`Deadline::unless_asked`]).
-    Asked,
+    /// The worker asks for a handover (see [`Deadline::or_handover`]).
+    Handover,
 }
 
 /// Why no head could be read.
@@ -109,13 +109,13 @@ impl<S: Stream> Receiver<S> {
         self.buffer.release(&self.pool);
         let outcome = match S::IS_PORTABLE {
             // Dropping what waits for readiness loses nothing.
-            true => self.deadline.unless_asked(self.half.readable()).await,
+            true => self.deadline.or_handover(self.half.readable()).await,
             false => Some(self.half.readable().await),
         };
         match outcome {
             Some(Ok(())) => Wait::Readable,
             Some(Err(_)) => Wait::Over,
-            None => Wait::Asked,
+            None => Wait::Handover,
         }
     }
 

@@ -27,7 +27,7 @@ impl HeadScanner {
     /// Looks at what is new in `bytes` (the head from its first byte, as far as it has come).
     /// `Some(length)` once the empty line that ends the head is there.
     pub fn find_end(&mut self, bytes: &[u8]) -> Result<Option<usize>, BareLineFeed> {
-        match telling_feed(bytes, self.scanned) {
+        match first_line_end(bytes, self.scanned) {
             Some(feed) if is_bare(bytes, feed) => Err(BareLineFeed),
             Some(feed) => Ok(Some(feed + 1)),
             None => {
@@ -43,11 +43,11 @@ fn is_bare(bytes: &[u8], feed: usize) -> bool {
 }
 
 /// The first line feed from `start` on that is bare or ends an empty line.
-fn telling_feed(bytes: &[u8], start: usize) -> Option<usize> {
+fn first_line_end(bytes: &[u8], start: usize) -> Option<usize> {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") {
         // SAFETY: this processor has what the function is compiled for.
-        return unsafe { vectors::telling_feed(bytes, start) };
+        return unsafe { vectors::first_line_end(bytes, start) };
     }
     by_bytes(bytes, start)
 }
@@ -66,7 +66,7 @@ mod vectors {
     use super::by_bytes;
     use crate::http::h1::lines::vectors::{first, load};
 
-    /// A bit for each of the last 32 bytes that [`super::telling_feed`] looks for: the two bytes
+    /// A bit for each of the last 32 bytes that [`super::first_line_end`] looks for: the two bytes
     /// before each of them tell.
     #[target_feature(enable = "avx2")]
     fn telling(bytes: &[u8; 34]) -> u32 {
@@ -81,7 +81,7 @@ mod vectors {
     }
 
     #[target_feature(enable = "avx2")]
-    pub(super) fn telling_feed(bytes: &[u8], start: usize) -> Option<usize> {
+    pub(super) fn first_line_end(bytes: &[u8], start: usize) -> Option<usize> {
         let mut at = start;
         if at < 2 {
             // These have no two bytes before them.
@@ -119,7 +119,7 @@ mod tests {
                 let text = "a".repeat(before) + pattern + &"a".repeat(after);
                 for start in 0..=text.len() {
                     let (found, expected) =
-                        (telling_feed(text.as_bytes(), start), by_bytes(text.as_bytes(), start));
+                        (first_line_end(text.as_bytes(), start), by_bytes(text.as_bytes(), start));
                     assert_eq!(found, expected, "{text:?} from {start}");
                 }
             }

@@ -196,10 +196,10 @@ async fn to_origin(
 async fn send(host: &Rc<Host>, bounds: &Bounds, to: &Endpoints, request: &Request) -> Outcome {
     let message = Message { head: &request.head, body: &request.body };
     let most = limits::PLUGIN_CALL_BODY_BYTES_MAX;
-    host.client.call(to, message, bounds, most).await.map_err(words)
+    host.client.call(to, message, bounds, most).await.map_err(describe)
 }
 
-fn words(error: Error) -> String {
+fn describe(error: Error) -> String {
     match error {
         // The bound of an exchange has another name.
         Error::ResponseTooLarge => {

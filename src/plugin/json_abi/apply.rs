@@ -35,8 +35,8 @@ pub(super) fn decide<'a>(
     phase: Phase,
     spec: &PluginSpec,
 ) -> Result<Decision<'a>, CallError> {
-    let goes_on = match output.goes_on.or(output.goes_on_in_rust) {
-        Some(goes_on) => goes_on,
+    let continues = match output.continues.or(output.continue_in_rust) {
+        Some(continues) => continues,
         // It says why it cannot decide: that is the reason, not that it did not.
         None if reported(output).is_some() => true,
         None if spec.kind.continues_by_default() => true,
@@ -47,7 +47,7 @@ pub(super) fn decide<'a>(
             )));
         }
     };
-    if !goes_on {
+    if !continues {
         return Ok(Decision::Respond(output.response.take().unwrap_or_default()));
     }
     if let Some(error) = reported(output) {

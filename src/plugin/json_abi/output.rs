@@ -20,10 +20,10 @@ use crate::limits;
 pub(super) struct Output<'a> {
     pub(super) modified: Option<bool>,
     #[serde(rename = "continue")]
-    pub(super) goes_on: Option<bool>,
+    pub(super) continues: Option<bool>,
     /// Rust's `continue` is a keyword: the original's sample writes it so.
     #[serde(rename = "continue_")]
-    pub(super) goes_on_in_rust: Option<bool>,
+    pub(super) continue_in_rust: Option<bool>,
     #[serde(borrow)]
     pub(super) response: Option<Message<'a>>,
     #[serde(borrow)]

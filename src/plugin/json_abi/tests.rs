@@ -347,15 +347,15 @@ fn what_a_plugin_sets_is_checked_like_a_clients_input() {
         let bench = Bench::new();
         for (what, part) in REFUSED {
             let part = if part == "LARGE" { &large } else { part };
-            for goes_on in [true, false] {
+            for continues in [true, false] {
                 for (kind, phase) in
                     [(PluginType::Auth, Phase::Request), (PluginType::Middleware, Phase::Response)]
                 {
                     // In the request phase a status means nothing to a request that goes on.
-                    if what.starts_with("status") && goes_on && phase == Phase::Request {
+                    if what.starts_with("status") && continues && phase == Phase::Request {
                         continue;
                     }
-                    let output = format!(r#"{{"modified":true,"continue":{goes_on},{part}}}"#);
+                    let output = format!(r#"{{"modified":true,"continue":{continues},{part}}}"#);
                     let plugin = bench.plugin(kind, &answers(&output));
                     let mut exchange = Exchange::new(&[&plugin]);
                     let before = format!("{:?}{:?}", exchange.request, exchange.response);

@@ -7,15 +7,15 @@ use std::time::Instant;
 use super::super::instance::Instance;
 use super::super::spec::Isolation;
 use super::Pool;
-use super::trouble::Trouble;
+use super::health::CallHealth;
 
-/// The place of one instance among those there may be, while the instance is made or buried. Given
+/// The place of one instance among those there may be, while the instance is made or disposed of. Given
 /// back when dropped, also with its future; who waits may then try.
-pub(super) struct Room {
+pub(super) struct Place {
     pub(super) pool: Rc<Pool>,
 }
 
-impl Room {
+impl Place {
     pub(super) fn take(pool: &Rc<Pool>) -> Self {
         pool.live.set(pool.live.get() + 1);
         Self { pool: Rc::clone(pool) }
@@ -28,7 +28,7 @@ impl Room {
     }
 }
 
-impl Drop for Room {
+impl Drop for Place {
     fn drop(&mut self) {
         let pool = &self.pool;
         pool.live.set(pool.live.get() - 1);
@@ -50,12 +50,12 @@ pub(in crate::plugin) struct Lease {
     pool: Rc<Pool>,
     pub(super) instance: Option<Instance>,
     /// Whether the instance may serve another call.
-    pub(super) fit: bool,
+    pub(super) is_reusable: bool,
 }
 
 impl Lease {
     pub(super) fn new(pool: &Rc<Pool>, instance: Instance) -> Self {
-        Self { pool: Rc::clone(pool), instance: Some(instance), fit: false }
+        Self { pool: Rc::clone(pool), instance: Some(instance), is_reusable: false }
     }
 
     /// The instance.
@@ -65,15 +65,15 @@ impl Lease {
 
     /// The guest failed: one more in a row. (A call whose future is dropped says nothing of it.)
     pub(in crate::plugin) fn failed(self) {
-        let trouble = self.pool.trouble.get().after_failure(Instant::now());
-        self.pool.trouble.set(trouble);
+        let health = self.pool.health.get().after_failure(Instant::now());
+        self.pool.health.set(health);
     }
 
     /// The call ended well: the instance goes back.
     pub(in crate::plugin) fn give_back(mut self) {
-        self.pool.trouble.set(Trouble::default());
+        self.pool.health.set(CallHealth::default());
         match self.pool.plugin.spec.isolation {
-            Isolation::Shared => self.fit = true,
+            Isolation::Shared => self.is_reusable = true,
             Isolation::Request => {
                 if let Some(instance) = self.instance.take() {
                     self.pool.spent(instance);
@@ -88,7 +88,7 @@ impl Drop for Lease {
         let Some(instance) = self.instance.take() else {
             return;
         };
-        if self.fit {
+        if self.is_reusable {
             self.pool.put(instance);
         } else {
             drop(instance);

@@ -89,7 +89,7 @@ impl Pool {
         let instances = self.live.get();
         PluginStats {
             instances,
-            is_backed_off: self.trouble.get().backoff.until.is_some(),
+            is_backed_off: self.health.get().backoff.until.is_some(),
             instances_active: instances.saturating_sub(idle.len() as u32),
             memory_bytes: idle.iter().map(|instance| instance.memory_bytes() as u64).sum(),
             ..*self.stats.borrow()

@@ -329,7 +329,7 @@ fn a_try_that_is_cancelled_leaves_the_next_call_to_try() {
         bench.pools.prepare(&[Arc::clone(&plugin)]).await;
         let pool = bench.pools.pool(&plugin).unwrap();
         let due = Backoff { failures: 1, until: Some(Instant::now()) };
-        pool.trouble.set(Trouble { failures: 50, backoff: due, is_probing: false });
+        pool.health.set(CallHealth { failures: 50, backoff: due, is_probing: false });
         for _ in 0..2 {
             let mut exchange = Exchange::new(&[&plugin]);
             let wait = Duration::from_millis(5);

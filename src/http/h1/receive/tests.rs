@@ -7,7 +7,7 @@ use monoio::net::UnixStream;
 
 use super::*;
 use crate::io::deadline::{Deadlines, now_ms};
-use crate::io::driver::{self, Driver, Wish};
+use crate::io::driver::{self, Driver, Preference};
 use crate::io::stream::{self, Direction, WriteHalf};
 use crate::limits::WARM_TIME;
 
@@ -25,7 +25,7 @@ struct Scene {
 
 fn on_each_driver(test: impl AsyncFn(Scene)) {
     let mut drivers = vec![Driver::Epoll];
-    drivers.extend(driver::choose(Wish::IoUring).map(|choice| choice.driver));
+    drivers.extend(driver::choose(Preference::IoUring).map(|choice| choice.driver));
     for driver in drivers {
         driver::block_on(driver, async {
             let (client, served) = UnixStream::pair().unwrap();
@@ -129,13 +129,13 @@ fn a_warm_connection_that_is_asked_looks_around_and_loses_nothing() {
                 client.write_all(HEAD).await.0.unwrap();
             }
             while !waiting.is_finished() {
-                deadlines.ask_waiting(1);
+                deadlines.request_handover(1);
                 monoio::time::sleep(Duration::from_millis(1)).await;
             }
             let wait;
             (wait, receiver) = waiting.await;
             // Either the bytes were there first, or they are still in the socket.
-            assert!(wait == Wait::Asked || has_bytes, "{wait:?}");
+            assert!(wait == Wait::Handover || has_bytes, "{wait:?}");
         }
         while receiver.wait().await != Wait::Readable {}
         assert_eq!(receiver.read_head(8192).await, Ok(HEAD.len()));

@@ -21,7 +21,7 @@ fn the_documented_output_is_read_whole() {
         "X-D":[]},"body":"te\"a","bodyEncoding":""},"error":"","metadata":{"k":[1,{"l":null}]}}"#;
     parsed(text, |output| {
         let output = output.unwrap();
-        assert_eq!((output.modified, output.goes_on), (Some(true), Some(false)));
+        assert_eq!((output.modified, output.continues), (Some(true), Some(false)));
         let response = output.response.unwrap();
         assert_eq!(response.status_code, Some(418));
         assert_eq!(response.body, Some(Text("te\"a".into())));
@@ -44,7 +44,7 @@ fn null_is_as_good_as_absent() {
         "metadata":null}"#;
     parsed(text, |output| {
         let output = output.unwrap();
-        assert!(output.goes_on.is_none() && output.response.is_none());
+        assert!(output.continues.is_none() && output.response.is_none());
     });
     parsed(r#"{"response":{"statusCode":null,"headers":null,"body":null}}"#, |output| {
         assert!(output.unwrap().response.unwrap().headers.is_none());

@@ -29,7 +29,7 @@ impl Backoff {
 
 /// How calls have gone lately.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Trouble {
+pub(super) struct CallHealth {
     /// Calls that failed since the last one that did not.
     pub(super) failures: u32,
     pub(super) backoff: Backoff,
@@ -37,7 +37,7 @@ pub(super) struct Trouble {
     pub(super) is_probing: bool,
 }
 
-impl Trouble {
+impl CallHealth {
     pub(super) fn after_failure(self, now: Instant) -> Self {
         let failures = self.failures.saturating_add(1);
         let keeps_failing = failures >= limits::PLUGIN_FAILURES_BEFORE_BACKOFF;
@@ -49,29 +49,29 @@ impl Trouble {
 impl Pool {
     /// Refuses a call while the plugin is backed off; when the time is over lets one through.
     pub(super) fn admit(&self) -> Result<Probe<'_>, CallError> {
-        let trouble = self.trouble.get();
-        if trouble.backoff.until.is_none() {
+        let health = self.health.get();
+        if health.backoff.until.is_none() {
             return Ok(Probe { pool: None });
         }
-        let failures = trouble.failures;
-        if let Some(left) = trouble.backoff.left(Instant::now()) {
+        let failures = health.failures;
+        if let Some(left) = health.backoff.left(Instant::now()) {
             return Err(CallError::refused(format!(
                 "backed off: its last {failures} calls failed, tried again in {left:.1?}"
             )));
         }
-        if trouble.is_probing {
+        if health.is_probing {
             return Err(CallError::refused(format!(
                 "backed off: its last {failures} calls failed, one call tries it now"
             )));
         }
-        self.trouble.set(Trouble { is_probing: true, ..trouble });
+        self.health.set(CallHealth { is_probing: true, ..health });
         Ok(Probe { pool: Some(self) })
     }
 
     /// The call that tried the plugin has ended; where it did not tell, the next one tries again.
     pub(super) fn stop_probing(&self) {
-        let trouble = self.trouble.get();
-        self.trouble.set(Trouble { is_probing: false, ..trouble });
+        let health = self.health.get();
+        self.health.set(CallHealth { is_probing: false, ..health });
     }
 }
 

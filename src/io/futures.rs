@@ -14,87 +14,87 @@ use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::{Context, Poll};
 
-use crate::limits::ROOMS_KEPT_MAX;
+use crate::limits::POOLED_FUTURES_KEPT_MAX;
 
 /// The spare memory of one worker.
 #[derive(Debug, Default)]
-pub struct Rooms {
+pub struct FuturePool {
     /// Of few sizes: there is one per kind of connection, one per phase, one for connecting.
-    free: RefCell<Vec<Room>>,
+    free: RefCell<Vec<Slot>>,
 }
 
-impl Rooms {
+impl FuturePool {
     /// The future that `make` makes, in memory of this worker.
     #[inline]
-    pub fn house<F: Future>(&self, make: impl FnOnce() -> F) -> Housed<'_, F> {
-        let room = self.take(Layout::new::<F>());
-        let place = room.address.cast::<F>();
+    pub fn pooled<F: Future>(&self, make: impl FnOnce() -> F) -> Pooled<'_, F> {
+        let slot = self.take(Layout::new::<F>());
+        let place = slot.address.cast::<F>();
         // Nothing stands between making and writing: that is why it is made in its place.
-        // SAFETY: the room has the layout of an F and is nobody else's.
+        // SAFETY: the slot has the layout of an F and is nobody else's.
         unsafe { place.write(make()) };
-        Housed { room: Some(room), rooms: self, future: PhantomData }
+        Pooled { slot: Some(slot), futures: self, future: PhantomData }
     }
 
     #[inline]
-    fn take(&self, layout: Layout) -> Room {
+    fn take(&self, layout: Layout) -> Slot {
         let mut free = self.free.borrow_mut();
-        match free.iter().rposition(|room| room.layout == layout) {
+        match free.iter().rposition(|slot| slot.layout == layout) {
             Some(index) => free.swap_remove(index),
-            None => Room::new(layout),
+            None => Slot::new(layout),
         }
     }
 
-    fn give(&self, room: Room) {
+    fn give(&self, slot: Slot) {
         let mut free = self.free.borrow_mut();
-        if free.len() >= ROOMS_KEPT_MAX {
+        if free.len() >= POOLED_FUTURES_KEPT_MAX {
             // The one that has lain there longest goes: of a size, it may be, that was wanted once.
             free.remove(0);
         }
-        free.push(room);
+        free.push(slot);
     }
 }
 
-/// A future in a room. Dropping it drops the future and gives the room back.
+/// A future in a slot. Dropping it drops the future and gives the slot back.
 #[derive(Debug)]
-pub struct Housed<'r, F> {
+pub struct Pooled<'r, F> {
     /// Holds an F until this is dropped; `None` only within `drop`.
-    room: Option<Room>,
-    rooms: &'r Rooms,
+    slot: Option<Slot>,
+    futures: &'r FuturePool,
     future: PhantomData<F>,
 }
 
-impl<F: Future> Future for Housed<'_, F> {
+impl<F: Future> Future for Pooled<'_, F> {
     type Output = F::Output;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let room = self.room.as_ref().expect("a future is not polled after its drop");
-        // SAFETY: `house` has put an F there; it stays at this address until it is dropped.
-        let future = unsafe { Pin::new_unchecked(room.address.cast::<F>().as_mut()) };
+        let slot = self.slot.as_ref().expect("a future is not polled after its drop");
+        // SAFETY: `pooled` has put an F there; it stays at this address until it is dropped.
+        let future = unsafe { Pin::new_unchecked(slot.address.cast::<F>().as_mut()) };
         future.poll(cx)
     }
 }
 
-impl<F> Drop for Housed<'_, F> {
+impl<F> Drop for Pooled<'_, F> {
     fn drop(&mut self) {
-        let Some(room) = self.room.take() else {
+        let Some(slot) = self.slot.take() else {
             return;
         };
-        // SAFETY: an F is there, and nobody sees it after this. (If its drop panics, the room is
+        // SAFETY: an F is there, and nobody sees it after this. (If its drop panics, the slot is
         // freed, not given back.)
-        unsafe { room.address.cast::<F>().drop_in_place() };
-        self.rooms.give(room);
+        unsafe { slot.address.cast::<F>().drop_in_place() };
+        self.futures.give(slot);
     }
 }
 
 /// A piece of memory that holds nothing.
 #[derive(Debug)]
-struct Room {
+struct Slot {
     address: NonNull<u8>,
     layout: Layout,
 }
 
-impl Room {
+impl Slot {
     fn new(layout: Layout) -> Self {
         if layout.size() == 0 {
             return Self { address: layout.dangling_ptr(), layout };
@@ -108,7 +108,7 @@ impl Room {
     }
 }
 
-impl Drop for Room {
+impl Drop for Slot {
     fn drop(&mut self) {
         if self.layout.size() > 0 {
             // SAFETY: allocated by `new` with this layout.
@@ -125,21 +125,21 @@ mod tests {
 
     use super::*;
 
-    fn poll<F: Future>(housed: Housed<'_, F>) -> Poll<F::Output> {
-        let mut housed = std::pin::pin!(housed);
-        housed.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+    fn poll<F: Future>(pooled: Pooled<'_, F>) -> Poll<F::Output> {
+        let mut pooled = std::pin::pin!(pooled);
+        pooled.as_mut().poll(&mut Context::from_waker(Waker::noop()))
     }
 
     #[test]
     fn memory_goes_from_one_future_to_the_next_of_its_layout() {
-        let rooms = Rooms::default();
+        let futures = FuturePool::default();
         let (large, small) = ([7_u8; 4000], 3_u64);
-        assert_eq!(poll(rooms.house(|| async move { large[5] })), Poll::Ready(7));
-        let address = rooms.free.borrow()[0].address;
-        assert_eq!(poll(rooms.house(|| async move { small + 1 })), Poll::Ready(4));
-        assert_eq!(rooms.free.borrow().len(), 2);
-        let housed = rooms.house(|| async move { large[5] });
-        assert_eq!(housed.room.as_ref().map(|room| room.address), Some(address));
+        assert_eq!(poll(futures.pooled(|| async move { large[5] })), Poll::Ready(7));
+        let address = futures.free.borrow()[0].address;
+        assert_eq!(poll(futures.pooled(|| async move { small + 1 })), Poll::Ready(4));
+        assert_eq!(futures.free.borrow().len(), 2);
+        let pooled = futures.pooled(|| async move { large[5] });
+        assert_eq!(pooled.slot.as_ref().map(|slot| slot.address), Some(address));
     }
 
     #[test]
@@ -150,8 +150,8 @@ mod tests {
                 self.0.set(self.0.get() + 1);
             }
         }
-        let (rooms, dropped) = (Rooms::default(), Cell::new(0));
-        let pending = rooms.house(|| {
+        let (futures, dropped) = (FuturePool::default(), Cell::new(0));
+        let pending = futures.pooled(|| {
             let noted = Noted(&dropped);
             async move {
                 poll_fn(|_| Poll::<()>::Pending).await;
@@ -160,30 +160,31 @@ mod tests {
         });
         assert_eq!(poll(pending), Poll::Pending);
         assert_eq!(dropped.get(), 1);
-        assert_eq!(rooms.free.borrow().len(), 1);
+        assert_eq!(futures.free.borrow().len(), 1);
     }
 
     #[test]
     fn rooms_of_a_size_that_is_wanted_no_more_make_place() {
-        let rooms = Rooms::default();
-        let many: Vec<_> =
-            (0..ROOMS_KEPT_MAX).map(|_| rooms.house(|| std::future::ready([1_u8; 64]))).collect();
+        let futures = FuturePool::default();
+        let many: Vec<_> = (0..POOLED_FUTURES_KEPT_MAX)
+            .map(|_| futures.pooled(|| std::future::ready([1_u8; 64])))
+            .collect();
         drop(many);
         for _ in 0..3 {
-            let (large, layout) = ([7_u8; 4000], rooms.free.borrow()[0].layout);
-            assert_eq!(poll(rooms.house(|| async move { large[5] })), Poll::Ready(7));
-            let free = rooms.free.borrow();
-            assert_eq!(free.len(), ROOMS_KEPT_MAX);
+            let (large, layout) = ([7_u8; 4000], futures.free.borrow()[0].layout);
+            assert_eq!(poll(futures.pooled(|| async move { large[5] })), Poll::Ready(7));
+            let free = futures.free.borrow();
+            assert_eq!(free.len(), POOLED_FUTURES_KEPT_MAX);
             assert!(
-                free.last().is_some_and(|room| room.layout.size() > 1000 && room.layout != layout)
+                free.last().is_some_and(|slot| slot.layout.size() > 1000 && slot.layout != layout)
             );
         }
     }
 
     #[test]
     fn a_future_without_size_needs_no_memory() {
-        let rooms = Rooms::default();
-        assert_eq!(poll(rooms.house(|| std::future::ready(()))), Poll::Ready(()));
-        assert_eq!(poll(rooms.house(|| poll_fn(|_| Poll::Ready(1)))), Poll::Ready(1));
+        let futures = FuturePool::default();
+        assert_eq!(poll(futures.pooled(|| std::future::ready(()))), Poll::Ready(()));
+        assert_eq!(poll(futures.pooled(|| poll_fn(|_| Poll::Ready(1)))), Poll::Ready(1));
     }
 }
