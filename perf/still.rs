@@ -74,11 +74,13 @@ pub extern "C" fn clock_nanosleep(
 /// are no hashes).
 #[unsafe(no_mangle)]
 pub extern "C" fn getrandom(buffer: *mut c_void, length: usize, _: c_uint) -> isize {
-    for at in 0..length {
+    for at in (0..length).step_by(size_of::<u64>()) {
         let state = DRAWN.fetch_add(0x9e37_79b9_7f4a_7c15, Relaxed);
-        let byte = (state.wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 56) as u8;
-        // SAFETY: callers of getrandom pass a buffer of this length.
-        unsafe { buffer.cast::<u8>().add(at).write(byte) };
+        let word = state.wrapping_mul(0xbf58_476d_1ce4_e5b9).to_be_bytes();
+        let count = word.len().min(length - at);
+        // SAFETY: callers of getrandom pass a buffer of this length; a word is no longer than what
+        // is left of it.
+        unsafe { buffer.cast::<u8>().add(at).copy_from_nonoverlapping(word.as_ptr(), count) };
     }
     length.cast_signed()
 }

@@ -13,6 +13,8 @@ pub mod error;
 pub mod text;
 // how long things took, counted in little memory
 pub mod durations;
+// how often something is done: pauses that double, so many in a second
+mod throttle;
 // files: which are read, how one takes another's place
 pub mod files;
 // -- data plane: on a worker; never blocks, locks or reads a file

@@ -10,6 +10,8 @@ mod trace;
 
 use std::time::Duration;
 
+use crate::throttle::Backoff;
+
 pub use admin::*;
 pub use trace::*;
 
@@ -103,6 +105,8 @@ pub const TRIES_MAX: usize = 8;
 pub const INTERIM_MAX: usize = 16;
 /// Longest `X-Request-Id` of a client that is kept.
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
+/// Random numbers that a worker takes from the kernel at once: some 2 us, once in 64 requests.
+pub const RANDOM_NUMBERS_FETCHED: usize = 128;
 /// Scratch memory of finished exchanges that a worker keeps: as many as run at once in a busy one.
 pub const SCRATCH_KEPT_MAX: usize = 256;
 /// Memory of finished futures that a worker keeps: that of as many exchanges, each with a phase or
@@ -241,11 +245,9 @@ pub const PLUGIN_METRIC_NAME_BYTES_MAX: usize = 64;
 /// So many calls of one worker in a row trap, time out or run out of memory before the plugin is
 /// backed off. High enough that a client cannot bring that about while others are served well.
 pub const PLUGIN_FAILURES_BEFORE_BACKOFF: u32 = 50;
-/// First wait before a plugin whose instantiation failed, or whose calls keep failing, is tried
-/// again; doubles each time.
-pub const PLUGIN_BACKOFF_MIN: Duration = Duration::from_millis(100);
-/// Longest such wait.
-pub const PLUGIN_BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// Waits before a plugin whose instantiation failed, or whose calls keep failing, is tried again.
+pub(crate) const PLUGIN_BACKOFF: Backoff =
+    Backoff { min: Duration::from_millis(100), max: Duration::from_secs(30) };
 /// Capacity of a kept scratch buffer; a larger one (a body went through) is freed: an output after
 /// its call, an input when the chain's next one is written or the chain has run.
 pub const PLUGIN_SCRATCH_BYTES_KEPT: usize = 256 * 1024;
@@ -392,11 +394,10 @@ pub const KV_REDIS_WAITING_MAX: usize = 4096;
 pub const KV_REDIS_UNSENT_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Longest status, error or number of a reply. Redis cuts its own error texts far below.
 pub const KV_REDIS_LINE_BYTES_MAX: usize = 4 * 1024;
-/// First pause after a connection to Redis failed; it doubles up to `KV_REDIS_BACKOFF_MAX`.
-pub const KV_REDIS_BACKOFF_MIN: Duration = Duration::from_millis(50);
-/// Longest pause between two attempts to connect: one SYN per worker and 2 s burden nobody, and a
+/// Pauses between two attempts to connect to Redis: one SYN per worker and 2 s burden nobody, and a
 /// Redis that came back is found soon.
-pub const KV_REDIS_BACKOFF_MAX: Duration = Duration::from_secs(2);
+pub(crate) const KV_REDIS_BACKOFF: Backoff =
+    Backoff { min: Duration::from_millis(50), max: Duration::from_secs(2) };
 
 // --- metrics, starting, logs ---
 

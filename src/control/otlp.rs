@@ -19,8 +19,8 @@ use self::client::{Client, Failure};
 use super::config::Otlp;
 use super::reload::Control;
 use crate::limits::{
-    TRACE_BATCH_EXCHANGES, TRACE_COMPLAINTS_INTERVAL, TRACE_END_TIMEOUT, TRACE_EXPORT_BACKOFF_MAX,
-    TRACE_EXPORT_BACKOFF_MIN, TRACE_EXPORT_INTERVAL, TRACE_EXPORT_TRIES_MAX,
+    TRACE_BATCH_EXCHANGES, TRACE_COMPLAINTS_INTERVAL, TRACE_END_TIMEOUT, TRACE_EXPORT_BACKOFF,
+    TRACE_EXPORT_INTERVAL, TRACE_EXPORT_TRIES_MAX,
 };
 use crate::trace::finished::Finished;
 
@@ -153,13 +153,13 @@ impl Exporter {
                 return None;
             }
             Err(Failure::Passing { reason, after }) if tries < TRACE_EXPORT_TRIES_MAX => {
-                (reason, Some(after.unwrap_or_else(|| pause_after(tries))))
+                (reason, Some(after.unwrap_or_else(|| TRACE_EXPORT_BACKOFF.pause(tries))))
             }
             Err(Failure::Passing { reason, .. } | Failure::Lasting(reason)) => (reason, None),
         };
         self.complain(otlp, &reason);
         match after {
-            Some(pause) => Some(pause.min(TRACE_EXPORT_BACKOFF_MAX)),
+            Some(pause) => Some(pause.min(TRACE_EXPORT_BACKOFF.max)),
             None => {
                 self.give_up();
                 None
@@ -181,9 +181,4 @@ impl Exporter {
             tracing::warn!(%collector, "spans are not exported: {reason}");
         }
     }
-}
-
-/// Twice as long after each try.
-fn pause_after(tries: u32) -> Duration {
-    TRACE_EXPORT_BACKOFF_MIN * 2_u32.saturating_pow(tries.saturating_sub(1))
 }

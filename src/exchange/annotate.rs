@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::Core;
-use crate::http::field_class::is_who_asked;
+use crate::http::field_class::{WHO_ASKED_LETTERS, is_who_asked};
 use crate::http::message::{Fields, IpText, RequestHead};
 use crate::io::stream::Peer;
 use crate::limits::REQUEST_ID_BYTES_MAX;
@@ -27,7 +27,7 @@ pub(super) fn forwarded(request: &mut RequestHead, peer: Peer, is_trusted: bool)
     let fields = &mut request.fields;
     // A trusted proxy writes hyphens: what has an underscore it has let through.
     let is_claim = |name: &[u8]| is_who_asked(name) && (!is_trusted || name.contains(&b'_'));
-    if fields.iter().any(|(name, _)| is_claim(name)) {
+    if fields.may_begin_with(WHO_ASKED_LETTERS) && fields.iter().any(|(name, _)| is_claim(name)) {
         fields.retain(|name, _| !is_claim(name));
     }
     if is_trusted {
@@ -97,9 +97,8 @@ pub(super) fn request_id(request: &mut RequestHead, id: &mut String, worker: &Co
         }
         return;
     }
-    // The first half cannot be guessed; the second keeps ids of one process apart.
     push_hexadecimal(worker.random(), id);
-    push_hexadecimal(worker.serial(), id);
+    push_hexadecimal(worker.random(), id);
     request.fields.set(b"X-Request-Id", id.as_bytes());
 }
 

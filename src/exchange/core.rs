@@ -1,18 +1,18 @@
 //! What the exchanges of one worker share, and nothing that another core touches.
 
 use std::cell::{Cell, RefCell};
-use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::{ArcSwap, Cache};
 
 use super::counts::{self, ServiceCounts, Services, SharedCounts};
+use super::random::Random;
 use super::{Outcome, Scratch};
 use crate::io::budget::Budget;
 use crate::io::buffer::BufferPool;
-use crate::io::deadline::{Deadlines, now_ms};
+use crate::io::deadline::Deadlines;
 use crate::io::futures::FuturePool;
 use crate::io::pace::Pace;
 use crate::io::{sleep, spawn};
@@ -21,6 +21,7 @@ use crate::limits::{
 };
 use crate::plugin::Pools;
 use crate::snapshot::{Service, Snapshot};
+use crate::throttle::PerSecond;
 use crate::trace::access_log::{AccessLog, Answered, Asked, Lines};
 use crate::upstream::call::Client;
 use crate::upstream::pool::Pool;
@@ -51,16 +52,13 @@ pub struct Core {
     )]
     scratch: RefCell<Vec<Box<Scratch>>>,
     futures: FuturePool,
-    /// The key of [`Self::random`].
-    random: RandomState,
-    /// How many numbers were drawn.
-    drawn: Cell<u64>,
+    random: Random,
     date: RefCell<(u64, String)>,
     ended: Cell<Ended>,
     services: RefCell<Services>,
     access_lines: Rc<RefCell<Lines>>,
-    /// The second of the last lines about failed calls, and how many there were in it.
-    call_lines: Cell<(u64, u32)>,
+    /// Lines about failed calls.
+    call_lines: PerSecond,
     spans_lost: Cell<u64>,
 }
 
@@ -101,13 +99,12 @@ impl Core {
             budget,
             scratch: RefCell::default(),
             futures: FuturePool::default(),
-            random: RandomState::new(),
-            drawn: Cell::new(0),
+            random: Random::default(),
             date: RefCell::default(),
             ended: Cell::default(),
             services: RefCell::default(),
             access_lines: Rc::default(),
-            call_lines: Cell::default(),
+            call_lines: PerSecond::default(),
             spans_lost: Cell::default(),
         })
     }
@@ -178,20 +175,9 @@ impl Core {
         &self.futures
     }
 
-    /// A number that nobody can compute from those before it: a counter through the standard
-    /// library's keyed hash (SipHash), whose key is the kernel's. For ids, not for secrets.
+    /// A number that nobody can compute from those before it.
     pub fn random(&self) -> u64 {
-        let count = self.drawn.get();
-        self.drawn.set(count.wrapping_add(1));
-        self.random.hash_one(count)
-    }
-
-    /// A number that no other call in this process gets: how many were drawn, by this worker,
-    /// spread over all bits. It can be computed from those before it.
-    pub fn serial(&self) -> u64 {
-        let count = self.drawn.get() | (self.id as u64) << 48;
-        // Odd: multiplying loses nothing.
-        count.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        self.random.next()
     }
 
     /// Hands `see` the value of a `Date` field, made once a second.
@@ -207,11 +193,7 @@ impl Core {
 
     /// Whether one more line about a failed call may be logged in this second.
     pub fn may_log_call(&self) -> bool {
-        let second = now_ms() / 1000;
-        let (last, count) = self.call_lines.get();
-        let count = if last == second { count } else { 0 };
-        self.call_lines.set((second, count.saturating_add(1)));
-        count < AGGREGATION_LOG_LINES_PER_SECOND
+        self.call_lines.take(AGGREGATION_LOG_LINES_PER_SECOND, Instant::now()).is_allowed
     }
 
     /// Counts an exchange that has ended.

@@ -16,6 +16,7 @@ pub mod counts;
 mod finish;
 mod forward;
 mod log;
+mod random;
 mod reply;
 mod spans;
 

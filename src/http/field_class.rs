@@ -107,6 +107,9 @@ pub fn is_written_by_gateway(name: &[u8]) -> bool {
     is_of_connection(name) || is_one_of(name, &GATEWAY)
 }
 
+/// What the names of [`is_who_asked`] begin with.
+pub const WHO_ASKED_LETTERS: &[u8] = b"fx";
+
 /// Whether it says who asked, and how: `Forwarded`, `X-Real-IP`, every `X-Forwarded-*`. `_` is
 /// read as `-`, as CGI and WSGI do, where both spellings become the same variable.
 #[inline]

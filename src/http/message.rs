@@ -183,12 +183,19 @@ pub struct Places {
     kinds: u64,
     /// A name that was read has a `_`.
     has_underscores: bool,
+    /// The [`letter`] that each of them begins with.
+    letters: u32,
 }
 
 /// A bit for a name, by its length and first letter, the same in either case.
 fn kind(name: &[u8]) -> u64 {
     let first = name.first().map_or(0, |byte| usize::from(byte | 0x20));
     1 << ((name.len() ^ first << 3) % 64)
+}
+
+/// A bit for the first letter of a name, the same in either case.
+const fn letter(first: u8) -> u32 {
+    1 << (first % 32)
 }
 
 impl Places {
@@ -206,16 +213,16 @@ impl Places {
         let (name_at, name_end) = (name_at as u32, name_end as u32);
         self.list.push(Place { name: name_at, name_end, value, end, is_line });
         self.kinds |= kind(name);
+        self.letters |= name.first().map_or(0, |first| letter(*first));
     }
 }
 
 impl Fields {
     /// No fields.
     pub const fn new() -> Self {
-        Self {
-            bytes: Vec::new(),
-            places: Places { list: Vec::new(), kinds: 0, has_underscores: false },
-        }
+        const PLACES: Places =
+            Places { list: Vec::new(), kinds: 0, letters: 0, has_underscores: false };
+        Self { bytes: Vec::new(), places: PLACES }
     }
 
     /// Forgets all fields, keeps the memory.
@@ -223,6 +230,7 @@ impl Fields {
         self.bytes.clear();
         self.places.list.clear();
         self.places.kinds = 0;
+        self.places.letters = 0;
         self.places.has_underscores = false;
     }
 
@@ -343,6 +351,13 @@ impl Fields {
     pub fn set_all(&mut self, other: &Fields) {
         other.iter().for_each(|(name, _)| self.remove(name));
         other.iter().for_each(|(name, value)| self.push(name, value));
+    }
+
+    /// Whether a name may begin with one of `letters` (any letter case): most often none does, and
+    /// then no name need be looked at.
+    #[inline]
+    pub fn may_begin_with(&self, letters: &[u8]) -> bool {
+        letters.iter().any(|first| self.places.letters & letter(*first) != 0)
     }
 
     /// Takes every field `name` (any letter case) out.

@@ -22,7 +22,6 @@ use crate::io::runtime::TcpStream;
 use crate::io::timeout;
 
 use super::Error;
-use super::backoff::Backoff;
 use super::handshake::shake_hands;
 use super::redis::{Loaded, Status, Target};
 use super::resp::{Replies, Reply};
@@ -172,7 +171,8 @@ impl Link {
 
     /// Connects, serves, and connects again until [`Link::close`].
     pub(super) async fn run(self: Rc<Self>) {
-        let mut backoff = Backoff::new(ahash::RandomState::new().hash_one(0));
+        let random = ahash::RandomState::new();
+        let mut failures = 0_u32;
         while !self.closed.get() {
             let reason = match self.connect().await {
                 Ok(_) if self.closed.get() => return,
@@ -180,8 +180,8 @@ impl Link {
                     let begun = Instant::now();
                     let reason = self.serve(shaken).await;
                     // one that broke at once is no recovery: the pauses go on growing
-                    if begun.elapsed() >= limits::KV_REDIS_BACKOFF_MAX {
-                        backoff.reset();
+                    if begun.elapsed() >= limits::KV_REDIS_BACKOFF.max {
+                        failures = 0;
                     }
                     reason
                 }
@@ -189,7 +189,9 @@ impl Link {
             };
             self.end(reason);
             if !self.closed.get() {
-                crate::io::sleep(backoff.next()).await;
+                failures = failures.saturating_add(1);
+                let random = random.hash_one(failures);
+                crate::io::sleep(limits::KV_REDIS_BACKOFF.spread_pause(failures, random)).await;
             }
         }
     }

@@ -17,7 +17,6 @@
 //! Left out: the guest's side of it (pointers, host functions) is `plugin`'s; Redis Cluster and
 //! Sentinel.
 
-mod backoff;
 pub mod config;
 mod handshake;
 mod link;

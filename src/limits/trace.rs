@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::throttle::Backoff;
+
 /// Members of a `tracestate`: the most that W3C Trace Context allows (section 3.3.1.1). With the
 /// next limit that bounds it to 16 KiB; the field is passed on as it came or not at all.
 pub const TRACESTATE_MEMBERS_MAX: usize = 32;
@@ -28,10 +30,10 @@ pub const TRACE_EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Tries of one message before it is dropped. With the pauses between them some 15 s, in which a
 /// collector restarts; meanwhile the queue fills.
 pub const TRACE_EXPORT_TRIES_MAX: u32 = 5;
-/// First pause after a failed try; it doubles.
-pub const TRACE_EXPORT_BACKOFF_MIN: Duration = Duration::from_secs(1);
-/// Longest pause, and the longest that a collector's `Retry-After` is obeyed.
-pub const TRACE_EXPORT_BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// Pauses after a failed try. The longest is also the longest that a collector's `Retry-After` is
+/// obeyed.
+pub(crate) const TRACE_EXPORT_BACKOFF: Backoff =
+    Backoff { min: Duration::from_secs(1), max: Duration::from_secs(30) };
 /// Bytes of a collector's answer that are read.
 pub const TRACE_ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Between two log lines that say that spans cannot be exported.

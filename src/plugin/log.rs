@@ -5,16 +5,16 @@
 //! which a thread of its own gives them to `tracing`.
 
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::fmt;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::spec::LogLevel;
 use crate::limits;
+use crate::throttle::{PerSecond, Taken};
 
 /// One line.
 #[derive(Debug, Clone, Copy)]
@@ -119,9 +119,9 @@ pub(super) struct PluginLog {
     plugin: String,
     level_min: LogLevel,
     sink: Arc<dyn LogSink>,
-    /// Two budgets, so that a plugin that floods the log does not hide what the gateway says of it.
-    guest: Budget,
-    gateway: Budget,
+    /// Two rates, so that a plugin that floods the log does not hide what the gateway says of it.
+    guest: PerSecond,
+    gateway: PerSecond,
 }
 
 impl PluginLog {
@@ -130,8 +130,8 @@ impl PluginLog {
             plugin: plugin.to_owned(),
             level_min,
             sink,
-            guest: Budget::new(),
-            gateway: Budget::new(),
+            guest: PerSecond::default(),
+            gateway: PerSecond::default(),
         }
     }
 
@@ -142,7 +142,7 @@ impl PluginLog {
 
     /// Lines of the guest that nobody looked at because the rate was reached.
     pub(super) fn count_dropped(&self, lines: u64) {
-        self.guest.dropped.set(self.guest.dropped.get() + lines);
+        self.guest.count_refused(lines);
     }
 
     /// What the gateway has to say of the plugin.
@@ -150,58 +150,23 @@ impl PluginLog {
         self.emit(&self.gateway, level, ids, text.as_bytes());
     }
 
-    fn emit(&self, budget: &Budget, level: LogLevel, ids: Ids<'_>, text: &[u8]) -> bool {
-        let (allowed, dropped) = budget.take(Instant::now());
+    fn emit(&self, rate: &PerSecond, level: LogLevel, ids: Ids<'_>, text: &[u8]) -> bool {
+        let limit = limits::PLUGIN_LOG_LINES_PER_SECOND;
+        let Taken { is_allowed, refused_before: dropped } = rate.take(limit, Instant::now());
         if dropped > 0 {
-            let limit = limits::PLUGIN_LOG_LINES_PER_SECOND;
             let text = format!("{dropped} log lines dropped, limit is {limit} a second");
             self.send(LogLevel::Warn, Ids::default(), &text);
         }
-        if allowed {
+        if is_allowed {
             self.send(level, ids, &printable(text));
         }
-        allowed
+        is_allowed
     }
 
     fn send(&self, level: LogLevel, ids: Ids<'_>, text: &str) {
         let (request_id, trace_id) = (ids.request, ids.trace);
         let line = PluginLine { plugin: &self.plugin, request_id, trace_id, level, text };
         self.sink.plugin_line(&line);
-    }
-}
-
-/// How many lines may still be written in this second.
-#[derive(Debug)]
-struct Budget {
-    since: Cell<Option<Instant>>,
-    used: Cell<u32>,
-    dropped: Cell<u64>,
-}
-
-impl Budget {
-    fn new() -> Self {
-        Self { since: Cell::new(None), used: Cell::new(0), dropped: Cell::new(0) }
-    }
-
-    /// Whether a line may be written now, and how many were dropped in the second before.
-    fn take(&self, now: Instant) -> (bool, u64) {
-        let mut dropped = 0;
-        let running = self
-            .since
-            .get()
-            .is_some_and(|since| now.saturating_duration_since(since) < Duration::from_secs(1));
-        if !running {
-            self.since.set(Some(now));
-            self.used.set(0);
-            dropped = self.dropped.take();
-        }
-        let allowed = self.used.get() < limits::PLUGIN_LOG_LINES_PER_SECOND;
-        if allowed {
-            self.used.set(self.used.get() + 1);
-        } else {
-            self.dropped.set(self.dropped.get() + 1);
-        }
-        (allowed, dropped)
     }
 }
 
@@ -247,17 +212,5 @@ mod tests {
             let most = limits::PLUGIN_LOG_LINE_BYTES_MAX;
             assert!((most - 8..=most).contains(&line.len()), "{byte}: {}", line.len());
         }
-    }
-
-    #[test]
-    fn lines_beyond_the_rate_are_counted_and_told_in_the_next_second() {
-        let budget = Budget::new();
-        let start = Instant::now();
-        let allowed = (0..10_000).filter(|_| budget.take(start).0).count();
-        assert_eq!(allowed as u32, limits::PLUGIN_LOG_LINES_PER_SECOND);
-        let later = start + Duration::from_secs(1);
-        let dropped = 10_000 - u64::from(limits::PLUGIN_LOG_LINES_PER_SECOND);
-        assert_eq!(budget.take(later), (true, dropped));
-        assert_eq!(budget.take(later), (true, 0));
     }
 }

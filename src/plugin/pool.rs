@@ -28,7 +28,7 @@ use crate::durations::Durations;
 use crate::kv::Stores;
 use crate::limits;
 use crate::upstream::call::Client;
-use health::{Backoff, CallHealth};
+use health::{BackedOff, CallHealth};
 use lease::{Lease, Place};
 
 /// One worker's instances of all plugins. Cheap to clone, never leaves its thread.
@@ -209,7 +209,7 @@ pub(super) struct Pool {
     stats: RefCell<PluginStats>,
     durations: RefCell<Durations>,
     /// Of instances that could not be made.
-    backoff: Cell<Backoff>,
+    backoff: Cell<BackedOff>,
     /// Of calls that ended their instance.
     health: Cell<CallHealth>,
     retired: Cell<bool>,
@@ -323,7 +323,7 @@ impl Pool {
         match Instance::new(&self.plugin, loaded, &self.host).await {
             Ok(instance) => {
                 place.keep();
-                self.backoff.set(Backoff::default());
+                self.backoff.set(BackedOff::default());
                 self.stats.borrow_mut().instances_made += 1;
                 Ok(instance)
             }

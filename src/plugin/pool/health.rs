@@ -8,18 +8,15 @@ use crate::limits;
 
 /// When a plugin may be instantiated again after it failed to be.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Backoff {
+pub(super) struct BackedOff {
     pub(super) failures: u32,
     pub(super) until: Option<Instant>,
 }
 
-impl Backoff {
+impl BackedOff {
     pub(super) fn after_failure(self, now: Instant) -> Self {
-        let wait = limits::PLUGIN_BACKOFF_MIN * 2_u32.saturating_pow(self.failures.min(16));
-        Self {
-            failures: self.failures.saturating_add(1),
-            until: Some(now + wait.min(limits::PLUGIN_BACKOFF_MAX)),
-        }
+        let failures = self.failures.saturating_add(1);
+        Self { failures, until: Some(now + limits::PLUGIN_BACKOFF.pause(failures)) }
     }
 
     pub(super) fn left(self, now: Instant) -> Option<std::time::Duration> {
@@ -32,7 +29,7 @@ impl Backoff {
 pub(super) struct CallHealth {
     /// Calls that failed since the last one that did not.
     pub(super) failures: u32,
-    pub(super) backoff: Backoff,
+    pub(super) backoff: BackedOff,
     /// One call has been let through to see whether the plugin works again.
     pub(super) is_probing: bool,
 }

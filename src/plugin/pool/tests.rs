@@ -187,7 +187,7 @@ fn a_plugin_that_cannot_be_started_is_backed_off_and_tried_again() {
         // Not a hundred times. (Twice if this machine took longer than the first wait.)
         assert!((1..=2).contains(&tried()));
         assert!(stats_of(&bench, &plugin).errors_of(ErrorKind::Refused) >= 98);
-        monoio::time::sleep(limits::PLUGIN_BACKOFF_MIN * 2).await;
+        monoio::time::sleep(limits::PLUGIN_BACKOFF.min * 2).await;
         assert!(answer(Exchange::new(&[&plugin]).request(&bench).await).is_some());
         assert_eq!(tried(), 1);
     });
@@ -196,7 +196,7 @@ fn a_plugin_that_cannot_be_started_is_backed_off_and_tried_again() {
 #[test]
 fn backing_off_doubles_up_to_its_limit() {
     let now = Instant::now();
-    let mut backoff = Backoff::default();
+    let mut backoff = BackedOff::default();
     let waits: Vec<_> = (0..12)
         .map(|_| {
             backoff = backoff.after_failure(now);
@@ -205,7 +205,7 @@ fn backing_off_doubles_up_to_its_limit() {
         .collect();
     assert_eq!(waits[..4], [100, 200, 400, 800]);
     assert_eq!(waits[11], 30_000);
-    assert!(backoff.left(now + limits::PLUGIN_BACKOFF_MAX).is_none());
+    assert!(backoff.left(now + limits::PLUGIN_BACKOFF.max).is_none());
 }
 
 #[test]
@@ -311,10 +311,10 @@ fn a_plugin_that_keeps_failing_is_backed_off_and_one_call_tries_it_again() {
         assert_eq!(stats_of(&bench, &plugin).instances_discarded, executed);
 
         // The first try fails, which doubles the wait; the second does not.
-        monoio::time::sleep(limits::PLUGIN_BACKOFF_MIN).await;
+        monoio::time::sleep(limits::PLUGIN_BACKOFF.min).await;
         assert!(call(true).await.unwrap().contains("trapped"));
         assert!(call(false).await.unwrap().contains("not available"));
-        monoio::time::sleep(limits::PLUGIN_BACKOFF_MIN * 2).await;
+        monoio::time::sleep(limits::PLUGIN_BACKOFF.min * 2).await;
         assert_eq!(call(false).await, None);
         assert!(!stats_of(&bench, &plugin).is_backed_off);
         assert_eq!(call(false).await, None);
@@ -328,7 +328,7 @@ fn a_try_that_is_cancelled_leaves_the_next_call_to_try() {
         let plugin = bench.plugin_of(guard(1, 1000), &sleeps(500));
         bench.pools.prepare(&[Arc::clone(&plugin)]).await;
         let pool = bench.pools.pool(&plugin).unwrap();
-        let due = Backoff { failures: 1, until: Some(Instant::now()) };
+        let due = BackedOff { failures: 1, until: Some(Instant::now()) };
         pool.health.set(CallHealth { failures: 50, backoff: due, is_probing: false });
         for _ in 0..2 {
             let mut exchange = Exchange::new(&[&plugin]);
