@@ -154,7 +154,7 @@ async fn linger<S: Stream>(body: &mut RequestBody<S>) {
 }
 
 /// The body of a request, from an HTTP/1 connection.
-struct RequestBody<S> {
+struct RequestBody<S: Stream> {
     receiver: Receiver<S>,
     body_timeout: Duration,
 }

@@ -11,8 +11,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use monoio::buf::IoBufMut;
-use monoio::io::{AsyncReadRent, OwnedReadHalf};
+use super::stream::Reader;
 
 type Outcome = (io::Result<usize>, Vec<u8>);
 
@@ -33,9 +32,9 @@ struct Handoff {
 }
 
 impl Ahead {
-    /// Over the stream of this half, which must not read by itself while a read is pending here.
-    pub(super) fn new<S: AsyncReadRent + 'static>(half: &OwnedReadHalf<S>) -> Self {
-        let (handoff, mut half) = (Rc::<Handoff>::default(), OwnedReadHalf(half.0.clone()));
+    /// Over a handle whose other one must not read while a read is pending here.
+    pub(super) fn new(mut reader: impl Reader) -> Self {
+        let handoff = Rc::<Handoff>::default();
         let inside = Rc::clone(&handoff);
         let reads = Box::pin(async move {
             loop {
@@ -45,8 +44,8 @@ impl Ahead {
                 });
                 let buffer = buffer.await;
                 let places = buffer.len()..buffer.capacity();
-                let (outcome, slice) = half.read(IoBufMut::slice_mut(buffer, places)).await;
-                inside.done.set(Some((outcome, slice.into_inner())));
+                let outcome = reader.read(buffer, places, None).await;
+                inside.done.set(Some(outcome));
             }
         });
         Self { reads, handoff, is_pending: false }

@@ -3,9 +3,7 @@
 
 use std::io;
 
-pub use monoio::BufResult;
-pub use monoio::buf::{IoBuf, IoBufMut, IoVecBuf, IoVecBufMut};
-pub use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt, CancelHandle, Split};
+pub use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt, CancelHandle};
 pub use monoio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use monoio::time::TimeDriver;
 use monoio::{LegacyDriver, Runtime, RuntimeBuilder};

@@ -1,9 +1,9 @@
 //! The byte streams a connection can run over: TCP, Unix sockets, TLS over TCP.
 //!
 //! A connection is split once into a read half and a write half, because the two directions of an
-//! exchange overlap. The runtime's halves share the stream; this module adds what they lack:
-//! waiting for readiness without a buffer, and shutting down by descriptor (how deadlines end an
-//! operation: see [`crate::io::deadline`]).
+//! exchange overlap. The halves of a socket share the runtime's stream; this module adds what they
+//! lack: waiting for readiness without a buffer, and shutting down by descriptor (how deadlines end
+//! an operation: see [`crate::io::deadline`]). Other streams are made of those halves.
 
 #![expect(
     unsafe_code,
@@ -13,11 +13,11 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 
-use monoio::BufResult;
-use monoio::buf::IoBufMut;
+use monoio::buf::{IoBuf, IoBufMut};
 use monoio::io::{
     AsyncReadRent, AsyncWriteRent, CancelHandle, CancelableAsyncReadRent, OwnedReadHalf,
     OwnedWriteHalf, Split, Splitable,
@@ -28,9 +28,23 @@ use crate::io::ahead::Ahead;
 use crate::limits::READ_BYTES_MAX;
 
 /// A duplex byte stream with a descriptor.
-pub trait Stream: AsyncReadRent + AsyncWriteRent + Split + AsRawFd + 'static {
+pub trait Stream: AsRawFd + 'static {
     /// Whether all its state is in the kernel, so that another process can go on with it.
     const IS_PORTABLE: bool = false;
+
+    /// What reads.
+    type Reader: Reader;
+    /// What writes. Dropping it ends the sending direction.
+    type Writer: Writer;
+
+    /// The two, which share what they need.
+    fn into_halves(self) -> (Self::Reader, Self::Writer);
+}
+
+/// What reads from a [`Stream`].
+pub trait Reader: 'static {
+    /// A second handle, which must not read while this one does.
+    fn share(&self) -> Self;
 
     /// Completes when a read would not wait. Holds no buffer; dropping it loses nothing.
     fn readable(&self) -> impl Future<Output = io::Result<()>>;
@@ -40,12 +54,29 @@ pub trait Stream: AsyncReadRent + AsyncWriteRent + Split + AsRawFd + 'static {
         false
     }
 
-    /// A read that `cancel` can end: with what has come, or with [`is_cancelled`] and nothing lost.
-    fn read_until_cancelled<B: IoBufMut>(
+    /// Writes what comes next to the buffer's spare `places`, the first of which is its length. 0 =
+    /// the peer sends no more. `cancel` can end it: with what has come, or with [`is_cancelled`] and
+    /// nothing lost.
+    fn read(
         &mut self,
-        buffer: B,
-        cancel: CancelHandle,
-    ) -> impl Future<Output = BufResult<usize, B>>;
+        buffer: Vec<u8>,
+        places: Range<usize>,
+        cancel: Option<CancelHandle>,
+    ) -> impl Future<Output = (io::Result<usize>, Vec<u8>)>;
+}
+
+/// What writes to a [`Stream`].
+pub trait Writer: 'static {
+    /// Writes some of `part` of the buffer; how many bytes.
+    fn write(
+        &mut self,
+        buffer: Vec<u8>,
+        part: Range<usize>,
+    ) -> impl Future<Output = (io::Result<usize>, Vec<u8>)>;
+
+    /// Lets go of the half of a stream that goes on elsewhere: dropping it would end the sending
+    /// direction, for all who have the socket.
+    fn leave(self);
 }
 
 /// Whether an operation ended because it was cancelled.
@@ -53,71 +84,126 @@ pub fn is_cancelled(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::CANCELED.raw_os_error())
 }
 
+/// A socket of the runtime's.
+pub trait Socket:
+    AsyncReadRent + AsyncWriteRent + CancelableAsyncReadRent + Split + AsRawFd + 'static
+{
+    /// Completes when a read would not wait.
+    fn wait_readable(&self) -> impl Future<Output = io::Result<()>>;
+}
+
 // `relaxed = false`: with `true` the epoll driver never clears the readiness, and spins.
-impl Stream for TcpStream {
-    const IS_PORTABLE: bool = true;
-
-    fn readable(&self) -> impl Future<Output = io::Result<()>> {
+impl Socket for TcpStream {
+    fn wait_readable(&self) -> impl Future<Output = io::Result<()>> {
         self.readable(false)
-    }
-
-    fn read_until_cancelled<B: IoBufMut>(
-        &mut self,
-        buffer: B,
-        cancel: CancelHandle,
-    ) -> impl Future<Output = BufResult<usize, B>> {
-        self.cancelable_read(buffer, cancel)
     }
 }
 
-impl Stream for UnixStream {
-    const IS_PORTABLE: bool = true;
-
-    fn readable(&self) -> impl Future<Output = io::Result<()>> {
+impl Socket for UnixStream {
+    fn wait_readable(&self) -> impl Future<Output = io::Result<()>> {
         self.readable(false)
     }
+}
 
-    fn read_until_cancelled<B: IoBufMut>(
+impl<S: Socket> Stream for S {
+    const IS_PORTABLE: bool = true;
+
+    type Reader = SocketReader<S>;
+    type Writer = SocketWriter<S>;
+
+    fn into_halves(self) -> (SocketReader<S>, SocketWriter<S>) {
+        let (read, write) = self.into_split();
+        (SocketReader(read), SocketWriter(write))
+    }
+}
+
+/// What reads from a socket.
+#[derive(Debug)]
+pub struct SocketReader<S>(OwnedReadHalf<S>);
+
+impl<S: Socket> Reader for SocketReader<S> {
+    fn share(&self) -> Self {
+        Self(OwnedReadHalf(self.0.0.clone()))
+    }
+
+    async fn readable(&self) -> io::Result<()> {
+        // SAFETY: both halves live on this thread, and neither keeps a reference into the cell
+        // across a point where the other runs: the operations they start hold the descriptor.
+        let stream = unsafe { &*self.0.0.get() };
+        stream.wait_readable().await
+    }
+
+    async fn read(
         &mut self,
-        buffer: B,
-        cancel: CancelHandle,
-    ) -> impl Future<Output = BufResult<usize, B>> {
-        self.cancelable_read(buffer, cancel)
+        buffer: Vec<u8>,
+        places: Range<usize>,
+        cancel: Option<CancelHandle>,
+    ) -> (io::Result<usize>, Vec<u8>) {
+        let slice = IoBufMut::slice_mut(buffer, places);
+        let (outcome, slice) = match cancel {
+            None => self.0.read(slice).await,
+            Some(cancel) => {
+                // SAFETY: as in `readable`.
+                let stream = unsafe { &mut *self.0.0.get() };
+                stream.cancelable_read(slice, cancel).await
+            }
+        };
+        (outcome, slice.into_inner())
+    }
+}
+
+/// What writes to a socket.
+#[derive(Debug)]
+pub struct SocketWriter<S: Socket>(OwnedWriteHalf<S>);
+
+impl<S: Socket> Writer for SocketWriter<S> {
+    async fn write(&mut self, buffer: Vec<u8>, part: Range<usize>) -> (io::Result<usize>, Vec<u8>) {
+        let (outcome, slice) = self.0.write(IoBuf::slice(buffer, part)).await;
+        (outcome, slice.into_inner())
+    }
+
+    fn leave(self) {
+        let stream = Rc::into_raw(self.0.0.clone());
+        std::mem::forget(self.0);
+        // SAFETY: there are the clone's count and that of the half, which was forgotten and with it
+        // its count: this gives both back.
+        unsafe {
+            Rc::decrement_strong_count(stream);
+            drop(Rc::from_raw(stream));
+        }
     }
 }
 
 /// The half of a stream that reads.
-pub struct ReadHalf<S> {
-    half: OwnedReadHalf<S>,
+pub struct ReadHalf<S: Stream> {
+    reader: S::Reader,
     /// Made by the first read ahead.
     ahead: Option<Ahead>,
 }
 
-impl<S> fmt::Debug for ReadHalf<S> {
+impl<S: Stream> fmt::Debug for ReadHalf<S> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("ReadHalf").field("is_ahead", &self.is_ahead()).finish_non_exhaustive()
     }
 }
 
-impl<S> ReadHalf<S> {
+impl<S: Stream> ReadHalf<S> {
     /// Whether a read ahead is pending: the next one must be [`Self::finish_ahead`].
     pub fn is_ahead(&self) -> bool {
         self.ahead.as_ref().is_some_and(Ahead::is_pending)
     }
-}
 
-impl<S: Stream> ReadHalf<S> {
     /// Appends what comes next to `buffer`, within its capacity. 0 = the peer sends no more.
     ///
     /// If this future is dropped, the buffer and what was read into it are gone: only for a
     /// connection that is given up.
+    #[inline]
     pub async fn read(&mut self, buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
         let (start, end) = (buffer.len(), buffer.capacity());
         debug_assert!(start < end, "make_room was called");
         // As much as fits the sender's buffer of the same size with the frame of a chunk.
         let end = if start < READ_BYTES_MAX { end.min(READ_BYTES_MAX) } else { end };
-        let (outcome, slice) = self.half.read(IoBufMut::slice_mut(buffer, start..end)).await;
-        (outcome, slice.into_inner())
+        self.reader.read(buffer, start..end, None).await
     }
 
     /// The same; `cancel` can end it, and nothing is lost then (see [`is_cancelled`]).
@@ -126,19 +212,15 @@ impl<S: Stream> ReadHalf<S> {
         buffer: Vec<u8>,
         cancel: CancelHandle,
     ) -> (io::Result<usize>, Vec<u8>) {
-        let (start, end) = (buffer.len(), buffer.capacity());
-        debug_assert!(start < end, "make_room was called");
-        // SAFETY: as in `readable`.
-        let stream = unsafe { &mut *self.half.0.get() };
-        let slice = IoBufMut::slice_mut(buffer, start..end);
-        let (outcome, slice) = stream.read_until_cancelled(slice, cancel).await;
-        (outcome, slice.into_inner())
+        let places = buffer.len()..buffer.capacity();
+        debug_assert!(!places.is_empty(), "make_room was called");
+        self.reader.read(buffer, places, Some(cancel)).await
     }
 
     /// Begins a read that appends to `buffer` and that nobody waits for yet. Dropping this half
     /// loses what it has read.
     pub fn read_ahead(&mut self, buffer: Vec<u8>) {
-        self.ahead.get_or_insert_with(|| Ahead::new(&self.half)).begin(buffer);
+        self.ahead.get_or_insert_with(|| Ahead::new(self.reader.share())).begin(buffer);
     }
 
     /// Whether the pending read ahead has ended: something has come unasked, or the peer has
@@ -158,37 +240,38 @@ impl<S: Stream> ReadHalf<S> {
 
     /// Completes when a read would not wait.
     pub async fn readable(&self) -> io::Result<()> {
-        // SAFETY: both halves live on this thread, and neither keeps a reference into the cell
-        // across a point where the other runs: the operations they start hold the descriptor.
-        let stream = unsafe { &*self.half.0.get() };
-        stream.readable().await
+        self.reader.readable().await
     }
 
     /// Whether bytes have left the socket that no read has given out yet.
     pub fn has_unread(&self) -> bool {
-        // SAFETY: as above.
-        unsafe { &*self.half.0.get() }.has_unread()
+        self.reader.has_unread()
     }
 }
 
 /// The half of a stream that writes.
-#[derive(Debug)]
-pub struct WriteHalf<S: AsyncWriteRent> {
-    half: OwnedWriteHalf<S>,
+pub struct WriteHalf<S: Stream> {
+    writer: S::Writer,
+}
+
+impl<S: Stream> fmt::Debug for WriteHalf<S> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("WriteHalf").finish_non_exhaustive()
+    }
 }
 
 impl<S: Stream> WriteHalf<S> {
     /// Writes all of `bytes[start..end]` and returns the buffer.
+    #[inline]
     pub async fn write_all(
         &mut self,
         mut bytes: Vec<u8>,
         mut start: usize,
         end: usize,
     ) -> (io::Result<()>, Vec<u8>) {
-        use monoio::buf::IoBuf;
         while start < end {
-            let (outcome, slice) = self.half.write(IoBuf::slice(bytes, start..end)).await;
-            bytes = slice.into_inner();
+            let (outcome, buffer) = self.writer.write(bytes, start..end).await;
+            bytes = buffer;
             match outcome {
                 Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), bytes),
                 Ok(count) => start += count,
@@ -197,28 +280,18 @@ impl<S: Stream> WriteHalf<S> {
         }
         (Ok(()), bytes)
     }
-}
 
-impl<S: Stream> WriteHalf<S> {
-    /// Lets go of the half of a stream that goes on elsewhere: dropping it would end the sending
-    /// direction, for all who have the socket.
+    /// Lets go of the half of a stream that goes on elsewhere (see [`Writer::leave`]).
     pub fn leave(self) {
-        let stream = Rc::into_raw(self.half.0.clone());
-        std::mem::forget(self.half);
-        // SAFETY: there are the clone's count and that of the half, which was forgotten and with it
-        // its count: this gives both back.
-        unsafe {
-            Rc::decrement_strong_count(stream);
-            drop(Rc::from_raw(stream));
-        }
+        self.writer.leave();
     }
 }
 
 /// Splits a stream; `RawFd` names its descriptor, valid as long as one of the halves lives.
 pub fn split<S: Stream>(stream: S) -> (ReadHalf<S>, WriteHalf<S>, RawFd) {
     let fd = stream.as_raw_fd();
-    let (read, write) = stream.into_split();
-    (ReadHalf { half: read, ahead: None }, WriteHalf { half: write }, fd)
+    let (reader, writer) = stream.into_halves();
+    (ReadHalf { reader, ahead: None }, WriteHalf { writer }, fd)
 }
 
 /// The directions of a socket that [`shutdown`] ends.

@@ -1,20 +1,20 @@
 //! The first round trip of a connection to Redis: who we are, which database, is it well, and which
 //! scripts we will call.
 //!
-//! Inline, before the reader and the writer begin: nobody shares the stream yet. A server that
+//! Before anything else is written or read. A server that
 //! refuses AUTH, SELECT or PING is no connection; one that refuses to load scripts is, it is sent
 //! their text with every call.
 
-use crate::io::runtime::{AsyncReadRent, AsyncWriteRentExt};
-
 use super::redis::{Loaded, Script, Target};
 use super::resp::{Command, Replies, Reply};
+use crate::io::stream::{ReadHalf, WriteHalf};
 use crate::upstream::connect::UpstreamStream;
 
 /// Authenticates, selects the database, sees that the server answers, and loads the scripts, in one
 /// round trip. The caller bounds its time; a stream on which it was given up is dropped.
 pub(super) async fn shake_hands(
-    stream: &mut UpstreamStream,
+    reader: &mut ReadHalf<UpstreamStream>,
+    writer: &mut WriteHalf<UpstreamStream>,
     target: &Target,
 ) -> Result<Loaded, String> {
     let config = target.config();
@@ -38,9 +38,11 @@ pub(super) async fn shake_hands(
     for script in Script::ALL {
         Command::new(&mut out, 3).arg(b"SCRIPT").arg(b"LOAD").arg(script.text().as_bytes());
     }
-    stream.write_all(out).await.0.map_err(|error| error.to_string())?;
+    let end = out.len();
+    writer.write_all(out, 0, end).await.0.map_err(|error| error.to_string())?;
 
-    let replies = read_replies(stream, steps.len() + Script::ALL.len()).await?;
+    let count = steps.len() + Script::ALL.len();
+    let replies = read_replies(reader, count, target.tls().is_some()).await?;
     let (answers, hashes) = replies.split_at(steps.len());
     for (step, answer) in steps.iter().zip(answers) {
         if let Reply::Error(words) = answer {
@@ -57,21 +59,26 @@ pub(super) async fn shake_hands(
 }
 
 /// Exactly `count` replies.
-async fn read_replies(stream: &mut UpstreamStream, count: usize) -> Result<Vec<Reply>, String> {
+async fn read_replies(
+    reader: &mut ReadHalf<UpstreamStream>,
+    count: usize,
+    is_tls: bool,
+) -> Result<Vec<Reply>, String> {
     let mut replies = Replies::default();
     let mut got = Vec::with_capacity(count);
     let mut buffer = Vec::with_capacity(1024);
     while got.len() < count {
-        let (read, filled) = stream.read(buffer).await;
+        let (read, mut filled) = reader.read(buffer).await;
         match read {
-            Ok(0) => return Err(ended("the server closed the connection", stream, &got)),
+            Ok(0) => return Err(ended("the server closed the connection", is_tls, &got)),
             // A TLS alert, in the clear.
             Ok(_) if filled.starts_with(b"\x15\x03") => {
                 return Err("the server speaks TLS on this port; write tls: true".to_owned());
             }
-            Ok(read) => replies.push(&filled[..read]),
-            Err(error) => return Err(ended(&error.to_string(), stream, &got)),
+            Ok(_) => replies.push(&filled),
+            Err(error) => return Err(ended(&error.to_string(), is_tls, &got)),
         }
+        filled.clear();
         buffer = filled;
         while let Some(reply) = replies.next_reply().map_err(|error| error.to_string())? {
             got.push(reply);
@@ -85,10 +92,10 @@ async fn read_replies(stream: &mut UpstreamStream, count: usize) -> Result<Vec<R
 
 /// What ended the connection; a server that wants TLS ends one in the clear before it says
 /// anything.
-fn ended(why: &str, stream: &UpstreamStream, got: &[Reply]) -> String {
-    match stream {
-        UpstreamStream::Tls(_) => why.to_owned(),
-        _ if !got.is_empty() => why.to_owned(),
-        _ => format!("{why}; if it speaks TLS, write tls: true"),
+fn ended(why: &str, is_tls: bool, got: &[Reply]) -> String {
+    if is_tls || !got.is_empty() {
+        why.to_owned()
+    } else {
+        format!("{why}; if it speaks TLS, write tls: true")
     }
 }

@@ -60,7 +60,9 @@ struct Connection {
 
 /// A fresh connection, before it serves calls.
 struct Shaken {
-    stream: UpstreamStream,
+    reader: ReadHalf<UpstreamStream>,
+    writer: WriteHalf<UpstreamStream>,
+    fd: RawFd,
     loaded: Loaded,
 }
 
@@ -241,20 +243,21 @@ impl Link {
         let tcp = TcpStream::connect_addr(address).await.map_err(|why| why.to_string())?;
         // commands are small and each batch is one write
         tcp.set_nodelay(true).map_err(|why| why.to_string())?;
-        let mut stream = match self.target.tls() {
+        let stream = match self.target.tls() {
             None => UpstreamStream::Tcp(tcp),
             Some(tls) => {
                 let stream = tls.connect(tcp).await.map_err(|why| why.to_string())?;
                 UpstreamStream::Tls(Box::new(stream))
             }
         };
-        let loaded = shake_hands(&mut stream, &self.target).await?;
-        Ok(Shaken { stream, loaded })
+        let (mut reader, mut writer, fd) = stream::split(stream);
+        let loaded = shake_hands(&mut reader, &mut writer, &self.target).await?;
+        Ok(Shaken { reader, writer, fd, loaded })
     }
 
     /// Serves calls until the connection ends; gives the reason.
     async fn serve(self: &Rc<Self>, shaken: Shaken) -> Arc<str> {
-        let (reader, writer, fd) = stream::split(shaken.stream);
+        let Shaken { reader, writer, fd, loaded } = shaken;
         let signal = Rc::new(Signal::default());
         self.connects.set(self.connects.get() + 1);
         let before = self.phase.replace(Phase::Up(Connection {
@@ -262,7 +265,7 @@ impl Link {
             waiting: VecDeque::new(),
             writer: Rc::clone(&signal),
             fd,
-            loaded: shaken.loaded,
+            loaded,
             progress: Instant::now(),
         }));
         match before {

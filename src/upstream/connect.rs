@@ -1,25 +1,21 @@
 //! New upstream connections, and the stream type they have.
 
-#![expect(unsafe_code, reason = "Split is an unsafe trait to implement")]
-
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::io::runtime::{
-    AsyncReadRent, AsyncWriteRent, BufResult, CancelHandle, IoBuf, IoBufMut, IoVecBuf, IoVecBufMut,
-    Split, TcpStream, UnixStream,
-};
+use crate::io::runtime::{CancelHandle, TcpStream, UnixStream};
 
 use super::cluster::Address;
 use crate::error::Error;
 use crate::io::sleep;
-use crate::io::stream::Stream;
-use crate::io::tls::TlsStream;
+use crate::io::stream::{Reader, SocketReader, SocketWriter, Stream, Writer};
+use crate::io::tls::{TlsReader, TlsStream, TlsWriter};
 use crate::limits::CONNECT_ATTEMPT_DELAY;
 
 /// A stream to an endpoint.
@@ -116,9 +112,6 @@ fn interleaved(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     order
 }
 
-// SAFETY: every variant is `Split` itself.
-unsafe impl Split for UpstreamStream {}
-
 impl AsRawFd for UpstreamStream {
     fn as_raw_fd(&self) -> RawFd {
         match self {
@@ -130,82 +123,103 @@ impl AsRawFd for UpstreamStream {
 }
 
 impl Stream for UpstreamStream {
+    type Reader = UpstreamReader;
+    type Writer = UpstreamWriter;
+
+    fn into_halves(self) -> (UpstreamReader, UpstreamWriter) {
+        match self {
+            Self::Tcp(stream) => {
+                let (reader, writer) = stream.into_halves();
+                (UpstreamReader::Tcp(reader), UpstreamWriter::Tcp(writer))
+            }
+            Self::Unix(stream) => {
+                let (reader, writer) = stream.into_halves();
+                (UpstreamReader::Unix(reader), UpstreamWriter::Unix(writer))
+            }
+            Self::Tls(tls) => {
+                let (reader, writer) = tls.into_halves();
+                (UpstreamReader::Tls(reader), UpstreamWriter::Tls(writer))
+            }
+        }
+    }
+}
+
+/// What reads from an endpoint.
+#[derive(Debug)]
+pub enum UpstreamReader {
+    /// TCP.
+    Tcp(SocketReader<TcpStream>),
+    /// A Unix socket.
+    Unix(SocketReader<UnixStream>),
+    /// TLS over TCP.
+    Tls(TlsReader),
+}
+
+impl Reader for UpstreamReader {
+    fn share(&self) -> Self {
+        match self {
+            Self::Tcp(reader) => Self::Tcp(reader.share()),
+            Self::Unix(reader) => Self::Unix(reader.share()),
+            Self::Tls(reader) => Self::Tls(reader.share()),
+        }
+    }
+
     async fn readable(&self) -> io::Result<()> {
         match self {
-            Self::Tcp(stream) => Stream::readable(stream).await,
-            Self::Unix(stream) => Stream::readable(stream).await,
-            Self::Tls(tls) => tls.readable().await,
+            Self::Tcp(reader) => reader.readable().await,
+            Self::Unix(reader) => reader.readable().await,
+            Self::Tls(reader) => reader.readable().await,
         }
     }
 
     fn has_unread(&self) -> bool {
         match self {
-            Self::Tcp(_) | Self::Unix(_) => false,
-            Self::Tls(tls) => tls.has_unread(),
+            Self::Tcp(reader) => reader.has_unread(),
+            Self::Unix(reader) => reader.has_unread(),
+            Self::Tls(reader) => reader.has_unread(),
         }
     }
 
-    async fn read_until_cancelled<B: IoBufMut>(
+    async fn read(
         &mut self,
-        buffer: B,
-        cancel: CancelHandle,
-    ) -> BufResult<usize, B> {
+        buffer: Vec<u8>,
+        places: Range<usize>,
+        cancel: Option<CancelHandle>,
+    ) -> (io::Result<usize>, Vec<u8>) {
         match self {
-            Self::Tcp(stream) => stream.read_until_cancelled(buffer, cancel).await,
-            Self::Unix(stream) => stream.read_until_cancelled(buffer, cancel).await,
-            Self::Tls(tls) => tls.read_until_cancelled(buffer, cancel).await,
+            Self::Tcp(reader) => reader.read(buffer, places, cancel).await,
+            Self::Unix(reader) => reader.read(buffer, places, cancel).await,
+            Self::Tls(reader) => reader.read(buffer, places, cancel).await,
         }
     }
 }
 
-impl AsyncReadRent for UpstreamStream {
-    async fn read<T: IoBufMut>(&mut self, buffer: T) -> BufResult<usize, T> {
-        match self {
-            Self::Tcp(stream) => stream.read(buffer).await,
-            Self::Unix(stream) => stream.read(buffer).await,
-            Self::Tls(tls) => tls.read(buffer).await,
-        }
-    }
-
-    async fn readv<T: IoVecBufMut>(&mut self, buffers: T) -> BufResult<usize, T> {
-        match self {
-            Self::Tcp(stream) => stream.readv(buffers).await,
-            Self::Unix(stream) => stream.readv(buffers).await,
-            Self::Tls(tls) => tls.readv(buffers).await,
-        }
-    }
+/// What writes to an endpoint.
+#[derive(Debug)]
+pub enum UpstreamWriter {
+    /// TCP.
+    Tcp(SocketWriter<TcpStream>),
+    /// A Unix socket.
+    Unix(SocketWriter<UnixStream>),
+    /// TLS over TCP.
+    Tls(TlsWriter),
 }
 
-impl AsyncWriteRent for UpstreamStream {
-    async fn write<T: IoBuf>(&mut self, buffer: T) -> BufResult<usize, T> {
+impl Writer for UpstreamWriter {
+    async fn write(&mut self, buffer: Vec<u8>, part: Range<usize>) -> (io::Result<usize>, Vec<u8>) {
         match self {
-            Self::Tcp(stream) => stream.write(buffer).await,
-            Self::Unix(stream) => stream.write(buffer).await,
-            Self::Tls(tls) => tls.write(buffer).await,
+            Self::Tcp(writer) => writer.write(buffer, part).await,
+            Self::Unix(writer) => writer.write(buffer, part).await,
+            Self::Tls(writer) => writer.write(buffer, part).await,
         }
     }
 
-    async fn writev<T: IoVecBuf>(&mut self, buffers: T) -> BufResult<usize, T> {
+    fn leave(self) {
         match self {
-            Self::Tcp(stream) => stream.writev(buffers).await,
-            Self::Unix(stream) => stream.writev(buffers).await,
-            Self::Tls(tls) => tls.writev(buffers).await,
+            Self::Tcp(writer) => writer.leave(),
+            Self::Unix(writer) => writer.leave(),
+            Self::Tls(writer) => writer.leave(),
         }
-    }
-
-    async fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => stream.flush().await,
-            Self::Unix(stream) => stream.flush().await,
-            Self::Tls(tls) => tls.flush().await,
-        }
-    }
-
-    fn shutdown(&mut self) -> impl Future<Output = io::Result<()>> {
-        // Not an async fn: OwnedWriteHalf calls this on drop without awaiting it, and relies on the
-        // shutdown having happened.
-        crate::io::stream::shutdown(self.as_raw_fd(), crate::io::stream::Direction::Write);
-        std::future::ready(Ok(()))
     }
 }
 

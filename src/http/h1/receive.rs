@@ -16,7 +16,7 @@ use crate::limits::{BUFFER_BYTES, READ_BYTES_MAX};
 
 /// Reads messages from one stream.
 #[derive(Debug)]
-pub struct Receiver<S> {
+pub struct Receiver<S: Stream> {
     half: ReadHalf<S>,
     buffer: ReadBuffer,
     decoder: BodyDecoder,
@@ -70,7 +70,7 @@ pub enum BodyFailure {
     Malformed(&'static str),
 }
 
-impl<S> Drop for Receiver<S> {
+impl<S: Stream> Drop for Receiver<S> {
     fn drop(&mut self) {
         self.buffer.consume(self.buffer.unread().len());
         self.buffer.release(&self.pool);

@@ -11,7 +11,6 @@ use crate::http::h1::encode::{self, Framing};
 use crate::http::message::Fields;
 use crate::io::buffer::{BufferPool, Chunk};
 use crate::io::deadline::Deadline;
-use crate::io::runtime::AsyncWriteRent;
 use crate::io::stream::{Direction, Stream, WriteHalf};
 use crate::limits::{BUFFER_BYTES, LARGE_BUFFER_BYTES, READ_BYTES_MAX};
 
@@ -28,7 +27,7 @@ const _: () = assert!(READ_BYTES_MAX + FRAME_BYTES <= LARGE_BUFFER_BYTES);
 
 /// Writes messages to one stream.
 #[derive(Debug)]
-pub struct Sender<S: AsyncWriteRent> {
+pub struct Sender<S: Stream> {
     half: WriteHalf<S>,
     /// Encoded and not yet written; of no capacity while idle.
     pending: Vec<u8>,
