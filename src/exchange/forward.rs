@@ -36,7 +36,7 @@ impl Exchange<'_> {
         let started = Instant::now();
         let left = Duration::from_millis(expires_ms.saturating_sub(now_ms()));
         let timeout = timeouts.connect.min(left);
-        // Pooled: an exchange over a connection that is there has no use for the memory of a handshake.
+        // Pooled: an exchange over a connection that is there needs no memory for a handshake.
         let stream = worker.futures().pooled(|| connect(&endpoint.address, timeout)).await?;
         attempt.connected(started.elapsed());
         Ok(Connection::new(stream, worker.deadlines(), timeouts.body, worker.shared_buffers()))

@@ -55,8 +55,8 @@ pub trait Reader: 'static {
     }
 
     /// Writes what comes next to the buffer's spare `places`, the first of which is its length. 0 =
-    /// the peer sends no more. `cancel` can end it: with what has come, or with [`is_cancelled`] and
-    /// nothing lost.
+    /// the peer sends no more. `cancel` can end it: with what has come, or with [`is_cancelled`]
+    /// and nothing lost.
     fn read(
         &mut self,
         buffer: Vec<u8>,

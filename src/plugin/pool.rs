@@ -2,8 +2,8 @@
 //!
 //! Never leaves its thread, so nothing here is locked. A call takes an instance out and gives it
 //! back by dropping its [`Lease`]; one that failed, or whose future was dropped in the middle, is
-//! thrown away and replaced by a task in the background. A caller that finds none waits in order of arrival
-//! until its own deadline.
+//! thrown away and replaced by a task in the background. A caller that finds none waits in order of
+//! arrival until its own deadline.
 
 mod lease;
 mod report;
@@ -131,7 +131,7 @@ impl Pools {
     /// last exchange. The plugins' timeouts bound how long that takes.
     pub async fn end(&self) {
         self.retire(&[]).await;
-        // Those that came back or were being made a moment ago are disposed of by tasks of their own.
+        // Those that came back or were being made a moment ago go by tasks of their own.
         while self.inner.pools.borrow().values().any(|pool| pool.live.get() > 0) {
             crate::io::sleep(limits::PLUGIN_YIELD).await;
         }

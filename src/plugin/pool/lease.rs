@@ -9,8 +9,8 @@ use super::super::spec::Isolation;
 use super::Pool;
 use super::health::CallHealth;
 
-/// The place of one instance among those there may be, while the instance is made or disposed of. Given
-/// back when dropped, also with its future; who waits may then try.
+/// The place of one instance among those there may be, while the instance is made or disposed of.
+/// Given back when dropped, also with its future; a caller that waits may then try.
 pub(super) struct Place {
     pub(super) pool: Rc<Pool>,
 }
