@@ -147,6 +147,7 @@ impl Serving {
         let (reloader, control) = Reloader::new(reload::Start {
             compiler: prepared.compiler,
             located: located.clone(),
+            admin: prepared.sockets.admin_address(),
             config: prepared.config,
             failures: prepared.failures,
             outboxes: fleet.outboxes(),

@@ -14,6 +14,7 @@ mod fixed;
 mod persist;
 mod state;
 
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -226,6 +227,8 @@ pub struct Reloader {
     /// Away while it compiles.
     compiler: Option<Compiler>,
     located: Located,
+    /// Where the admin API listens, for as long as the process runs.
+    admin: Option<SocketAddr>,
     outboxes: Outboxes,
     published: Arc<ArcSwap<Snapshot>>,
     state: Arc<State>,
@@ -239,6 +242,8 @@ pub struct Start {
     pub compiler: Compiler,
     /// Where the configuration is.
     pub located: Located,
+    /// Where the admin API listens.
+    pub admin: Option<SocketAddr>,
     /// The first configuration.
     pub config: Config,
     /// What does not work in it.
@@ -266,6 +271,7 @@ impl Reloader {
         let reloader = Self {
             compiler: Some(start.compiler),
             located: start.located,
+            admin: start.admin,
             outboxes: start.outboxes,
             published: start.published,
             state,
@@ -342,6 +348,7 @@ impl Reloader {
         let next = next.await.map_err(|_| broken("the change panicked"))??;
         let mut config = next.config;
         let mut warnings = fixed::keep(&running.config, &mut config);
+        fixed::check(&config, self.admin)?;
 
         let (config, Compiled { snapshot, findings }) =
             self.compile(config, running.snapshot).await?;

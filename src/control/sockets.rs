@@ -105,6 +105,10 @@ impl Sockets {
         if let Some(listen) = &config.admin.listen {
             let named = |error: io::Error| named(listen, " (admin.listen)", &error);
             let admin = open_admin(listen, &mut inherited).map_err(named)?;
+            // The words were checked; a name may lead elsewhere, and so may what was inherited.
+            if config.admin.is_exposed_at(admin.local_addr()?) {
+                return Err(exposed(listen, admin.local_addr()?));
+            }
             sockets.hold(Purpose::Admin, listen, admin.as_fd().try_clone_to_owned()?);
             sockets.admin = Some(admin);
         }
@@ -118,6 +122,11 @@ impl Sockets {
             );
         }
         Ok(sockets)
+    }
+
+    /// Where the admin API listens.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().and_then(|admin| admin.local_addr().ok())
     }
 
     /// Has the kernel queue connections for all workers' sockets.
@@ -248,6 +257,13 @@ fn named(listen: &Listen, key: &str, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot listen on {listen}{key}: {error}"))
 }
 
+fn exposed(listen: &Listen, address: SocketAddr) -> io::Error {
+    io::Error::other(format!(
+        "admin.listen is {listen}, which is {address} and can be reached from other machines, and \
+         there is no admin.token; set one, or listen on 127.0.0.1"
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -300,6 +316,26 @@ mod tests {
         let addresses = [address];
         assert_eq!(take(&mut inherited, Purpose::Admin, &named[0], &addresses).len(), 0);
         assert_eq!(take(&mut inherited, Purpose::Server, &named[0], &addresses).len(), 1);
+    }
+
+    #[test]
+    fn an_admin_socket_that_other_machines_reach_is_not_taken_over_without_a_token() {
+        use crate::control::config::Secret;
+        let public = || std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+        let words = "localhost:8081";
+        for token in [None, Some(Secret::new("t0ken".to_owned()))] {
+            let has_token = token.is_some();
+            let inherited = Inherited {
+                purpose: Some(Purpose::Admin),
+                listen: Some(words.to_owned()),
+                socket: public().into(),
+            };
+            let mut config = config(&[Listen::tcp("127.0.0.1", 0)]);
+            config.admin.listen = Some(Listen::tcp("localhost", 8081));
+            config.admin.token = token;
+            let opened = Sockets::open(&config, 1, vec![inherited]);
+            assert_eq!(opened.is_ok(), has_token, "{:?}", opened.err());
+        }
     }
 
     #[test]

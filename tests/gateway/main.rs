@@ -50,6 +50,7 @@ mod plugins;
 mod products;
 mod pooling;
 mod reload;
+mod reload_rules;
 mod routing;
 mod sdks;
 mod starting;

@@ -262,6 +262,13 @@ pub struct Admin {
     pub token: Option<Secret>,
 }
 
+impl Admin {
+    /// Whether other machines could call it without a token if it listened there.
+    pub fn is_exposed_at(&self, address: std::net::SocketAddr) -> bool {
+        self.token.is_none() && !address.ip().to_canonical().is_loopback()
+    }
+}
+
 impl Default for Admin {
     fn default() -> Self {
         Self { listen: Some(Listen::tcp("127.0.0.1", 8081)), token: None }

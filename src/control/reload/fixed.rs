@@ -1,6 +1,10 @@
-//! What a process keeps for as long as it runs, whatever its configuration becomes.
+//! What a process keeps for as long as it runs, whatever its configuration becomes, and what that
+//! forbids.
+
+use std::net::SocketAddr;
 
 use super::super::config::Config;
+use super::{Refusal, RefusalKind};
 
 /// Puts the running values of what cannot change back into `next`; a warning for each that would
 /// have changed.
@@ -26,4 +30,19 @@ pub(super) fn keep(running: &Config, next: &mut Config) -> Vec<String> {
     }
     let words = |key| format!("{key} has changed: that takes effect at the next start");
     changed.into_iter().map(words).collect()
+}
+
+/// The file was checked as it stands; this checks what would run: what it says together with what
+/// [`keep`] has put back. `admin` is where the admin API really listens.
+pub(super) fn check(next: &Config, admin: Option<SocketAddr>) -> Result<(), Refusal> {
+    let Some(address) = admin.filter(|address| next.admin.is_exposed_at(*address)) else {
+        return Ok(());
+    };
+    Err(Refusal::new(
+        RefusalKind::Invalid,
+        format!(
+            "admin.token: missing, and the admin API stays on {address} until the next start, \
+             where other machines reach it; give the token back, or restart"
+        ),
+    ))
 }
