@@ -284,6 +284,13 @@ pub const AGGREGATION_LOG_LINES_PER_SECOND: u32 = 10;
 /// Largest configuration file. 1024 services and 256 plugins take some 200 KiB; 4 MiB leaves room
 /// for plugins' own data and keeps a wrong file (a log, a binary) from being parsed.
 pub const CONFIG_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// So long a configuration must have been left alone before a running gateway takes it: programs
+/// that write a file in several steps pause for less.
+pub const CONFIG_REST: Duration = Duration::from_millis(200);
+/// The same where the kernel does not tell whether somebody has the file open for writing.
+pub const CONFIG_REST_UNSEEN: Duration = Duration::from_secs(1);
+/// A change waits so long for a file that is being written; who asked for it waits as well.
+pub const CONFIG_SETTLE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Deepest nesting of a configuration file. The schema needs 6; the rest is for plugins' `config`.
 /// The tree is walked recursively: 64 small frames.
 pub const CONFIG_DEPTH_MAX: usize = 64;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use odin::control::config::{self, Located};
+use odin::control::config::{self, Located, NotLoaded};
 use odin::control::process::{self, Options};
 use odin::control::upgrade::Inheritance;
 use odin::control::{descriptors, log};
@@ -71,8 +71,15 @@ fn main() -> ExitCode {
 
 fn check(file: &Path) -> ExitCode {
     match config::load(file) {
-        Ok(_) => {
+        Ok(config) => {
             println!("{}: ok", file.display());
+            if config.lacks_services().is_some() {
+                let file = file.display();
+                eprintln!(
+                    "{file}: it has no services: every request gets 404, and a gateway that \
+                           serves some does not take it; write services: [] if this is meant"
+                );
+            }
             ExitCode::SUCCESS
         }
         Err(errors) => {
@@ -96,16 +103,23 @@ fn start(run: &Run) -> ExitCode {
         }
     };
     let located = locate(run.config.as_deref());
-    let config = match located.load() {
+    // In the place of a process that serves, nothing of a file that is being written is taken; else
+    // there is nothing to go on with.
+    let loaded = match inheritance.predecessor {
+        Some(_) => located.load_settled().map_err(|not_loaded| match not_loaded {
+            NotLoaded::Unsettled(errors) | NotLoaded::Wrong(errors) => errors,
+        }),
+        None => located.load(),
+    };
+    let config = match loaded {
         Ok(config) => config,
         Err(errors) => {
-            eprintln!("{errors}");
-            if let Some(predecessor) = inheritance.predecessor {
-                predecessor.refuse(&errors.to_string());
-            }
-            return ExitCode::from(USAGE);
+            return refused(inheritance, &errors.to_string());
         }
     };
+    if let (Some(_), Some(reason)) = (&inheritance.predecessor, config.lacks_services()) {
+        return refused(inheritance, &reason);
+    }
     log::init(&config.logging);
     descriptors::raise();
     let pid_file = run.pid_file.clone();
@@ -119,6 +133,15 @@ fn start(run: &Run) -> ExitCode {
     };
     log::flush(LOG_END_TIMEOUT);
     code
+}
+
+/// The configuration is not one to run by: says so, to the process that was to be replaced as well.
+fn refused(inheritance: Inheritance, reason: &str) -> ExitCode {
+    eprintln!("{reason}");
+    if let Some(predecessor) = inheritance.predecessor {
+        predecessor.refuse(reason);
+    }
+    ExitCode::from(USAGE)
 }
 
 fn locate(explicit: Option<&Path>) -> Located {

@@ -19,6 +19,7 @@ mod model_wasm;
 mod schema;
 mod server;
 mod service;
+mod settled;
 mod tracing;
 mod tree;
 mod value;
@@ -40,6 +41,7 @@ use super::courtesy::yield_core;
 use crate::limits;
 use decode::{Item, Section};
 use errors::Errors;
+use settled::Unread;
 use tree::Node;
 
 /// What runs when there is no file: the echo behind `/` on the loopback address, no plugins.
@@ -83,6 +85,32 @@ impl Located {
             Self::Given { text, name } => parse(text, name, &environment),
         }
     }
+
+    /// Loads what is to take the place of what runs: nothing of a file that is being written.
+    /// Blocks until it rests, at most for [`limits::CONFIG_SETTLE_TIMEOUT`].
+    ///
+    /// # Errors
+    /// As [`load`]; somebody goes on writing it.
+    pub fn load_settled(&self) -> Result<Config, NotLoaded> {
+        let Self::File(path) = self else { return self.load().map_err(NotLoaded::Wrong) };
+        let name = path.display().to_string();
+        let refuse = |text: String| ConfigErrors::of_file(&name, text);
+        let read = settled::read(path, limits::CONFIG_BYTES_MAX as u64 + 1);
+        let bytes = read.map_err(|unread| match unread {
+            Unread::Written(text) => NotLoaded::Unsettled(refuse(text)),
+            Unread::Failed(text) => NotLoaded::Wrong(refuse(text)),
+        })?;
+        parse_bytes(&bytes, &name, &environment).map_err(NotLoaded::Wrong)
+    }
+}
+
+/// Why what is to take the place of what runs was not loaded.
+#[derive(Debug)]
+pub enum NotLoaded {
+    /// Somebody is still writing it.
+    Unsettled(ConfigErrors),
+    /// It can't be read, or what it says is wrong.
+    Wrong(ConfigErrors),
 }
 
 impl std::fmt::Display for Located {
@@ -196,6 +224,11 @@ pub fn parse(
     let mut errors = Errors::default();
     let root = tree::read(text, Some(env), &mut errors);
     yield_core();
+    if errors.is_empty() && root.as_ref().is_none_or(|root| root.is_null()) {
+        // What is left of a file that was emptied, or is about to be written.
+        let place = Place { line: 1, column: 1 };
+        errors.push(place, "the file has no content; config/minimal.yaml is the least of use");
+    }
     let mut config = decode_root(root.as_deref(), file_name, default, &mut errors);
     config.variables = errors.variables();
     errors.into_result(file_name, config)
@@ -251,6 +284,7 @@ fn decode_root(
         kv: Default::default(),
         wasm: Wasm::default(),
         services: Vec::new(),
+        speaks_of_services: false,
         variables: Variables::default(),
     };
     let Some(node) = root else {
@@ -282,6 +316,7 @@ fn decode_root(
     if let Some(wasm) = wasm {
         config.wasm = wasm;
     }
+    config.speaks_of_services = services.is_some();
     config.services = services.unwrap_or_default();
     check_admin_address(&map, &config, errors);
     config

@@ -72,7 +72,8 @@ pub enum RefusalKind {
     Invalid,
     /// It is well formed and does not work: a file is missing, a module does not compile.
     Broken,
-    /// The gateway ends, or too many changes wait.
+    /// The gateway ends, too many changes wait, or the file is still being written: later it may be
+    /// another answer.
     Busy,
 }
 
@@ -348,7 +349,7 @@ impl Reloader {
         let next = next.await.map_err(|_| broken("the change panicked"))??;
         let mut config = next.config;
         let mut warnings = fixed::keep(&running.config, &mut config);
-        fixed::check(&config, self.admin)?;
+        fixed::check(&running.config, &config, self.admin)?;
 
         let (config, Compiled { snapshot, findings }) =
             self.compile(config, running.snapshot).await?;

@@ -96,6 +96,11 @@ impl Errors {
         Variables::new(scalars.chain(self.values.iter().cloned()))
     }
 
+    /// Whether nothing is wrong so far.
+    pub(super) fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
     /// An error of the text at `place`.
     pub(super) fn push(&mut self, place: Place, text: impl Into<String>) {
         self.push_at(place, "", text);

@@ -44,11 +44,27 @@ pub struct Config {
     pub wasm: Wasm,
     /// `services`, in the order of the file. Empty: every request gets 404.
     pub services: Vec<Service>,
+    /// Whether the file has a list of services, be it an empty one.
+    pub speaks_of_services: bool,
     /// What the variables in the file hold, which is never shown.
     pub variables: super::Variables,
 }
 
 impl Config {
+    /// Why it should not take the place of one that serves something: a file that was cut off has
+    /// no services either, and would answer every request with 404.
+    pub fn lacks_services(&self) -> Option<String> {
+        let is_meant = self.speaks_of_services || !self.services.is_empty();
+        let why = || {
+            format!(
+                "{}: services: missing, and there are some now; give what is served, or write \
+                 services: [] to serve nothing",
+                self.file
+            )
+        };
+        (!is_meant).then(why)
+    }
+
     /// The same, wherever in a file it stands: equal ones mean the same.
     #[must_use]
     pub fn without_places(&self) -> Self {

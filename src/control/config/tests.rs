@@ -37,13 +37,18 @@ fn file_with(name: &str, bytes: &[u8]) -> PathBuf {
 // --- what files mean ---
 
 #[test]
-fn a_file_without_content_gives_the_defaults() {
-    let default = good("");
+fn what_a_file_does_not_say_has_its_default() {
+    let default = good("server:");
     assert_eq!(default.server.listen, [Listen::tcp("127.0.0.1", 8080)]);
     assert_eq!(default.admin.listen, Some(Listen::tcp("127.0.0.1", 8081)));
     assert_eq!(default.wasm.timeout, Duration::from_secs(5));
-    for text in ["# only a comment\n", "---\n", "\u{feff}", "server:\nwasm:\nservices:\n", "~"] {
+    for text in ["{}", "server:\nwasm:\nservices:\n"] {
         assert_eq!(good(text), default, "{text:?}");
+        assert!(good(text).lacks_services().is_some(), "{text:?}");
+    }
+    assert_eq!(good("services: []").lacks_services(), None);
+    for text in ["", "\n", "# only a comment\n", "---\n", "\u{feff}", "~"] {
+        assert!(bad(text).starts_with("odin.yaml:1:1: the file has no content"), "{text:?}");
     }
 }
 
@@ -133,7 +138,7 @@ fn odin_yaml_runs_three_plugins_before_an_echo() {
 /// `odin.yaml` says what the defaults are, so its `server` and `logging` are the default ones.
 #[test]
 fn odin_yaml_states_the_defaults() {
-    let (config, default) = (good(ODIN_YAML), good(""));
+    let (config, default) = (good(ODIN_YAML), good("{}"));
     assert_eq!(config.server, default.server);
     assert_eq!(config.admin, default.admin);
     assert_eq!(config.logging, default.logging);
@@ -357,7 +362,7 @@ fn a_small_head_limit_takes_the_target_limit_with_it() {
 
 #[test]
 fn sections_that_are_left_empty_are_as_if_they_were_not_there() {
-    let nothing = good("");
+    let nothing = good("{}");
     for text in [
         "services:",
         "logging:\n  accessLogFields:",
@@ -501,7 +506,7 @@ fn the_configuration_is_looked_for_in_order() {
 #[test]
 fn the_shared_state_is_in_memory_unless_told_otherwise() {
     use crate::kv::config::BackendName;
-    let kv = good("").kv;
+    let kv = good("{}").kv;
     assert_eq!((kv.backend, kv.redis, kv.memory.bytes_max), (BackendName::Memory, None, 64 << 20));
     let kv = good(
         "kv: {backend: redis, redis: {host: 'r:6380', db: 2, username: u, password: p, \
@@ -521,13 +526,13 @@ fn the_environment_may_say_where_to_listen_if_the_file_does_not() {
         |listen: &'static str| move |name: &str| (name == "ODIN_LISTEN").then(|| listen.into());
     let parsed = |text: &str, listen| parse(text, "odin.yaml", &env(listen));
     let listens = |text, listen| parsed(text, listen).unwrap().server.listen;
-    for text in ["", "wasm: {enabled: true}", "server: {workers: 1}"] {
+    for text in ["{}", "wasm: {enabled: true}", "server: {workers: 1}"] {
         assert_eq!(listens(text, "0.0.0.0:8080"), [Listen::tcp("0.0.0.0", 8080)], "{text}");
         assert_eq!(listens(text, ""), [Listen::tcp("127.0.0.1", 8080)], "{text}");
     }
     let own = "server: {listen: '127.0.0.1:1'}";
     assert_eq!(listens(own, "0.0.0.0:8080"), [Listen::tcp("127.0.0.1", 1)]);
-    let error = parsed("", ":8080").unwrap_err().to_string();
+    let error = parsed("{}", ":8080").unwrap_err().to_string();
     assert!(error.starts_with("$ODIN_LISTEN: got \":8080\", expected an address"), "{error}");
 }
 

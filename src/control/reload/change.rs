@@ -7,7 +7,7 @@ use std::path::{Component, Path};
 use serde_json::{Map, Value};
 use sha2::Digest;
 
-use super::super::config::{self, Config, Located, Plugin};
+use super::super::config::{self, Config, Located, NotLoaded, Plugin};
 use super::persist::{self, Edit};
 use super::{Refusal, RefusalKind};
 
@@ -134,8 +134,10 @@ impl Change {
 }
 
 fn read_file(located: &Located) -> Result<Next, Refusal> {
-    let config = located.load();
-    let config = config.map_err(|errors| Refusal::new(RefusalKind::Invalid, errors.to_string()))?;
+    let config = located.load_settled().map_err(|not_loaded| match not_loaded {
+        NotLoaded::Unsettled(why) => Refusal::new(RefusalKind::Busy, why.to_string()),
+        NotLoaded::Wrong(errors) => Refusal::new(RefusalKind::Invalid, errors.to_string()),
+    })?;
     Ok(Next { config, persist: None })
 }
 

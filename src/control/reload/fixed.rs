@@ -33,8 +33,16 @@ pub(super) fn keep(running: &Config, next: &mut Config) -> Vec<String> {
 }
 
 /// The file was checked as it stands; this checks what would run: what it says together with what
-/// [`keep`] has put back. `admin` is where the admin API really listens.
-pub(super) fn check(next: &Config, admin: Option<SocketAddr>) -> Result<(), Refusal> {
+/// [`keep`] has put back, in the place of what runs. `admin` is where the admin API really listens.
+pub(super) fn check(
+    running: &Config,
+    next: &Config,
+    admin: Option<SocketAddr>,
+) -> Result<(), Refusal> {
+    let serves = !running.services.is_empty();
+    if let Some(reason) = next.lacks_services().filter(|_| serves) {
+        return Err(Refusal::new(RefusalKind::Invalid, reason));
+    }
     let Some(address) = admin.filter(|address| next.admin.is_exposed_at(*address)) else {
         return Ok(());
     };
