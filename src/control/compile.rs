@@ -4,6 +4,7 @@
 //! endpoint from working is a warning, not an error: the snapshot is published, the plugin's
 //! failure mode or a 502 tells its clients, and the log and the admin API tell the operator.
 
+mod findings;
 mod modules;
 mod plugins;
 
@@ -22,13 +23,14 @@ use super::trust::Trust;
 use crate::aggregate::{Aggregation, Call, Dependency};
 use crate::http::message::Fields;
 use crate::limits::TRACE_QUEUE_EXCHANGES;
-use crate::plugin::{Callee, Chain, FailureMode, Plugin, Runtime, Scheme};
+use crate::plugin::{Callee, Chain, Plugin, Runtime, Scheme};
 use crate::route::table::Table;
 use crate::snapshot::{Limits, Service, Snapshot, Timeouts};
 use crate::trace::finished::Finished;
 use crate::trace::{Sampler, Tracing};
 use crate::upstream::call::Bounds;
 use crate::upstream::cluster::{Address, Cluster, Endpoint, Endpoints};
+pub use findings::{Failure, Findings};
 use plugins::Loader;
 
 /// Whether a name behind a target resolves to other addresses than those in the published
@@ -106,69 +108,6 @@ pub struct Compiled {
     pub snapshot: Snapshot,
     /// What is wrong.
     pub findings: Findings,
-}
-
-/// What is wrong with parts of a configuration.
-#[derive(Debug, Default)]
-pub struct Findings {
-    /// Worth a line in the log.
-    pub warnings: Vec<String>,
-    /// What keeps a plugin or a target from working. At start its requests are answered by the
-    /// failure mode or with 502; a reload that brings a new one is refused.
-    pub failures: Vec<Failure>,
-}
-
-/// A plugin or a target that does not work.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// `plugin NAME` or `service NAME`.
-    pub what: String,
-    /// Why, in words.
-    pub reason: String,
-    /// What that means for requests.
-    pub effect: String,
-    /// Whether requests are refused because of it.
-    pub refuses: bool,
-}
-
-impl std::fmt::Display for Failure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}; {}", self.what, self.reason, self.effect)
-    }
-}
-
-impl Findings {
-    fn failed(&mut self, plugin: &str, reason: String, mode: FailureMode) {
-        let (effect, refuses) = match mode {
-            FailureMode::Open => ("its requests go on without it", false),
-            FailureMode::Closed => ("its requests are refused", true),
-        };
-        let (what, effect) = (format!("plugin {plugin}"), effect.to_owned());
-        self.failures.push(Failure { what, reason, effect, refuses });
-    }
-
-    /// Shows nothing of what variables hold.
-    fn hide(&mut self, variables: &config::Variables) {
-        let reasons = self.failures.iter_mut().map(|failure| &mut failure.reason);
-        for text in self.warnings.iter_mut().chain(reasons) {
-            *text = variables.hide(text);
-        }
-    }
-
-    fn no_access_log(&mut self, reason: String) {
-        let (what, effect) =
-            ("logging.accessLog".to_owned(), "no access log is written".to_owned());
-        self.failures.push(Failure { what, reason, effect, refuses: false });
-    }
-
-    fn unresolved(&mut self, service: &str, reason: String, has_last: bool) {
-        let what = format!("service {service}");
-        if has_last {
-            return self.warnings.push(format!("{what}: {reason}; its last addresses are used"));
-        }
-        let effect = "requests to it get 502".to_owned();
-        self.failures.push(Failure { what, reason, effect, refuses: true });
-    }
 }
 
 impl Compiler {
@@ -297,34 +236,40 @@ impl Compiler {
         published: Option<&Snapshot>,
         findings: &mut Findings,
     ) -> Arc<Cluster> {
-        let mut endpoints = Vec::new();
+        let (mut endpoints, mut missing) = (Vec::new(), Vec::new());
         for target in &service.targets {
             let (address, authority) = match &target.kind {
                 TargetKind::Echo => return Arc::new(Cluster::Echo),
-                TargetKind::Unix(path) => (Address::Unix(path.clone()), "localhost".to_owned()),
+                TargetKind::Unix(path) => (Ok(Address::Unix(path.clone())), "localhost".to_owned()),
                 TargetKind::Http { host, port } => {
+                    let authority = authority(host, *port, Scheme::Http);
                     let at = (host.as_str(), *port, Scheme::Http);
-                    let addresses = addresses(at, &service.name, published, findings);
-                    (Address::Tcp(addresses), authority(host, *port, Scheme::Http))
+                    let found = addresses(at, &service.name, published, &mut findings.warnings);
+                    (found.map(Address::Tcp), authority)
                 }
                 TargetKind::Https { host, port } => {
+                    let authority = authority(host, *port, Scheme::Https);
                     let at = (host.as_str(), *port, Scheme::Https);
-                    let addresses = addresses(at, &service.name, published, findings);
-                    let address = match self.trust.tls(host) {
-                        Ok(tls) => Address::Tls(addresses, tls),
-                        Err(reason) => {
-                            findings.unresolved(&service.name, reason, false);
-                            // Never in the clear: without an address there is no connection.
-                            Address::Tcp(Vec::new())
-                        }
-                    };
-                    (address, authority(host, *port, Scheme::Https))
+                    let found = addresses(at, &service.name, published, &mut findings.warnings);
+                    // Never in the clear: without trust there is no target.
+                    let tls = self.trust.tls(host);
+                    (found.and_then(|found| Ok(Address::Tls(found, tls?))), authority)
                 }
             };
+            let address = address.unwrap_or_else(|reason| {
+                missing.push((authority.clone(), reason));
+                Address::Tcp(Vec::new())
+            });
             let id = self.ids.of_endpoint(&address);
             let named = self.ids.of_target(&target.kind);
             endpoints.push((Endpoint { id, target: named, address, authority }, target.weight));
         }
+        // Those without an address have no turns where others have one: they are looked up again.
+        let has_others = missing.len() < endpoints.len();
+        if has_others {
+            endpoints.retain(|(endpoint, _)| endpoint.address.is_known());
+        }
+        findings.unreachable(&service.name, missing, has_others);
         let id = self.ids.of_cluster(&service.name);
         let cluster = Cluster::Endpoints(Endpoints::new(id, endpoints));
         let services = published.map_or(&[][..], |snapshot| &snapshot.services);
@@ -351,13 +296,16 @@ fn addresses(
     (host, port, scheme): (&str, u16, Scheme),
     service: &str,
     published: Option<&Snapshot>,
-    findings: &mut Findings,
-) -> Vec<SocketAddr> {
-    resolve(host, port).unwrap_or_else(|reason| {
+    warnings: &mut Vec<String>,
+) -> Result<Vec<SocketAddr>, String> {
+    resolve(host, port).or_else(|reason| {
         let last = |published| last_addresses(published, scheme, &authority(host, port, scheme));
         let last = published.map(last).unwrap_or_default();
-        findings.unresolved(service, reason, !last.is_empty());
-        last
+        if last.is_empty() {
+            return Err(reason);
+        }
+        warnings.push(format!("service {service}: {reason}; its last addresses are used"));
+        Ok(last)
     })
 }
 

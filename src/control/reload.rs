@@ -355,7 +355,8 @@ impl Reloader {
             self.compile(config, running.snapshot).await?;
         warnings.extend(findings.warnings);
         let news = findings.failures.iter().filter(|failure| {
-            Some(&failure.what) == subject.as_ref() || !running.failures.contains(failure)
+            let is_known = running.failures.iter().any(|earlier| failure.is_again(earlier));
+            Some(&failure.what) == subject.as_ref() || !is_known
         });
         refuse(news.map(|failure| format!("{}: {}", failure.what, failure.reason)).collect())?;
 

@@ -16,6 +16,16 @@ pub enum Address {
     Unix(PathBuf),
 }
 
+impl Address {
+    /// Whether there is somewhere to connect to.
+    pub fn is_known(&self) -> bool {
+        match self {
+            Self::Tcp(addresses) | Self::Tls(addresses, _) => !addresses.is_empty(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
 /// One target of a service.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Endpoint {

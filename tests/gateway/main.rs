@@ -37,6 +37,7 @@ mod limits;
 mod logs;
 mod metrics;
 mod metrics_docs;
+mod names;
 mod openapi;
 mod operations;
 mod peers;

@@ -3,6 +3,7 @@
 pub mod client;
 pub mod gateway;
 pub mod load;
+mod names;
 pub mod nginx;
 pub mod origin;
 mod selftest;
