@@ -271,6 +271,9 @@ pub const AGGREGATION_ITEMS_MAX: usize = 10_000;
 /// Bodies of the largest size (`server.limits.pluginBodyBytesMax`) that the answers of one
 /// request's calls may come to together.
 pub const AGGREGATION_BODIES_MAX: usize = 8;
+/// How long an aggregation computes before others have their turn: what is parsed at a stretch, a
+/// body at most, takes longer only where bodies have megabytes.
+pub const COMPUTE_STRETCH: Duration = Duration::from_millis(1);
 /// Most steps of a path into JSON: each is a pass over what it leads to.
 pub const AGGREGATION_PATH_STEPS_MAX: usize = 16;
 /// Longest path, condition or call path of a configuration.

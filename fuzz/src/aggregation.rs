@@ -9,6 +9,7 @@ use odin::aggregate::path::Path;
 use odin::aggregate::rule::{Parameter, Placing, Rule};
 use odin::aggregate::template::Template;
 use odin::aggregate::{Dependency, Plan, json, merge};
+use odin::io::pace::Stretches;
 use odin::limits::AGGREGATION_CALLS_MAX;
 use serde_json::Value;
 
@@ -31,18 +32,24 @@ pub fn run(input: &[u8]) {
         return;
     };
     let dependencies = [dependency];
-    let plan = Plan::of(document, &dependencies);
+    let plan =
+        Stretches::at_once(async |stretches| Plan::of(document, &dependencies, stretches).await);
     assert!(plan.calls.len() <= AGGREGATION_CALLS_MAX);
     for call in &plan.calls {
         assert!(call.path.starts_with('/'), "{}", call.path);
         assert!(call.path.bytes().all(|byte| byte > b' ' && byte != 0x7f), "{}", call.path);
     }
     let answers = vec![Some(answer); plan.calls.len()];
-    let completed = plan.complete(document, &dependencies, &answers, COMPLETED_BYTES_MAX);
+    let complete = |answers: &[Option<&str>], bytes_max| {
+        Stretches::at_once(async |stretches| {
+            plan.complete(document, &dependencies, answers, bytes_max, stretches).await
+        })
+    };
+    let completed = complete(&answers, COMPLETED_BYTES_MAX);
     let Some(completed) = completed else {
         return;
     };
-    let kept = plan.complete(document, &dependencies, &vec![None; answers.len()], usize::MAX);
+    let kept = complete(&vec![None; answers.len()], usize::MAX);
     if is_json(document) && is_json(answer) {
         assert!(serde_json::from_slice::<Value>(&completed).is_ok(), "{completed:?}");
         assert_eq!(kept.as_deref(), Some(document.as_bytes()), "no answers, no change");

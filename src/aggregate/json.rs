@@ -161,6 +161,15 @@ impl<'de> Visitor<'de> for Elements {
     }
 }
 
+/// A JSON text on its way to a place in a document.
+#[derive(Debug, Clone, Copy)]
+pub struct Placed<'i, 't> {
+    /// Which element each `[*]` on the way is.
+    pub indexes: &'i [usize],
+    /// The text.
+    pub text: &'t str,
+}
+
 /// A document in which parts are being replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Node<'t> {
@@ -173,31 +182,48 @@ pub enum Node<'t> {
 }
 
 impl<'t> Node<'t> {
-    /// Puts `value` where `steps` lead to; `indexes` say which element each `[*]` is. Objects on
-    /// the way that are missing (or null) are made, elements of arrays are not. Whether there was
-    /// room.
-    pub fn put(&mut self, steps: &[Step], indexes: &[usize], value: Node<'t>) -> bool {
+    /// Puts values where `steps` lead to. Objects on the way that are missing (or null) are made,
+    /// elements of arrays are not: what finds no room is left out. Each level is gone into once for
+    /// all values, which stand in the order of their indexes.
+    pub fn put(&mut self, steps: &[Step], values: &[Placed<'_, 't>]) {
+        self.put_from(steps, 0, values);
+    }
+
+    /// The same, where `depth` of the indexes lie behind.
+    fn put_from(&mut self, steps: &[Step], depth: usize, values: &[Placed<'_, 't>]) {
+        let Some(last) = values.last() else {
+            return;
+        };
         let Some((step, rest)) = steps.split_first() else {
-            *self = value;
-            return true;
+            *self = Self::Text(last.text);
+            return;
         };
         self.open();
         if self.is_null() && matches!(step, Step::Name(_)) {
             *self = Node::Object(Vec::new());
         }
-        let (child, indexes) = match (step, self, indexes) {
-            (Step::Name(name), Node::Object(members), _) => {
+        let child = match (step, self) {
+            (Step::Name(name), Node::Object(members)) => {
                 // Only an object can be made on the way; what is put there replaces it.
                 let may_be_made = matches!(rest.first(), None | Some(Step::Name(_)));
-                (member_mut(members, name, may_be_made), indexes)
+                member_mut(members, name, may_be_made)
             }
-            (Step::Index(index), Node::Array(elements), _) => (elements.get_mut(*index), indexes),
-            (Step::Each, Node::Array(elements), [index, indexes @ ..]) => {
-                (elements.get_mut(*index), indexes)
+            (Step::Index(index), Node::Array(elements)) => elements.get_mut(*index),
+            (Step::Each, Node::Array(elements)) => {
+                let index_of = |value: &Placed<'_, 't>| value.indexes.get(depth).copied();
+                for values in values.chunk_by(|a, b| index_of(a) == index_of(b)) {
+                    let index = values.first().and_then(index_of);
+                    if let Some(element) = index.and_then(|index| elements.get_mut(index)) {
+                        element.put_from(rest, depth + 1, values);
+                    }
+                }
+                return;
             }
-            _ => return false,
+            _ => return,
         };
-        child.is_some_and(|child| child.put(rest, indexes, value))
+        if let Some(child) = child {
+            child.put_from(rest, depth, values);
+        }
     }
 
     fn is_null(&self) -> bool {
@@ -219,15 +245,6 @@ impl<'t> Node<'t> {
             let elements = elements(text, usize::MAX);
             let nodes = elements.iter().map(|element| Self::Text(element.get()));
             *self = Self::Array(nodes.collect());
-        }
-    }
-
-    /// The bytes of the JSON texts in it, about as many as [`Self::write`] appends.
-    pub fn text_len(&self) -> usize {
-        match self {
-            Self::Text(text) => text.len() + 1,
-            Self::Object(members) => members.iter().map(|(_, node)| node.text_len()).sum(),
-            Self::Array(elements) => elements.iter().map(Self::text_len).sum(),
         }
     }
 

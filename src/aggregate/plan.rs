@@ -1,11 +1,15 @@
 //! Which calls a response needs, and where each of their answers goes.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ops::ControlFlow;
 
 use super::Dependency;
-use super::json::{self, Node};
-use super::rule::{Parameter, Placing, Rule};
+use super::condition::Condition;
+use super::json::{self, Node, Placed};
+use super::rule::{Parameter, Placing};
+use crate::io::pace::Stretches;
 use crate::limits::AGGREGATION_CALLS_MAX;
 
 /// The calls that one response needs.
@@ -48,12 +52,13 @@ impl Plan {
     /// What `dependencies` need for the JSON text `document`: at most [`AGGREGATION_CALLS_MAX`]
     /// calls. An item without a value for a parameter (or with null, an object or an array) needs
     /// none.
-    pub fn of(document: &str, dependencies: &[Dependency]) -> Self {
+    pub async fn of(document: &str, dependencies: &[Dependency], stretches: &Stretches) -> Self {
         let mut planner = Planner::default();
         for (index, dependency) in dependencies.iter().enumerate() {
             let rule = &dependency.rule;
-            if rule.condition().is_none_or(|condition| condition.holds(document)) {
-                planner.add(document, index, dependency);
+            let holds = |condition: &Condition| condition.holds(document);
+            if stretches.run(|| rule.condition().is_none_or(holds)).await {
+                planner.add(document, index, dependency, stretches).await;
             }
             planner.report_skipped(index);
         }
@@ -63,47 +68,95 @@ impl Plan {
     /// `document` with the answers at their places: `answers` are those of [`Self::calls`], JSON
     /// texts; `None` where a call failed. `None` if it would have more than `bytes_max` bytes: one
     /// long answer may go to many items.
-    pub fn complete(
+    ///
+    /// Each answer is gone through once for each entry of a `resultMapping`, however many items it
+    /// goes to.
+    pub async fn complete(
         &self,
         document: &str,
         dependencies: &[Dependency],
         answers: &[Option<&str>],
         bytes_max: usize,
+        stretches: &Stretches,
     ) -> Option<Vec<u8>> {
-        let mut whole = Node::Text(document);
+        // By dependency, by placing, by call.
+        let mut parts: Vec<Vec<Parts<'_>>> = Vec::with_capacity(dependencies.len());
         let mut bytes = document.len();
-        for placed in &self.uses {
-            let Some(answer) = answers.get(placed.call).copied().flatten() else {
-                continue;
-            };
-            for placing in dependencies[placed.dependency].rule.results() {
-                if let Some(part) = part_of(answer, placing) {
-                    bytes += part.text_len();
+        for (index, dependency) in dependencies.iter().enumerate() {
+            let mut of_dependency = Vec::new();
+            for placing in dependency.rule.results() {
+                let mut of_placing = Parts::new();
+                for placed in self.uses_of(index) {
+                    let Some(answer) = answers.get(placed.call).copied().flatten() else {
+                        continue;
+                    };
+                    let part = match of_placing.entry(placed.call) {
+                        Entry::Occupied(known) => known.into_mut(),
+                        Entry::Vacant(place) => {
+                            let part = stretches.run(|| part_of(answer, placing)).await;
+                            place.insert(part)
+                        }
+                    };
+                    bytes += part.as_ref().map_or(0, |part| part.len() + 1);
                     if bytes > bytes_max {
                         return None;
                     }
-                    // Where there is no room (an item that is no object), nothing is put.
-                    let _had_room = whole.put(placing.to.steps(), &placed.indexes, part);
                 }
+                of_dependency.push(of_placing);
+            }
+            parts.push(of_dependency);
+        }
+        let mut whole = Node::Text(document);
+        for (index, dependency) in dependencies.iter().enumerate() {
+            for (placing, parts) in dependency.rule.results().iter().zip(&parts[index]) {
+                let mut values = Vec::new();
+                for placed in self.uses_of(index) {
+                    if let Some(Some(text)) = parts.get(&placed.call) {
+                        values.push(Placed { indexes: &placed.indexes, text });
+                    }
+                }
+                // Where there is no room (an item that is no object), nothing is put.
+                stretches.run(|| whole.put(placing.to.steps(), &values)).await;
             }
         }
-        let mut out = Vec::with_capacity(bytes);
-        whole.write(&mut out);
-        Some(out)
+        let write = || {
+            let mut out = Vec::with_capacity(bytes);
+            whole.write(&mut out);
+            out
+        };
+        Some(stretches.run(write).await)
+    }
+
+    fn uses_of(&self, dependency: usize) -> impl Iterator<Item = &Use> {
+        // They stand in the order of the dependencies.
+        let start = self.uses.partition_point(|placed| placed.dependency < dependency);
+        self.uses[start..].iter().take_while(move |placed| placed.dependency == dependency)
     }
 }
 
+/// What one placing takes of the answer of each call; `None` where it is not there.
+type Parts<'a> = HashMap<usize, Option<Cow<'a, str>>>;
+
 /// What of an answer a placing takes; `None` if it is not there.
-fn part_of<'a>(answer: &'a str, placing: &Placing) -> Option<Node<'a>> {
-    let mut parts = Vec::new();
+fn part_of<'a>(answer: &'a str, placing: &Placing) -> Option<Cow<'a, str>> {
+    if placing.from.each_count() == 0 {
+        let mut found = None;
+        json::select(answer, placing.from.steps(), &mut |_, part| {
+            found = Some(Cow::Borrowed(part));
+            ControlFlow::Continue(())
+        });
+        return found;
+    }
+    let mut array = String::from("[");
     json::select(answer, placing.from.steps(), &mut |_, part| {
-        parts.push(Node::Text(part));
+        if array.len() > 1 {
+            array.push(',');
+        }
+        array.push_str(part);
         ControlFlow::Continue(())
     });
-    match placing.from.each_count() {
-        0 => parts.pop(),
-        _ => Some(Node::Array(parts)),
-    }
+    array.push(']');
+    Some(Cow::Owned(array))
 }
 
 #[derive(Default)]
@@ -117,17 +170,39 @@ struct Planner {
 }
 
 impl Planner {
-    fn add(&mut self, document: &str, index: usize, dependency: &Dependency) {
+    async fn add(
+        &mut self,
+        document: &str,
+        index: usize,
+        dependency: &Dependency,
+        stretches: &Stretches,
+    ) {
         let rule = &dependency.rule;
         let Some(lead) = rule.lead() else {
             return self.add_item(index, dependency, &[], &|_| "");
         };
-        let others = others(document, rule, lead);
+        let mut others = Others::new();
+        for parameter in rule.parameters().iter().filter(|parameter| parameter.to != lead.to) {
+            let values = stretches.run(|| values_of(document, parameter)).await;
+            others.insert(parameter.to.as_str(), values);
+        }
+        stretches.run(|| self.add_items(document, index, dependency, lead, &others)).await;
+    }
+
+    fn add_items(
+        &mut self,
+        document: &str,
+        index: usize,
+        dependency: &Dependency,
+        lead: &Parameter,
+        others: &Others<'_>,
+    ) {
+        let rule = &dependency.rule;
         json::select(document, lead.from.steps(), &mut |indexes, found| {
             let own = scalar(found);
             let value_of = |parameter: &Parameter| match parameter.to == lead.to {
                 true => own.as_deref(),
-                false => value_at(&others, parameter, indexes),
+                false => value_at(others, parameter, indexes),
             };
             let values: Option<Vec<&str>> = rule.parameters().iter().map(value_of).collect();
             if let Some(values) = values {
@@ -193,25 +268,20 @@ impl Planner {
 type Values = HashMap<Vec<usize>, String>;
 
 /// The values of all parameters but the lead, by name.
-fn others<'r>(document: &str, rule: &'r Rule, lead: &Parameter) -> HashMap<&'r str, Values> {
-    let mut others = HashMap::new();
-    for parameter in rule.parameters() {
-        if parameter.to == lead.to {
-            continue;
-        }
-        let mut values = Values::new();
-        json::select(document, parameter.from.steps(), &mut |indexes, found| {
-            values.extend(scalar(found).map(|value| (indexes.to_vec(), value)));
-            ControlFlow::Continue(())
-        });
-        others.insert(parameter.to.as_str(), values);
-    }
-    others
+type Others<'r> = HashMap<&'r str, Values>;
+
+fn values_of(document: &str, parameter: &Parameter) -> Values {
+    let mut values = Values::new();
+    json::select(document, parameter.from.steps(), &mut |indexes, found| {
+        values.extend(scalar(found).map(|value| (indexes.to_vec(), value)));
+        ControlFlow::Continue(())
+    });
+    values
 }
 
 /// The value of a parameter for the item at `indexes`: that of the item, or of the one around it.
 fn value_at<'o>(
-    others: &'o HashMap<&str, Values>,
+    others: &'o Others<'_>,
     parameter: &Parameter,
     indexes: &[usize],
 ) -> Option<&'o str> {

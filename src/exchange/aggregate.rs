@@ -5,6 +5,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
+use std::time::Duration;
 
 use super::call::{Answer, Caller};
 use super::{Exchange, Messages, NoSource, Reply, may_keep_alive, send_local};
@@ -13,6 +14,9 @@ use crate::error::Error;
 use crate::http::message::{BodyLength, Fields, LocalResponse, Method, RequestHead, ResponseHead};
 use crate::http::relay::{self, BodySource, Collected};
 use crate::http::respond;
+use crate::io::deadline::now_ms;
+use crate::io::pace::Stretches;
+use crate::io::timeout;
 use crate::limits::AGGREGATION_BODIES_MAX;
 use crate::plugin::{self, BodySlot, CallAnswer, Verdict};
 
@@ -125,7 +129,7 @@ impl Exchange<'_> {
         aggregation: &Aggregation,
         request: &RequestHead,
     ) -> Result<Vec<Result<Answer, Error>>, LocalResponse> {
-        let caller = Caller::new(self, request);
+        let (caller, stretches) = (Caller::new(self, request), Stretches::default());
         // A plugin takes answers that are not JSON; merging them cannot.
         let is_merged = !self.selected.has_aggregation();
         let failure = |answer: &Result<Answer, Error>| match answer {
@@ -138,7 +142,11 @@ impl Exchange<'_> {
                 true => &call.path,
                 false => &format!("{}{}", call.path, request.query),
             };
-            caller.call(call.service, target).await
+            let answer = caller.call(call.service, target).await?;
+            if is_merged {
+                stretches.run(|| drop(answer.json())).await;
+            }
+            Ok(answer)
         });
         let is_enough =
             |answer: &Result<Answer, Error>| aggregation.fail_on_error && failure(answer).is_some();
@@ -231,7 +239,7 @@ impl Exchange<'_> {
         match self.complete_text(aggregation, request, document).await {
             Ok(whole) => Ok(Completed::Whole(whole.unwrap_or(bytes))),
             Err(Failure::Told(local)) => Ok(Completed::Failed(local)),
-            Err(Failure::TooLarge) => Err(Error::ResponseTooLarge),
+            Err(Failure::Failed(error)) => Err(error),
         }
     }
 
@@ -254,7 +262,8 @@ impl Exchange<'_> {
         document: &str,
     ) -> Result<Option<Vec<u8>>, Failure> {
         let dependencies = &aggregation.dependencies;
-        let plan = Plan::of(document, dependencies);
+        let stretches = Stretches::default();
+        let plan = self.in_time(Plan::of(document, dependencies, &stretches)).await?;
         let name_of = |dependency: usize| {
             let service = dependencies[dependency].service;
             &self.snapshot.services[service].name
@@ -269,7 +278,9 @@ impl Exchange<'_> {
         let caller = Caller::new(self, request);
         let calls = plan.calls.iter().map(async |call| {
             let service = dependencies[call.dependency].service;
-            caller.call(service, &call.path).await
+            let answer = caller.call(service, &call.path).await?;
+            stretches.run(|| drop(answer.json())).await;
+            Ok(answer)
         });
         let is_enough = |answer: &Result<Answer, Error>| {
             aggregation.fail_on_error && !answer.as_ref().is_ok_and(|answer| answer.json().is_ok())
@@ -291,7 +302,15 @@ impl Exchange<'_> {
         }
         let limits = &self.snapshot.limits;
         let bytes_max = limits.plugin_body_bytes_max.saturating_mul(AGGREGATION_BODIES_MAX);
-        plan.complete(document, dependencies, &texts, bytes_max).map(Some).ok_or(Failure::TooLarge)
+        let whole = plan.complete(document, dependencies, &texts, bytes_max, &stretches);
+        self.in_time(whole).await?.map(Some).ok_or(Failure::Failed(Error::ResponseTooLarge))
+    }
+
+    /// Computes no longer than the exchange may last.
+    async fn in_time<T>(&self, computing: impl Future<Output = T>) -> Result<T, Failure> {
+        let left = Duration::from_millis(self.expires_ms.saturating_sub(now_ms()));
+        let computed = timeout(left, computing).await;
+        computed.map_err(|_| Failure::Failed(Error::UpstreamTimeout))
     }
 }
 
@@ -315,19 +334,13 @@ fn take_off_original(response: &mut ResponseHead) {
 enum Failure {
     /// A call failed that must not: this tells the client.
     Told(LocalResponse),
-    /// It would be too large.
-    TooLarge,
+    /// It would be too large, or take too long.
+    Failed(Error),
 }
 
 impl From<LocalResponse> for Failure {
     fn from(local: LocalResponse) -> Self {
         Self::Told(local)
-    }
-}
-
-impl Answer {
-    fn json(&self) -> Result<&str, String> {
-        merge::usable(self.status, &self.body)
     }
 }
 

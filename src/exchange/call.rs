@@ -4,16 +4,19 @@
 //! its turns, its `headers`, its timeout. Its plugins and its own aggregation are not run: the
 //! chain of the service that calls has let the request pass, and calls cannot go in circles.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
+use std::ops::Range;
 
 use super::attempt::Attempt;
 use super::{Exchange, annotate};
+use crate::aggregate::merge;
 use crate::error::Error;
 use crate::http::message::{BodyLength, Fields, Method, RequestHead, ResponseHead};
 use crate::http::relay::BodySink;
 use crate::io::deadline::now_ms;
 use crate::limits::AGGREGATION_BODIES_MAX;
 use crate::snapshot::{Service, Snapshot};
+use crate::text;
 use crate::upstream::call::{read_final_head, read_whole_body};
 use crate::upstream::cluster::{Cluster, Endpoint, Endpoints};
 use crate::upstream::echo;
@@ -26,6 +29,28 @@ pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) fields: Fields,
     pub(super) body: Vec<u8>,
+    /// Where in the body its JSON text is (`None`: null, of an empty one), or why there is none.
+    /// Looked for once.
+    json: OnceCell<Result<Option<Range<usize>>, String>>,
+}
+
+impl Answer {
+    fn new(status: u16, fields: Fields, body: Vec<u8>) -> Self {
+        Self { status, fields, body, json: OnceCell::new() }
+    }
+
+    /// The JSON of a success, or why it has none that could be taken over.
+    pub(super) fn json(&self) -> Result<&str, String> {
+        let place = self.json.get_or_init(|| {
+            let text = merge::usable(self.status, &self.body)?;
+            let at = (text.as_ptr() as usize).checked_sub(self.body.as_ptr() as usize);
+            let range = at.map(|at| at..at + text.len());
+            Ok(range.filter(|range| self.body.get(range.clone()) == Some(text.as_bytes())))
+        });
+        let range = place.as_ref().map_err(String::clone)?;
+        let bytes = range.as_ref().and_then(|range| self.body.get(range.clone()));
+        Ok(bytes.and_then(text::from_bytes).unwrap_or("null"))
+    }
 }
 
 /// Makes the calls of one exchange.
@@ -73,7 +98,7 @@ impl<'a> Caller<'a> {
             Cluster::Endpoints(endpoints) => self.ask(service, endpoints, &head).await,
             Cluster::Echo => {
                 let local = echo::answer(&head, self.authority, &head.path, &[]);
-                Ok(Answer { status: local.status, fields: local.fields, body: local.body })
+                Ok(Answer::new(local.status, local.fields, local.body))
             }
         }
     }
@@ -151,7 +176,7 @@ impl<'a> Caller<'a> {
         if is_sent && connection.is_reusable() {
             self.exchange.keep(endpoint, connection);
         }
-        Ok(Answer { status: response.status, fields: response.fields, body })
+        Ok(Answer::new(response.status, response.fields, body))
     }
 }
 

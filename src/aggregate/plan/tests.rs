@@ -2,6 +2,7 @@
 
 use super::super::condition::Condition;
 use super::super::path::Path;
+use super::super::rule::Rule;
 use super::super::template::Template;
 use super::*;
 
@@ -40,9 +41,25 @@ fn paths(plan: &Plan) -> Vec<&str> {
     plan.calls.iter().map(|call| call.path.as_str()).collect()
 }
 
+fn plan_of(document: &str, dependencies: &[Dependency]) -> Plan {
+    Stretches::at_once(async |stretches| Plan::of(document, dependencies, stretches).await)
+}
+
+fn complete_at_once(
+    plan: &Plan,
+    document: &str,
+    dependencies: &[Dependency],
+    answers: &[Option<&str>],
+    bytes_max: usize,
+) -> Option<Vec<u8>> {
+    Stretches::at_once(async |stretches| {
+        plan.complete(document, dependencies, answers, bytes_max, stretches).await
+    })
+}
+
 fn completed(document: &str, dependencies: &[Dependency], answers: &[Option<&str>]) -> String {
-    let plan = Plan::of(document, dependencies);
-    let whole = plan.complete(document, dependencies, answers, 10_000);
+    let plan = plan_of(document, dependencies);
+    let whole = complete_at_once(&plan, document, dependencies, answers, 10_000);
     String::from_utf8(whole.unwrap()).unwrap()
 }
 
@@ -51,7 +68,7 @@ fn each_item_has_its_answer_and_equal_calls_are_one() {
     let document =
         r#"{"includeDetails":true,"items":[{"productId":7},{"productId":"a/b"},{"productId":7}]}"#;
     let dependencies = [products()];
-    let plan = Plan::of(document, &dependencies);
+    let plan = plan_of(document, &dependencies);
     assert_eq!(paths(&plan), ["/api/products/7", "/api/products/a%2Fb"]);
     assert!(plan.problems.is_empty());
     assert_eq!(
@@ -75,7 +92,7 @@ fn without_its_condition_nothing_is_called() {
     for document in
         [r#"{"includeDetails":false,"items":[{"productId":7}]}"#, r#"{"items":[{"productId":7}]}"#]
     {
-        assert_eq!(Plan::of(document, &[products()]), Plan::default());
+        assert_eq!(plan_of(document, &[products()]), Plan::default());
     }
 }
 
@@ -83,10 +100,10 @@ fn without_its_condition_nothing_is_called() {
 fn items_without_a_value_need_no_call() {
     let document = r#"{"includeDetails":true,"items":[{},{"productId":null},{"productId":{}},
         {"productId":[1]},5,null,{"productId":true}]}"#;
-    let plan = Plan::of(document, &[products()]);
+    let plan = plan_of(document, &[products()]);
     assert_eq!(paths(&plan), ["/api/products/true"]);
     for document in ["[]", "5", r#"{"includeDetails":true,"items":{}}"#] {
-        assert!(Plan::of(document, &[products()]).calls.is_empty(), "{document}");
+        assert!(plan_of(document, &[products()]).calls.is_empty(), "{document}");
     }
 }
 
@@ -94,7 +111,7 @@ fn items_without_a_value_need_no_call() {
 fn values_that_cannot_stand_in_a_path_are_a_problem() {
     let document = r#"{"includeDetails":true,"items":[{"productId":".."},{"productId":""},
         {"productId":"ok"}]}"#;
-    let plan = Plan::of(document, &[products()]);
+    let plan = plan_of(document, &[products()]);
     assert_eq!(paths(&plan), ["/api/products/ok"]);
     assert_eq!(plan.problems.len(), 1);
     assert!(plan.problems[0].text.starts_with("2 items"), "{plan:?}");
@@ -108,7 +125,7 @@ fn calls_are_capped_and_items_beyond_the_cap_may_share_those_there_are() {
         .collect();
     let document = format!(r#"{{"includeDetails":true,"items":[{}]}}"#, items.join(","));
     let dependencies = [products(), products()];
-    let plan = Plan::of(&document, &dependencies);
+    let plan = plan_of(&document, &dependencies);
     assert_eq!(plan.calls.len(), AGGREGATION_CALLS_MAX);
     assert_eq!(plan.problems.len(), 2, "one for each dependency");
     assert!(plan.problems[0].text.starts_with("5 items"), "{plan:?}");
@@ -128,7 +145,7 @@ fn parameters_of_outer_items_are_joined_with_those_of_inner_ones() {
         &[("$.u", "u"), ("$.o[*].id", "o"), ("$.o[*].l[*].id", "l")],
         &[("$.x", "$.o[*].l[*].x")],
     )];
-    let plan = Plan::of(document, &dependencies);
+    let plan = plan_of(document, &dependencies);
     assert_eq!(paths(&plan), ["/me/1/a", "/me/1/b", "/me/3/d"]);
     assert_eq!(
         completed(document, &dependencies, &[Some(r#"{"x":1}"#), Some("{}"), Some(r#"{"x":3}"#)]),
@@ -170,9 +187,9 @@ fn ids_in_a_list_may_be_replaced_by_what_they_name() {
 fn one_long_answer_for_many_items_is_bounded() {
     let document = r#"{"includeDetails":true,"items":[{"productId":7},{"productId":7}]}"#;
     let (dependencies, answer) = ([products()], format!("\"{}\"", "x".repeat(1000)));
-    let plan = Plan::of(document, &dependencies);
+    let plan = plan_of(document, &dependencies);
     let complete = |bytes_max| {
-        let whole = plan.complete(document, &dependencies, &[Some(&answer)], bytes_max);
+        let whole = complete_at_once(&plan, document, &dependencies, &[Some(&answer)], bytes_max);
         whole.map(|whole| whole.len())
     };
     assert_eq!(complete(2000), None);

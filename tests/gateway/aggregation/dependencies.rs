@@ -2,6 +2,7 @@
 
 use super::{json, json_origin, saying, targets, with_service};
 use crate::support::{Client, Gate, Origin, Setup, get, get_with, post};
+use std::time::{Duration, Instant};
 
 /// `/orders`, whose items have their products from `products`.
 fn orders(orders: &Origin, products: &Origin, keys: &str) -> Setup {
@@ -242,4 +243,52 @@ fn calls_and_dependencies_go_together() {
         get(gateway.addr, "/shop").text(),
         r#"{"stock":[{"id":"a","is":"/p?id=a"},{"id":"b","is":"/p?id=b"}],"rates":{"eur":1.10}}"#
     );
+}
+
+#[test]
+fn long_answers_for_many_items_leave_the_worker_to_others() {
+    // 1. 10,000 items, of two ids each; two dependencies, so four answers of 1 MB.
+    // 2. Each goes to 5,000 items, by a path into it.
+    // 3. Meanwhile another connection is served again and again, and never waits for long: parsing
+    //    an answer for each item would hold the worker for half a minute.
+    const ITEMS: usize = 10_000;
+    let items: Vec<String> = (0..ITEMS).map(|n| format!(r#"{{"id":{}}}"#, n % 2)).collect();
+    let document = format!(r#"{{"items":[{}]}}"#, items.join(","));
+    let origin = json_origin(move |_| Some(document.clone()));
+    let answer = format!(r#"{{"pad":"{}","name":"n"}}"#, "x".repeat(1_000_000));
+    let called = json_origin(move |_| Some(answer.clone()));
+    let url = origin.url();
+    let dependency = |key: &str| {
+        format!(
+            "{{service: called, path: '/{key}/{{id}}', parameterMapping: \
+             [{{from: '$.items[*].id', to: id}}], resultMapping: \
+             [{{from: $.name, to: '$.items[*].{key}'}}, \
+             {{from: $.name, to: '$.items[*].{key}2'}}]}}"
+        )
+    };
+    let gateway = with_service(Setup::new(), "called", &called)
+        .service("name: plain, basePath: /plain, targets: ['builtin:echo']")
+        .service(&format!(
+            "name: orders, basePath: /orders, targets: ['{url}'], aggregation: {{dependencies: \
+             [{}, {}]}}",
+            dependency("a"),
+            dependency("b")
+        ))
+        .start();
+    let address = gateway.addr;
+    let whole = std::thread::spawn(move || get(address, "/orders"));
+    called.wait_requests(4);
+    let (mut other, mut served, mut longest) = (Client::connect(address), 0, Duration::ZERO);
+    while !whole.is_finished() {
+        let asked = Instant::now();
+        assert_eq!(other.get("/plain").status, 200);
+        longest = longest.max(asked.elapsed());
+        served += 1;
+    }
+    let whole = whole.join().unwrap().json();
+    let items = whole["items"].as_array().unwrap();
+    assert_eq!(items.len(), ITEMS);
+    assert!(items.iter().all(|item| item["a"] == "n" && item["b2"] == "n"));
+    assert!(served >= 4, "only {served} others were served meanwhile");
+    assert!(longest < Duration::from_secs(3), "one of {served} others waited {longest:?}");
 }
