@@ -68,17 +68,17 @@ export class Guest {
   /** A call in the request phase. */
   request(input = {}, context = {}) {
     const { url = "http://host/api/users", ...rest } = input;
-    const request = { method: "GET", url, headers: {}, query: query(url), body: "", ...rest };
+    const request = { method: "GET", url, headers: {}, ...target(url), body: "", ...rest };
     return this.call(this.envelope("request", request, context), context.entry);
   }
 
   /** A call in the response phase. */
   response(input = {}, context = {}) {
     const request = { method: "GET", url: "http://host/api/users", headers: {}, ...input.request };
-    request.query ??= query(request.url);
-    const response = { statusCode: 200, headers: {}, body: "", ...input, request };
-    const head = { method: request.method, url: request.url };
-    return this.call(this.envelope("response", { ...head, ...response }, context));
+    const asked = { method: request.method, url: request.url, ...target(request.url) };
+    const response = { statusCode: 200, headers: {}, body: "", ...input };
+    response.request = { ...asked, ...request };
+    return this.call(this.envelope("response", { ...asked, ...response }, context));
   }
 
   envelope(phase, input, { entry, ...context } = {}) {
@@ -109,6 +109,7 @@ export class Guest {
       ...request,
       responses,
     };
+    Object.assign(input, { ...target(input.url), ...input });
     return this.call(this.envelope("aggregation", input, context));
   }
 
@@ -294,10 +295,10 @@ function only(module, from, known) {
   );
 }
 
-function query(url) {
-  const parameters = {};
-  for (const [name, value] of new URL(url, "http://host").searchParams) {
-    (parameters[name] ??= []).push(value);
-  }
-  return parameters;
+/** The parts of a URL that a gateway gives beside it, in every phase. */
+function target(url) {
+  const { pathname: path, searchParams } = new URL(url, "http://host");
+  const query = {};
+  for (const [name, value] of searchParams) (query[name] ??= []).push(value);
+  return { path, query };
 }

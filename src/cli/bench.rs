@@ -104,6 +104,7 @@ fn small_get() -> Value {
         "input": {
             "method": "GET",
             "url": "http://example.com/api/users?page=2",
+            "path": "/api/users",
             "headers": {
                 "Host": ["example.com"], "User-Agent": ["Mozilla/5.0 (X11; Linux x86_64)"],
                 "Accept": ["text/html,application/json"], "Accept-Encoding": ["gzip, br"],

@@ -321,32 +321,31 @@ impl Ground<'_> {
         step.expect.check(&output, &logged, &calls.borrow())
     }
 
-    /// The input document of a step.
+    /// The input document of a step, in the shape that a gateway gives it.
     fn input(&self, step: &Step) -> Value {
         let request = step.request.clone().unwrap_or_default();
         let url = request.url.as_deref().unwrap_or("http://host/api/users");
         let method = request.method.as_deref().unwrap_or("GET");
-        let query = query_of(url);
+        let (path, query) = (path_of(url), query_of(url));
+        let mut input = json!({ "method": method, "url": url, "path": path, "query": query });
         let headers = lists(&request.headers);
-        let body = body_of(request.body.as_deref(), request.json.as_ref());
-        let (phase, input) = if let Some(parts) = &step.answers {
+        let (phase, more) = if let Some(parts) = &step.answers {
             let responses: Vec<Value> = parts.iter().map(part).collect();
-            let input = json!({ "method": method, "url": url, "headers": headers,
-                "body": body, "responses": responses });
-            ("aggregation", input)
+            ("aggregation", json!({ "headers": headers, "responses": responses }))
         } else if let Some(response) = &step.response {
-            let request = json!({ "method": method, "url": url, "headers": headers,
-                "query": query, "body": body });
-            let body = body_of(response.body.as_deref(), response.json.as_ref());
-            let input = json!({ "method": method, "url": url,
-                "statusCode": response.status.unwrap_or(200), "headers": lists(&response.headers),
-                "body": body, "request": request });
-            ("response", input)
+            let mut request = input.clone();
+            request["headers"] = headers.into();
+            let more = json!({ "statusCode": response.status.unwrap_or(200),
+                "headers": lists(&response.headers), "request": request,
+                "body": body_of(response.body.as_deref(), response.json.as_ref()) });
+            ("response", more)
         } else {
-            let input = json!({ "method": method, "url": url, "headers": headers,
-                "query": query, "body": body });
-            ("request", input)
+            let body = body_of(request.body.as_deref(), request.json.as_ref());
+            ("request", json!({ "headers": headers, "body": body }))
         };
+        if let (Value::Object(input), Value::Object(more)) = (&mut input, more) {
+            input.extend(more);
+        }
         let mut context = json!({
             "requestId": "test-1", "serviceId": "users-service", "routePath": "/api/users",
             "timestamp": "2024-01-01T00:00:00Z", "phase": phase, "plugin": "under-test",
@@ -441,6 +440,17 @@ pub(crate) fn lists(headers: &Map<String, Value>) -> Map<String, Value> {
 
 fn text_of(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// The path of a URL. A scheme is what stands before the first `/`, `?` or `#`.
+fn path_of(url: &str) -> &str {
+    let end = |text: &str| text.find(['/', '?', '#']).unwrap_or(text.len());
+    let (scheme, rest) = url.split_at(end(url));
+    let target = match rest.strip_prefix("//") {
+        Some(rest) if scheme.ends_with(':') => &rest[end(rest)..],
+        _ => url,
+    };
+    &target[..target.find(['?', '#']).unwrap_or(target.len())]
 }
 
 /// The parameters of a URL's query, as a gateway hands them to plugins.

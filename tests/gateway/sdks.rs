@@ -1,7 +1,7 @@
 //! What plugin authors build on, as built modules through a gateway: the samples of the extensions
-//! page, a command module as TinyGo makes them, and compare-and-set of each SDK.
+//! page, a command module as TinyGo makes them, and what each SDK tells and does.
 
-use crate::support::{Client, Gateway, Setup, get};
+use crate::support::{Client, Gateway, Setup, TempDir, get};
 use std::collections::BTreeSet;
 
 /// A module built by `make plugins`.
@@ -78,6 +78,66 @@ fn compare_and_set_of_every_sdk_is_atomic_over_all_workers() {
         });
         let expected: BTreeSet<usize> = (1..=THREADS * EACH).collect();
         assert_eq!(numbers, expected, "{language}: every number once");
+    }
+}
+
+/// What a plugin is told of the target of `GET /api/users?limit=10&limit=a%26b`, by JSON pointer.
+const TOLD: [(&str, &str, &str); 7] = [
+    ("path", "/input/path", r#""/api/users""#),
+    ("query", "/input/query", r#"{"limit":["10","a&b"]}"#),
+    ("asked", "/input/request/path", r#""/api/users""#),
+    ("about", "/input/request/query", r#"{"limit":["10","a&b"]}"#),
+    ("method", "/input/request/method", r#""GET""#),
+    ("sent", "/input/request/body", "absent"),
+    ("phase", "/context/phase", r#""response""#),
+];
+
+fn showing() -> String {
+    let show = TOLD.map(|(name, pointer, _)| format!("{name}: '{pointer}'"));
+    format!("{{phase: response, show: {{{}}}}}", show.join(", "))
+}
+
+#[test]
+fn both_phases_are_told_the_target_in_one_shape_by_the_gateway_and_by_the_cases_of_a_plugin() {
+    let target = "/api/users?limit=10&limit=a%26b";
+    let probe = built("canaries/probe");
+    let keys = format!("config: {}", showing());
+    let gateway = Setup::echo().plugin("probe", &probe, &keys).start();
+    let response = get(gateway.addr, target);
+    let mut expected = String::new();
+    for (name, _, value) in TOLD {
+        let name = format!("x-probe-probe-{name}");
+        assert_eq!(response.head.get(&name).as_deref(), Some(value), "{name}");
+        expected += &format!("{name}: '{value}', ");
+    }
+    // `odin-cli test` must not be greener than the gateway, nor redder.
+    let dir = TempDir::new();
+    dir.write("plugin.wasm", &probe);
+    dir.write(
+        "tests/cases.yaml",
+        format!(
+            "plugin: ../plugin.wasm\nconfig: {}\ncases: [{{name: told, request: {{url: \
+             'http://host{target}'}}, response: {{}}, expect: {{headers: {{{expected}}}}}}}]",
+            showing(),
+        ),
+    );
+    let cli = std::process::Command::new(env!("CARGO_BIN_EXE_odin-cli"))
+        .args(["test".as_ref(), dir.path().as_os_str()])
+        .output()
+        .unwrap();
+    assert!(cli.status.success(), "{}", String::from_utf8_lossy(&cli.stdout));
+}
+
+#[test]
+fn every_sdk_tells_path_and_query_of_the_request_in_both_phases() {
+    for language in ["rust", "go", "assemblyscript", "c"] {
+        let module = built(&format!("canaries/asked-{language}"));
+        let keys = "type: middleware, failureMode: closed, maxMemoryPages: 256";
+        let gateway = Setup::echo().plugin("asked", module, keys).start();
+        let response = get(gateway.addr, "/files/a%20b?x=://h/files/c&limit=1%2B1");
+        let asked = "/files/a%20b 1+1";
+        assert_eq!(response.json()["headers"]["X-Asked"][0], asked, "{language}");
+        assert_eq!(response.head.get("x-asked").as_deref(), Some(asked), "{language}");
     }
 }
 

@@ -487,6 +487,24 @@ static inline odin_str odin_header(odin_json message, odin_str name) {
     return (odin_str){NULL, 0};
 }
 
+/* The head of the request, in every phase: in the response phase the one that was answered. */
+static inline odin_json odin_request(const odin_call *call) {
+    odin_json request = odin_get(call->input, "request");
+    return odin_is_object(request) ? request : call->input;
+}
+
+/* The request's normalised path, without the query, in every phase. */
+static inline odin_str odin_path(const odin_call *call) {
+    return odin_text(odin_get(odin_request(call), "path"));
+}
+
+/* The first value of a parameter of the request's query, decoded; at NULL if there is none. */
+static inline odin_str odin_query(const odin_call *call, odin_str name) {
+    odin_iterator values = odin_iterate(odin_get_str(odin_get(odin_request(call), "query"), name));
+    if (!odin_next(&values)) return (odin_str){NULL, 0};
+    return odin_text(values.value);
+}
+
 /* --- The result ----------------------------------------------------------------------------- */
 
 /* The chain stops and the client gets a refusal, with the reason in it. */

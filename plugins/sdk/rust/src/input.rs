@@ -332,7 +332,7 @@ impl<'a> Request<'a> {
 
 /// The path of a URL, for inputs that do not name it. A scheme is what stands before the first `/`,
 /// `?` or `#`: a `://` behind that is the client's, and must not move where the path begins.
-fn path_of(url: &str) -> &str {
+pub(crate) fn path_of(url: &str) -> &str {
     let end = |text: &str| text.find(['/', '?', '#']).unwrap_or(text.len());
     let (scheme, rest) = url.split_at(end(url));
     let path = match rest.strip_prefix("//") {

@@ -56,8 +56,8 @@ impl<P: Plugin> Gateway<P> {
         body: &str,
     ) -> Value {
         let input = json!({
-            "method": method, "url": url, "headers": fields(headers.iter().copied()),
-            "query": fields(query(url)), "body": body,
+            "method": method, "url": url, "path": crate::input::path_of(url),
+            "headers": fields(headers.iter().copied()), "query": fields(query(url)), "body": body,
         });
         self.call("request", input)
     }
@@ -70,11 +70,13 @@ impl<P: Plugin> Gateway<P> {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Value {
+        let path = crate::input::path_of(url);
         let input = json!({
-            "method": "GET", "url": url, "statusCode": status,
-            "headers": fields(headers.iter().copied()), "body": body,
+            "method": "GET", "url": url, "path": path, "statusCode": status,
+            "headers": fields(headers.iter().copied()), "body": body, "query": fields(query(url)),
             "request": {
-                "method": "GET", "url": url, "headers": {}, "query": fields(query(url)),
+                "method": "GET", "url": url, "path": path, "headers": {},
+                "query": fields(query(url)),
             },
         });
         self.call("response", input)
