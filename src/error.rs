@@ -23,6 +23,9 @@ pub enum Error {
     BadRequest(&'static str),
     /// A transfer coding that is not `chunked`.
     UnsupportedCoding,
+    /// A content coding of the request body that plugins, who are to read it, could not; those
+    /// that they can.
+    UnsupportedContentCoding(&'static str),
     /// A method that a gateway does not proxy (CONNECT).
     UnsupportedMethod,
     /// An HTTP version that is neither 1.0 nor 1.1.
@@ -76,6 +79,7 @@ impl Error {
         match self {
             Self::BadRequest(_)
             | Self::UnsupportedCoding
+            | Self::UnsupportedContentCoding(_)
             | Self::UnsupportedMethod
             | Self::UnsupportedVersion
             | Self::UnsupportedExpectation
@@ -107,6 +111,7 @@ impl Error {
             Self::HeadTimeout | Self::BodyTimeout => 408,
             Self::BodyTooLarge => 413,
             Self::UriTooLong => 414,
+            Self::UnsupportedContentCoding(_) => 415,
             Self::UnsupportedExpectation => 417,
             Self::HeadTooLarge => 431,
             Self::UnsupportedCoding | Self::UnsupportedMethod => 501,
@@ -128,6 +133,7 @@ impl Error {
         match self {
             Self::BadRequest(_) => "bad_request",
             Self::UnsupportedCoding => "unsupported_coding",
+            Self::UnsupportedContentCoding(_) => "unsupported_content_coding",
             Self::UnsupportedMethod => "unsupported_method",
             Self::UnsupportedVersion => "unsupported_version",
             Self::UnsupportedExpectation => "unsupported_expectation",
@@ -168,6 +174,10 @@ impl fmt::Display for Error {
             | Self::BadResponseBody(reason)
             | Self::TlsFailed(reason) => reason,
             Self::UnsupportedCoding => "transfer coding is not supported, only chunked is",
+            Self::UnsupportedContentCoding(_) => {
+                "request body has a content coding that a plugin could not read; Accept-Encoding \
+                 of this response names those that may be sent"
+            }
             Self::UnsupportedMethod => "method CONNECT is not supported by this gateway",
             Self::UnsupportedVersion => "HTTP version is not supported, 1.0 and 1.1 are",
             Self::UnsupportedExpectation => "expectation is not supported, only 100-continue is",

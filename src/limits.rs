@@ -2,10 +2,11 @@
 //!
 //! Constants that an operator may want to move are defaults here and keys under `server.limits` or
 //! `wasm` in the configuration; the others are fixed. Relations between them are asserted at
-//! compile time at the end of the file. Those of the admin API and of traces stand
-//! in `limits/`.
+//! compile time at the end of the file. Those of the admin API, of content codings and of traces
+//! stand in `limits/`.
 
 mod admin;
+mod coding;
 mod trace;
 
 use std::time::Duration;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use crate::throttle::Backoff;
 
 pub use admin::*;
+pub use coding::*;
 pub use trace::*;
 
 // --- HTTP heads ---

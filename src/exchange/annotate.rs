@@ -118,11 +118,17 @@ fn push_hexadecimal(number: u64, text: &mut String) {
     }
 }
 
-/// Asks the origin for an answer without a content coding: plugins are to read its body. (It may
-/// hide what stands in it, and must not see noise where a client asks for gzip.)
+/// Asks the origin for the whole answer without a content coding: plugins are to read its body.
+/// They may hide what stands in it, and in a part of it, or in noise, they would not find it.
 pub(super) fn plain_answer(request: &mut RequestHead) {
-    if request.fields.contains("accept-encoding") {
-        request.fields.set(b"Accept-Encoding", b"identity");
+    let fields = &mut request.fields;
+    if fields.contains("accept-encoding") {
+        fields.set(b"Accept-Encoding", b"identity");
+    }
+    for name in ["range", "if-range"] {
+        if fields.contains(name) {
+            fields.remove(name.as_bytes());
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The end of an exchange: the response phase, and the response on its way to the client.
 
 use super::aggregate::Completed;
+use super::decode::{self, Read};
 use super::{Exchange, Messages, NoSource, Reply, send_local};
 use crate::error::Error;
 use crate::http::message::{BodyLength, Fields, LocalResponse, RequestHead, ResponseHead};
@@ -37,17 +38,10 @@ impl Exchange<'_> {
             }
         }
         if self.selected.has_response_phase() {
-            let is_needed = slot.given.is_none() && self.selected.needs_response_body();
-            if has_body && is_needed && !prefix.is_empty() {
-                // Too large for the aggregation, and so for plugins: the limit is the same.
-                if self.selected.rejects_large_bodies() {
-                    return Err(Error::ResponseTooLarge);
-                }
-            } else if has_body && is_needed {
-                match self.collect(response.body, source, Error::ResponseTooLarge).await? {
-                    Collected { bytes, is_whole: true } => slot.given = Some(bytes),
-                    Collected { bytes, is_whole: false } => prefix = bytes,
-                }
+            if self.selected.needs_response_body() {
+                let read = (slot.given.take(), prefix);
+                let read = self.read_for_plugins(response, has_body, read, source);
+                (slot.given, prefix) = read.await?;
             }
             let facts = &self.facts();
             let (chain, pools) = (&self.service.chain, self.worker.plugins());
@@ -70,6 +64,38 @@ impl Exchange<'_> {
             }
         }
         self.send(response, (has_body, slot.given, prefix), source, reply, keep_alive()).await
+    }
+
+    /// Reads the body of a response, of which something may have been read already, and takes its
+    /// content codings off.
+    async fn read_for_plugins(
+        &self,
+        response: &mut ResponseHead,
+        has_body: bool,
+        (whole, prefix): Read,
+        source: &mut impl BodySource,
+    ) -> Result<Read, Error> {
+        let encoding = self.selected.response_encoding();
+        if !has_body {
+            if let Ok(Some(_)) = decode::of_response(encoding, response) {
+                decode::describe_without_body(response);
+            }
+            return Ok((whole, prefix));
+        }
+        let codings = decode::of_response(encoding, response)?;
+        let bytes = match whole {
+            Some(bytes) => bytes,
+            // Too large for the aggregation, and so for plugins: the limit is the same.
+            None if !prefix.is_empty() && self.selected.rejects_large_bodies() => {
+                return Err(Error::ResponseTooLarge);
+            }
+            None if !prefix.is_empty() => return Ok((None, prefix)),
+            None => match self.collect(response.body, source, Error::ResponseTooLarge).await? {
+                Collected { bytes, is_whole: true } => bytes,
+                Collected { bytes, is_whole: false } => return Ok((None, bytes)),
+            },
+        };
+        self.plain_response(codings, bytes, response).await
     }
 
     /// Sends a response that is final. Of its body, the source sends any if `has_body`; it is

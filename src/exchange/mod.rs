@@ -13,6 +13,7 @@ mod attempt;
 mod call;
 pub mod core;
 pub mod counts;
+mod decode;
 mod finish;
 mod forward;
 mod log;
@@ -36,7 +37,7 @@ use crate::io::buffer::Chunk;
 use crate::io::deadline::now_ms;
 use crate::io::stream::Peer;
 use crate::limits::DISCARD_BYTES_MAX;
-use crate::plugin::{self, BodySlot, Carried, Facts, Part, Selected, Verdict};
+use crate::plugin::{self, BodySlot, Carried, Encoding, Facts, Part, Selected, Verdict};
 use crate::route;
 use crate::snapshot::{Service, Snapshot};
 use crate::trace::access_log::Asked;
@@ -227,7 +228,7 @@ async fn serve(
     annotate::forwarded(request, peer, snapshot.trust_forwarded);
     annotate::request_id(request, request_id, worker);
     service.chain.select(&request.path, selected);
-    if selected.needs_response_body() {
+    if selected.response_encoding() > Encoding::Raw {
         annotate::plain_answer(request);
     }
     let exchange = Exchange {
@@ -312,8 +313,13 @@ impl Exchange<'_> {
                 part = Part::FromBody;
             }
             if slot.given.is_none() {
+                let encoding = self.selected.request_encoding();
+                let codings = decode::of_request(encoding, &request.fields)?;
                 match self.collect_request(request, body, reply).await? {
-                    Collected { bytes, is_whole: true } => slot.given = Some(bytes),
+                    Collected { bytes, is_whole: true } => {
+                        let plain = self.plain_request(codings, bytes, request);
+                        (slot.given, prefix) = plain.await?;
+                    }
                     Collected { bytes, is_whole: false } => prefix = bytes,
                 }
             }

@@ -1,5 +1,6 @@
 //! The protocol: messages that know no version, bodies on their way, and HTTP/1.
 
+pub mod coding;
 pub mod field_class;
 pub mod h1;
 pub mod message;

@@ -7,8 +7,15 @@ use crate::limits::OVERLOAD_RETRY_AFTER;
 /// The response that tells a client of `error`: `{"error": "..."}`.
 pub fn error(error: Error) -> LocalResponse {
     let mut response = json_error(error.status(), &error.to_string());
-    if error == Error::OverBudget {
-        response.fields.push(b"Retry-After", OVERLOAD_RETRY_AFTER.as_bytes());
+    match error {
+        Error::OverBudget => {
+            response.fields.push(b"Retry-After", OVERLOAD_RETRY_AFTER.as_bytes());
+        }
+        // RFC 9110 section 15.5.16.
+        Error::UnsupportedContentCoding(accepted) => {
+            response.fields.push(b"Accept-Encoding", accepted.as_bytes());
+        }
+        _ => {}
     }
     response
 }

@@ -56,6 +56,21 @@ impl Held {
         Ok(())
     }
 
+    /// Gives memory back that [`Self::make_room`] has made, before the rest.
+    pub fn give_back(&self, bytes: Vec<u8>) {
+        let capacity = bytes.capacity().min(self.bytes.get());
+        drop(bytes);
+        self.bytes.set(self.bytes.get() - capacity);
+        self.budget.used.set(self.budget.used.get() - capacity);
+    }
+
+    /// Holds room for what is allocated elsewhere, until the value is dropped.
+    pub fn reserve(&self, bytes: usize) -> Result<Self, Error> {
+        let reserved = Self::of(&self.budget);
+        reserved.take(bytes)?;
+        Ok(reserved)
+    }
+
     fn take(&self, bytes: usize) -> Result<(), Error> {
         let used = self.budget.used.get().saturating_add(bytes);
         if used > self.budget.max.get() {
@@ -89,7 +104,11 @@ mod tests {
         drop(first);
         assert_eq!(budget.used(), 0);
         assert_eq!(second.make_room(&mut other, 60, usize::MAX), Ok(()));
-        drop(second);
+        let reserved = second.reserve(40).unwrap();
+        assert!(second.reserve(1).is_err());
+        second.give_back(other);
+        assert_eq!(budget.used(), 40);
+        drop((second, reserved));
         assert_eq!(budget.used(), 0);
     }
 }

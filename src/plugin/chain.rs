@@ -14,7 +14,7 @@ use super::json_abi::{self, Draft, Subject};
 use super::log::Ids;
 use super::module::Plugin;
 use super::pool::Pools;
-use super::spec::{FailureMode, Phase};
+use super::spec::{Encoding, FailureMode, Phase};
 use super::stats::ErrorKind;
 use crate::http::message::{Fields, LocalResponse, RequestHead, ResponseHead};
 use crate::http::respond;
@@ -71,6 +71,8 @@ pub struct Selected {
     request_body: bool,
     response_body: bool,
     rejects_large: bool,
+    request_encoding: Encoding,
+    response_encoding: Encoding,
     /// How many of `indexes` stand before the first that reads the request's body.
     bodiless: usize,
 }
@@ -86,6 +88,8 @@ impl Selected {
             request_body: false,
             response_body: false,
             rejects_large: false,
+            request_encoding: Encoding::Raw,
+            response_encoding: Encoding::Raw,
             bodiless: 0,
         }
     }
@@ -99,6 +103,8 @@ impl Selected {
         self.request_body = false;
         self.response_body = false;
         self.rejects_large = false;
+        self.request_encoding = Encoding::Raw;
+        self.response_encoding = Encoding::Raw;
         self.bodiless = 0;
     }
 
@@ -153,14 +159,31 @@ impl Selected {
         self.response_body
     }
 
+    /// What becomes of the content codings of the request's body, by those who read it.
+    pub fn request_encoding(&self) -> Encoding {
+        self.request_encoding
+    }
+
+    /// What becomes of the content codings of the response's body, by those who read it.
+    pub fn response_encoding(&self) -> Encoding {
+        self.response_encoding
+    }
+
     fn add(&mut self, index: usize, plugin: &Plugin) {
         self.indexes.push(index);
         self.request_phase |= plugin.runs_in(Phase::Request);
         self.response_phase |= plugin.runs_in(Phase::Response);
         self.aggregation |= plugin.runs_in(Phase::Aggregation);
-        self.request_body |= plugin.takes_body_in(Phase::Request);
+        let takes_body = |phase| plugin.takes_body_in(phase);
+        self.request_body |= takes_body(Phase::Request);
         self.bodiless += usize::from(!self.request_body);
-        self.response_body |= plugin.takes_body_in(Phase::Response);
+        self.response_body |= takes_body(Phase::Response);
+        if takes_body(Phase::Request) {
+            self.request_encoding = self.request_encoding.max(plugin.spec.encoding);
+        }
+        if takes_body(Phase::Response) {
+            self.response_encoding = self.response_encoding.max(plugin.spec.encoding);
+        }
         self.rejects_large |= plugin.spec.wants_body && !plugin.spec.passes_large_bodies;
     }
 }

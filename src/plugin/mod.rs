@@ -55,5 +55,5 @@ pub use pool::{Pools, PrepareFailure};
 pub(crate) use reach::authority_of;
 pub use reach::{Callee, GivenFile, Origin, Outbound, Reach, Scheme, Url};
 pub use runtime::{Runtime, RuntimeError, RuntimeOptions};
-pub use spec::{FailureMode, Isolation, LogLevel, Phase, PluginSpec, PluginType};
+pub use spec::{Encoding, FailureMode, Isolation, LogLevel, Phase, PluginSpec, PluginType};
 pub use stats::{ErrorKind, PluginReport, PluginStats};

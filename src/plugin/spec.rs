@@ -144,6 +144,30 @@ pub enum Isolation {
     Request,
 }
 
+/// What a plugin that reads bodies makes of their content codings. Ordered: where several plugins
+/// read a body, the last of this order holds for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Encoding {
+    /// It is given them as they are, and the other side is asked for whatever the client takes.
+    Raw,
+    /// It is given plain bytes, and plain bytes go on.
+    #[default]
+    Decode,
+    /// The other side is asked for plain bytes, and what is coded all the same is refused.
+    Identity,
+}
+
+impl Encoding {
+    /// The name in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Decode => "decode",
+            Self::Identity => "identity",
+        }
+    }
+}
+
 /// When a chain runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -223,6 +247,8 @@ pub struct PluginSpec {
     pub wants_body: bool,
     /// Whether a body that is too large to collect streams past it instead of being refused.
     pub passes_large_bodies: bool,
+    /// What becomes of the content codings of bodies that it is given.
+    pub encoding: Encoding,
     /// Most memory of one instance, in pages of 64 KiB.
     pub max_memory_pages: u32,
     /// Most instances over all workers; each worker may have its share, at least one.
@@ -254,6 +280,7 @@ impl PluginSpec {
             failure_mode: kind.default_failure_mode(),
             wants_body: kind.wants_body(),
             passes_large_bodies: false,
+            encoding: Encoding::default(),
             max_memory_pages: limits::PLUGIN_MEMORY_PAGES_MAX,
             instances_max: limits::PLUGIN_INSTANCES_MAX,
             workers: 1,
@@ -312,6 +339,7 @@ impl PluginSpec {
             failure_mode,
             wants_body,
             passes_large_bodies,
+            encoding,
             max_memory_pages,
             instances_max,
             workers,
@@ -326,7 +354,8 @@ impl PluginSpec {
         let patterns =
             |set: &Option<regex::RegexSet>| set.as_ref().map(|set| set.patterns().to_vec());
         let numbers = (priority, timeout, max_memory_pages, instances_max, workers, premade);
-        let modes = (kind, failure_mode, wants_body, passes_large_bodies, isolation, log_level);
+        let bodies = (wants_body, passes_large_bodies, encoding);
+        let modes = (kind, failure_mode, bodies, isolation, log_level);
         *name == other.name
             && numbers
                 == (
@@ -341,8 +370,7 @@ impl PluginSpec {
                 == (
                     &other.kind,
                     &other.failure_mode,
-                    &other.wants_body,
-                    &other.passes_large_bodies,
+                    (&other.wants_body, &other.passes_large_bodies, &other.encoding),
                     &other.isolation,
                     &other.log_level,
                 )

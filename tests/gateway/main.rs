@@ -18,6 +18,7 @@ mod admin_bounds;
 mod aggregation;
 mod bodies;
 mod canaries;
+mod codings;
 mod config_cli;
 mod connections;
 mod control_plane;

@@ -90,8 +90,17 @@ fn take_flag(keys: &mut Map<String, Value>, key: &str) -> Result<Option<bool>, F
 
 /// Texts are texts. In a file, which has no types, `name: 5` is the name "5"; in JSON, 5 is none.
 fn check_texts(keys: &Map<String, Value>) -> Result<(), Failed> {
-    const TEXTS: [&str; 8] =
-        ["name", "path", "type", "timeout", "failureMode", "onBodyTooLarge", "isolation", "sha256"];
+    const TEXTS: [&str; 9] = [
+        "name",
+        "path",
+        "type",
+        "timeout",
+        "failureMode",
+        "onBodyTooLarge",
+        "encoding",
+        "isolation",
+        "sha256",
+    ];
     const LISTS: [&str; 2] = ["allowedUrls", "services"];
     for (key, value) in keys {
         let is_list = LISTS.contains(&key.as_str());

@@ -13,7 +13,9 @@ use super::super::courtesy::yield_core;
 use super::super::reach::{Common, Reaching, Upkeep};
 use super::modules::{self, Modules};
 use super::{Findings, Ids};
-use crate::plugin::{FailureMode, Isolation, LogLevel, Plugin, PluginSpec, PluginType, Runtime};
+use crate::plugin::{
+    Encoding, FailureMode, Isolation, LogLevel, Plugin, PluginSpec, PluginType, Runtime,
+};
 use crate::snapshot::Snapshot;
 
 /// Loads plugins, over all snapshots of the process.
@@ -139,6 +141,11 @@ impl Loader {
         spec.instances_max = plugin.max_instances.unwrap_or(wasm.max_instances);
         spec.workers = self.workers as u32;
         spec.passes_large_bodies = plugin.on_body_too_large == config::OnBodyTooLarge::Pass;
+        spec.encoding = match plugin.encoding {
+            config::Encoding::Decode => Encoding::Decode,
+            config::Encoding::Identity => Encoding::Identity,
+            config::Encoding::Raw => Encoding::Raw,
+        };
         spec.premade = plugin.instances.unwrap_or(spec.premade);
         spec.isolation = match plugin.isolation {
             config::Isolation::Shared => Isolation::Shared,

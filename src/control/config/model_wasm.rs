@@ -81,6 +81,8 @@ pub struct Plugin {
     pub body: Option<bool>,
     /// What happens to a body beyond `server.limits.pluginBodyBytesMax`.
     pub on_body_too_large: OnBodyTooLarge,
+    /// What becomes of the content codings of bodies that it is given.
+    pub encoding: Encoding,
     /// Whether requests share instances.
     pub isolation: Isolation,
     /// Instances that each worker makes before the plugin serves; `None`:
@@ -127,6 +129,7 @@ impl Plugin {
             "failureMode": failure_mode,
             "body": body,
             "onBodyTooLarge": on_body_too_large,
+            "encoding": encoding,
             "isolation": isolation,
             "instances": instances,
             "maxInstances": max_instances,
@@ -227,6 +230,18 @@ pub enum OnBodyTooLarge {
     Reject,
     /// The body streams past the plugin, which sees none.
     Pass,
+}
+
+/// `plugins[].encoding`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Encoding {
+    /// Bodies are given, and go on, without a content coding.
+    #[default]
+    Decode,
+    /// The same is asked for, and what is coded all the same is refused: 415, a response 502.
+    Identity,
+    /// Bodies are given as they are.
+    Raw,
 }
 
 /// `plugins[].isolation`.

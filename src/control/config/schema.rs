@@ -92,6 +92,7 @@ pub(super) const PLUGIN: Keys = keys(&[
     "failureMode",
     "body",
     "onBodyTooLarge",
+    "encoding",
     "isolation",
     "instances",
     "maxInstances",

@@ -197,6 +197,7 @@ wasm:
       failureMode: closed
       body: false
       onBodyTooLarge: pass
+      encoding: identity
       isolation: request
       instances: 4
       maxInstances: 5
@@ -281,6 +282,7 @@ fn every_key_of_wasm_reaches_its_field() {
         failure_mode: Some(FailureMode::Closed),
         body: Some(false),
         on_body_too_large: OnBodyTooLarge::Pass,
+        encoding: Encoding::Identity,
         isolation: Isolation::Request,
         instances: Some(4),
         max_instances: Some(5),

@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::{
-    AccessLog, Admin, Aggregation, Config, FailureMode, Format, IoDriver, Isolation, Level, Limits,
-    LoadBalancing, Logging, OnBodyTooLarge, Plugin, Server, Service, Target, TargetKind, Timeouts,
-    Tracing, Variables, Wasm, Workers,
+    AccessLog, Admin, Aggregation, Config, Encoding, FailureMode, Format, IoDriver, Isolation,
+    Level, Limits, LoadBalancing, Logging, OnBodyTooLarge, Plugin, Server, Service, Target,
+    TargetKind, Timeouts, Tracing, Variables, Wasm, Workers,
 };
 use crate::kv::config::{BackendName, RedisConfig};
 use crate::route::path::Parameters;
@@ -194,6 +194,11 @@ pub fn plugin(plugin: &Plugin, variables: &Variables) -> Value {
         OnBodyTooLarge::Reject => "reject",
         OnBodyTooLarge::Pass => "pass",
     };
+    let encoding = match plugin.encoding {
+        Encoding::Decode => "decode",
+        Encoding::Identity => "identity",
+        Encoding::Raw => "raw",
+    };
     let isolation = match plugin.isolation {
         Isolation::Shared => "shared",
         Isolation::Request => "request",
@@ -212,6 +217,7 @@ pub fn plugin(plugin: &Plugin, variables: &Variables) -> Value {
         "failureMode": failure_mode,
         "body": plugin.body,
         "onBodyTooLarge": on_body_too_large,
+        "encoding": encoding,
         "isolation": isolation,
         "instances": plugin.instances,
         "maxInstances": plugin.max_instances,

@@ -9,8 +9,8 @@ use super::errors::Errors;
 use super::schema::nearest;
 use super::tree::Value;
 use super::{
-    FailureMode, Isolation, OnBodyTooLarge, Pattern, Place, Plugin, PluginType, Service, Wasm,
-    pattern_set, schema,
+    Encoding, FailureMode, Isolation, OnBodyTooLarge, Pattern, Place, Plugin, PluginType, Service,
+    Wasm, pattern_set, schema,
 };
 use crate::limits;
 
@@ -139,6 +139,7 @@ fn plugin(
         on_body_too_large: map
             .read("onBodyTooLarge", errors, on_body_too_large)
             .unwrap_or_default(),
+        encoding: map.read("encoding", errors, encoding).unwrap_or_default(),
         isolation: map.read("isolation", errors, isolation).unwrap_or_default(),
         instances: map.read("instances", errors, |item, errors| {
             integer(item, 1..=own_max.unwrap_or(around.max_instances), errors)
@@ -161,6 +162,12 @@ fn failure_mode(item: &Item<'_>, errors: &mut Errors) -> Option<FailureMode> {
 
 fn on_body_too_large(item: &Item<'_>, errors: &mut Errors) -> Option<OnBodyTooLarge> {
     let ways = [("reject", OnBodyTooLarge::Reject), ("pass", OnBodyTooLarge::Pass)];
+    word(item, &ways, errors)
+}
+
+fn encoding(item: &Item<'_>, errors: &mut Errors) -> Option<Encoding> {
+    let ways =
+        [("decode", Encoding::Decode), ("identity", Encoding::Identity), ("raw", Encoding::Raw)];
     word(item, &ways, errors)
 }
 
