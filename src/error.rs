@@ -50,6 +50,8 @@ pub enum Error {
     NoRoute,
     /// The service has no endpoint to send to.
     NoEndpoint,
+    /// The targets have as many requests as they may have, and so has their queue.
+    UpstreamBusy,
     /// The bodies that this worker holds are over `limits.bufferedBytesMax`.
     OverBudget,
     /// No connection to the endpoint: refused, unreachable.
@@ -90,7 +92,9 @@ impl Error {
             | Self::HeadTimeout
             | Self::BodyTimeout
             | Self::DownstreamGone => Side::Downstream,
-            Self::NoRoute | Self::NoEndpoint | Self::OverBudget => Side::Gateway,
+            Self::NoRoute | Self::NoEndpoint | Self::UpstreamBusy | Self::OverBudget => {
+                Side::Gateway
+            }
             Self::ConnectFailed
             | Self::ConnectTimeout
             | Self::TlsFailed(_)
@@ -122,7 +126,7 @@ impl Error {
             | Self::BadResponse(_)
             | Self::BadResponseBody(_)
             | Self::ResponseTooLarge => 502,
-            Self::NoEndpoint | Self::OverBudget => 503,
+            Self::NoEndpoint | Self::UpstreamBusy | Self::OverBudget => 503,
             Self::ConnectTimeout | Self::UpstreamTimeout => 504,
             Self::UnsupportedVersion => 505,
         }
@@ -146,6 +150,7 @@ impl Error {
             Self::DownstreamGone => "downstream_gone",
             Self::NoRoute => "no_route",
             Self::NoEndpoint => "no_endpoint",
+            Self::UpstreamBusy => "upstream_busy",
             Self::OverBudget => "over_budget",
             Self::ConnectFailed => "connect_failed",
             Self::ConnectTimeout => "connect_timeout",
@@ -194,6 +199,10 @@ impl fmt::Display for Error {
             Self::DownstreamGone => "client closed the connection",
             Self::NoRoute => "no service matches this path",
             Self::NoEndpoint => "service has no endpoint",
+            Self::UpstreamBusy => {
+                "too many requests are under way at the service's targets (services[].limits, \
+                 server.limits.upstreamConnectionsMax), try again"
+            }
             Self::OverBudget => {
                 "too many bodies are held in memory (server.limits.bufferedBytesMax), try again"
             }

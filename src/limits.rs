@@ -2,12 +2,13 @@
 //!
 //! Constants that an operator may want to move are defaults here and keys under `server.limits` or
 //! `wasm` in the configuration; the others are fixed. Relations between them are asserted at
-//! compile time at the end of the file. Those of the admin API, of content codings and of traces
-//! stand in `limits/`.
+//! compile time at the end of the file. Those of the admin API, of content codings, of traces and
+//! of what is under way at origins stand in `limits/`.
 
 mod admin;
 mod coding;
 mod trace;
+mod upstream;
 
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::throttle::Backoff;
 pub use admin::*;
 pub use coding::*;
 pub use trace::*;
+pub use upstream::*;
 
 // --- HTTP heads ---
 
@@ -259,7 +261,7 @@ pub const PLUGIN_SCRATCH_KEPT_MAX: usize = 64;
 // --- aggregation ---
 
 /// Calls of one request, equal ones counted once: a page of 100 items, each with a call of its own.
-/// They run at once, so it is also how many upstream connections one request may take.
+/// [`AGGREGATION_CALLS_AT_ONCE`] of them run at once.
 pub const AGGREGATION_CALLS_MAX: usize = 100;
 /// Most `calls` of one service. A request waits for the slowest of them.
 pub const AGGREGATION_CALLS_CONFIGURED_MAX: usize = 32;

@@ -74,6 +74,8 @@ pub struct Limits {
     pub connections_max: usize,
     /// The first descriptor that no client gets: those from here on are kept for the rest.
     pub descriptors_end: usize,
+    /// Requests of one worker that are under way at all targets together.
+    pub upstream_connections_max: usize,
     /// Idle upstream connections of one worker to one endpoint.
     pub upstream_idle_max: usize,
 }

@@ -247,7 +247,10 @@ fn equip(plugin: &Plugin) -> Result<Reach, String> {
     let common = Common { kv: &kv, services, bounds, trust: &trust };
     let mut reaching = Reaching::new(&kv);
     let (mut warnings, mut ids) = (Vec::new(), 0..);
-    let id_of = |_: &_| ids.next().unwrap_or_default();
+    let id_of = |_: &_| {
+        let id = ids.next().unwrap_or_default();
+        (id, id)
+    };
     let reach = reaching.equip(plugin, &common, id_of, &mut warnings)?;
     reaching.settle(&mut warnings);
     for warning in warnings {

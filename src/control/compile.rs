@@ -22,12 +22,13 @@ use super::reach::{Common, OriginKey, Upkeep};
 use super::trust::Trust;
 use crate::aggregate::{Aggregation, Call, Dependency};
 use crate::http::message::Fields;
-use crate::limits::TRACE_QUEUE_EXCHANGES;
+use crate::limits::{TRACE_QUEUE_EXCHANGES, UPSTREAM_TARGET_QUARTERS};
 use crate::plugin::{Callee, Chain, Plugin, Runtime, Scheme};
 use crate::route::table::Table;
 use crate::snapshot::{Limits, Service, Snapshot, Timeouts};
 use crate::trace::finished::Finished;
 use crate::trace::{Sampler, Tracing};
+use crate::upstream::admission::Caps;
 use crate::upstream::call::Bounds;
 use crate::upstream::cluster::{Address, Cluster, Endpoint, Endpoints};
 pub use findings::{Failure, Findings};
@@ -91,8 +92,14 @@ impl Ids {
         number(&mut self.next, &mut self.clusters, service)
     }
 
-    fn of_origin(&mut self, key: &OriginKey) -> usize {
-        number(&mut self.next, &mut self.origins, key)
+    /// Of a host that a plugin calls; and as a target, which a service may have too.
+    fn of_origin(&mut self, key: &OriginKey) -> (usize, usize) {
+        let (scheme, host, port) = (key.0, key.1.clone(), key.2);
+        let target = match scheme {
+            Scheme::Http => TargetKind::Http { host, port },
+            Scheme::Https => TargetKind::Https { host, port },
+        };
+        (number(&mut self.next, &mut self.origins, key), self.of_target(&target))
     }
 }
 
@@ -142,7 +149,7 @@ impl Compiler {
         let clusters: Vec<Arc<Cluster>> = config
             .services
             .iter()
-            .map(|service| self.cluster(service, published, &mut findings))
+            .map(|service| self.cluster(service, config, published, &mut findings))
             .collect();
         yield_core();
         let common = common(config, &clusters, &self.trust);
@@ -233,6 +240,7 @@ impl Compiler {
     fn cluster(
         &mut self,
         service: &config::Service,
+        config: &Config,
         published: Option<&Snapshot>,
         findings: &mut Findings,
     ) -> Arc<Cluster> {
@@ -271,7 +279,8 @@ impl Compiler {
         }
         findings.unreachable(&service.name, missing, has_others);
         let id = self.ids.of_cluster(&service.name);
-        let cluster = Cluster::Endpoints(Endpoints::new(id, endpoints));
+        let caps = caps(&service.limits, &config.server.limits, self.workers);
+        let cluster = Cluster::Endpoints(Endpoints::new(id, endpoints).with_caps(caps));
         let services = published.map_or(&[][..], |snapshot| &snapshot.services);
         let earlier = services.iter().find(|earlier| *earlier.cluster == cluster);
         earlier.map_or_else(|| Arc::new(cluster), |earlier| Arc::clone(&earlier.cluster))
@@ -400,8 +409,31 @@ fn limits(server: &config::Server, workers: usize) -> Limits {
         plugin_body_bytes_max: limits.plugin_body_bytes_max,
         buffered_bytes_max: limits.buffered_bytes_max,
         connections_max: limits.connections_per_worker(workers),
+        upstream_connections_max: share(upstream_max(limits), workers),
         descriptors_end: descriptors::clients_end(),
         upstream_idle_max: limits.upstream_idle_max,
+    }
+}
+
+/// Connections of the whole process to origins.
+fn upstream_max(limits: &config::Limits) -> usize {
+    limits.upstream_connections_max.unwrap_or_else(descriptors::upstream_max)
+}
+
+/// One worker's share of what the process may have: never so much that all have more together,
+/// unless they are more than that.
+fn share(total: usize, workers: usize) -> usize {
+    (total / workers.max(1)).max(1)
+}
+
+/// What one worker may have under way at a target of the service.
+fn caps(service: &config::ServiceLimits, server: &config::Limits, workers: usize) -> Caps {
+    let default = || upstream_max(server) / 4 * UPSTREAM_TARGET_QUARTERS;
+    let pending = service.pending;
+    Caps {
+        connections: share(service.connections.unwrap_or_else(default), workers),
+        pending: if pending == 0 { 0 } else { share(pending, workers) },
+        pending_timeout: service.pending_timeout,
     }
 }
 

@@ -15,6 +15,7 @@ mod errors;
 mod expand;
 mod kv;
 mod model;
+mod model_limits;
 mod model_wasm;
 mod schema;
 mod server;
@@ -33,6 +34,7 @@ use std::path::{Path, PathBuf};
 
 pub use errors::{ConfigError, ConfigErrors};
 pub use model::*;
+pub use model_limits::*;
 pub use model_wasm::*;
 pub use tracing::{Endpoint, Otlp, Tracing};
 pub use variables::Variables;

@@ -6,7 +6,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::config::Config;
-use crate::limits::DESCRIPTORS_KEPT_PART;
+use crate::limits::{CONNECTIONS_CEILING, DESCRIPTORS_KEPT_PART};
 
 /// Raises the soft limit to the hard one. The soft one is low for programs that use select(2).
 pub fn raise() {
@@ -29,6 +29,12 @@ fn limit() -> Option<usize> {
 #[must_use]
 pub fn clients_end() -> usize {
     limit().map_or(usize::MAX, |limit| limit - limit / DESCRIPTORS_KEPT_PART)
+}
+
+/// How many of them connections to origins have unless the configuration says so.
+#[must_use]
+pub fn upstream_max() -> usize {
+    limit().map_or(CONNECTIONS_CEILING, |limit| limit / 2)
 }
 
 /// Says so if there are too few for the clients that the configuration asks to let in. The default

@@ -75,13 +75,13 @@ impl Reaching {
     }
 
     /// Gives a loaded plugin what its module imports and its `config` names. `id_of` numbers
-    /// origins among endpoints. What cannot be had is a warning; a `config` that contradicts itself
-    /// is an error: the plugin cannot run.
+    /// origins among endpoints, and among targets. What cannot be had is a warning; a `config` that
+    /// contradicts itself is an error: the plugin cannot run.
     pub fn equip(
         &mut self,
         plugin: &Plugin,
         common: &Common<'_>,
-        id_of: impl FnMut(&OriginKey) -> usize,
+        id_of: impl FnMut(&OriginKey) -> (usize, usize),
         warnings: &mut Vec<String>,
     ) -> Result<Reach, String> {
         let (uses, config) = (plugin.uses(), plugin.spec.config());
@@ -128,7 +128,7 @@ impl Reaching {
         &mut self,
         config: &Value,
         trust: &Trust,
-        mut id_of: impl FnMut(&OriginKey) -> usize,
+        mut id_of: impl FnMut(&OriginKey) -> (usize, usize),
         mistakes: &mut Vec<String>,
     ) -> Vec<Arc<Origin>> {
         let mut keys = named_origins(config, mistakes);
@@ -159,7 +159,7 @@ impl Reaching {
         &mut self,
         key: &OriginKey,
         tls: Option<Tls>,
-        id: usize,
+        (id, target): (usize, usize),
         mistakes: &mut Vec<String>,
     ) -> Arc<Origin> {
         let earlier = self.origins.get(key).and_then(Weak::upgrade);
@@ -171,6 +171,7 @@ impl Reaching {
                 host: key.1.clone(),
                 port: key.2,
                 id,
+                target,
                 addresses: ArcSwap::from_pointee(unresolved),
             })
         });

@@ -1,6 +1,6 @@
 //! Responses made of those of several services: the calls instead of an origin, and what completes
 //! a response by further calls. What is called and where answers go is the business of
-//! [`crate::aggregate`]; the calls of a request run at once, on this worker.
+//! [`crate::aggregate`]; the calls of a request run side by side, on this worker.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -17,7 +17,7 @@ use crate::http::respond;
 use crate::io::deadline::now_ms;
 use crate::io::pace::Stretches;
 use crate::io::timeout;
-use crate::limits::AGGREGATION_BODIES_MAX;
+use crate::limits::{AGGREGATION_BODIES_MAX, AGGREGATION_CALLS_AT_ONCE};
 use crate::plugin::{self, BodySlot, CallAnswer, Verdict};
 
 /// Fields that are wrong for a response that has been completed: they name another one.
@@ -367,32 +367,41 @@ fn not_allowed() -> LocalResponse {
     local
 }
 
-/// Runs futures side by side until all have ended, or the output of one is enough. `None` for those
-/// that were given up then.
+/// Runs futures side by side, some at a time, until all have ended or the output of one is enough.
+/// `None` for those that were given up then, or not begun.
 async fn together<F: Future>(
-    futures: impl Iterator<Item = F>,
+    futures: impl ExactSizeIterator<Item = F>,
     is_enough: impl Fn(&F::Output) -> bool,
 ) -> Vec<Option<F::Output>> {
-    let mut running: Vec<Option<Pin<Box<F>>>> = futures.map(|f| Some(Box::pin(f))).collect();
-    let mut outputs: Vec<Option<F::Output>> = running.iter().map(|_| None).collect();
+    let mut outputs: Vec<Option<F::Output>> = (0..futures.len()).map(|_| None).collect();
+    let mut left = futures.enumerate();
+    let mut running: Vec<(usize, Pin<Box<F>>)> = Vec::new();
     poll_fn(|cx| {
-        let (mut has_more, mut has_enough) = (false, false);
-        for (slot, output) in running.iter_mut().zip(&mut outputs) {
-            let Some(future) = slot else {
-                continue;
-            };
-            match future.as_mut().poll(cx) {
-                Poll::Pending => has_more = true,
-                Poll::Ready(ended) => {
-                    has_enough |= is_enough(&ended);
-                    *output = Some(ended);
-                    *slot = None;
+        loop {
+            let room = AGGREGATION_CALLS_AT_ONCE.saturating_sub(running.len());
+            running.extend(left.by_ref().take(room).map(|(at, future)| (at, Box::pin(future))));
+            let mut has_ended = false;
+            let mut at = 0;
+            while let Some((place, future)) = running.get_mut(at) {
+                let Poll::Ready(output) = future.as_mut().poll(cx) else {
+                    at += 1;
+                    continue;
+                };
+                let is_last = is_enough(&output);
+                outputs[*place] = Some(output);
+                drop(running.swap_remove(at));
+                if is_last {
+                    return Poll::Ready(());
                 }
+                has_ended = true;
             }
-        }
-        match has_more && !has_enough {
-            true => Poll::Pending,
-            false => Poll::Ready(()),
+            if running.is_empty() && left.len() == 0 {
+                return Poll::Ready(());
+            }
+            // Those that have just ended make room for others, which must be polled once.
+            if !has_ended || left.len() == 0 {
+                return Poll::Pending;
+            }
         }
     })
     .await;

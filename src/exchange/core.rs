@@ -78,6 +78,7 @@ impl Core {
         let (buffers, deadlines) = (Rc::<BufferPool>::default(), Deadlines::default());
         let pool = Rc::<Pool>::default();
         let targets = Rc::new(Targets::starting_at(id));
+        targets.admission().bound(current.limits.upstream_connections_max);
         let budget = Rc::<Budget>::default();
         budget.bound(current.limits.buffered_bytes_max);
         let client = Client::new(
@@ -118,6 +119,7 @@ impl Core {
         if !Arc::ptr_eq(published, &current) {
             *current = Rc::new(published.clone());
             self.budget.bound(current.limits.buffered_bytes_max);
+            self.targets.admission().bound(current.limits.upstream_connections_max);
         }
         current.clone()
     }

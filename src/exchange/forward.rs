@@ -32,6 +32,8 @@ impl Exchange<'_> {
             attempt.reused();
             return Ok(idle);
         }
+        // What lies idle makes room for what is wanted.
+        worker.pool().shrink(worker.targets().admission().idle_max());
         let timeouts = &self.snapshot.timeouts;
         let started = Instant::now();
         let left = Duration::from_millis(expires_ms.saturating_sub(now_ms()));

@@ -8,7 +8,7 @@ use crate::limits::OVERLOAD_RETRY_AFTER;
 pub fn error(error: Error) -> LocalResponse {
     let mut response = json_error(error.status(), &error.to_string());
     match error {
-        Error::OverBudget => {
+        Error::OverBudget | Error::UpstreamBusy => {
             response.fields.push(b"Retry-After", OVERLOAD_RETRY_AFTER.as_bytes());
         }
         // RFC 9110 section 15.5.16.

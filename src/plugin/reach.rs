@@ -75,6 +75,8 @@ pub struct Origin {
     pub port: u16,
     /// Under which idle connections are kept, among the ids of endpoints.
     pub id: usize,
+    /// What it is among the targets of services: it may be one of them too.
+    pub target: usize,
     /// How its connections are secured; `None` for plain HTTP.
     pub tls: Option<Tls>,
     /// The last answer to its name, or why there was none. Looked up by the control thread.
@@ -222,6 +224,7 @@ mod tests {
                 host: host.to_owned(),
                 port,
                 id: 0,
+                target: 0,
                 tls: None,
                 addresses: ArcSwap::from_pointee(Ok(Vec::new())),
             })

@@ -123,6 +123,7 @@ impl Client {
         if !is_fresh && let Some(idle) = self.pool.take(endpoint.id) {
             return Ok(idle);
         }
+        self.pool.shrink(self.targets.admission().idle_max());
         let stream = connect(&endpoint.address, bounds.connect).await?;
         Ok(Connection::new(stream, &self.deadlines, bounds.body, &self.buffers))
     }

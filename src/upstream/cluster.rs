@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::admission::Caps;
 use super::tls::Tls;
 
 /// Where an endpoint is reached.
@@ -56,6 +57,8 @@ pub struct Endpoints {
     /// Names the cluster over all snapshots: its turns go on after a reload. Small and dense.
     id: usize,
     endpoints: Vec<Endpoint>,
+    /// How many requests each of them takes at once.
+    caps: Caps,
     /// One round: an endpoint of weight 3 stands in it three times, spread out.
     turns: Vec<u16>,
 }
@@ -65,7 +68,18 @@ impl Endpoints {
     pub fn new(id: usize, weighted: Vec<(Endpoint, u32)>) -> Self {
         let weights: Vec<u32> = weighted.iter().map(|(_, weight)| *weight).collect();
         let endpoints = weighted.into_iter().map(|(endpoint, _)| endpoint).collect();
-        Self { id, endpoints, turns: turns(&weights) }
+        Self { id, endpoints, caps: Caps::default(), turns: turns(&weights) }
+    }
+
+    /// The same with these caps for each target.
+    #[must_use]
+    pub fn with_caps(self, caps: Caps) -> Self {
+        Self { caps, ..self }
+    }
+
+    /// How many requests each target takes at once.
+    pub(super) fn caps(&self) -> &Caps {
+        &self.caps
     }
 
     /// The name of the cluster among those of all snapshots.

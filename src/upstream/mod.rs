@@ -1,5 +1,6 @@
 //! The origin side: which endpoint gets a request, and over which connection.
 
+pub mod admission;
 pub mod call;
 pub mod cluster;
 pub mod connect;

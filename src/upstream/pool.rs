@@ -15,6 +15,8 @@ pub struct Pool {
     endpoints: RefCell<Vec<Vec<Idle>>>,
     /// How many of them read ahead.
     ahead: Cell<usize>,
+    /// How many there are.
+    count: Cell<usize>,
 }
 
 #[derive(Debug)]
@@ -41,6 +43,7 @@ impl Pool {
     }
 
     fn uncount(&self, connection: &Connection) {
+        self.count.set(self.count.get() - 1);
         self.ahead.set(self.ahead.get() - usize::from(connection.is_ahead()));
     }
 
@@ -56,7 +59,21 @@ impl Pool {
                 connection.read_ahead();
                 self.ahead.set(self.ahead.get() + 1);
             }
+            self.count.set(self.count.get() + 1);
             idle.push(Idle { connection, since_ms: now_ms() });
+        }
+    }
+
+    /// Closes connections until no more than `most` are idle: the oldest of some endpoint first.
+    pub fn shrink(&self, most: usize) {
+        if self.count.get() <= most {
+            return;
+        }
+        for idle in self.endpoints.borrow_mut().iter_mut() {
+            let excess = self.count.get().saturating_sub(most).min(idle.len());
+            for idle in idle.drain(..excess) {
+                self.uncount(&idle.connection);
+            }
         }
     }
 
@@ -81,7 +98,7 @@ impl Pool {
 
     /// How many connections are idle.
     pub fn len(&self) -> usize {
-        self.endpoints.borrow().iter().map(Vec::len).sum()
+        self.count.get()
     }
 
     /// Whether none is idle.

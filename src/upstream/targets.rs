@@ -3,6 +3,8 @@
 
 use std::cell::RefCell;
 
+use super::admission::Admission;
+
 /// See the module's text. Never leaves its worker.
 #[derive(Debug, Default)]
 pub struct Targets {
@@ -10,13 +12,19 @@ pub struct Targets {
     turns: RefCell<Vec<usize>>,
     /// Where a cluster begins that had none.
     start: usize,
+    admission: Admission,
 }
 
 impl Targets {
     /// Of a worker that begins at this place. Workers begin at different ones: few requests must
     /// not all meet the first endpoint.
     pub fn starting_at(start: usize) -> Self {
-        Self { turns: RefCell::default(), start }
+        Self { start, ..Self::default() }
+    }
+
+    /// The requests under way.
+    pub fn admission(&self) -> &Admission {
+        &self.admission
     }
 
     /// The turn of a cluster, which this takes.

@@ -5,13 +5,13 @@
 //! where no origin can have acted on the request: without a connection nothing was sent, so any
 //! request goes to the next endpoint; an idle connection that the origin had closed meanwhile says
 //! nothing of the endpoint, so it is asked again over a fresh one, if the request may be repeated
-//! (RFC 9110 section 9.2.2).
+//! (RFC 9110 section 9.2.2). Each try is admitted before it begins ([`super::admission`]).
 
 use super::cluster::{Endpoint, Endpoints};
 use super::targets::Targets;
 use crate::error::Error;
 use crate::io::deadline::now_ms;
-use crate::limits::TRIES_MAX;
+use crate::limits::{TRIES_MAX, TURNS_LOOKED_AHEAD_MAX};
 
 /// One try.
 #[derive(Debug, Clone, Copy)]
@@ -37,14 +37,22 @@ pub struct Failure {
 /// Tries until one succeeds or no other is allowed. No other begins after `expires_ms`.
 pub async fn run<'e, T>(
     endpoints: &'e Endpoints,
-    targets: &Targets,
+    targets: &'e Targets,
     expires_ms: u64,
     mut attempt: impl AsyncFnMut(Try<'e>) -> Result<T, Failure>,
 ) -> Result<T, Error> {
-    let mut tries = Tries::new(endpoints, targets.turn(endpoints.id()));
+    let mut tries = Tries::new(endpoints, targets);
     let mut next = tries.first().ok_or(Error::NoEndpoint)?;
     loop {
-        let failure = match attempt(next).await {
+        let (target, caps) = (next.endpoint.target, endpoints.caps());
+        let permit = match targets.admission().enter(target, caps) {
+            Some(permit) => permit,
+            // Boxed: a request that need not wait has no use for the memory.
+            None => Box::pin(targets.admission().wait(target, caps, expires_ms)).await?,
+        };
+        let outcome = attempt(next).await;
+        drop(permit);
+        let failure = match outcome {
             Ok(outcome) => return Ok(outcome),
             Err(failure) => failure,
         };
@@ -58,6 +66,7 @@ pub async fn run<'e, T>(
 /// The candidates of one request, and which of them it has met.
 struct Tries<'e> {
     endpoints: &'e Endpoints,
+    targets: &'e Targets,
     /// The turn to look at next, and how many are left to look at.
     turn: usize,
     left: usize,
@@ -67,8 +76,9 @@ struct Tries<'e> {
 }
 
 impl<'e> Tries<'e> {
-    fn new(endpoints: &'e Endpoints, turn: usize) -> Self {
-        Self { endpoints, turn, left: endpoints.round(), met: [0; TRIES_MAX], asked: 0 }
+    fn new(endpoints: &'e Endpoints, targets: &'e Targets) -> Self {
+        let (turn, left) = (targets.turn(endpoints.id()), endpoints.round());
+        Self { endpoints, targets, turn, left, met: [0; TRIES_MAX], asked: 0 }
     }
 
     fn first(&mut self) -> Option<Try<'e>> {
@@ -91,19 +101,39 @@ impl<'e> Tries<'e> {
         }
     }
 
-    /// The next endpoint whose target this request has not met.
+    /// The next endpoint whose target this request has not met: one that has room, if one does.
     fn unmet(&mut self) -> Option<&'e Endpoint> {
-        while self.left > 0 && self.asked < TRIES_MAX {
-            let endpoint = self.endpoints.at(self.turn)?;
+        if self.asked == TRIES_MAX {
+            return None;
+        }
+        let mut next = self.at(0)?;
+        while self.has_met(next) {
             self.turn = self.turn.wrapping_add(1);
             self.left -= 1;
-            if !self.met[..self.asked].contains(&endpoint.target) {
-                self.met[self.asked] = endpoint.target;
-                self.asked += 1;
-                return Some(endpoint);
-            }
+            next = self.at(0)?;
         }
-        None
+        if self.left > 1 && !self.has_room(next) {
+            let looks = 1..self.left.min(TURNS_LOOKED_AHEAD_MAX);
+            let mut others = looks.filter_map(|ahead| self.at(ahead));
+            next = others.find(|one| !self.has_met(one) && self.has_room(one)).unwrap_or(next);
+        }
+        self.met[self.asked] = next.target;
+        self.asked += 1;
+        Some(next)
+    }
+
+    /// The endpoint of a turn that is left.
+    fn at(&self, ahead: usize) -> Option<&'e Endpoint> {
+        let turn = self.turn.wrapping_add(ahead);
+        if ahead < self.left { self.endpoints.at(turn) } else { None }
+    }
+
+    fn has_met(&self, endpoint: &Endpoint) -> bool {
+        self.met[..self.asked].contains(&endpoint.target)
+    }
+
+    fn has_room(&self, endpoint: &Endpoint) -> bool {
+        self.targets.admission().has_room(endpoint.target, self.endpoints.caps())
     }
 }
 
@@ -112,6 +142,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+    use crate::upstream::admission::Caps;
     use crate::upstream::cluster::Address;
 
     /// Numbers that a seed decides (splitmix64).
@@ -166,7 +197,8 @@ mod tests {
         turn: usize,
         is_repeatable: bool,
     ) -> (Vec<(usize, bool)>, Result<(), Error>) {
-        let mut tries = Tries::new(endpoints, turn);
+        let targets = Targets::starting_at(turn);
+        let mut tries = Tries::new(endpoints, &targets);
         let mut asked = Vec::new();
         let mut next = tries.first().unwrap();
         loop {
@@ -232,6 +264,24 @@ mod tests {
         let kinds = [Kind::Unreachable(Error::ConnectFailed); TRIES_MAX + 4];
         let (asked, ended) = serve(&cluster(&[1; TRIES_MAX + 4]), &kinds, 7, true);
         assert_eq!((asked.len(), ended), (TRIES_MAX, Err(Error::ConnectFailed)));
+    }
+
+    #[test]
+    fn a_target_that_is_full_is_passed_over_while_another_has_room() {
+        let caps = Caps { connections: 1, ..Caps::default() };
+        let endpoints = cluster(&[2, 1, 1]).with_caps(caps);
+        let targets = Targets::default();
+        let first = || Tries::new(&endpoints, &targets).first().unwrap().endpoint.target;
+        let mut held = Vec::new();
+        let mut met = HashSet::new();
+        for _ in 0..3 {
+            let target = first();
+            met.insert(target);
+            held.push(targets.admission().enter(target, &caps).unwrap());
+        }
+        assert_eq!(met.len(), 3, "each has one");
+        // When all are full it is the turn that decides who is waited for.
+        let _turn: usize = first();
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod admin;
 mod admin_bounds;
 mod aggregation;
 mod bodies;
+mod busy;
 mod canaries;
 mod codings;
 mod config_cli;

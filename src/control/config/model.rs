@@ -1,5 +1,6 @@
 //! What a configuration file says, in the user's terms: every default filled in, every value
-//! checked by itself, nothing resolved. The types of `wasm` stand in `model_wasm`.
+//! checked by itself, nothing resolved. The types of `wasm` stand in `model_wasm`, those of
+//! `limits` in `model_limits`.
 //!
 //! Control thread only. Names stay names, addresses stay unresolved and plugin files unread: to
 //! make the machine's form of it (the snapshot) is the work of `compile`.
@@ -7,7 +8,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Tracing, Wasm};
+use super::{Limits, ServiceLimits, Tracing, Wasm};
 use crate::aggregate::Rule;
 use crate::limits;
 use crate::route::path::Rules;
@@ -192,53 +193,6 @@ pub enum IoDriver {
     Epoll,
 }
 
-/// `server.limits`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of a request or response head.
-    pub head_bytes_max: usize,
-    /// Fields of a head.
-    pub head_fields_max: usize,
-    /// Bytes of a request target; less than `head_bytes_max`.
-    pub uri_bytes_max: usize,
-    /// Bytes of a streamed request body.
-    pub body_bytes_max: u64,
-    /// Bytes of a body that is collected for plugins.
-    pub plugin_body_bytes_max: usize,
-    /// Bytes of bodies that one worker holds in memory at once.
-    pub buffered_bytes_max: usize,
-    /// Downstream connections of the whole process; `None`: [`limits::CONNECTIONS_MAX`] for each
-    /// worker.
-    pub connections_max: Option<usize>,
-    /// Idle upstream connections that a worker keeps for one endpoint; 0: none.
-    pub upstream_idle_max: usize,
-}
-
-impl Limits {
-    /// The share of one of `workers` workers in the downstream connections, at least 1.
-    pub fn connections_per_worker(&self, workers: usize) -> usize {
-        match self.connections_max {
-            Some(total) => total.div_ceil(workers.max(1)).max(1),
-            None => limits::CONNECTIONS_MAX,
-        }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            head_bytes_max: limits::HEAD_BYTES_MAX,
-            head_fields_max: limits::HEAD_FIELDS_MAX,
-            uri_bytes_max: limits::URI_BYTES_MAX,
-            body_bytes_max: limits::BODY_BYTES_MAX,
-            plugin_body_bytes_max: limits::PLUGIN_BODY_BYTES_MAX,
-            buffered_bytes_max: limits::BUFFERED_BYTES_MAX,
-            connections_max: None,
-            upstream_idle_max: limits::UPSTREAM_IDLE_MAX,
-        }
-    }
-}
-
 /// `server.timeouts`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeouts {
@@ -401,6 +355,8 @@ pub struct Service {
     pub response_trailers: Vec<String>,
     /// Whether the upstream sees the client's `Host`; false: the target's.
     pub preserve_host: bool,
+    /// How many requests its targets get at once.
+    pub limits: ServiceLimits,
     /// How its responses are made of those of other services.
     pub aggregation: Option<Aggregation>,
 }

@@ -47,6 +47,7 @@ pub(super) const LIMITS: Keys = keys(&[
     "pluginBodyBytesMax",
     "bufferedBytesMax",
     "connectionsMax",
+    "upstreamConnectionsMax",
     "upstreamIdleMax",
 ]);
 
@@ -112,6 +113,7 @@ pub(super) const SERVICE: Keys = Keys {
         "requestTrailers",
         "responseTrailers",
         "preserveHost",
+        "limits",
         "aggregation",
     ],
     later: &[
@@ -119,6 +121,8 @@ pub(super) const SERVICE: Keys = Keys {
         ("healthCheck", "take the key out; every target gets its share of requests"),
     ],
 };
+
+pub(super) const SERVICE_LIMITS: Keys = keys(&["connections", "pending", "pendingTimeout"]);
 
 pub(super) const TARGET: Keys = keys(&["url", "weight"]);
 
@@ -148,6 +152,7 @@ pub(super) const ALL: &[(&str, &Keys)] = &[
     ("wasm", &WASM),
     ("wasm.plugins[]", &PLUGIN),
     ("services[]", &SERVICE),
+    ("services[].limits", &SERVICE_LIMITS),
     ("services[].targets[]", &TARGET),
     ("services[].aggregation", &AGGREGATION),
     ("services[].aggregation.calls[]", &CALL),

@@ -139,6 +139,12 @@ fn server_limits(item: &Item<'_>, errors: &mut Errors) -> Option<Limits> {
         head_fields_max: number("headFieldsMax", 1, limits::HEAD_FIELDS_CEILING, errors)
             .unwrap_or(default.head_fields_max),
         connections_max: number("connectionsMax", 1, limits::CONNECTIONS_CEILING, errors),
+        upstream_connections_max: number(
+            "upstreamConnectionsMax",
+            1,
+            limits::CONNECTIONS_CEILING,
+            errors,
+        ),
         upstream_idle_max: number("upstreamIdleMax", 0, limits::UPSTREAM_IDLE_CEILING, errors)
             .unwrap_or(default.upstream_idle_max),
         body_bytes_max: map

@@ -5,7 +5,9 @@ use super::decode::{Item, Section, boolean, duration, integer, list, map, string
 use super::errors::Errors;
 use super::tree::Value;
 use super::wasm::Names;
-use super::{LoadBalancing, Place, Service, Target, TargetKind, address, schema, value};
+use super::{
+    LoadBalancing, Place, Service, ServiceLimits, Target, TargetKind, address, schema, value,
+};
 use crate::http::field_class;
 use crate::http::message::{is_field_value, is_token};
 use crate::limits;
@@ -77,7 +79,24 @@ fn service<'n>(
             .unwrap_or_default(),
         headers,
         preserve_host: map.read("preserveHost", errors, boolean).unwrap_or(true),
+        limits: map.read("limits", errors, service_limits).unwrap_or_default(),
         aggregation,
+    })
+}
+
+fn service_limits(item: &Item<'_>, errors: &mut Errors) -> Option<ServiceLimits> {
+    let map = Section::open(item, &schema::SERVICE_LIMITS, errors)?;
+    let default = ServiceLimits::default();
+    let number = |key: &str, min, max, errors: &mut Errors| {
+        map.read(key, errors, |item, errors| integer(item, min..=max, errors))
+    };
+    Some(ServiceLimits {
+        connections: number("connections", 1, limits::CONNECTIONS_CEILING, errors),
+        pending: number("pending", 0, limits::UPSTREAM_PENDING_CEILING, errors)
+            .unwrap_or(default.pending),
+        pending_timeout: map
+            .read("pendingTimeout", errors, duration)
+            .unwrap_or(default.pending_timeout),
     })
 }
 

@@ -171,6 +171,7 @@ server:
     bufferedBytesMax: 20MiB
     connectionsMax: 1000
     upstreamIdleMax: 0
+    upstreamConnectionsMax: 900
   timeouts: {head: 1s, idle: 2s, body: 3s, connect: 4ms, firstByte: 5m, upstreamIdle: 1m30s}
   drainTimeout: 0s
   upgradeTimeout: 90s
@@ -209,6 +210,7 @@ services:
     stripBasePath: true
     targets: [{url: http://h:1, weight: 7}, http://unix:/s]
     loadBalancing: round-robin
+    limits: {connections: 10, pending: 0, pendingTimeout: 20ms}
     requestTrailers: [X-Sum]
     responseTrailers: [X-End, X-Sum]
     timeout: 11s
@@ -238,6 +240,7 @@ fn every_key_of_server_admin_and_logging_reaches_its_field() {
             plugin_body_bytes_max: 2 << 20,
             buffered_bytes_max: 20 << 20,
             connections_max: Some(1000),
+            upstream_connections_max: Some(900),
             upstream_idle_max: 0,
         },
         timeouts: Timeouts {
@@ -276,7 +279,7 @@ fn every_key_of_wasm_reaches_its_field() {
         enabled: false,
         priority: -3,
         timeout: Some(Duration::from_millis(10)),
-        allowed_urls: vec![pattern("^/a$", place(42, 21)), pattern("/b", place(42, 29))],
+        allowed_urls: vec![pattern("^/a$", place(43, 21)), pattern("/b", place(43, 29))],
         services: vec!["one".to_owned()],
         config: serde_json::json!({"x": [1, "two", null, 1.5, {"y": true}]}),
         failure_mode: Some(FailureMode::Closed),
@@ -316,6 +319,9 @@ fn every_key_of_services_reaches_its_field() {
     assert_eq!(service.timeout, Duration::from_secs(11));
     let headers = [("X-A", "b"), ("X-N", "1")].map(|(n, v)| (n.to_owned(), v.to_owned()));
     assert_eq!(service.headers, headers);
+    let pending_timeout = Duration::from_millis(20);
+    let limits = ServiceLimits { connections: Some(10), pending: 0, pending_timeout };
+    assert_eq!(service.limits, limits);
     assert_eq!(service.request_trailers, ["X-Sum"]);
     assert_eq!(service.response_trailers, ["X-End", "X-Sum"]);
 }

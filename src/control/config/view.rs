@@ -92,6 +92,7 @@ fn limits(limits: &Limits) -> Value {
         "pluginBodyBytesMax": limits.plugin_body_bytes_max,
         "bufferedBytesMax": limits.buffered_bytes_max,
         "connectionsMax": limits.connections_max,
+        "upstreamConnectionsMax": limits.upstream_connections_max,
         "upstreamIdleMax": limits.upstream_idle_max,
     })
 }
@@ -243,6 +244,11 @@ fn service(service: &Service) -> Value {
         "requestTrailers": service.request_trailers,
         "responseTrailers": service.response_trailers,
         "preserveHost": service.preserve_host,
+        "limits": {
+            "connections": service.limits.connections,
+            "pending": service.limits.pending,
+            "pendingTimeout": span(service.limits.pending_timeout),
+        },
         "aggregation": service.aggregation.as_ref().map(aggregation),
     })
 }

@@ -189,7 +189,7 @@ async fn to_origin(
         Some(tls) => Address::Tls(addresses, tls.clone()),
     };
     let (id, authority) = (origin.id, origin.authority());
-    let endpoint = Endpoint { id, target: id, address, authority };
+    let endpoint = Endpoint { id, target: origin.target, address, authority };
     send(host, bounds, &Endpoints::new(id, vec![(endpoint, 1)]), request).await
 }
 

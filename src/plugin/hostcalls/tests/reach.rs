@@ -116,6 +116,7 @@ fn reach(address: SocketAddr) -> Reach {
         host: "origin.test".to_owned(),
         port: 80,
         id: 0,
+        target: 0,
         tls: None,
         addresses: ArcSwap::from_pointee(Ok(vec![address])),
     })];

@@ -1,0 +1,77 @@
+//! What a configuration file says under `limits`, of the server and of a service.
+
+use std::time::Duration;
+
+use crate::limits;
+
+/// `server.limits`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request or response head.
+    pub head_bytes_max: usize,
+    /// Fields of a head.
+    pub head_fields_max: usize,
+    /// Bytes of a request target; less than `head_bytes_max`.
+    pub uri_bytes_max: usize,
+    /// Bytes of a streamed request body.
+    pub body_bytes_max: u64,
+    /// Bytes of a body that is collected for plugins.
+    pub plugin_body_bytes_max: usize,
+    /// Bytes of bodies that one worker holds in memory at once.
+    pub buffered_bytes_max: usize,
+    /// Downstream connections of the whole process; `None`: [`limits::CONNECTIONS_MAX`] for each
+    /// worker.
+    pub connections_max: Option<usize>,
+    /// Requests of the whole process under way at targets; `None`: half of the open files that it
+    /// may have.
+    pub upstream_connections_max: Option<usize>,
+    /// Idle upstream connections that a worker keeps for one endpoint; 0: none.
+    pub upstream_idle_max: usize,
+}
+
+impl Limits {
+    /// The share of one of `workers` workers in the downstream connections, at least 1.
+    pub fn connections_per_worker(&self, workers: usize) -> usize {
+        match self.connections_max {
+            Some(total) => total.div_ceil(workers.max(1)).max(1),
+            None => limits::CONNECTIONS_MAX,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head_bytes_max: limits::HEAD_BYTES_MAX,
+            head_fields_max: limits::HEAD_FIELDS_MAX,
+            uri_bytes_max: limits::URI_BYTES_MAX,
+            body_bytes_max: limits::BODY_BYTES_MAX,
+            plugin_body_bytes_max: limits::PLUGIN_BODY_BYTES_MAX,
+            buffered_bytes_max: limits::BUFFERED_BYTES_MAX,
+            connections_max: None,
+            upstream_connections_max: None,
+            upstream_idle_max: limits::UPSTREAM_IDLE_MAX,
+        }
+    }
+}
+
+/// `services[].limits`, of the whole process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServiceLimits {
+    /// Requests under way at one target; `None`: what one may have of all.
+    pub connections: Option<usize>,
+    /// Requests that wait for one target.
+    pub pending: usize,
+    /// How long each does.
+    pub pending_timeout: Duration,
+}
+
+impl Default for ServiceLimits {
+    fn default() -> Self {
+        Self {
+            connections: None,
+            pending: limits::UPSTREAM_PENDING_MAX,
+            pending_timeout: limits::UPSTREAM_PENDING_TIMEOUT,
+        }
+    }
+}
