@@ -434,6 +434,11 @@ pub const REPORTS_AT_ONCE: usize = 8;
 pub const WATCH_QUIET: Duration = Duration::from_millis(200);
 /// The longest that events on disk put off the next look at the files: some folders never rest.
 pub const WATCH_BURST_MAX: Duration = Duration::from_secs(2);
+/// A change on disk that could not be made at the time (somebody was still writing the file, other
+/// changes waited) is tried again after so long, or when something happens to the files.
+pub const WATCH_AGAIN: Duration = Duration::from_secs(10);
+/// Most links on the way to one file: the kernel's own bound.
+pub const WATCH_LINKS_MAX: usize = 40;
 /// How long a start waits for an address in use: a process that was killed holds its sockets until
 /// the kernel has taken it apart, and its supervisor starts the next one at once.
 pub const BIND_TIMEOUT: Duration = Duration::from_secs(2);

@@ -253,6 +253,9 @@ fn control_plane(text: &mut Text, control: &Control) {
     let family = "odin_reload_last_success_timestamp_seconds";
     text.family(family, "gauge", "When the running configuration was published, since 1970.");
     text.line(family, &[], seconds(times.last_success));
+    let family = "odin_config_last_reload_successful";
+    text.family(family, "gauge", "0 while the configuration file that was read last is refused.");
+    text.line(family, &[], u8::from(control.refused_file().is_none()));
     let running = control.running();
     text.family("odin_generation", "gauge", "The published snapshot.");
     text.line("odin_generation", &[], running.snapshot.generation);

@@ -234,7 +234,7 @@ async fn prepare(
     let plugins = Runtime::new(&runtime_options(&config)).map_err(|error| error.to_string())?;
     let mut compiler = Compiler::new(plugins, workers, &config.kv);
     let exporter = Exporter::new(compiler.take_spans());
-    let seen = watch::Seen::before(located, &config);
+    let seen = watch::Files::of(located, &config).look();
     // Beside the control thread: it listens to signals meanwhile.
     let compiling = tokio::task::spawn_blocking(move || {
         let compiled = compiler.compile(&config, None);

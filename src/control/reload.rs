@@ -27,13 +27,14 @@ use super::compile::{Compiled, Compiler, Failure, have_names_moved};
 use super::config::{Config, Located};
 use super::fleet::Outboxes;
 use super::log;
+use super::watch::{Files, Seen};
 use crate::limits::{NAME_REFRESH_INTERVAL, RELOAD_TURN_TIMEOUT, RELOADS_WAITING_MAX};
 use crate::snapshot::Snapshot;
 use crate::worker::report::Report;
 
 pub use change::{Cause, Change};
 use state::State;
-pub use state::{Outcome, Reload, ReloadTimes, Running, Upgrades};
+pub use state::{Outcome, Refused, Reload, ReloadTimes, Running, Upgrades};
 
 /// Asks for changes and sees what runs. Clones are the same.
 #[derive(Clone)]
@@ -180,6 +181,17 @@ impl Control {
         self.state.written()
     }
 
+    /// The configuration file that was refused, as long as what runs is not what a file says.
+    pub fn refused_file(&self) -> Option<Refused> {
+        self.state.refused_file()
+    }
+
+    /// What the files looked like that the last configuration names that was read, published or
+    /// not, before it was compiled.
+    pub fn tried(&self) -> Option<Arc<Seen>> {
+        self.state.tried()
+    }
+
     /// Keeps the configuration as it is from now on, once the change that is being made has ended:
     /// for as long as the permit lives.
     pub async fn begin_upgrade(&self) -> Option<OwnedSemaphorePermit> {
@@ -322,7 +334,11 @@ impl Reloader {
         let started = Instant::now();
         let words = cause.describe(&change);
         self.state.begin(words.clone(), started);
+        let is_file = matches!(change, Change::File);
         let result = self.attempt(change).await;
+        if is_file {
+            self.state.judge_file(&words, &result);
+        }
         match &result {
             Ok(done) => {
                 for warning in &done.warnings {
@@ -345,8 +361,14 @@ impl Reloader {
         let subject = change.subject();
         let is_file = matches!(change, Change::File);
         let is_again = matches!(change, Change::Again);
-        let next = tokio::task::spawn_blocking(move || change.apply(&current, &located));
-        let next = next.await.map_err(|_| broken("the change panicked"))??;
+        let next = tokio::task::spawn_blocking(move || {
+            let next = change.apply(&current, &located)?;
+            // Before they are read: what changes behind this look has changed since.
+            let files = is_file.then(|| Files::of(&located, &next.config).look());
+            Ok::<_, Refusal>((next, files))
+        });
+        let (next, files) = next.await.map_err(|_| broken("the change panicked"))??;
+        files.into_iter().for_each(|files| self.state.try_out(files));
         let mut config = next.config;
         let mut warnings = fixed::keep(&running.config, &mut config);
         fixed::check(&running.config, &config, self.admin)?;

@@ -6,8 +6,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::State;
 use super::guard::shows_token;
+use super::{State, millis};
 
 pub(super) async fn healthz() -> Json<Value> {
     Json(json!({ "status": "ok" }))
@@ -16,6 +16,7 @@ pub(super) async fn healthz() -> Json<Value> {
 /// 503 while it drains, or while a plugin or a service that does not work refuses requests; 200
 /// and `degraded` when all are served, some without a plugin that fails open. What it is that does
 /// not work (names, paths, reasons) is for those who show `admin.token`; probes need the status.
+/// So is which configuration was refused since: what runs serves as well as before.
 pub(super) async fn readyz(control: State, headers: HeaderMap) -> Response {
     let running = control.running();
     let failures = running.failures.iter().map(|failure| {
@@ -42,10 +43,14 @@ pub(super) async fn readyz(control: State, headers: HeaderMap) -> Response {
     if !shows_token(&control, &headers) {
         return (code, Json(json!({ "status": status }))).into_response();
     }
+    let refused = control.refused_file().map(|refused| {
+        json!({ "atMs": millis(refused.at), "change": refused.words, "reason": refused.reason })
+    });
     let body = json!({
         "status": status,
         "generation": running.snapshot.generation,
         "failures": failures,
+        "refused": refused,
     });
     (code, Json(body)).into_response()
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::{Applied, Refusal};
 use crate::control::compile::Failure;
 use crate::control::config::Config;
+use crate::control::watch::Seen;
 use crate::limits::RELOADS_REMEMBERED;
 use crate::snapshot::Snapshot;
 
@@ -38,6 +39,17 @@ pub struct Reload {
     pub took: Duration,
     /// How it ended.
     pub outcome: Outcome,
+}
+
+/// A configuration file that was refused, for as long as what runs is not what it says.
+#[derive(Debug, Clone)]
+pub struct Refused {
+    /// When.
+    pub at: SystemTime,
+    /// Who asked for it, in words.
+    pub words: String,
+    /// Why, in words.
+    pub reason: String,
 }
 
 /// How a change ended.
@@ -89,6 +101,10 @@ struct Inner {
     times: ReloadTimes,
     /// Snapshots that somebody may still hold.
     earlier: Vec<Weak<Snapshot>>,
+    /// The configuration file that was refused last, until one is taken.
+    refused_file: Option<Refused>,
+    /// What the files of the last configuration looked like that was read, before it was compiled.
+    tried: Option<Arc<Seen>>,
     /// The digest of the configuration file as the gateway itself wrote it last.
     written: Option<[u8; 32]>,
 }
@@ -106,6 +122,8 @@ impl State {
             upgrades: Upgrades::default(),
             is_unsaved: false,
             earlier: Vec::new(),
+            refused_file: None,
+            tried: None,
             written: None,
         };
         Self { inner: Mutex::new(inner), is_draining: AtomicBool::new(false) }
@@ -167,6 +185,27 @@ impl State {
 
     pub(super) fn written(&self) -> Option<[u8; 32]> {
         self.lock().written
+    }
+
+    pub(super) fn refused_file(&self) -> Option<Refused> {
+        self.lock().refused_file.clone()
+    }
+
+    /// The whole file was asked for, and how that ended.
+    pub(super) fn judge_file(&self, words: &str, result: &Result<Applied, Refusal>) {
+        self.lock().refused_file = result.as_ref().err().map(|refusal| Refused {
+            at: SystemTime::now(),
+            words: words.to_owned(),
+            reason: refusal.reason.clone(),
+        });
+    }
+
+    pub(super) fn tried(&self) -> Option<Arc<Seen>> {
+        self.lock().tried.clone()
+    }
+
+    pub(super) fn try_out(&self, files: Seen) {
+        self.lock().tried = Some(Arc::new(files));
     }
 
     pub(super) fn write(&self, digest: [u8; 32]) {
