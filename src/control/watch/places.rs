@@ -1,9 +1,9 @@
 //! Where a change to some files shows, and the kernel's word of it (inotify(7)).
 //!
 //! A file is reached by a path of folders and links, and each of them can be moved: Kubernetes
-//! turns a link above a mounted configuration, a deployment renames a whole folder, an editor puts a
-//! new file in the place of the old one. So every folder on the way is watched, for the one name in
-//! it that the way goes by, and the file itself, for those who write it by another path (a bind
+//! turns a link above a mounted configuration, a deployment renames a whole folder, an editor puts
+//! a new file in the place of the old one. So every folder on the way is watched, for the one name
+//! in it that the way goes by, and the file itself, for those who write it by another path (a bind
 //! mount). All is found anew before each look. Reading is no event: nothing wakes us that we do
 //! ourselves.
 
