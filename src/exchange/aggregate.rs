@@ -117,9 +117,6 @@ impl Exchange<'_> {
             merge::merge(usable)
         });
         response.body = BodyLength::Known(bytes.len() as u64);
-        if !response.fields.contains("date") {
-            self.worker.with_date(|date| response.fields.push(b"Date", date));
-        }
         Ok(bytes)
     }
 

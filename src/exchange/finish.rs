@@ -116,6 +116,10 @@ impl Exchange<'_> {
             // what the source has said of its length is of one that it does not send.
             response.body = BodyLength::Empty;
         }
+        if !response.fields.contains("date") {
+            // RFC 9110 section 6.6.1: who forwards adds what the origin has left out.
+            self.worker.with_date(|date| response.fields.push(b"Date", date));
+        }
         self.add_server_timing(&mut response.fields);
         reply.head(response, gets_body, keep_alive);
         // What plugins have let pass is the head.
@@ -159,9 +163,6 @@ impl Exchange<'_> {
         }
         response.fields = local.fields;
         response.body = BodyLength::Known(local.body.len() as u64);
-        if !response.fields.contains("date") {
-            self.worker.with_date(|date| response.fields.push(b"Date", date));
-        }
         // Boxed: other exchanges shall not be as large as those that a cache answers.
         let memory = Some(local.body);
         Box::pin(self.respond(messages, memory, &mut NoSource, reply, || keep_alive)).await

@@ -467,7 +467,6 @@ impl Exchange<'_> {
                 response.status = local.status;
                 response.fields = local.fields;
                 response.body = BodyLength::Known(local.body.len() as u64);
-                self.worker.with_date(|date| response.fields.push(b"Date", date));
                 let memory = Some(local.body);
                 self.respond(&mut messages, memory, &mut NoSource, reply, || true).await
             }

@@ -269,3 +269,68 @@ fn no_plugin_is_shown_a_name_that_is_dropped_and_one_that_it_sets_goes_on() {
     let shown = get_with(showing.addr, "/", UNDERSCORED).text();
     assert!(shown.contains("X-User") && !shown.contains("X_User"), "{shown}");
 }
+
+#[test]
+fn every_response_has_one_date_also_where_the_origin_sends_none() {
+    // RFC 9110 section 6.6.1: who forwards adds what is missing.
+    let dated = "Sun, 06 Nov 1994 08:49:37 GMT";
+    let origin = Origin::scripted(move |connection, _| {
+        while let Some(request) = connection.request() {
+            connection.send(match request.target.as_str() {
+                "/dated" => {
+                    format!("HTTP/1.1 200 OK\r\nDate: {dated}\r\nContent-Length: 0\r\n\r\n")
+                }
+                "/nominated" => format!(
+                    "HTTP/1.1 200 OK\r\nDate: {dated}\r\nConnection: date\r\n\
+                     Content-Length: 0\r\n\r\n"
+                ),
+                "/304" => "HTTP/1.1 304 Not Modified\r\nETag: \"1\"\r\n\r\n".into(),
+                "/500" => "HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n".into(),
+                "/broken" => "HTTP/1.1 rubbish\r\n\r\n".into(),
+                _ if request.method == "HEAD" => "HTTP/1.1 200 OK\r\n\r\n".into(),
+                _ => "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
+                    .into(),
+            });
+        }
+    });
+    let refusing = wasm::answering(r#"{"continue":false,"error":"no"}"#);
+    let gateway = Setup::new()
+        .service(&format!(
+            "name: all, basePath: /o, stripBasePath: true, targets: ['{}']",
+            origin.url()
+        ))
+        .service("name: echo, basePath: /echo, targets: ['builtin:echo']")
+        .service(
+            "name: both, basePath: /both, \
+             aggregation: {calls: [{name: a, service: all, path: /x}]}",
+        )
+        .plugin("no", refusing, "type: auth, allowedUrls: ['^/o/refused']")
+        .plugin("it", wasm::setting_headers(r#""X-Seen":["1"]"#), "type: response")
+        .start();
+    for (request, status) in [
+        ("GET /o/plain", 200),
+        ("GET /o/dated", 200),
+        ("GET /o/nominated", 200),
+        ("HEAD /o/head", 200),
+        ("GET /o/304", 304),
+        ("GET /o/500", 500),
+        ("GET /o/broken", 502),
+        ("GET /o/refused", 401),
+        ("GET /echo", 200),
+        ("HEAD /echo", 200),
+        ("GET /both", 200),
+        ("GET /nowhere", 404),
+        ("OPTIONS *", 204),
+        ("G{T /o/plain", 400),
+    ] {
+        let (method, _) = request.split_once(' ').unwrap();
+        let mut client = Client::connect(gateway.addr);
+        client.send(format!("{request} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        let response = client.response_to(method);
+        assert_eq!(response.status, status, "{request}");
+        // `get` fails where it stands twice.
+        let date = response.head.get("date").unwrap_or_default();
+        assert_eq!(date.len(), dated.len(), "{request}: {}", response.head);
+        assert_eq!(date == dated, request == "GET /o/dated", "{request}: {date}");
+    }
+}
