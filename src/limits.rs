@@ -52,11 +52,20 @@ pub const OVERLOAD_RETRY_AFTER: &str = "1";
 /// An unread request body of at most so many bytes is read and dropped after an early response, so
 /// that the connection can be kept; a longer one costs more than a new connection.
 pub const DISCARD_BYTES_MAX: u64 = 64 * 1024;
-/// How long, and how much, a connection that is to close goes on reading after its last response:
-/// closing with unread bytes would reset it and could take the response away from the client.
-pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
-/// See [`LINGER_TIMEOUT`].
-pub const LINGER_BYTES_MAX: usize = 1024 * 1024;
+/// How long a client must be silent that has taken its last response and had not sent all of its
+/// request, before its connection is closed: a byte that comes later resets it.
+pub const LINGER_QUIET: Duration = Duration::from_secs(2);
+/// The longest that closing waits for a client: half a minute, as in nginx.
+pub const LINGER_TIME_MAX: Duration = Duration::from_secs(30);
+/// Most bytes of a request that are read and dropped behind its last response. Many clients read
+/// their 413 only when they have sent everything; reading 64 MiB takes some 20 ms.
+pub const LINGER_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Of them, so many at a stretch: 60 us, which other requests of the worker wait.
+pub const LINGER_STRETCH_BYTES: usize = 256 * 1024;
+/// Between two such stretches.
+pub const LINGER_PAUSE: Duration = Duration::from_millis(1);
+/// Between two looks at how much of the response a client has taken that closes.
+pub const LINGER_STEP: Duration = Duration::from_millis(20);
 
 // --- buffers ---
 

@@ -4,10 +4,12 @@
 //! TLS attaches by its stream type alone; an HTTP/2 connection is a sibling of this file that calls
 //! the same [`exchange::run`] once per stream.
 
+use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::frontend::Frontend;
+use super::linger::{is_settled, linger};
 use crate::error::Error;
 use crate::exchange::{self, Core, Reply, Scratch};
 use crate::http::h1::encode::{self, ResponseForm};
@@ -18,7 +20,6 @@ use crate::http::message::{Fields, Method, ResponseHead};
 use crate::http::relay::{BodySink, BodySource};
 use crate::io::buffer::Chunk;
 use crate::io::stream::{self, Direction, Peer, Stream};
-use crate::limits::{LINGER_BYTES_MAX, LINGER_TIMEOUT};
 
 /// Serves a connection until it closes.
 pub async fn serve<S: Stream>(stream: S, peer: Peer, frontend: Rc<Frontend>) {
@@ -38,12 +39,11 @@ pub async fn serve<S: Stream>(stream: S, peer: Peer, frontend: Rc<Frontend>) {
             reply.sender.leave();
             return;
         }
-        match serve_one(&mut body, &mut reply, peer, &frontend).await {
+        match serve_one(&mut body, &mut reply, (fd, peer), &frontend).await {
             // While the worker drains, the wait for it ends at once (`Deadlines::expire_idle`).
             Next::Request => {}
-            Next::Linger => {
-                stream::shutdown(fd, Direction::Write);
-                linger(&mut body).await;
+            Next::Linger { sends_on } => {
+                linger(&mut body.receiver, fd, body_timeout, sends_on).await;
                 return;
             }
             Next::Close => return,
@@ -56,8 +56,8 @@ pub async fn serve<S: Stream>(stream: S, peer: Peer, frontend: Rc<Frontend>) {
 enum Next {
     /// Wait for the next request.
     Request,
-    /// Close, but let the client read the response first: it may still be sending.
-    Linger,
+    /// Close, but let the client read the response first. `sends_on`: it may still be sending.
+    Linger { sends_on: bool },
     /// Close.
     Close,
 }
@@ -65,7 +65,7 @@ enum Next {
 async fn serve_one<S: Stream>(
     body: &mut RequestBody<S>,
     reply: &mut HttpReply<S>,
-    peer: Peer,
+    (fd, peer): (RawFd, Peer),
     frontend: &Rc<Frontend>,
 ) -> Next {
     let worker = &*frontend.core;
@@ -73,7 +73,7 @@ async fn serve_one<S: Stream>(
     body.receiver.deadline.arm_idle(timeouts.idle, Direction::Read);
     match body.receiver.wait().await {
         Wait::Readable => {}
-        Wait::Over => return Next::Close,
+        Wait::Over => return closing(body, fd),
         Wait::Handover => return Next::Request,
     }
     body.receiver.deadline.arm(timeouts.head, Direction::Read);
@@ -99,10 +99,19 @@ async fn serve_one<S: Stream>(
         return Next::Close;
     }
     if !reply.keeps_alive || !body.discard().await {
-        let is_spent = body.is_done() && !body.receiver.has_unread();
-        return if is_spent && outcome.error.is_none() { Next::Close } else { Next::Linger };
+        let sends_on = !body.is_done() || body.receiver.has_unread() || outcome.error.is_some();
+        return if sends_on || !is_settled(fd) { Next::Linger { sends_on } } else { Next::Close };
     }
     Next::Request
+}
+
+/// What to do when no request will come.
+fn closing<S: Stream>(body: &RequestBody<S>, fd: RawFd) -> Next {
+    // The client may still be taking its last response when its time to ask again is over.
+    match body.receiver.deadline.has_fired() && !is_settled(fd) {
+        true => Next::Linger { sends_on: false },
+        false => Next::Close,
+    }
 }
 
 /// Reads a request head into `scratch` and prepares body and reply for it. `Err(None)`: nobody is
@@ -138,19 +147,6 @@ async fn read_request<S: Stream>(
     body.receiver.begin_body(length, request.body, is_chunked, limits.body_bytes_max);
     reply.begin(facts, facts.is_keep_alive, request.method == Method::Head);
     Ok(())
-}
-
-/// Reads on for a while and drops what comes, so that closing does not reset the connection before
-/// the client has read its response.
-async fn linger<S: Stream>(body: &mut RequestBody<S>) {
-    body.receiver.deadline.arm(LINGER_TIMEOUT, Direction::Both);
-    let mut left = LINGER_BYTES_MAX;
-    while let Ok(count) = body.receiver.drop_bytes().await {
-        left = left.saturating_sub(count);
-        if count == 0 || left == 0 {
-            break;
-        }
-    }
 }
 
 /// The body of a request, from an HTTP/1 connection.

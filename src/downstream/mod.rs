@@ -3,4 +3,5 @@
 pub mod frontend;
 pub mod h1;
 pub mod handover;
+mod linger;
 pub mod listener;

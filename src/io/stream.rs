@@ -329,6 +329,60 @@ pub fn is_quiet(fd: RawFd) -> bool {
     matches!(outcome, Err(rustix::io::Errno::AGAIN))
 }
 
+/// Whether something has come in that no read has taken yet.
+///
+/// `fd` must belong to a live stream of this worker: callers hold a half of it.
+pub fn has_received(fd: RawFd) -> bool {
+    // SAFETY: the caller holds a half of the stream, so the descriptor is open during this call.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
+    matches!(rustix::net::recv(fd, &mut [0u8; 1][..], flags), Ok((1.., _)))
+}
+
+/// How many bytes the peer has not received yet (its kernel, by TCP), its own end among them.
+///
+/// `fd` must belong to a live stream of this worker: callers hold a half of it.
+pub fn unsent(fd: RawFd) -> usize {
+    use rustix::ioctl::{Getter, Opcode, ioctl};
+    // SAFETY: the caller holds a half of the stream, so the descriptor is open during this call.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    // SAFETY: TIOCOUTQ (of sockets: SIOCOUTQ) writes an int and nothing else.
+    let count = unsafe { ioctl(fd, Getter::<{ libc::TIOCOUTQ as Opcode }, libc::c_int>::new()) };
+    count.map_or(0, |count| usize::try_from(count).unwrap_or(0))
+}
+
+/// What [`drop_received`] dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dropped {
+    /// So many bytes.
+    pub bytes: usize,
+    /// No more will come: the peer has ended or broken the connection.
+    pub has_ended: bool,
+}
+
+/// Reads what has come, to about `most` bytes, and drops it; never waits. No read may be pending.
+///
+/// `fd` must belong to a live stream of this worker: callers hold a half of it.
+pub fn drop_received(fd: RawFd, most: usize) -> Dropped {
+    // SAFETY: the caller holds a half of the stream, so the descriptor is open during this call.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    let mut piece = [0u8; 16 * 1024];
+    let mut bytes = 0;
+    let has_ended = loop {
+        match rustix::net::recv(fd, &mut piece[..], rustix::net::RecvFlags::DONTWAIT) {
+            Ok((0, _)) => break true,
+            Ok((count, _)) => bytes += count,
+            Err(rustix::io::Errno::AGAIN) => break false,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => break true,
+        }
+        if bytes >= most {
+            break false;
+        }
+    };
+    Dropped { bytes, has_ended }
+}
+
 /// Sends a message with a copy of `fd` to another process; never waits.
 ///
 /// `fd` must belong to a live stream of this worker: callers hold a half of it.

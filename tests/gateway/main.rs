@@ -19,6 +19,7 @@ mod aggregation;
 mod bodies;
 mod busy;
 mod canaries;
+mod closing;
 mod codings;
 mod config_cli;
 mod connections;

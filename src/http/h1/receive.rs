@@ -254,15 +254,20 @@ impl<S: Stream> Receiver<S> {
         }
     }
 
-    /// Reads and drops whatever comes; how much it was, 0 at the end.
-    pub async fn drop_bytes(&mut self) -> std::io::Result<usize> {
-        self.buffer.consume(self.buffer.unread().len());
-        self.fill().await
+    /// Completes when a read would not wait. Dropping it loses nothing.
+    pub async fn readable(&self) -> std::io::Result<()> {
+        self.half.readable().await
     }
 
     /// Gives a chunk's buffer back to the pool.
     pub fn give(&self, chunk: Chunk) {
         self.pool.give(chunk.into_parts().0);
+    }
+
+    /// Drops what is buffered and gives the buffer back.
+    pub fn drop_buffered(&mut self) {
+        self.buffer.consume(self.buffer.unread().len());
+        self.buffer.release(&self.pool);
     }
 
     /// Gives the buffer back if it holds nothing unread.
