@@ -34,6 +34,10 @@ pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
 /// keeps a sender from hiding a body in them.
 pub const CHUNK_LINE_BYTES_MAX: usize = 256;
 
+/// Empty lines that are passed over before one request. Clients that send any send one; the bound
+/// keeps who sends nothing else from keeping a worker busy.
+pub const BLANK_LINES_MAX: u8 = 16;
+
 // --- bodies ---
 
 /// Largest request body that is streamed through. `server.limits.bodyBytesMax`.

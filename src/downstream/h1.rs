@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::exchange::{self, Core, Reply, Scratch};
 use crate::http::h1::encode::{self, ResponseForm};
 use crate::http::h1::head::{self, HeadFacts};
-use crate::http::h1::receive::{BodyFailure, HeadFailure, Receiver, Wait};
+use crate::http::h1::receive::{BodyFailure, HeadFailure, Receiver, Start, Wait};
 use crate::http::h1::send::Sender;
 use crate::http::message::{Fields, Method, ResponseHead};
 use crate::http::relay::{BodySink, BodySource};
@@ -71,14 +71,29 @@ async fn serve_one<S: Stream>(
     let worker = &*frontend.core;
     let timeouts = worker.snapshot().timeouts;
     body.receiver.deadline.arm_idle(timeouts.idle, Direction::Read);
-    match body.receiver.wait().await {
-        Wait::Readable => {}
-        Wait::Over => return closing(body, fd),
-        Wait::Handover => return Next::Request,
-    }
+    let refused = loop {
+        match body.receiver.wait().await {
+            Wait::Readable => {}
+            Wait::Over => return closing(body, fd),
+            Wait::Handover => return Next::Request,
+        }
+        match body.receiver.start_request().await {
+            Start::Request => break None,
+            Start::Later => {}
+            Start::Over => return closing(body, fd),
+            Start::Refused(reason) => break Some(Error::BadRequest(reason)),
+        }
+    };
     body.receiver.deadline.arm(timeouts.head, Direction::Read);
     let mut scratch = worker.take_scratch();
-    let outcome = match read_request(body, reply, &mut scratch, worker).await {
+    let read = match refused {
+        None => read_request(body, reply, &mut scratch, worker).await,
+        Some(error) => {
+            reply.begin(HeadFacts::default(), false, false);
+            Err(Some(error))
+        }
+    };
+    let outcome = match read {
         // Pooled: a connection that waits for a request must not hold the memory of an exchange.
         Ok(()) => {
             let scratch = &mut scratch;

@@ -108,7 +108,58 @@ fn a_head_ends_at_its_first_empty_line_whatever_the_packet_ends_with() {
         .send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\nbody\r\n\r\n{get}"));
     assert_eq!(client.response().text(), "body\r\n\r\n");
     assert_eq!(client.response().status, 200);
-    // An empty line before a request is passed over, two are not.
-    assert_eq!(client.ask(format!("\r\n{get}")).status, 200);
-    assert_eq!(client.ask(format!("\r\n\r\n{get}")).status, 400);
+}
+
+#[test]
+fn empty_lines_before_a_request_are_passed_over_however_they_come() {
+    // RFC 9112 section 2.2; some clients send one behind a body.
+    let origin = Origin::naming_targets();
+    let gateway = Setup::to(&origin).start();
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut client = Client::connect(gateway.addr);
+    for (number, pieces) in [
+        vec!["\r\n"],
+        vec!["\r", "\n"],
+        vec!["\r\n", "\r\n"],
+        vec!["\r\n\r", "\n\r\n"],
+        vec!["POST /0 HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nok\r\n"],
+        vec!["POST /0 HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nok\r", "\n"],
+    ]
+    .iter()
+    .enumerate()
+    {
+        for piece in pieces {
+            client.send(piece);
+            // So that they are read one by one, mostly: right it is in any case.
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        client.send(get(&format!("/{number}")));
+        if pieces[0].starts_with("POST") {
+            assert_eq!(client.response().text(), "/0", "{pieces:?}");
+        }
+        assert_eq!(client.response().text(), format!("/{number}"), "{pieces:?}");
+    }
+    client.send_bytewise(format!("\r\n\r\n{}", get("/bytewise")));
+    assert_eq!(client.response().text(), "/bytewise");
+}
+
+#[test]
+fn empty_lines_before_a_request_are_not_without_number() {
+    let origin = Origin::ok();
+    let gateway = Setup::to(&origin).start();
+    let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    for (what, before) in [
+        ("17 empty lines", "\r\n".repeat(17)),
+        ("a bare CR", "\r".into()),
+        ("a bare LF", "\n".into()),
+        ("a line of a space", " \r\n".into()),
+    ] {
+        let mut client = Client::connect(gateway.addr);
+        client.send(format!("{before}{get}"));
+        let response = client.response();
+        assert_eq!(response.status, 400, "{what}");
+        assert!(!response.reason().is_empty() && response.closes(), "{what}");
+    }
+    assert_eq!(Client::connect(gateway.addr).ask("\r\n".repeat(16) + get).status, 200);
+    assert_eq!(origin.requests().len(), 1);
 }

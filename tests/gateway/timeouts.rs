@@ -65,6 +65,38 @@ fn an_idle_connection_is_closed_without_a_word() {
 }
 
 #[test]
+fn an_empty_line_is_not_the_beginning_of_a_head() {
+    let origin = Origin::ok();
+    let idle = Setup::to(&origin).server("timeouts: {idle: 300ms}").start();
+    for sent in ["\r", "\r\n", "\r\n\r\n"] {
+        let mut client = Client::connect(idle.addr);
+        assert_takes(BOUND, || {
+            client.send(sent);
+            client.assert_closed();
+        });
+    }
+    // Nor does it move the deadline of a connection that waits.
+    let mut client = Client::connect(idle.addr);
+    let started = Instant::now();
+    client.set_patience(Duration::from_millis(40));
+    while matches!(client.try_head(), Err(crate::support::wire::WireError::TimedOut)) {
+        assert!(started.elapsed() < PATIENCE);
+        client.send("\r\n");
+    }
+    client.assert_closed();
+
+    let head = Setup::to(&origin).server("timeouts: {head: 50ms}").start();
+    let mut client = Client::connect(head.addr);
+    client.send("\r\n");
+    client.set_patience(Duration::from_millis(300));
+    assert!(matches!(client.try_head(), Err(crate::support::wire::WireError::TimedOut)));
+    client.set_patience(PATIENCE);
+    assert_eq!(client.get("/").status, 200);
+    client.send("\r\nG");
+    assert_eq!(client.response().status, 408, "the head has begun");
+}
+
+#[test]
 fn a_request_body_that_stalls_gets_408() {
     let origin = Origin::ok();
     let gateway = Setup::to(&origin).server("timeouts: {body: 300ms}").start();

@@ -4,8 +4,11 @@
 //! on readiness, without one. A read that somebody waits for is under the half's [`Deadline`]: the
 //! caller arms it, a read that it ends says `Timeout`.
 
+mod blank;
+
 use std::rc::Rc;
 
+use self::blank::BlankLines;
 use crate::http::h1::body::BodyDecoder;
 use crate::http::h1::scan::HeadScanner;
 use crate::http::message::{BodyLength, Fields};
@@ -24,6 +27,8 @@ pub struct Receiver<S: Stream> {
     allowance: u64,
     /// The last read has filled its buffer: there is more, most likely.
     has_filled: bool,
+    /// What was passed over before the next request.
+    blank: BlankLines,
     /// Ends reads; armed by whoever knows what is waited for.
     pub deadline: Deadline,
     pool: Rc<BufferPool>,
@@ -38,6 +43,19 @@ pub enum Wait {
     Over,
     /// The worker asks for a handover (see [`Deadline::or_handover`]).
     Handover,
+}
+
+/// What stands where a request is to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// A request.
+    Request,
+    /// Nothing yet: empty lines, or the first half of one.
+    Later,
+    /// Nothing will come.
+    Over,
+    /// What cannot be a request, in words for the client.
+    Refused(&'static str),
 }
 
 /// Why no head could be read.
@@ -81,7 +99,16 @@ impl<S: Stream> Receiver<S> {
     /// A receiver over one half of a stream.
     pub fn new(half: ReadHalf<S>, deadline: Deadline, pool: Rc<BufferPool>) -> Self {
         let (buffer, decoder) = (ReadBuffer::default(), BodyDecoder::default());
-        Self { half, buffer, decoder, allowance: u64::MAX, has_filled: false, deadline, pool }
+        Self {
+            half,
+            buffer,
+            decoder,
+            allowance: u64::MAX,
+            has_filled: false,
+            blank: BlankLines::default(),
+            deadline,
+            pool,
+        }
     }
 
     /// Waits for the first bytes of the next message.
@@ -127,7 +154,25 @@ impl<S: Stream> Receiver<S> {
     /// Whether all that the peer has sent since the last message is still in the socket: whoever
     /// has that can go on.
     pub fn is_at_rest(&self) -> bool {
-        self.buffer.is_empty() && !self.half.is_ahead()
+        self.buffer.is_empty() && !self.half.is_ahead() && self.blank.is_whole()
+    }
+
+    /// Once [`Self::wait`] says that something is there: whether a request begins with it. Empty
+    /// lines before one are passed over (RFC 9112 section 2.2), however they come in.
+    pub async fn start_request(&mut self) -> Start {
+        if self.buffer.is_empty() && !matches!(self.fill().await, Ok(1..)) {
+            return Start::Over;
+        }
+        let (passed, found) = self.blank.pass_over(self.buffer.unread());
+        self.buffer.consume(passed);
+        match found {
+            Start::Later if self.deadline.has_fired() => Start::Over,
+            Start::Later => {
+                self.buffer.release(&self.pool);
+                Start::Later
+            }
+            other => other,
+        }
     }
 
     /// Reads until a whole head is buffered; so many bytes begin with it.
@@ -200,6 +245,7 @@ impl<S: Stream> Receiver<S> {
         bytes_max: u64,
     ) {
         self.buffer.consume(head_length);
+        self.blank = BlankLines::default();
         self.decoder.begin(body, is_chunked);
         self.allowance = bytes_max;
     }
