@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::frontend::Frontend;
 use super::linger::{is_settled, linger};
-use crate::error::Error;
+use crate::error::{Error, Side};
 use crate::exchange::{self, Core, Reply, Scratch};
 use crate::http::h1::encode::{self, ResponseForm};
 use crate::http::h1::head::{self, HeadFacts};
@@ -47,6 +47,12 @@ pub async fn serve<S: Stream>(stream: S, peer: Peer, frontend: Rc<Frontend>) {
                 return;
             }
             Next::Close => return,
+            Next::Reset => {
+                stream::reset_on_close(fd);
+                // Dropping it would say the end before the reset.
+                reply.sender.leave();
+                return;
+            }
         }
     }
 }
@@ -60,6 +66,8 @@ enum Next {
     Linger { sends_on: bool },
     /// Close.
     Close,
+    /// Close so that what was sent cannot be taken for the whole.
+    Reset,
 }
 
 async fn serve_one<S: Stream>(
@@ -111,13 +119,26 @@ async fn serve_one<S: Stream>(
     worker.account(&outcome);
     worker.give_scratch(scratch);
     if !outcome.is_complete {
-        return Next::Close;
+        return cut(body, reply, outcome.error);
     }
     if !reply.keeps_alive || !body.discard().await {
         let sends_on = !body.is_done() || body.receiver.has_unread() || outcome.error.is_some();
         return if sends_on || !is_settled(fd) { Next::Linger { sends_on } } else { Next::Close };
     }
     Next::Request
+}
+
+/// How a connection ends whose response broke off.
+fn cut<S: Stream>(body: &RequestBody<S>, reply: &HttpReply<S>, error: Option<Error>) -> Next {
+    match error.map(Error::side) {
+        // Its end would look like the end of the response.
+        Some(Side::Upstream) if reply.sender.ends_by_closing() => Next::Reset,
+        // The length or the last chunk is missing, so the client sees it.
+        Some(Side::Upstream) => {
+            Next::Linger { sends_on: !body.is_done() || body.receiver.has_unread() }
+        }
+        _ => Next::Close,
+    }
 }
 
 /// What to do when no request will come.
@@ -286,6 +307,11 @@ impl<S: Stream> Reply for HttpReply<S> {
 
     fn has_started(&self) -> bool {
         self.has_started
+    }
+
+    fn take_back(&mut self) -> bool {
+        self.has_started = self.has_started && !self.sender.take_back();
+        !self.has_started
     }
 
     fn body_bytes(&self) -> u64 {

@@ -154,7 +154,7 @@ pub async fn run(
     outcome
 }
 
-/// Ends an exchange that has failed: with a response that says so, if none has begun.
+/// Ends an exchange that has failed: with a response that says so, unless some of one was sent.
 async fn fail(
     worker: &Core,
     snapshot: &Snapshot,
@@ -163,7 +163,8 @@ async fn fail(
     body: &impl BodySource,
     reply: &mut impl Reply,
 ) -> Outcome {
-    if reply.has_started() || error == Error::DownstreamGone {
+    let may_answer = reply.take_back();
+    if error == Error::DownstreamGone || !may_answer {
         let status = if reply.has_started() { scratch.response.status } else { 0 };
         return Outcome { status, error: Some(error), is_complete: false };
     }

@@ -22,6 +22,9 @@ pub trait Reply: BodySink {
     fn has_body(&self, head: &ResponseHead) -> bool;
     /// Whether `head` has been called.
     fn has_started(&self) -> bool;
+    /// Takes the response back, if none has begun or nothing of it has been sent; whether another
+    /// one may be given.
+    fn take_back(&mut self) -> bool;
     /// Bytes of the response's body that were sent so far.
     fn body_bytes(&self) -> u64;
 }

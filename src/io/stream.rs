@@ -329,6 +329,16 @@ pub fn is_quiet(fd: RawFd) -> bool {
     matches!(outcome, Err(rustix::io::Errno::AGAIN))
 }
 
+/// Has closing the socket reset the connection: the peer sees an error, not an end.
+///
+/// `fd` must belong to a live stream of this worker: callers hold a half of it.
+pub fn reset_on_close(fd: RawFd) {
+    // SAFETY: the caller holds a half of the stream, so the descriptor is open during this call.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    // A Unix socket knows no resets: the peer sees an end.
+    let _ = rustix::net::sockopt::set_socket_linger(fd, Some(std::time::Duration::ZERO));
+}
+
 /// Whether something has come in that no read has taken yet.
 ///
 /// `fd` must belong to a live stream of this worker: callers hold a half of it.

@@ -37,6 +37,8 @@ pub struct Sender<S: Stream> {
     pool: Rc<BufferPool>,
     /// Of the message that was begun last, without framing.
     body_bytes: u64,
+    /// Some of the message that was begun last has been written.
+    has_written: bool,
 }
 
 /// The peer is gone or does not read.
@@ -52,7 +54,8 @@ impl<S: Stream> Sender<S> {
         pool: Rc<BufferPool>,
     ) -> Self {
         let (pending, framing) = (Vec::new(), Framing::Plain);
-        Self { half, pending, framing, deadline, write_timeout, pool, body_bytes: 0 }
+        let (body_bytes, has_written) = (0, false);
+        Self { half, pending, framing, deadline, write_timeout, pool, body_bytes, has_written }
     }
 
     /// Ends without ending the sending direction: the stream goes on elsewhere.
@@ -65,8 +68,27 @@ impl<S: Stream> Sender<S> {
         if self.pending.capacity() == 0 {
             self.pending = self.pool.take();
         }
+        debug_assert!(self.pending.is_empty(), "a message ends with a flush");
         self.framing = encode(&mut self.pending);
         self.body_bytes = 0;
+        self.has_written = false;
+    }
+
+    /// Takes the message that was begun last back, if nothing of it has been written; whether that
+    /// is so.
+    pub fn take_back(&mut self) -> bool {
+        if self.has_written {
+            return false;
+        }
+        self.pending.clear();
+        self.framing = Framing::Plain;
+        self.body_bytes = 0;
+        true
+    }
+
+    /// Whether only closing the connection ends the message that was begun last.
+    pub fn ends_by_closing(&self) -> bool {
+        self.framing == Framing::UntilClose
     }
 
     /// Bytes of the body of the message that was begun last, without its framing.
@@ -159,6 +181,7 @@ impl<S: Stream> Sender<S> {
         start: usize,
         end: usize,
     ) -> Result<Vec<u8>, WriteFailed> {
+        self.has_written = true;
         self.deadline.arm(self.write_timeout, Direction::Both);
         let (outcome, bytes) = self.half.write_all(bytes, start, end).await;
         self.deadline.disarm();

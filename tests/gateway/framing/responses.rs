@@ -2,7 +2,8 @@
 //! somebody else's response.
 
 use crate::support::wire::{Framing, WireError};
-use crate::support::{Client, Gate, Origin, Setup, get, wasm};
+use crate::support::{Client, Gate, Origin, PATIENCE, Setup, get, wasm};
+use std::io::{Read, Write};
 
 /// Name, section of RFC 9112, bytes.
 const MALFORMED: &[(&str, &str, &[u8])] = &[
@@ -268,6 +269,81 @@ fn a_response_cut_short_is_cut_short_for_the_client_too() {
             // A gateway that had not sent its head yet may say it openly.
             Ok(response) if response.status == 502 => {}
             other => panic!("{answer:?} became {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_body_that_breaks_before_any_of_it_was_sent_is_a_bad_gateway() {
+    const HEAD: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for (what, body) in [
+        ("no size", "rubbish\r\n"),
+        ("a size over 64 bits", "fffffffffffffffff\r\n"),
+        ("a bare LF", "5\nhello\r\n0\r\n\r\n"),
+        ("no CR LF behind the data", "5\r\nhelloXX0\r\n\r\n"),
+        ("a good chunk, then none", "5\r\nhello\r\nrubbish\r\n"),
+        ("a trailer without a colon", "5\r\nhello\r\n0\r\nrubbish\r\n\r\n"),
+    ] {
+        let origin = Origin::raw_then_close(format!("{HEAD}{body}"));
+        let gateway = Setup::to(&origin).logging("accessLog: stdout").start();
+        let mut client = Client::connect(gateway.addr);
+        let response = client.get("/first");
+        assert_eq!(response.status, 502, "{what}");
+        assert!(!response.reason().is_empty(), "{what}");
+        assert_eq!(client.get("/second").status, 502, "{what}: the connection is kept");
+        gateway.wait_log("path=/first status=502");
+        let metrics = gateway.call("GET", "/metrics", "").text();
+        for line in [
+            "odin_requests_total{service=\"all\",status=\"5xx\"} 2",
+            "odin_upstream_errors_total{service=\"all\",kind=\"bad_response_body\"} 2",
+        ] {
+            assert!(metrics.contains(line), "{what}: no {line} in {metrics}");
+        }
+    }
+}
+
+#[test]
+fn a_body_that_breaks_later_is_visibly_cut_and_told_of() {
+    for (what, head, rest) in [
+        ("chunks", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "rubbish\r\n"),
+        ("a length", "Content-Length: 50\r\n\r\nhello", " world"),
+    ] {
+        for version in ["1.1", "1.0"] {
+            let read = Gate::default();
+            let wait_read = read.clone();
+            let origin = Origin::scripted(move |connection, _| {
+                if connection.request().is_some() {
+                    connection.send(format!("HTTP/1.1 200 OK\r\n{head}"));
+                    wait_read.wait();
+                    connection.send(rest);
+                }
+            });
+            let gateway = Setup::to(&origin).logging("accessLog: stdout").start();
+            let mut stream = std::net::TcpStream::connect(gateway.addr).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            write!(stream, "GET / HTTP/{version}\r\nHost: a\r\n\r\n").unwrap();
+            let mut got = Vec::new();
+            while !got.windows(5).any(|piece| piece == b"hello") {
+                let mut piece = [0; 1024];
+                let count = stream.read(&mut piece).unwrap();
+                assert_ne!(count, 0, "{what} {version}");
+                got.extend_from_slice(&piece[..count]);
+            }
+            read.open();
+            let ended = stream.read_to_end(&mut got);
+            let got = String::from_utf8(got).unwrap();
+            if got.contains("Content-Length: 50") {
+                assert!(got.len() < got.find("hello").unwrap() + 50, "{what} {version}: {got}");
+            } else if version == "1.1" {
+                assert!(!got.contains("\r\n0\r\n"), "{what} {version}: {got}");
+            } else {
+                // Nothing in the bytes could tell that this is not all.
+                let kind = ended.map_err(|error| error.kind());
+                assert_eq!(kind, Err(std::io::ErrorKind::ConnectionReset), "{what}: {got}");
+            }
+            gateway.wait_log("error=");
+            let metrics = gateway.call("GET", "/metrics", "").text();
+            assert!(metrics.contains("odin_exchanges_failed_total{worker=\"0\"} 1\n"), "{metrics}");
         }
     }
 }
