@@ -41,9 +41,21 @@ enum State {
 struct SizeLine {
     size: u64,
     bytes: usize,
-    digits: u8,
-    in_extension: bool,
-    after_cr: bool,
+    /// How far the line has been read.
+    part: Part,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// The first digit is due.
+    #[default]
+    Start,
+    Digits,
+    /// White space behind the size: an extension is due.
+    Padding,
+    Extension,
+    /// CR has come, LF is due.
+    End,
 }
 
 /// What one call of [`BodyDecoder::decode`] did.
@@ -187,34 +199,40 @@ impl Decoded {
 }
 
 impl SizeLine {
-    /// Takes one byte; `Some(size)` at the end of the line. `chunk-size [ chunk-ext ] CRLF` of RFC
-    /// 9112 section 7.1; white space around the size is not in that grammar and is refused.
+    /// Takes one byte; `Some(size)` at the end of the line: `chunk-size [ chunk-ext ] CRLF` of RFC
+    /// 9112 section 7.1. White space may stand before an extension's `;` (section 7.1.1 has BWS
+    /// there, which RFC 9110 section 5.6.3 demands to be read), and nowhere else around the size.
+    /// What a sender hides in the rest of the line goes nowhere: chunks are framed anew.
     fn push(&mut self, byte: u8) -> Result<Option<u64>, Malformed> {
         self.bytes += 1;
         if self.bytes > CHUNK_LINE_BYTES_MAX {
             return Err("chunk size line is too long");
         }
-        match byte {
-            b'\n' if self.after_cr => return Ok(Some(self.size)),
-            _ if self.after_cr => return Err("chunk size line does not end in CR LF"),
-            b'\r' if self.digits > 0 => self.after_cr = true,
-            b'\r' | b'\n' => return Err("chunk size is missing or its line ends in a bare LF"),
-            _ if self.in_extension => {
-                if byte != b'\t' && (byte < b' ' || byte == 0x7f) {
-                    return Err("chunk extension has a control byte");
-                }
+        self.part = match (self.part, byte) {
+            (Part::End, b'\n') => return Ok(Some(self.size)),
+            (Part::End, _) => return Err("chunk size line does not end in CR LF"),
+            (Part::Digits | Part::Extension, b'\r') => Part::End,
+            (Part::Start | Part::Digits, b'\r' | b'\n') => {
+                return Err("chunk size is missing or its line ends in a bare LF");
             }
-            b';' if self.digits > 0 => self.in_extension = true,
-            _ => self.push_digit(byte)?,
-        }
+            (Part::Digits | Part::Padding, b';') => Part::Extension,
+            (Part::Digits | Part::Padding, b' ' | b'\t') => Part::Padding,
+            (Part::Padding, _) => return Err("chunk size is followed by white space"),
+            (Part::Extension, b'\t' | b' '..=0x7e | 0x80..) => Part::Extension,
+            (Part::Extension, _) => return Err("chunk extension has a control byte"),
+            (Part::Start | Part::Digits, _) => {
+                self.push_digit(byte)?;
+                Part::Digits
+            }
+        };
         Ok(None)
     }
 
     fn push_digit(&mut self, byte: u8) -> Result<(), Malformed> {
         let digit = (byte as char).to_digit(16).ok_or("chunk size is not a hexadecimal number")?;
-        self.digits += 1;
-        // 15 digits: far over any body limit, far under the overflow of u64.
-        if self.digits > 15 {
+        // By its value: zeros in front add nothing, and the line's length bounds them. Far over any
+        // body limit, far under the overflow of u64.
+        if self.size >= 1 << 56 {
             return Err("chunk size is too large");
         }
         self.size = self.size << 4 | u64::from(digit);

@@ -29,6 +29,8 @@ const MALFORMED: &[(&str, &[u8])] = &[
     ("plus sign", b"+5\r\nhello\r\n0\r\n\r\n"),
     ("minus sign", b"-5\r\nhello\r\n0\r\n\r\n"),
     ("space before the size", b" 5\r\nhello\r\n0\r\n\r\n"),
+    ("space behind the size", b"5 \r\nhello\r\n0\r\n\r\n"),
+    ("space within the size", b"0 5\r\nhello\r\n0\r\n\r\n"),
     ("not a digit", b"g\r\nhello\r\n0\r\n\r\n"),
     ("underscore", b"0_5\r\nhello\r\n0\r\n\r\n"),
     ("empty size", b"\r\nhello\r\n0\r\n\r\n"),
@@ -116,6 +118,12 @@ fn well_formed_chunks_arrive_whole() {
         ("small digits", b"a\r\n0123456789\r\n0\r\n\r\n", "0123456789"),
         ("leading zeros", b"0005\r\nhello\r\n000\r\n\r\n", "hello"),
         ("extension", b"5;name=value\r\nhello\r\n0;last\r\n\r\n", "hello"),
+        ("white space before an extension", b"5 \t;a=b\r\nhello\r\n0 ;a\r\n\r\n", "hello"),
+        (
+            "more zeros than a number of 64 bits has digits",
+            b"00000000000000000005\r\nhello\r\n00000000000000000000\r\n\r\n",
+            "hello",
+        ),
         ("quoted extension", b"5;name=\"a b\"\r\nhello\r\n0\r\n\r\n", "hello"),
         ("empty body", b"0\r\n\r\n", ""),
     ];

@@ -113,6 +113,12 @@ fn bodies_keep_their_length_whatever_delimits_them() {
                     2\r\nhe\r\n3;x=y\r\nllo\r\n0\r\n\r\n",
             "hello",
         ),
+        (
+            "chunks with padding",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+                    5 ;x=y\r\nhello\r\n00000000000000000000\r\n\r\n",
+            "hello",
+        ),
         ("end of connection", "HTTP/1.1 200 OK\r\n\r\nhello", "hello"),
         ("end of an HTTP/1.0 connection", "HTTP/1.0 200 OK\r\n\r\nhello", "hello"),
         ("HTTP/1.0 with a length", "HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", "hello"),

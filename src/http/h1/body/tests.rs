@@ -64,14 +64,38 @@ fn only_a_close_delimited_body_may_end_with_its_connection() {
 }
 
 #[test]
+fn white_space_before_an_extension_and_zeros_before_a_size_are_read() {
+    let zeros = [&[b'0'; CHUNK_LINE_BYTES_MAX - 3], &b"5\r\nhello\r\n0\r\n\r\n"[..]].concat();
+    let cases: &[&[u8]] = &[
+        b"5 ;a=b\r\nhello\r\n0\r\n\r\n",
+        b"5\t \t;a=b\r\nhello\r\n0 ;a\r\n\r\n",
+        b"5;a = b ; c\r\nhello\r\n0\r\n\r\n",
+        b"00000000000000005\r\nhello\r\n00000000000000000\r\n\r\n",
+        &zeros,
+    ];
+    for bytes in cases {
+        let outcome = run(BodyLength::Unknown, true, &[bytes]);
+        let text = String::from_utf8_lossy(bytes);
+        assert_eq!(outcome.unwrap_or_else(|why| panic!("{text:?}: {why}")).data, b"hello");
+    }
+}
+
+#[test]
 fn malformed_chunks_are_refused() {
     let cases: &[(&str, &[u8])] = &[
         ("prefix 0x", b"0x5\r\nhello\r\n"),
         ("sign", b"+5\r\nhello\r\n"),
         ("leading space", b" 5\r\nhello\r\n"),
         ("trailing space", b"5 \r\nhello\r\n"),
+        ("space within the size", b"1 0\r\nhello, 16 bytes!\r\n"),
+        ("space, then a bare LF", b"5 \nhello\r\n"),
+        ("space and nothing else", b" ;a\r\nhello\r\n"),
+        ("line end in white space", b"5 \r\n ;a\r\nhello\r\n"),
+        ("delete in the extension", b"5;\x7f\r\nhello\r\n"),
         ("no digits", b"\r\nhello\r\n"),
         ("extension only", b";a=b\r\n"),
+        ("over 60 bits", b"1000000000000000\r\n"),
+        ("over 60 bits behind zeros", b"0001000000000000000\r\n"),
         ("overflow", b"FFFFFFFFFFFFFFFFF\r\n"),
         ("bare LF after the size", b"5\nhello\r\n"),
         ("bare CR in the extension", b"5;a\rb\r\nhello\r\n"),
