@@ -19,7 +19,7 @@ use crate::upstream::pool::Pool;
 /// What was counted of one service.
 #[derive(Debug, Clone, Default)]
 pub struct ServiceCounts {
-    /// Responses by the first digit of their status; 0: the client had gone.
+    /// Responses by the class of their status, 5 for all over 499; 0: the client had gone.
     pub responses: [u64; 6],
     /// Of all exchanges together.
     pub time_total: Duration,

@@ -450,7 +450,8 @@ impl RequestHead {
 /// The head of a response.
 #[derive(Debug, Clone, Default)]
 pub struct ResponseHead {
-    /// The status code, 200 to 599 once an exchange sees it (1xx stay in the codec).
+    /// The status code, 200 to 999 once an exchange sees it (1xx stay in the codec). Over 599 there
+    /// is no class: RFC 9110 section 15 has it count as 5xx.
     pub status: u16,
     /// The end-to-end fields.
     pub fields: Fields,

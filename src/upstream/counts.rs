@@ -32,7 +32,7 @@ impl UpstreamOutcome {
         Self::Aborted,
     ];
 
-    /// That of a response, by its status.
+    /// That of a response, by its status; one over 599 counts as 5xx (RFC 9110 section 15).
     pub fn of(status: u16) -> Self {
         match status {
             ..300 => Self::Successful,
@@ -166,5 +166,6 @@ mod tests {
         }
         assert_eq!(UpstreamOutcome::of(204).as_str(), "2xx");
         assert_eq!(UpstreamOutcome::of(599).as_str(), "5xx");
+        assert_eq!(UpstreamOutcome::of(999).as_str(), "5xx");
     }
 }

@@ -100,8 +100,9 @@ pub fn parse_response(bytes: &[u8], head: &mut ResponseHead) -> Result<HeadFacts
                     Error::BadResponse("upstream sent a response head with over 1000 fields")
                 }
             })?;
-    if !(100..=599).contains(&line.status) {
-        return Err(Error::BadResponse("upstream sent a status outside 100 to 599"));
+    // Those over 599 are in no class, and RFC 9110 section 15 tells clients what to make of them.
+    if line.status < 100 {
+        return Err(Error::BadResponse("upstream sent a status below 100"));
     }
     head.status = line.status;
     head.body = rules.response_body(line.status)?;

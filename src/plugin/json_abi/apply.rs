@@ -117,7 +117,9 @@ pub(super) fn change_response(
     head: &mut ResponseHead,
     body: &mut BodySlot,
 ) -> Result<(), CallError> {
-    let status = message.status_code.map(status).transpose()?;
+    // A guest that sends everything back may send back what it may not set.
+    let changed = message.status_code.filter(|status| *status != i64::from(head.status));
+    let status = changed.map(status).transpose()?;
     if let Some(headers) = &message.headers {
         check_headers(headers, &head.fields)?;
     }

@@ -53,6 +53,7 @@ const MALFORMED: &[(&str, &str, &[u8])] = &[
     ("status of four digits", "4", b"HTTP/1.1 2000 OK\r\nContent-Length: 0\r\n\r\n"),
     ("status that is no number", "4", b"HTTP/1.1 2xx OK\r\nContent-Length: 0\r\n\r\n"),
     ("status below 100", "RFC 9110 15", b"HTTP/1.1 099 OK\r\nContent-Length: 0\r\n\r\n"),
+    ("status of 0", "RFC 9110 15", b"HTTP/1.1 000 OK\r\nContent-Length: 0\r\n\r\n"),
     ("closed without a byte", "6.3", b""),
     ("closed within the head", "8", b"HTTP/1.1 200 OK\r\nContent-Le"),
 ];
@@ -135,6 +136,49 @@ fn bodies_keep_their_length_whatever_delimits_them() {
         } else {
             assert_eq!(client.get("/").status, 200, "{name}: the client's connection is kept");
         }
+    }
+}
+
+#[test]
+fn a_status_without_a_class_passes_and_counts_as_a_failure_of_the_origin() {
+    // RFC 9110 section 15: clients take it for a 5xx. RFC 9112 section 4: phrases mean nothing.
+    let origin = Origin::scripted(|connection, _| {
+        while let Some(request) = connection.request() {
+            let status = request.target.trim_start_matches('/');
+            connection.send(format!(
+                "HTTP/1.1 199 Unheard Of\r\n\r\nHTTP/1.1 {status} Words Of Its Own\r\n\
+                 Content-Length: 2\r\n\r\nok"
+            ));
+        }
+    });
+    let same = wasm::answering(
+        r#"{"continue":true,"modified":true,"response":{"statusCode":700,"body":"ok"}}"#,
+    );
+    let gateway = Setup::to(&origin)
+        .plugin("same", same, "type: response, allowedUrls: ['^/700']")
+        .logging("accessLog: stdout")
+        .start();
+    let mut client = Client::connect(gateway.addr);
+    for (status, line) in [
+        (200, "HTTP/1.1 200 OK"),
+        (299, "HTTP/1.1 299 "),
+        (599, "HTTP/1.1 599 "),
+        (600, "HTTP/1.1 600 "),
+        (700, "HTTP/1.1 700 "),
+        (999, "HTTP/1.1 999 "),
+    ] {
+        client.send(format!("GET /{status} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        assert_eq!(client.head().status().unwrap(), 199);
+        let response = client.response();
+        assert_eq!((response.head.start.as_str(), response.text().as_str()), (line, "ok"));
+        gateway.wait_log(&format!("path=/{status} status={status} "));
+    }
+    let metrics = gateway.call("GET", "/metrics", "").text();
+    for line in [
+        "odin_requests_total{service=\"all\",status=\"5xx\"} 4",
+        "odin_upstream_requests_total{service=\"all\",outcome=\"5xx\"} 4",
+    ] {
+        assert!(metrics.contains(line), "no {line} in {metrics}");
     }
 }
 
