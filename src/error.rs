@@ -28,6 +28,8 @@ pub enum Error {
     UnsupportedContentCoding(&'static str),
     /// A method that a gateway does not proxy (CONNECT).
     UnsupportedMethod,
+    /// TRACE: whoever sent it would be shown what the origin alone is to see.
+    TraceRefused,
     /// An HTTP version that is neither 1.0 nor 1.1.
     UnsupportedVersion,
     /// An `Expect` other than `100-continue`.
@@ -92,9 +94,11 @@ impl Error {
             | Self::HeadTimeout
             | Self::BodyTimeout
             | Self::DownstreamGone => Side::Downstream,
-            Self::NoRoute | Self::NoEndpoint | Self::UpstreamBusy | Self::OverBudget => {
-                Side::Gateway
-            }
+            Self::NoRoute
+            | Self::NoEndpoint
+            | Self::UpstreamBusy
+            | Self::OverBudget
+            | Self::TraceRefused => Side::Gateway,
             Self::ConnectFailed
             | Self::ConnectTimeout
             | Self::TlsFailed(_)
@@ -112,6 +116,7 @@ impl Error {
         match self {
             Self::BadRequest(_) | Self::BadRequestBody(_) | Self::DownstreamGone => 400,
             Self::NoRoute => 404,
+            Self::TraceRefused => 405,
             Self::HeadTimeout | Self::BodyTimeout => 408,
             Self::BodyTooLarge => 413,
             Self::UriTooLong => 414,
@@ -139,6 +144,7 @@ impl Error {
             Self::UnsupportedCoding => "unsupported_coding",
             Self::UnsupportedContentCoding(_) => "unsupported_content_coding",
             Self::UnsupportedMethod => "unsupported_method",
+            Self::TraceRefused => "trace_refused",
             Self::UnsupportedVersion => "unsupported_version",
             Self::UnsupportedExpectation => "unsupported_expectation",
             Self::UriTooLong => "uri_too_long",
@@ -184,6 +190,9 @@ impl fmt::Display for Error {
                  of this response names those that may be sent"
             }
             Self::UnsupportedMethod => "method CONNECT is not supported by this gateway",
+            Self::TraceRefused => {
+                "method TRACE is not allowed: its answer would show what the gateway tells origins"
+            }
             Self::UnsupportedVersion => "HTTP version is not supported, 1.0 and 1.1 are",
             Self::UnsupportedExpectation => "expectation is not supported, only 100-continue is",
             Self::UriTooLong => "request target is longer than server.limits.uriBytesMax",

@@ -169,7 +169,7 @@ impl Exchange<'_> {
     }
 
     /// Sends a response that was made here in the place of the origin's; its status.
-    async fn send_instead(
+    pub(super) async fn send_instead(
         &self,
         mut local: LocalResponse,
         keep_alive: bool,

@@ -16,6 +16,7 @@ pub mod counts;
 mod decode;
 mod finish;
 mod forward;
+mod hops;
 mod log;
 mod random;
 mod reply;
@@ -29,11 +30,10 @@ use std::cell::Cell;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, Side};
-use crate::http::message::{BodyLength, Fields, LocalResponse, RequestHead, ResponseHead};
-use crate::http::relay::{self, BodySource, Collected};
+use crate::http::message::{BodyLength, Fields, LocalResponse, Method, RequestHead, ResponseHead};
+use crate::http::relay::{self, BodySource, Collected, NoSource};
 use crate::http::respond;
 use crate::io::budget::Held;
-use crate::io::buffer::Chunk;
 use crate::io::deadline::now_ms;
 use crate::io::stream::Peer;
 use crate::limits::DISCARD_BYTES_MAX;
@@ -215,11 +215,11 @@ async fn serve(
     } = scratch;
     if request.path == "*" {
         // OPTIONS *: asks the server as a whole (RFC 9110 section 9.3.7), and that is the gateway.
-        let local = LocalResponse { status: 204, ..LocalResponse::default() };
-        return send_local(worker, local, body.is_done(), reply).await;
+        return send_local(worker, hops::options(), body.is_done(), reply).await;
     }
     let service = find_service(snapshot, request, path)?;
     *place = Some(service.index);
+    hops::check(request)?;
     if matches!(request.body, BodyLength::Known(n) if n > snapshot.limits.body_bytes_max) {
         return Err(Error::BodyTooLarge);
     }
@@ -254,6 +254,12 @@ async fn serve(
             return exchange.answer_instead(&mut messages, verdict, keep_alive, reply).await;
         }
     };
+    // Behind the plugins: whom they turn away learns nothing by it.
+    if request.method == Method::Options && !hops::may_forward(request)? {
+        response.status = 204;
+        let keep_alive = may_keep_alive(request, body, reply);
+        return exchange.send_instead(hops::options(), keep_alive, reply).await;
+    }
     if service.aggregation.is_some() {
         aggregate::ask_for_whole_json(request);
     }
@@ -472,26 +478,5 @@ impl Exchange<'_> {
                 self.respond(&mut messages, memory, &mut NoSource, reply, || true).await
             }
         }
-    }
-}
-
-/// The source of a body that is in memory already.
-struct NoSource;
-
-impl BodySource for NoSource {
-    fn is_ready(&self) -> bool {
-        true
-    }
-
-    async fn next(&mut self) -> Result<Option<Chunk>, Error> {
-        Ok(None)
-    }
-
-    fn is_done(&self) -> bool {
-        true
-    }
-
-    fn trailers(&self) -> &Fields {
-        const { &Fields::new() }
     }
 }

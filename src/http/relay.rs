@@ -215,3 +215,25 @@ impl<B: BodySource> BodySource for Replay<'_, B> {
         self.rest.as_ref().map_or(&self.no_trailers, |rest| rest.trailers())
     }
 }
+
+/// The source of a body that is in memory already.
+#[derive(Debug)]
+pub struct NoSource;
+
+impl BodySource for NoSource {
+    fn is_ready(&self) -> bool {
+        true
+    }
+
+    async fn next(&mut self) -> Result<Option<Chunk>, Error> {
+        Ok(None)
+    }
+
+    fn is_done(&self) -> bool {
+        true
+    }
+
+    fn trailers(&self) -> &Fields {
+        const { &Fields::new() }
+    }
+}

@@ -4,6 +4,10 @@ use crate::error::Error;
 use crate::http::message::{Fields, LocalResponse};
 use crate::limits::OVERLOAD_RETRY_AFTER;
 
+/// What clients may do with a resource, as far as the gateway knows: it forwards every method but
+/// CONNECT and TRACE.
+pub const ALLOWED_METHODS: &[u8] = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
 /// The response that tells a client of `error`: `{"error": "..."}`.
 pub fn error(error: Error) -> LocalResponse {
     let mut response = json_error(error.status(), &error.to_string());
@@ -16,6 +20,9 @@ pub fn error(error: Error) -> LocalResponse {
             response.fields.push(b"Accept-Encoding", accepted.as_bytes());
         }
         _ => {}
+    }
+    if error == Error::TraceRefused {
+        response.fields.push(b"Allow", ALLOWED_METHODS);
     }
     response
 }

@@ -34,6 +34,7 @@ mod example_pairs;
 mod explain;
 mod framing;
 mod headers;
+mod hops;
 mod hostcalls;
 mod keepalive;
 mod limits;
