@@ -30,6 +30,8 @@ pub enum Error {
     UnsupportedMethod,
     /// TRACE: whoever sent it would be shown what the origin alone is to see.
     TraceRefused,
+    /// The request has come back to this gateway more often than that can be meant.
+    Loop,
     /// An HTTP version that is neither 1.0 nor 1.1.
     UnsupportedVersion,
     /// An `Expect` other than `100-continue`.
@@ -98,7 +100,8 @@ impl Error {
             | Self::NoEndpoint
             | Self::UpstreamBusy
             | Self::OverBudget
-            | Self::TraceRefused => Side::Gateway,
+            | Self::TraceRefused
+            | Self::Loop => Side::Gateway,
             Self::ConnectFailed
             | Self::ConnectTimeout
             | Self::TlsFailed(_)
@@ -134,6 +137,7 @@ impl Error {
             Self::NoEndpoint | Self::UpstreamBusy | Self::OverBudget => 503,
             Self::ConnectTimeout | Self::UpstreamTimeout => 504,
             Self::UnsupportedVersion => 505,
+            Self::Loop => 508,
         }
     }
 
@@ -145,6 +149,7 @@ impl Error {
             Self::UnsupportedContentCoding(_) => "unsupported_content_coding",
             Self::UnsupportedMethod => "unsupported_method",
             Self::TraceRefused => "trace_refused",
+            Self::Loop => "loop",
             Self::UnsupportedVersion => "unsupported_version",
             Self::UnsupportedExpectation => "unsupported_expectation",
             Self::UriTooLong => "uri_too_long",
@@ -193,6 +198,7 @@ impl fmt::Display for Error {
             Self::TraceRefused => {
                 "method TRACE is not allowed: its answer would show what the gateway tells origins"
             }
+            Self::Loop => "request has come back to this gateway: a target leads here again",
             Self::UnsupportedVersion => "HTTP version is not supported, 1.0 and 1.1 are",
             Self::UnsupportedExpectation => "expectation is not supported, only 100-continue is",
             Self::UriTooLong => "request target is longer than server.limits.uriBytesMax",

@@ -71,6 +71,11 @@ pub const LINGER_PAUSE: Duration = Duration::from_millis(1);
 /// Between two looks at how much of the response a client has taken that closes.
 pub const LINGER_STEP: Duration = Duration::from_millis(20);
 
+/// How often a request may come back to the gateway that has sent it on, before it is taken to go
+/// in circles: a target, a call of an aggregation or of a plugin may lead to another service by the
+/// gateway's own address, and each of them may be many requests in place of one.
+pub const PASSES_MAX: usize = 2;
+
 // --- buffers ---
 
 /// Size of a pooled buffer: one read of a head or of a piece of a body. A body of 16 KiB with its

@@ -96,6 +96,7 @@ pub fn facts() -> Facts<'static> {
         client_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
         received: UNIX_EPOCH,
         trace: None,
+        via: &[],
     }
 }
 

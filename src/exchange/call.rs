@@ -114,6 +114,7 @@ impl<'a> Caller<'a> {
             query: query.to_owned(),
             fields,
             body: BodyLength::Empty,
+            is_http10: false,
         }
     }
 

@@ -32,7 +32,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use crate::error::{Error, Side};
 use crate::http::message::{BodyLength, Fields, LocalResponse, Method, RequestHead, ResponseHead};
 use crate::http::relay::{self, BodySource, Collected, NoSource};
-use crate::http::respond;
+use crate::http::{respond, via};
 use crate::io::budget::Held;
 use crate::io::deadline::now_ms;
 use crate::io::stream::Peer;
@@ -120,6 +120,8 @@ struct Exchange<'a> {
     /// The id of the endpoint that was asked last.
     upstream: &'a Cell<Option<usize>>,
     trace: &'a Trace,
+    /// Whom the request has passed (`Via`); empty for most.
+    via: Vec<u8>,
     /// What it has collected: given back at its end.
     held: Held,
 }
@@ -242,6 +244,7 @@ async fn serve(
         received: if selected.is_empty() { UNIX_EPOCH } else { SystemTime::now() },
         upstream,
         trace,
+        via: via::passed(&request.fields),
         held: Held::of(worker.budget()),
         expires_ms: now_ms().saturating_add(service.timeout.as_millis() as u64),
         selected,
@@ -259,6 +262,10 @@ async fn serve(
         response.status = 204;
         let keep_alive = may_keep_alive(request, body, reply);
         return exchange.send_instead(hops::options(), keep_alive, reply).await;
+    }
+    if !exchange.via.is_empty() {
+        // A plugin that has taken it out would hide a circle.
+        request.fields.set(b"Via", &exchange.via);
     }
     if service.aggregation.is_some() {
         aggregate::ask_for_whole_json(request);
@@ -424,6 +431,7 @@ impl Exchange<'_> {
             client_ip: self.peer.ip,
             received: self.received,
             trace: Some(self.trace),
+            via: &self.via,
         }
     }
 

@@ -7,11 +7,11 @@
 const OTHER_CONNECTION: [&[u8]; 1] = [b"http2-settings"];
 
 /// Fields that the gateway writes by itself, beside those of the connection.
-const GATEWAY: [&[u8]; 3] = [b"expect", b"host", b"proxy-authenticate"];
+const GATEWAY: [&[u8]; 4] = [b"expect", b"host", b"proxy-authenticate", b"via"];
 
 /// What RFC 9110 section 6.5.1 keeps out of trailers: framing, routing, authentication, request
 /// modifiers, response control data and content format.
-const NOT_IN_TRAILERS: [&[u8]; 26] = [
+const NOT_IN_TRAILERS: [&[u8]; 27] = [
     b"host",
     b"authorization",
     b"proxy-authorization",
@@ -37,6 +37,7 @@ const NOT_IN_TRAILERS: [&[u8]; 26] = [
     b"location",
     b"retry-after",
     b"vary",
+    b"via",
     b"x-request-id",
 ];
 

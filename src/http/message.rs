@@ -433,6 +433,8 @@ pub struct RequestHead {
     pub fields: Fields,
     /// What body follows.
     pub body: BodyLength,
+    /// The client speaks HTTP/1.0, which `Via` tells the origin.
+    pub is_http10: bool,
 }
 
 impl RequestHead {
@@ -444,6 +446,7 @@ impl RequestHead {
         self.query.clear();
         self.fields.clear();
         self.body = BodyLength::Empty;
+        self.is_http10 = false;
     }
 }
 

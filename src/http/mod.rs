@@ -6,3 +6,4 @@ pub mod h1;
 pub mod message;
 pub mod relay;
 pub mod respond;
+pub mod via;

@@ -90,6 +90,13 @@ impl Instance {
         })
     }
 
+    /// The next call is for a request that has passed these (`Via`).
+    pub(super) fn set_via(&mut self, via: &[u8]) {
+        let known = &mut self.store.data_mut().via;
+        known.clear();
+        known.extend_from_slice(via);
+    }
+
     /// Calls `entry` with `input` and puts what it answers into `output`.
     pub(super) async fn call(
         &mut self,

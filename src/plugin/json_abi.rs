@@ -93,6 +93,7 @@ async fn call_pooled(
     pools.give_scratch(draft.replace(input, layout, now));
     let mut output = pools.take_scratch();
     let input = draft.bytes();
+    lease.instance().set_via(facts.via);
     let called = lease.instance().call(entry, input, facts.ids(), deadline, &mut output).await;
     if let Err(error) = called {
         lease.failed();

@@ -96,6 +96,7 @@ pub(super) fn facts() -> Facts<'static> {
         client_ip: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
         received: UNIX_EPOCH + Duration::from_secs(1_704_067_200),
         trace: None,
+        via: &[],
     }
 }
 

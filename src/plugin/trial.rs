@@ -260,6 +260,7 @@ impl<'i> Given<'i> {
             client_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
             received: SystemTime::UNIX_EPOCH,
             trace: None,
+            via: &[],
         };
         let mut subject = match self.phase {
             Phase::Request => json_abi::Subject::Request { head: &mut self.request },

@@ -1,6 +1,9 @@
-//! How far a request may go: `Max-Forwards`, TRACE.
+//! Requests that pass several gateways, or this one again: `Via`, `Max-Forwards`, circles.
 
-use crate::support::{Client, Origin, Setup, ask, get_with, wasm};
+use crate::hostcalls;
+use crate::metrics::{scrape, value};
+use crate::support::gateway::io_driver;
+use crate::support::{Client, Gateway, Origin, Setup, TempDir, ask, get, get_with, wasm};
 
 #[test]
 fn options_that_may_not_be_forwarded_is_answered_here() {
@@ -63,4 +66,135 @@ fn trace_is_refused_and_nobody_is_shown_what_origins_are_told() {
         assert!(response.reason().contains("TRACE") && !response.closes());
     }
     assert_eq!(origin.requests().len(), 0);
+}
+
+#[test]
+fn an_origin_is_told_whom_a_request_has_passed() {
+    // RFC 9110 section 7.6.3
+    let origin = Origin::ok();
+    let back = Setup::to(&origin).start();
+    let front = Setup::new()
+        .service(&format!("name: all, basePath: /, targets: ['http://{}']", back.addr))
+        .start();
+    let fields = "Via: 1.0 fred, 1.1 p.example\r\nVia: 1.1 q.example\r\n";
+    assert_eq!(get_with(front.addr, "/a", fields).text(), "ok");
+    assert_eq!(ask(front.addr, "GET /b HTTP/1.0\r\n\r\n").text(), "ok");
+    let requests = origin.requests();
+    let passed = |number: usize| requests[number].head.all("via").join(", ");
+    let all = passed(0);
+    let ours = all.strip_prefix("1.0 fred, 1.1 p.example, 1.1 q.example, 1.1 odin-").unwrap();
+    let (front, back) = ours.split_once(", 1.1 odin-").unwrap();
+    assert_ne!(front, back, "each has a name of its own");
+    assert_eq!(passed(1), format!("1.0 odin-{front}, 1.1 odin-{back}"));
+}
+
+/// A gateway that also listens where its services can call it, as `self`; `services` are lines of
+/// YAML.
+fn calling_itself(services: &str, plugins: &[(&str, Vec<u8>, &str)]) -> Gateway {
+    let dir = TempDir::new();
+    let path = dir.path().display().to_string();
+    let mut config = format!(
+        "server: {{listen: ['127.0.0.1:0', 'unix:{path}/self.sock'], workers: 1, pinCores: false, \
+         ioDriver: {}}}\nadmin: {{listen: '127.0.0.1:0'}}\nservices:\n{}\n\
+         wasm:\n  pluginDir: {path}\n  cacheEnabled: false\n  plugins:\n",
+        io_driver(),
+        services.replace("SELF", &format!("http://unix:{path}/self.sock"))
+    );
+    for (name, module, keys) in plugins {
+        dir.write(&format!("{name}.wasm"), module);
+        config += &format!("    - {{name: {name}, path: {name}.wasm, {keys}}}\n");
+    }
+    if plugins.is_empty() {
+        config = config.replace("  plugins:\n", "");
+    }
+    Gateway::start(dir, &config, &[])
+}
+
+/// The exchanges that one request has become.
+fn exchanges(gateway: &Gateway) -> usize {
+    value(&scrape(gateway), r#"odin_exchanges_total{worker="0"}"#) as usize
+}
+
+#[test]
+fn a_target_that_is_the_gateway_itself_is_found() {
+    let gateway = calling_itself("  - {name: all, basePath: /, targets: ['SELF']}", &[]);
+    let mut client = Client::connect(gateway.addr);
+    let response = client.get("/a");
+    assert_eq!(response.status, 508);
+    assert!(response.reason().contains("leads here again"), "{}", response.text());
+    assert_eq!(response.head.start, "HTTP/1.1 508 Loop Detected");
+    assert_eq!(exchanges(&gateway), 4);
+    assert_eq!(client.get("/a").status, 508, "the connection is kept");
+}
+
+#[test]
+fn a_circle_of_two_gateways_is_found() {
+    // Each leads to the other; the second one's address is known first.
+    let dir = TempDir::new();
+    let socket = dir.path().join("first.sock");
+    let second = Setup::new()
+        .service(&format!("name: all, basePath: /, targets: ['http://unix:{}']", socket.display()))
+        .start();
+    let config = format!(
+        "server: {{listen: ['127.0.0.1:0', 'unix:{}'], workers: 1, pinCores: false, \
+         ioDriver: {}}}\n\
+         admin: {{listen: '127.0.0.1:0'}}\n\
+         services:\n  - {{name: all, basePath: /, targets: ['http://{}']}}\n",
+        socket.display(),
+        io_driver(),
+        second.addr
+    );
+    let first = Gateway::start(dir, &config, &[]);
+    assert_eq!(get(first.addr, "/").status, 508);
+    assert!(exchanges(&first) + exchanges(&second) < 10);
+}
+
+#[test]
+fn a_service_may_lead_to_another_by_the_gateways_own_address() {
+    let origin = Origin::naming_targets();
+    let services = format!(
+        "  - {{name: a, basePath: /a, stripBasePath: true, targets: ['SELF']}}\n  \
+         - {{name: b, basePath: /b, targets: ['{}']}}",
+        origin.url()
+    );
+    let gateway = calling_itself(&services, &[]);
+    assert_eq!(get(gateway.addr, "/a/b/x").text(), "/b/x");
+    assert_eq!(get(gateway.addr, "/a/a/b/y").text(), "/b/y");
+    assert_eq!(get(gateway.addr, "/a/a/a/b/z").status, 508);
+    let via = origin.requests()[1].head.all("via").join(", ");
+    assert_eq!(via.matches("odin-").count(), 3, "{via}");
+}
+
+#[test]
+fn a_plugin_that_takes_via_out_does_not_hide_a_circle() {
+    let hides =
+        wasm::answering(r#"{"continue":true,"modified":true,"request":{"headers":{"Via":[]}}}"#);
+    let services = "  - {name: all, basePath: /, targets: ['SELF']}";
+    let gateway = calling_itself(services, &[("hides", hides, "type: request")]);
+    assert_eq!(get(gateway.addr, "/a").status, 508);
+    assert_eq!(exchanges(&gateway), 4);
+}
+
+#[test]
+fn calls_of_aggregations_and_plugins_that_lead_back_are_found() {
+    let own = "  - {name: own, basePath: /own, targets: ['SELF']}\n";
+    let aggregation = calling_itself(
+        &format!(
+            "{own}  - {{name: both, basePath: /both, aggregation: {{failOnError: true, calls: \
+             [{{name: a, service: own, path: /both}}, {{name: b, service: own, path: /both}}]}}}}"
+        ),
+        &[],
+    );
+    assert_eq!(get(aggregation.addr, "/both").status, 502);
+    // 2 calls of each, three deep, at most.
+    assert!(exchanges(&aggregation) <= 1 + 2 + 4 + 8);
+
+    let calls = hostcalls::calling(r#"{"url":"http://own/guarded"}"#, hostcalls::ANSWERED_200);
+    let plugin = calling_itself(
+        &format!("{own}  - {{name: all, basePath: /, targets: ['builtin:echo']}}"),
+        &[("calls", calls, "type: auth, allowedUrls: ['^/guarded']")],
+    );
+    assert_eq!(get(plugin.addr, "/guarded").status, 401);
+    assert_eq!(exchanges(&plugin), 4);
+    assert_eq!(get(plugin.addr, "/free").status, 200);
 }

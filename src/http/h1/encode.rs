@@ -4,6 +4,7 @@
 //! types guarantee (names are tokens, values hold no CR or LF) is why nothing is checked here.
 
 use crate::http::message::{BodyLength, Fields, RequestHead, ResponseHead};
+use crate::http::via;
 use crate::text::{decimal, hex_number};
 
 /// How the body that follows a written head is framed.
@@ -36,6 +37,7 @@ pub fn request_head(
     out.extend_from_slice(authority.as_bytes());
     out.extend_from_slice(b"\r\n");
     head.fields.write_lines_with(set, out);
+    via::write_line(head.is_http10, out);
     let framing = match head.body {
         BodyLength::Empty => Framing::Plain,
         BodyLength::Known(length) => {
@@ -189,6 +191,7 @@ pub fn reason(status: u16) -> &'static str {
         504 => "Gateway Timeout",
         505 => "HTTP Version Not Supported",
         507 => "Insufficient Storage",
+        508 => "Loop Detected",
         _ => "",
     }
 }

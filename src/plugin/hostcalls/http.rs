@@ -110,8 +110,15 @@ async fn c_form(mut caller: Caller<'_, HostState>, texts: [i32; 4]) -> wasmtime:
 const STRUCTURE_BYTES: usize = 20;
 
 /// Makes the call within the guest's own bound and the time that the plugin has left.
-async fn perform(caller: &Caller<'_, HostState>, request: Request) -> Result<Outcome, CallError> {
+async fn perform(
+    caller: &Caller<'_, HostState>,
+    mut request: Request,
+) -> Result<Outcome, CallError> {
     let state = caller.data();
+    if !state.via.is_empty() {
+        // A call that leads back here is a circle, like a target that does.
+        request.head.fields.push(b"Via", &state.via);
+    }
     let left = state.check_deadline().map_err(timed_out)?;
     let wait = request.timeout.map_or(left, |own| own.min(left));
     // Taken out, because the future below must not borrow the store.
