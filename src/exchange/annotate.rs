@@ -27,28 +27,24 @@ pub(super) fn forwarded(request: &mut RequestHead, peer: Peer, is_trusted: bool)
     let fields = &mut request.fields;
     // A trusted proxy writes hyphens: what has an underscore it has let through.
     let is_claim = |name: &[u8]| is_who_asked(name) && (!is_trusted || name.contains(&b'_'));
-    if fields.may_begin_with(WHO_ASKED_LETTERS) && fields.iter().any(|(name, _)| is_claim(name)) {
+    if fields.any_name(WHO_ASKED_LETTERS, is_claim) {
         fields.retain(|name, _| !is_claim(name));
     }
-    if is_trusted {
+    if is_trusted && fields.contains("x-forwarded-for") {
         let before: Vec<&[u8]> = fields.get_all("x-forwarded-for").collect();
         let all = [before.as_slice(), &[client]].concat().join(&b", "[..]);
         fields.set(b"X-Forwarded-For", &all);
     } else {
-        fields.set(b"X-Forwarded-For", client);
+        fields.push(b"X-Forwarded-For", client);
     }
-    // Each by itself: a trusted proxy that says only `https` must not be corrected to `http`.
+    // Each by itself: a trusted proxy that says only `https` must not be corrected to `http`. Of
+    // anybody else none is left.
     let is_said = |name: &str, fields: &Fields| is_trusted && fields.contains(name);
     if !is_said("x-forwarded-proto", fields) {
-        fields.set(b"X-Forwarded-Proto", b"http");
+        fields.push(b"X-Forwarded-Proto", b"http");
     }
-    if is_said("x-forwarded-host", fields) {
-        return;
-    }
-    if request.authority.is_empty() {
-        fields.remove(b"X-Forwarded-Host");
-    } else {
-        fields.set(b"X-Forwarded-Host", request.authority.as_bytes());
+    if !request.authority.is_empty() && !is_said("x-forwarded-host", fields) {
+        fields.push(b"X-Forwarded-Host", request.authority.as_bytes());
     }
 }
 
@@ -86,20 +82,23 @@ pub(super) fn for_target<'s>(
 /// one; writes it to `id`.
 pub(super) fn request_id(request: &mut RequestHead, id: &mut String, worker: &Core) {
     id.clear();
-    if let Some(given) = request.fields.get("x-request-id")
-        && (1..=REQUEST_ID_BYTES_MAX).contains(&given.len())
-        && given.iter().all(u8::is_ascii_graphic)
-        && let Ok(given) = std::str::from_utf8(given)
-    {
-        id.push_str(given);
-        if request.fields.get_all("x-request-id").nth(1).is_some() {
-            request.fields.set(b"X-Request-Id", id.as_bytes());
+    if let Some(given) = request.fields.get("x-request-id") {
+        if (1..=REQUEST_ID_BYTES_MAX).contains(&given.len())
+            && given.iter().all(u8::is_ascii_graphic)
+            && let Ok(given) = std::str::from_utf8(given)
+        {
+            id.push_str(given);
+            if request.fields.get_all("x-request-id").nth(1).is_none() {
+                return;
+            }
         }
-        return;
+        request.fields.remove(b"X-Request-Id");
     }
-    push_hexadecimal(worker.random(), id);
-    push_hexadecimal(worker.random(), id);
-    request.fields.set(b"X-Request-Id", id.as_bytes());
+    if id.is_empty() {
+        push_hexadecimal(worker.random(), id);
+        push_hexadecimal(worker.random(), id);
+    }
+    request.fields.push(b"X-Request-Id", id.as_bytes());
 }
 
 /// Sixteen digits: the eight of each half at once, a digit in each byte of a word.

@@ -447,6 +447,9 @@ impl Exchange<'_> {
     /// What is set on a request to the service's own targets. Nobody else is sent it: there may be
     /// secrets among it.
     fn fields_for_target(&self, request: &RequestHead) -> Cow<'_, Fields> {
+        if !self.service.strip_base_path {
+            return Cow::Borrowed(&self.service.fields);
+        }
         let is_under = route::table::is_under(&request.path, &self.service.base_path);
         annotate::for_target(self.service, &request.fields, is_under)
     }

@@ -86,9 +86,10 @@ impl Special {
 fn is<const N: usize>(token: &[u8], lower: &[u8; N]) -> bool {
     // With this bit, only a letter in either case becomes that small letter, and only a hyphen
     // becomes a hyphen, or a CR, which no token has.
-    let is_same = |(byte, lower): (&u8, &u8)| byte | 0x20 == *lower;
-    <&[u8; N]>::try_from(token)
-        .is_ok_and(|token| token.iter().zip(lower).fold(true, |all, pair| all & is_same(pair)))
+    let Ok(token) = <&[u8; N]>::try_from(token) else {
+        return false;
+    };
+    token.iter().zip(lower).fold(true, |all, (byte, lower)| all & (byte | 0x20 == *lower))
 }
 
 /// Whether a field of this name, a token, belongs to one connection or to the framing, so that it
@@ -109,7 +110,7 @@ pub fn is_written_by_gateway(name: &[u8]) -> bool {
 }
 
 /// What the names of [`is_who_asked`] begin with.
-pub const WHO_ASKED_LETTERS: &[u8] = b"fx";
+pub const WHO_ASKED_LETTERS: [u8; 2] = *b"fx";
 
 /// Whether it says who asked, and how: `Forwarded`, `X-Real-IP`, every `X-Forwarded-*`. `_` is
 /// read as `-`, as CGI and WSGI do, where both spellings become the same variable.
@@ -118,10 +119,11 @@ pub fn is_who_asked(name: &[u8]) -> bool {
     const PREFIX: &[u8] = b"x-forwarded-";
     match name.first().map(|byte| byte | 0x20) {
         Some(b'f') => name.eq_ignore_ascii_case(b"forwarded"),
-        Some(b'x') => {
-            is_spelling_of(name, b"x-real-ip")
-                || name.get(..PREFIX.len()).is_some_and(|start| is_spelling_of(start, PREFIX))
-        }
+        Some(b'x') => match name.get(2).map(|byte| byte | 0x20) {
+            Some(b'r') => is_spelling_of(name, b"x-real-ip"),
+            Some(b'f') => name.get(..PREFIX.len()).is_some_and(|it| is_spelling_of(it, PREFIX)),
+            _ => false,
+        },
         _ => false,
     }
 }

@@ -183,19 +183,12 @@ pub struct Places {
     kinds: u64,
     /// A name that was read has a `_`.
     has_underscores: bool,
-    /// The [`letter`] that each of them begins with.
-    letters: u32,
 }
 
 /// A bit for a name, by its length and first letter, the same in either case.
 fn kind(name: &[u8]) -> u64 {
     let first = name.first().map_or(0, |byte| usize::from(byte | 0x20));
     1 << ((name.len() ^ first << 3) % 64)
-}
-
-/// A bit for the first letter of a name, the same in either case.
-const fn letter(first: u8) -> u32 {
-    1 << (first % 32)
 }
 
 impl Places {
@@ -213,15 +206,13 @@ impl Places {
         let (name_at, name_end) = (name_at as u32, name_end as u32);
         self.list.push(Place { name: name_at, name_end, value, end, is_line });
         self.kinds |= kind(name);
-        self.letters |= name.first().map_or(0, |first| letter(*first));
     }
 }
 
 impl Fields {
     /// No fields.
     pub const fn new() -> Self {
-        const PLACES: Places =
-            Places { list: Vec::new(), kinds: 0, letters: 0, has_underscores: false };
+        const PLACES: Places = Places { list: Vec::new(), kinds: 0, has_underscores: false };
         Self { bytes: Vec::new(), places: PLACES }
     }
 
@@ -230,7 +221,6 @@ impl Fields {
         self.bytes.clear();
         self.places.list.clear();
         self.places.kinds = 0;
-        self.places.letters = 0;
         self.places.has_underscores = false;
     }
 
@@ -311,6 +301,7 @@ impl Fields {
 
     /// As [`Self::write_lines`], followed by the fields of `set` in the place of those of their
     /// names.
+    #[inline]
     pub fn write_lines_with(&self, set: &Fields, out: &mut Vec<u8>) {
         if set.is_empty() {
             return self.write_lines(out);
@@ -343,6 +334,7 @@ impl Fields {
         self.has(name.as_bytes())
     }
 
+    #[inline]
     fn has(&self, name: &[u8]) -> bool {
         self.places_of(name).next().is_some()
     }
@@ -353,11 +345,15 @@ impl Fields {
         other.iter().for_each(|(name, value)| self.push(name, value));
     }
 
-    /// Whether a name may begin with one of `letters` (any letter case): most often none does, and
-    /// then no name need be looked at.
+    /// Whether there is a name that begins with one of two letters (given small, either case counts)
+    /// and of which `is` says so: most names are not looked at.
     #[inline]
-    pub fn may_begin_with(&self, letters: &[u8]) -> bool {
-        letters.iter().any(|first| self.places.letters & letter(*first) != 0)
+    pub fn any_name(&self, letters: [u8; 2], is: impl Fn(&[u8]) -> bool) -> bool {
+        let begins = |place: &Place| {
+            let first = self.bytes.get(place.name as usize).map_or(0, |byte| byte | 0x20);
+            first == letters[0] || first == letters[1]
+        };
+        self.places.list.iter().any(|place| begins(place) && is(self.name_of(*place)))
     }
 
     /// Takes every field `name` (any letter case) out.

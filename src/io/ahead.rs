@@ -44,7 +44,7 @@ impl Ahead {
                 });
                 let buffer = buffer.await;
                 let places = buffer.len()..buffer.capacity();
-                let outcome = reader.read(buffer, places, None).await;
+                let outcome = reader.read(buffer, places).await;
                 inside.done.set(Some(outcome));
             }
         });

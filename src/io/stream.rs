@@ -55,24 +55,31 @@ pub trait Reader: 'static {
     }
 
     /// Writes what comes next to the buffer's spare `places`, the first of which is its length. 0 =
-    /// the peer sends no more. `cancel` can end it: with what has come, or with [`is_cancelled`]
-    /// and nothing lost.
+    /// the peer sends no more.
     fn read(
         &mut self,
         buffer: Vec<u8>,
         places: Range<usize>,
-        cancel: Option<CancelHandle>,
+    ) -> impl Future<Output = (io::Result<usize>, Vec<u8>)>;
+
+    /// The same; `cancel` can end it: with what has come, or with [`is_cancelled`] and nothing
+    /// lost.
+    fn read_until_cancelled(
+        &mut self,
+        buffer: Vec<u8>,
+        places: Range<usize>,
+        cancel: CancelHandle,
     ) -> impl Future<Output = (io::Result<usize>, Vec<u8>)>;
 }
 
 /// What writes to a [`Stream`].
 pub trait Writer: 'static {
-    /// Writes some of `part` of the buffer; how many bytes.
-    fn write(
+    /// Writes all of `part` of the buffer, and returns it.
+    fn write_all(
         &mut self,
         buffer: Vec<u8>,
         part: Range<usize>,
-    ) -> impl Future<Output = (io::Result<usize>, Vec<u8>)>;
+    ) -> impl Future<Output = (io::Result<()>, Vec<u8>)>;
 
     /// Lets go of the half of a stream that goes on elsewhere: dropping it would end the sending
     /// direction, for all who have the socket.
@@ -133,21 +140,26 @@ impl<S: Socket> Reader for SocketReader<S> {
         stream.wait_readable().await
     }
 
+    #[inline]
     async fn read(
         &mut self,
         buffer: Vec<u8>,
         places: Range<usize>,
-        cancel: Option<CancelHandle>,
     ) -> (io::Result<usize>, Vec<u8>) {
+        let (outcome, slice) = self.0.read(IoBufMut::slice_mut(buffer, places)).await;
+        (outcome, slice.into_inner())
+    }
+
+    async fn read_until_cancelled(
+        &mut self,
+        buffer: Vec<u8>,
+        places: Range<usize>,
+        cancel: CancelHandle,
+    ) -> (io::Result<usize>, Vec<u8>) {
+        // SAFETY: as in `readable`.
+        let stream = unsafe { &mut *self.0.0.get() };
         let slice = IoBufMut::slice_mut(buffer, places);
-        let (outcome, slice) = match cancel {
-            None => self.0.read(slice).await,
-            Some(cancel) => {
-                // SAFETY: as in `readable`.
-                let stream = unsafe { &mut *self.0.0.get() };
-                stream.cancelable_read(slice, cancel).await
-            }
-        };
+        let (outcome, slice) = stream.cancelable_read(slice, cancel).await;
         (outcome, slice.into_inner())
     }
 }
@@ -157,9 +169,22 @@ impl<S: Socket> Reader for SocketReader<S> {
 pub struct SocketWriter<S: Socket>(OwnedWriteHalf<S>);
 
 impl<S: Socket> Writer for SocketWriter<S> {
-    async fn write(&mut self, buffer: Vec<u8>, part: Range<usize>) -> (io::Result<usize>, Vec<u8>) {
-        let (outcome, slice) = self.0.write(IoBuf::slice(buffer, part)).await;
-        (outcome, slice.into_inner())
+    #[inline]
+    async fn write_all(
+        &mut self,
+        mut buffer: Vec<u8>,
+        mut part: Range<usize>,
+    ) -> (io::Result<()>, Vec<u8>) {
+        while part.start < part.end {
+            let (outcome, slice) = self.0.write(IoBuf::slice(buffer, part.clone())).await;
+            buffer = slice.into_inner();
+            match outcome {
+                Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), buffer),
+                Ok(count) => part.start += count,
+                Err(error) => return (Err(error), buffer),
+            }
+        }
+        (Ok(()), buffer)
     }
 
     fn leave(self) {
@@ -198,23 +223,24 @@ impl<S: Stream> ReadHalf<S> {
     /// If this future is dropped, the buffer and what was read into it are gone: only for a
     /// connection that is given up.
     #[inline]
-    pub async fn read(&mut self, buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
+    pub fn read(&mut self, buffer: Vec<u8>) -> impl Future<Output = (io::Result<usize>, Vec<u8>)> {
         let (start, end) = (buffer.len(), buffer.capacity());
         debug_assert!(start < end, "make_room was called");
         // As much as fits the sender's buffer of the same size with the frame of a chunk.
         let end = if start < READ_BYTES_MAX { end.min(READ_BYTES_MAX) } else { end };
-        self.reader.read(buffer, start..end, None).await
+        self.reader.read(buffer, start..end)
     }
 
     /// The same; `cancel` can end it, and nothing is lost then (see [`is_cancelled`]).
-    pub async fn read_until_cancelled(
+    #[inline]
+    pub fn read_until_cancelled(
         &mut self,
         buffer: Vec<u8>,
         cancel: CancelHandle,
-    ) -> (io::Result<usize>, Vec<u8>) {
+    ) -> impl Future<Output = (io::Result<usize>, Vec<u8>)> {
         let places = buffer.len()..buffer.capacity();
         debug_assert!(!places.is_empty(), "make_room was called");
-        self.reader.read(buffer, places, Some(cancel)).await
+        self.reader.read_until_cancelled(buffer, places, cancel)
     }
 
     /// Begins a read that appends to `buffer` and that nobody waits for yet. Dropping this half
@@ -263,22 +289,13 @@ impl<S: Stream> fmt::Debug for WriteHalf<S> {
 impl<S: Stream> WriteHalf<S> {
     /// Writes all of `bytes[start..end]` and returns the buffer.
     #[inline]
-    pub async fn write_all(
+    pub fn write_all(
         &mut self,
-        mut bytes: Vec<u8>,
-        mut start: usize,
+        bytes: Vec<u8>,
+        start: usize,
         end: usize,
-    ) -> (io::Result<()>, Vec<u8>) {
-        while start < end {
-            let (outcome, buffer) = self.writer.write(bytes, start..end).await;
-            bytes = buffer;
-            match outcome {
-                Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), bytes),
-                Ok(count) => start += count,
-                Err(error) => return (Err(error), bytes),
-            }
-        }
-        (Ok(()), bytes)
+    ) -> impl Future<Output = (io::Result<()>, Vec<u8>)> {
+        self.writer.write_all(bytes, start..end)
     }
 
     /// Lets go of the half of a stream that goes on elsewhere (see [`Writer::leave`]).

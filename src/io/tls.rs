@@ -117,7 +117,10 @@ impl TlsReader {
             let mut bytes = std::mem::take(&mut shared.incoming.borrow_mut().bytes);
             bytes.clear();
             let places = 0..bytes.capacity();
-            let (outcome, bytes) = self.tcp.read(bytes, places, cancel.cloned()).await;
+            let (outcome, bytes) = match cancel {
+                None => self.tcp.read(bytes, places).await,
+                Some(cancel) => self.tcp.read_until_cancelled(bytes, places, cancel.clone()).await,
+            };
             *shared.incoming.borrow_mut() = Incoming { bytes, taken: 0 };
             outcome?;
         }
@@ -150,6 +153,24 @@ impl TlsReader {
     }
 }
 
+impl TlsReader {
+    async fn read_into(
+        &mut self,
+        mut buffer: Vec<u8>,
+        count_max: usize,
+        cancel: Option<&CancelHandle>,
+    ) -> (io::Result<usize>, Vec<u8>) {
+        loop {
+            if let Some(outcome) = self.take_plain(&mut buffer, count_max) {
+                return (outcome, buffer);
+            }
+            if let Err(error) = self.receive(cancel).await {
+                return (Err(error), buffer);
+            }
+        }
+    }
+}
+
 impl Reader for TlsReader {
     fn share(&self) -> Self {
         Self { tcp: self.tcp.share(), shared: Rc::clone(&self.shared) }
@@ -166,20 +187,21 @@ impl Reader for TlsReader {
         self.shared.has_unread.get()
     }
 
-    async fn read(
+    fn read(
         &mut self,
-        mut buffer: Vec<u8>,
+        buffer: Vec<u8>,
         places: Range<usize>,
-        cancel: Option<CancelHandle>,
+    ) -> impl Future<Output = (io::Result<usize>, Vec<u8>)> {
+        self.read_into(buffer, places.len(), None)
+    }
+
+    async fn read_until_cancelled(
+        &mut self,
+        buffer: Vec<u8>,
+        places: Range<usize>,
+        cancel: CancelHandle,
     ) -> (io::Result<usize>, Vec<u8>) {
-        loop {
-            if let Some(outcome) = self.take_plain(&mut buffer, places.len()) {
-                return (outcome, buffer);
-            }
-            if let Err(error) = self.receive(cancel.as_ref()).await {
-                return (Err(error), buffer);
-            }
-        }
+        self.read_into(buffer, places.len(), Some(&cancel)).await
     }
 }
 
@@ -207,16 +229,9 @@ impl TlsWriter {
                 self.outgoing = bytes;
                 return Ok(());
             }
-            let mut written = 0;
-            while written < bytes.len() {
-                let part = written..bytes.len();
-                let (outcome, back) = self.tcp.write(bytes, part).await;
-                bytes = back;
-                written += match outcome? {
-                    0 => return Err(io::ErrorKind::WriteZero.into()),
-                    count => count,
-                };
-            }
+            let all = 0..bytes.len();
+            let (outcome, mut bytes) = self.tcp.write_all(bytes, all).await;
+            outcome?;
             bytes.clear();
             bytes.shrink_to(limits::BUFFER_BYTES);
             self.outgoing = bytes;
@@ -225,14 +240,25 @@ impl TlsWriter {
 }
 
 impl Writer for TlsWriter {
-    async fn write(&mut self, buffer: Vec<u8>, part: Range<usize>) -> (io::Result<usize>, Vec<u8>) {
-        // The session takes up to 64 KiB at a time.
-        let taken = self.shared.session.borrow_mut().writer().write(&buffer[part]);
-        let outcome = match taken {
-            Ok(count) => self.send().await.map(|()| count),
-            Err(error) => Err(error),
-        };
-        (outcome, buffer)
+    async fn write_all(
+        &mut self,
+        buffer: Vec<u8>,
+        mut part: Range<usize>,
+    ) -> (io::Result<()>, Vec<u8>) {
+        while part.start < part.end {
+            // The session takes up to 64 KiB at a time.
+            let taken = self.shared.session.borrow_mut().writer().write(&buffer[part.clone()]);
+            let sent = match taken {
+                Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => self.send().await.map(|()| count),
+                Err(error) => Err(error),
+            };
+            match sent {
+                Ok(count) => part.start += count,
+                Err(error) => return (Err(error), buffer),
+            }
+        }
+        (Ok(()), buffer)
     }
 
     fn leave(self) {

@@ -173,14 +173,15 @@ fn end_segment(rules: Rules, out: &mut String, is_last: bool) -> Result<(), Erro
         return Ok(());
     };
     let segment = &out[slash + 1..];
-    let name = segment.split(';').next().unwrap_or_default();
-    let bare = name.split("%3B").next().unwrap_or_default();
-    if matches!(bare, "." | "..") && segment.len() > bare.len() {
+    let after_dots = segment.trim_start_matches('.');
+    let has_dots = matches!(segment.len() - after_dots.len(), 1 | 2);
+    if has_dots && (after_dots.starts_with(';') || after_dots.starts_with("%3B")) {
         return Err(Error::BadRequest("path has a dot segment with a parameter"));
     }
-    if rules.parameters == Parameters::Strip {
-        let end = slash + 1 + name.len();
-        out.truncate(end);
+    if rules.parameters == Parameters::Strip
+        && let Some(name) = segment.find(';')
+    {
+        out.truncate(slash + 1 + name);
     }
     match &out[slash + 1..] {
         "." => out.truncate(slash + 1),

@@ -184,12 +184,24 @@ impl Reader for UpstreamReader {
         &mut self,
         buffer: Vec<u8>,
         places: Range<usize>,
-        cancel: Option<CancelHandle>,
     ) -> (io::Result<usize>, Vec<u8>) {
         match self {
-            Self::Tcp(reader) => reader.read(buffer, places, cancel).await,
-            Self::Unix(reader) => reader.read(buffer, places, cancel).await,
-            Self::Tls(reader) => reader.read(buffer, places, cancel).await,
+            Self::Tcp(reader) => reader.read(buffer, places).await,
+            Self::Unix(reader) => reader.read(buffer, places).await,
+            Self::Tls(reader) => reader.read(buffer, places).await,
+        }
+    }
+
+    async fn read_until_cancelled(
+        &mut self,
+        buffer: Vec<u8>,
+        places: Range<usize>,
+        cancel: CancelHandle,
+    ) -> (io::Result<usize>, Vec<u8>) {
+        match self {
+            Self::Tcp(reader) => reader.read_until_cancelled(buffer, places, cancel).await,
+            Self::Unix(reader) => reader.read_until_cancelled(buffer, places, cancel).await,
+            Self::Tls(reader) => reader.read_until_cancelled(buffer, places, cancel).await,
         }
     }
 }
@@ -206,11 +218,15 @@ pub enum UpstreamWriter {
 }
 
 impl Writer for UpstreamWriter {
-    async fn write(&mut self, buffer: Vec<u8>, part: Range<usize>) -> (io::Result<usize>, Vec<u8>) {
+    async fn write_all(
+        &mut self,
+        buffer: Vec<u8>,
+        part: Range<usize>,
+    ) -> (io::Result<()>, Vec<u8>) {
         match self {
-            Self::Tcp(writer) => writer.write(buffer, part).await,
-            Self::Unix(writer) => writer.write(buffer, part).await,
-            Self::Tls(writer) => writer.write(buffer, part).await,
+            Self::Tcp(writer) => writer.write_all(buffer, part).await,
+            Self::Unix(writer) => writer.write_all(buffer, part).await,
+            Self::Tls(writer) => writer.write_all(buffer, part).await,
         }
     }
 

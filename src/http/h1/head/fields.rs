@@ -262,6 +262,7 @@ fn options(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|option| !option.is_empty())
 }
 
+#[inline]
 fn parse_length(value: &[u8]) -> Result<u64, &'static str> {
     const MALFORMED: &str = "Content-Length is not a decimal number";
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
