@@ -345,8 +345,8 @@ impl Fields {
         other.iter().for_each(|(name, value)| self.push(name, value));
     }
 
-    /// Whether there is a name that begins with one of two letters (given small, either case counts)
-    /// and of which `is` says so: most names are not looked at.
+    /// Whether there is a name that begins with one of two letters (given small, either case
+    /// counts) and of which `is` says so: most names are not looked at.
     #[inline]
     pub fn any_name(&self, letters: [u8; 2], is: impl Fn(&[u8]) -> bool) -> bool {
         let begins = |place: &Place| {
