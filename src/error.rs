@@ -1,5 +1,6 @@
-//! What can go wrong in one exchange, as values: a kind, and from it the status, the words for the
-//! client, the label for metrics and whether another try is allowed. One match each.
+//! What can go wrong in one exchange, as values: a kind, and from it the side, the status, the
+//! words for the client, what counts it and whether another try is allowed. One match each, none
+//! with a `_`: who adds a kind is asked for all of them.
 //!
 //! Data plane only: `Copy`, no allocation. The control plane reports with its own error types.
 
@@ -79,6 +80,79 @@ pub enum Error {
     UpstreamTimeout,
 }
 
+/// What counts an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counter {
+    /// `odin_rejected_total`: the gateway has refused the request itself.
+    Rejected(Rejection),
+    /// `odin_upstream_errors_total`, at each try.
+    Upstream(UpstreamFailure),
+    /// Neither: the client went away, `odin_requests_total{status="none"}` where nothing was sent.
+    Gone,
+}
+
+/// A closed set of labels: an enum, all its values in their order, and the label of each.
+macro_rules! labels {
+    ($(#[$doc:meta])* $name:ident { $($value:ident = $label:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name {
+            $(#[doc = concat!("`", $label, "`: see [`Error`].")] $value),+
+        }
+
+        impl $name {
+            /// All of them: each stands at the place of its number.
+            pub const ALL: [Self; [$(Self::$value),+].len()] = [$(Self::$value),+];
+
+            /// The label.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$value => $label),+
+                }
+            }
+        }
+    };
+}
+
+labels! {
+    /// Why the gateway refused a request itself: the `reason` of `odin_rejected_total`.
+    Rejection {
+        BadRequest = "bad_request",
+        UnsupportedCoding = "unsupported_coding",
+        UnsupportedContentCoding = "unsupported_content_coding",
+        UnsupportedMethod = "unsupported_method",
+        UnsupportedVersion = "unsupported_version",
+        UnsupportedExpectation = "unsupported_expectation",
+        UriTooLong = "uri_too_long",
+        HeadTooLarge = "head_too_large",
+        BodyTooLarge = "body_too_large",
+        BadRequestBody = "bad_request_body",
+        HeadTimeout = "head_timeout",
+        BodyTimeout = "body_timeout",
+        NoRoute = "no_route",
+        NoEndpoint = "no_endpoint",
+        OverBudget = "over_budget",
+        UpstreamBusy = "upstream_busy",
+        TraceRefused = "trace_refused",
+        Loop = "loop",
+    }
+}
+
+labels! {
+    /// How an endpoint failed: the `kind` of `odin_upstream_errors_total`.
+    UpstreamFailure {
+        ConnectFailed = "connect_failed",
+        ConnectTimeout = "connect_timeout",
+        TlsFailed = "tls_failed",
+        UpstreamGone = "upstream_gone",
+        UpstreamStale = "upstream_stale",
+        BadResponse = "bad_response",
+        BadResponseBody = "bad_response_body",
+        ResponseTooLarge = "response_too_large",
+        UpstreamTimeout = "upstream_timeout",
+    }
+}
+
 impl Error {
     /// Whose fault it is.
     pub fn side(self) -> Side {
@@ -141,7 +215,43 @@ impl Error {
         }
     }
 
-    /// A short closed-set label: metrics, access log.
+    /// What counts it: the family of metrics, and the label there.
+    pub fn counter(self) -> Counter {
+        use {Rejection as R, UpstreamFailure as U};
+        let (rejected, upstream) = (Counter::Rejected, Counter::Upstream);
+        match self {
+            Self::BadRequest(_) => rejected(R::BadRequest),
+            Self::UnsupportedCoding => rejected(R::UnsupportedCoding),
+            Self::UnsupportedContentCoding(_) => rejected(R::UnsupportedContentCoding),
+            Self::UnsupportedMethod => rejected(R::UnsupportedMethod),
+            Self::UnsupportedVersion => rejected(R::UnsupportedVersion),
+            Self::UnsupportedExpectation => rejected(R::UnsupportedExpectation),
+            Self::UriTooLong => rejected(R::UriTooLong),
+            Self::HeadTooLarge => rejected(R::HeadTooLarge),
+            Self::BodyTooLarge => rejected(R::BodyTooLarge),
+            Self::BadRequestBody(_) => rejected(R::BadRequestBody),
+            Self::HeadTimeout => rejected(R::HeadTimeout),
+            Self::BodyTimeout => rejected(R::BodyTimeout),
+            Self::DownstreamGone => Counter::Gone,
+            Self::NoRoute => rejected(R::NoRoute),
+            Self::NoEndpoint => rejected(R::NoEndpoint),
+            Self::OverBudget => rejected(R::OverBudget),
+            Self::UpstreamBusy => rejected(R::UpstreamBusy),
+            Self::TraceRefused => rejected(R::TraceRefused),
+            Self::Loop => rejected(R::Loop),
+            Self::ConnectFailed => upstream(U::ConnectFailed),
+            Self::ConnectTimeout => upstream(U::ConnectTimeout),
+            Self::TlsFailed(_) => upstream(U::TlsFailed),
+            Self::UpstreamGone => upstream(U::UpstreamGone),
+            Self::UpstreamStale => upstream(U::UpstreamStale),
+            Self::BadResponse(_) => upstream(U::BadResponse),
+            Self::BadResponseBody(_) => upstream(U::BadResponseBody),
+            Self::ResponseTooLarge => upstream(U::ResponseTooLarge),
+            Self::UpstreamTimeout => upstream(U::UpstreamTimeout),
+        }
+    }
+
+    /// A short closed-set label: metrics, traces.
     pub fn label(self) -> &'static str {
         match self {
             Self::BadRequest(_) => "bad_request",
@@ -237,3 +347,62 @@ impl fmt::Display for Error {
 
 // An error is returned through every await of the request path: it must stay as cheap as a value.
 const _: () = assert!(size_of::<Error>() <= 24);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_counts_an_error_knows_it_by_its_label_and_is_of_its_side() {
+        let text = "why";
+        let errors = [
+            Error::BadRequest(text),
+            Error::UnsupportedCoding,
+            Error::UnsupportedContentCoding(text),
+            Error::UnsupportedMethod,
+            Error::UnsupportedVersion,
+            Error::UnsupportedExpectation,
+            Error::UriTooLong,
+            Error::HeadTooLarge,
+            Error::BodyTooLarge,
+            Error::BadRequestBody(text),
+            Error::HeadTimeout,
+            Error::BodyTimeout,
+            Error::NoRoute,
+            Error::NoEndpoint,
+            Error::OverBudget,
+            Error::UpstreamBusy,
+            Error::TraceRefused,
+            Error::Loop,
+            Error::ConnectFailed,
+            Error::ConnectTimeout,
+            Error::TlsFailed(text),
+            Error::UpstreamGone,
+            Error::UpstreamStale,
+            Error::BadResponse(text),
+            Error::BadResponseBody(text),
+            Error::ResponseTooLarge,
+            Error::UpstreamTimeout,
+        ];
+        let (mut rejected, mut upstream) = (Vec::new(), Vec::new());
+        for error in errors {
+            let label = match error.counter() {
+                Counter::Rejected(reason) => {
+                    rejected.push(reason);
+                    reason.as_str()
+                }
+                Counter::Upstream(kind) => {
+                    upstream.push(kind);
+                    kind.as_str()
+                }
+                Counter::Gone => "",
+            };
+            assert_eq!(label, error.label());
+            let is_upstream = matches!(error.counter(), Counter::Upstream(_));
+            assert_eq!(is_upstream, error.side() == Side::Upstream, "{label}");
+        }
+        // Each error has a counter of its own, at the place of its number.
+        assert_eq!((rejected, upstream), (Rejection::ALL.to_vec(), UpstreamFailure::ALL.to_vec()));
+        assert!(Rejection::ALL.iter().enumerate().all(|(at, reason)| *reason as usize == at));
+    }
+}

@@ -13,6 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use self::text::Text;
 use super::reload::Control;
 use super::{access_log, log, otlp};
+use crate::error::Rejection;
 use crate::exchange::counts::ServiceCounts;
 use crate::plugin::{ErrorKind, PluginMetric, PluginReport};
 use crate::worker::report::Report;
@@ -24,6 +25,8 @@ pub struct Totals {
     pub services: BTreeMap<String, ServiceCounts>,
     /// Plugins by name.
     pub plugins: BTreeMap<String, PluginReport>,
+    /// Requests that the gateway refused itself, by reason ([`Rejection::ALL`]).
+    pub rejected: [u64; Rejection::ALL.len()],
 }
 
 impl Totals {
@@ -31,6 +34,7 @@ impl Totals {
     pub fn of(reports: &[Report]) -> Self {
         let mut totals = Self::default();
         for report in reports {
+            totals.rejected.iter_mut().zip(report.rejected).for_each(|(sum, count)| *sum += count);
             for (name, counts) in &report.services {
                 totals.services.entry(name.clone()).or_default().add(counts);
             }
@@ -159,6 +163,11 @@ fn services(text: &mut Text, totals: &Totals) {
     for (name, counts) in &totals.services {
         let total = counts.time_total.as_secs_f64();
         text.histogram(family, ("service", name), &counts.durations, total);
+    }
+    let family = "odin_rejected_total";
+    text.family(family, "counter", "Requests that the gateway refused itself, by reason.");
+    for (reason, count) in Rejection::ALL.into_iter().zip(totals.rejected) {
+        text.line(family, &[("reason", reason.as_str())], count);
     }
 }
 

@@ -8,8 +8,9 @@ use super::metrics::Totals;
 use super::otlp;
 use super::reload::{Control, Outcome, Upgrades};
 use crate::durations::Durations;
+use crate::error::{Rejection, UpstreamFailure};
 use crate::plugin::{ErrorKind, PluginReport};
-use crate::upstream::counts::{UPSTREAM_ERRORS, UpstreamCounts, UpstreamOutcome};
+use crate::upstream::counts::{UpstreamCounts, UpstreamOutcome};
 use crate::worker::report::Report;
 
 /// What does not change while the process runs.
@@ -61,6 +62,7 @@ pub fn document(control: &Control, facts: &Facts, reports: &[Report], totals: &T
             "rejected": spans.rejected,
         },
         "requests": { "latency": latency(&all), "curve": curve(&all) },
+        "rejected": rejected(totals),
         "workers": reports.iter().map(worker).collect::<Vec<_>>(),
         "services": totals.services.iter().map(|(name, counts)| json!({
             "name": name,
@@ -80,6 +82,13 @@ fn upgrades(upgrades: &Upgrades) -> Value {
         "underWay": upgrades.is_under_way,
         "error": upgrades.error,
     })
+}
+
+/// Requests that the gateway refused itself, by reason.
+fn rejected(totals: &Totals) -> Value {
+    let reasons = Rejection::ALL.into_iter().zip(totals.rejected);
+    let counts = reasons.map(|(reason, count)| (reason.as_str().to_owned(), count.into()));
+    Value::Object(counts.collect())
 }
 
 fn worker(report: &Report) -> Value {
@@ -102,8 +111,8 @@ fn upstream(counts: &UpstreamCounts) -> Value {
         requests.insert(outcome.as_str().to_owned(), count.into());
     }
     let mut errors = serde_json::Map::new();
-    for (kind, count) in UPSTREAM_ERRORS.into_iter().zip(counts.errors) {
-        errors.insert(kind.to_owned(), count.into());
+    for (kind, count) in UpstreamFailure::ALL.into_iter().zip(counts.errors) {
+        errors.insert(kind.as_str().to_owned(), count.into());
     }
     let mean = counts.connect_time.checked_div(counts.connects.try_into().unwrap_or(u32::MAX));
     json!({

@@ -10,6 +10,7 @@ use arc_swap::{ArcSwap, Cache};
 use super::counts::{self, ServiceCounts, Services, SharedCounts};
 use super::random::Random;
 use super::{Outcome, Scratch};
+use crate::error::{Counter, Error, Rejection};
 use crate::io::budget::Budget;
 use crate::io::buffer::BufferPool;
 use crate::io::deadline::Deadlines;
@@ -55,6 +56,8 @@ pub struct Core {
     random: Random,
     date: RefCell<(u64, String)>,
     ended: Cell<Ended>,
+    /// By reason. Apart from `ended`, which every exchange copies.
+    rejected: [Cell<u64>; Rejection::ALL.len()],
     services: RefCell<Services>,
     access_lines: Rc<RefCell<Lines>>,
     /// Lines about failed calls.
@@ -103,6 +106,7 @@ impl Core {
             random: Random::default(),
             date: RefCell::default(),
             ended: Cell::default(),
+            rejected: Default::default(),
             services: RefCell::default(),
             access_lines: Rc::default(),
             call_lines: PerSecond::default(),
@@ -204,6 +208,15 @@ impl Core {
         ended.exchanges += 1;
         ended.failures += u64::from(outcome.error.is_some());
         self.ended.set(ended);
+        if let Some(Counter::Rejected(reason)) = outcome.error.map(Error::counter) {
+            let count = &self.rejected[reason as usize];
+            count.set(count.get() + 1);
+        }
+    }
+
+    /// The requests that were refused here, by reason ([`Rejection::ALL`]).
+    pub fn rejected(&self) -> [u64; Rejection::ALL.len()] {
+        self.rejected.each_ref().map(Cell::get)
     }
 
     /// The exchanges that have ended.

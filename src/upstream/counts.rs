@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::error::Error;
+use crate::error::{Counter, Error, UpstreamFailure};
 
 /// How a try at an endpoint ended: the `outcome` label of `odin_upstream_requests_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,27 +55,14 @@ impl UpstreamOutcome {
     }
 }
 
-/// The errors of an endpoint's side: the `kind` label of `odin_upstream_errors_total`, in the order
-/// of [`UpstreamCounts::errors`].
-pub const UPSTREAM_ERRORS: [&str; 9] = [
-    "connect_failed",
-    "connect_timeout",
-    "tls_failed",
-    "upstream_gone",
-    "upstream_stale",
-    "bad_response",
-    "bad_response_body",
-    "response_too_large",
-    "upstream_timeout",
-];
-
 /// Requests to the endpoints of one service, and the connections that they took.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UpstreamCounts {
     /// Tries that have ended, by outcome.
     pub requests: [u64; UpstreamOutcome::ALL.len()],
-    /// Failures, by kind: of tries that got no response, and of responses that broke off.
-    pub errors: [u64; UPSTREAM_ERRORS.len()],
+    /// Failures by kind ([`UpstreamFailure::ALL`]): of tries that got no response, and of responses
+    /// that broke off.
+    pub errors: [u64; UpstreamFailure::ALL.len()],
     /// Tries after the first of their request.
     pub retries: u64,
     /// Connections made.
@@ -106,9 +93,10 @@ impl UpstreamCounts {
     }
 
     pub(crate) fn failed(&mut self, error: Error) {
-        let label = error.label();
-        if let Some(kind) = UPSTREAM_ERRORS.iter().position(|known| *known == label) {
-            self.errors[kind] += 1;
+        match error.counter() {
+            Counter::Upstream(kind) => self.errors[kind as usize] += 1,
+            // The endpoint is not to blame.
+            Counter::Rejected(_) | Counter::Gone => {}
         }
     }
 
@@ -136,28 +124,6 @@ impl UpstreamCounts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Side;
-
-    #[test]
-    fn every_error_of_an_upstream_has_a_kind() {
-        let errors = [
-            Error::ConnectFailed,
-            Error::ConnectTimeout,
-            Error::TlsFailed("x"),
-            Error::UpstreamGone,
-            Error::UpstreamStale,
-            Error::BadResponse("x"),
-            Error::BadResponseBody("x"),
-            Error::ResponseTooLarge,
-            Error::UpstreamTimeout,
-        ];
-        let mut counts = UpstreamCounts::default();
-        for error in errors {
-            assert_eq!(error.side(), Side::Upstream);
-            counts.failed(error);
-        }
-        assert_eq!(counts.errors, [1; UPSTREAM_ERRORS.len()]);
-    }
 
     #[test]
     fn outcomes_stand_in_the_order_of_their_places() {

@@ -58,6 +58,7 @@ impl Worker {
         Report {
             worker: core.id,
             ended: core.ended(),
+            rejected: core.rejected(),
             connections: self.frontend.counts(),
             connections_open: self.frontend.open(),
             buffered_bytes: core.budget().used(),

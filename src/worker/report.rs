@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use crate::downstream::frontend::ConnectionCounts;
+use crate::error::Rejection;
 use crate::exchange::core::Ended;
 use crate::exchange::counts::ServiceCounts;
 use crate::plugin::PluginReport;
@@ -38,6 +39,8 @@ pub struct Report {
     pub worker: usize,
     /// Exchanges of the whole worker.
     pub ended: Ended,
+    /// Requests that the gateway refused itself, by reason ([`Rejection::ALL`]).
+    pub rejected: [u64; Rejection::ALL.len()],
     /// Downstream connections so far.
     pub connections: ConnectionCounts,
     /// Downstream connections open now.

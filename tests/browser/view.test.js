@@ -89,6 +89,15 @@ describe("the view", { timeout: 120_000 }, () => {
     assert.match(calls, /^[\d,]+ requests?$/);
   });
 
+  test("what the gateway refuses itself is among the recent errors, unknown paths too", async () => {
+    const services = "services: [{name: one, basePath: /one, targets: ['builtin:echo']}]";
+    gateway = await Gateway.start({ plugins: {}, services });
+    stops = [gateway.traffic("/nowhere"), gateway.traffic("/one/%zz")];
+    page = await open(browser, gateway.url, {});
+    await page.locator("#recent").getByText("request refused: no service for its path").waitFor();
+    await page.locator("#recent").getByText("request refused: malformed or ambiguous").waitFor();
+  });
+
   test("how tries at a service's origins ended is shown beside them", async () => {
     await start();
     await page.locator("#recent").getByText("service gone: answered 5xx").waitFor();

@@ -172,6 +172,9 @@ fn uploads_that_stop_half_way_stay_within_the_budget_and_others_are_served() {
     );
     assert_eq!(refused.status, 503, "{}", refused.text());
     assert_eq!(refused.head.get("retry-after").unwrap(), "1");
+    let metrics = gateway.call("GET", "/metrics", "").text();
+    let series = "odin_rejected_total{reason=\"over_budget\"}";
+    assert!(crate::metrics::value(&metrics, series) >= 1.0);
     drop(stopped);
     wait_until("all is given back", || {
         gateway.call("GET", "/metrics", "").text().contains("odin_buffered_bytes{worker=\"0\"} 0")

@@ -78,6 +78,55 @@ fn counters_go_on_over_a_reload_that_replaces_the_plugin() {
 }
 
 #[test]
+fn what_the_gateway_refuses_itself_is_counted_by_reason() {
+    let gateway = Setup::new()
+        .service("name: echo, basePath: /echo, targets: ['builtin:echo']")
+        .server("timeouts: {head: 300ms, body: 300ms}")
+        .limits("headBytesMax: 4096, uriBytesMax: 1024, bodyBytesMax: 10")
+        .start();
+    let long = "x".repeat(5000);
+    let post = "POST /echo HTTP/1.1\r\nHost: a\r\n";
+    let refused = [
+        ("no_route", 404, "GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n".to_owned()),
+        ("bad_request", 400, "GET /echo HTTP/1.1\r\n\r\n".to_owned()),
+        ("bad_request_body", 400, format!("{post}Transfer-Encoding: chunked\r\n\r\nzz\r\n")),
+        ("head_timeout", 408, "GET /echo HTTP/1.1\r\n".to_owned()),
+        ("body_timeout", 408, format!("{post}Content-Length: 5\r\n\r\nx")),
+        ("body_too_large", 413, format!("{post}Content-Length: 11\r\n\r\n")),
+        ("uri_too_long", 414, format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", &long[..2000])),
+        ("unsupported_expectation", 417, format!("{post}Expect: tea\r\n\r\n")),
+        ("head_too_large", 431, format!("GET /echo HTTP/1.1\r\nX: {long}\r\n\r\n")),
+        ("unsupported_coding", 501, format!("{post}Transfer-Encoding: gzip\r\n\r\n")),
+        ("unsupported_method", 501, "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n".to_owned()),
+        ("unsupported_version", 505, "GET /echo HTTP/3.0\r\nHost: a\r\n\r\n".to_owned()),
+    ];
+    let series = |reason: &str| format!("odin_rejected_total{{reason=\"{reason}\"}}");
+    let before = scrape(&gateway);
+    for reason in ["over_budget", "no_endpoint"].iter().chain(refused.iter().map(|(r, ..)| r)) {
+        assert_eq!(value(&before, &series(reason)), 0.0, "{reason}: there from the start");
+    }
+    for (reason, status, request) in &refused {
+        let response = Client::connect(gateway.addr).ask(request);
+        assert_eq!(response.status, *status, "{reason}: {}", response.text());
+        wait_until(&format!("{reason} is counted"), || {
+            value(&scrape(&gateway), &series(reason)) == 1.0
+        });
+    }
+    // Each under its own reason, and what was served under none.
+    assert_eq!(get(gateway.addr, "/echo").status, 200);
+    let metrics = scrape(&gateway);
+    let all: f64 = metrics
+        .lines()
+        .filter(|line| line.starts_with("odin_rejected_total{"))
+        .map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap())
+        .sum();
+    assert_eq!(all, refused.len() as f64);
+    let status = gateway.call("GET", "/api/status", "").json();
+    assert_eq!(status["rejected"]["no_route"], 1);
+    assert_eq!(status["rejected"]["over_budget"], 0);
+}
+
+#[test]
 fn promtool_accepts_the_metrics() {
     let gateway = measured().start();
     assert_eq!(get(gateway.addr, "/").status, 200);

@@ -2,7 +2,8 @@
 
 use super::Totals;
 use super::text::Text;
-use crate::upstream::counts::{UPSTREAM_ERRORS, UpstreamCounts, UpstreamOutcome};
+use crate::error::UpstreamFailure;
+use crate::upstream::counts::{UpstreamCounts, UpstreamOutcome};
 
 /// A family with one series for each service.
 type Family = (&'static str, &'static str, &'static str, fn(&UpstreamCounts) -> u64);
@@ -49,8 +50,8 @@ pub(super) fn families(text: &mut Text, totals: &Totals) {
     let family = "odin_upstream_errors_total";
     text.family(family, "counter", "Failures of a service's endpoints, by kind.");
     for (service, counts) in services() {
-        for (kind, count) in UPSTREAM_ERRORS.into_iter().zip(counts.errors) {
-            text.line(family, &[("service", service), ("kind", kind)], count);
+        for (kind, count) in UpstreamFailure::ALL.into_iter().zip(counts.errors) {
+            text.line(family, &[("service", service), ("kind", kind.as_str())], count);
         }
     }
     let family = "odin_upstream_connect_duration_seconds";

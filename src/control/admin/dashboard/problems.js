@@ -19,8 +19,28 @@ function noteErrors(window) {
       note(atMs, `service ${service.name}: upstream: ${kind.replaceAll("_", " ")}`, added);
     }
   }
+  const rejected = grownByName(window.before.status.rejected, window.now.status.rejected);
+  for (const [reason, added] of rejected) note(atMs, `request refused: ${refusal(reason)}`, added);
   const shed = grown(sumOf(window.before, "connectionsShed"), sumOf(window.now, "connectionsShed"));
   if (shed > 0) note(atMs, "connections closed: there are as many as there may be", shed);
+}
+
+/** Why the gateway refused requests itself, in words. */
+function refusal(reason) {
+  const words = {
+    no_route: "no service for its path (404)",
+    bad_request: "malformed or ambiguous (400)",
+    bad_request_body: "its body is malformed (400)",
+    head_timeout: "its head came too slowly (408)",
+    body_timeout: "its body came too slowly (408)",
+    body_too_large: "its body is too large (413)",
+    uri_too_long: "its target is too long (414)",
+    head_too_large: "its head is too large (431)",
+    no_endpoint: "its service has no target (503)",
+    over_budget: "too many bodies in memory (503)",
+    upstream_busy: "its targets are busy (503)",
+  };
+  return words[reason] ?? reason.replaceAll("_", " ");
 }
 
 /** One line for what goes on, not one for each second of it. */
