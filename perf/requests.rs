@@ -106,7 +106,7 @@ async fn send_requests(scenario: Scenario, address: SocketAddr, outbox: Outbox) 
     callgrind::end(&format!("request/{} {COUNTED}", scenario.name));
     still::let_run(true);
     drop(connection);
-    outbox.send(Mail::Drain { handover: None });
+    outbox.send(Mail::Drain { handover: None, holds_alone: true });
 }
 
 /// A POST with a body.

@@ -143,6 +143,12 @@ pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 pub const ACCEPTS_AT_ONCE: usize = 64;
 /// For the runtime to let go of a listener that nobody waits for any more: one round of its driver.
 pub const LISTENER_RELEASE: Duration = Duration::from_millis(2);
+/// How long a worker that drains waits for handshakes that were under way: a round trip to most
+/// clients. New ones are turned away meanwhile, and a stop takes so much longer.
+pub const HANDSHAKES_TIMEOUT: Duration = Duration::from_millis(100);
+/// How long a connection that has just come, or has just been answered, may send a request to a
+/// worker that drains. A client that is busy on it has its answer by then, which tells it to go.
+pub const DRAIN_IDLE_TIME: Duration = Duration::from_secs(1);
 /// Idle connections that a worker hands to the next process at a stretch, about 0.5 ms.
 pub const HANDOVERS_AT_ONCE: usize = 256;
 /// How often idle upstream connections are looked at, and buffers that were not needed are freed.

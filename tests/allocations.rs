@@ -154,7 +154,7 @@ fn allocations(driver: Driver, more: &str) -> u64 {
         ask(&mut stream, COUNTED);
         let counted = COUNT.load(Ordering::Relaxed) - before;
         drop(stream);
-        outbox.send(Mail::Drain { handover: None });
+        outbox.send(Mail::Drain { handover: None, holds_alone: true });
         counted
     });
     let _counted = Counted::here();

@@ -125,9 +125,9 @@ impl Fleet {
     }
 
     /// Tells all workers to drain, to the next process if there is one, and waits until they have.
-    pub async fn drain(self, handover: Option<Arc<Handover>>) {
+    pub async fn drain(self, handover: Option<Arc<Handover>>, holds_alone: bool) {
         for outbox in &*self.outboxes.workers {
-            outbox.send(Mail::Drain { handover: handover.clone() });
+            outbox.send(Mail::Drain { handover: handover.clone(), holds_alone });
         }
         for ended in self.ended {
             // The sender is dropped, never used: an error is how the end shows.

@@ -60,7 +60,7 @@ async fn serve(config: Config, options: Options) -> Result<(), String> {
     let mut signals = Signals::new().map_err(describe)?;
     // Uncaught, it would end a process that is still starting.
     let hangups = signal(SignalKind::hangup()).map_err(describe)?;
-    let Inheritance { sockets, predecessor } = options.inheritance;
+    let Inheritance { sockets, predecessor, activated } = options.inheritance;
     let from = predecessor.as_ref().map(|before| (before.pid, before.upgrades + 1));
     let conversation = predecessor.map(|before| before.talk()).transpose()?;
 
@@ -92,7 +92,8 @@ async fn serve(config: Config, options: Options) -> Result<(), String> {
         return Ok(());
     };
     let upgrades = from.map_or(0, |(_, count)| count);
-    let upgrader = Upgrader::new(program, std::mem::take(&mut prepared.sockets.held), upgrades);
+    let held = std::mem::take(&mut prepared.sockets.held);
+    let upgrader = Upgrader::new(program, held, upgrades, activated);
     // Last: from here on connections come.
     let channels = conversation.map(upgrade::Conversation::serving).unwrap_or_default();
     let serving = Serving {
@@ -353,11 +354,13 @@ impl<Duties: Future<Output = ()>> Running<'_, Duties> {
         let Self { fleet, mut duties, mut signals, upgrader, control, .. } = self;
         control.drain();
         let drain_timeout = control.running().config.server.drain_timeout;
+        let holds_alone = upgrader.holds_alone() && successor.is_none();
         upgrader.close(&fleet.outboxes(), successor.is_some());
         // It ends already, and who stops a service signals all of its processes: only a second
         // signal is meant for the exchanges here.
         let mut is_spared = successor.is_some();
-        let mut draining = std::pin::pin!(fleet.drain(successor.map(|next| next.handover)));
+        let mut draining =
+            std::pin::pin!(fleet.drain(successor.map(|next| next.handover), holds_alone));
         let mut late = std::pin::pin!(tokio::time::sleep(drain_timeout));
         tracing::info!(timeout = ?drain_timeout, "draining: no new connections, exchanges finish");
         loop {

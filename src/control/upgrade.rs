@@ -42,6 +42,8 @@ pub struct Upgrader {
     earlier: Vec<(Arc<Channel>, JoinHandle<()>)>,
     /// How many upgrades there were before.
     upgrades: u64,
+    /// See [`Inheritance::activated`].
+    activated: bool,
 }
 
 /// A process that serves in the place of this one.
@@ -59,8 +61,14 @@ struct Starting {
 
 impl Upgrader {
     /// For a process that listens on these sockets.
-    pub fn new(program: PathBuf, held: Vec<Held>, upgrades: u64) -> Self {
-        Self { program, held, earlier: Vec::new(), upgrades }
+    pub fn new(program: PathBuf, held: Vec<Held>, upgrades: u64, activated: bool) -> Self {
+        Self { program, held, earlier: Vec::new(), upgrades, activated }
+    }
+
+    /// Whether this process is the only one that holds its listening sockets, unless it has a
+    /// successor.
+    pub fn holds_alone(&self) -> bool {
+        !self.activated
     }
 
     /// Has the workers serve what comes from an earlier process.
@@ -140,6 +148,7 @@ impl Upgrader {
             upgrades: self.upgrades,
             channel: inherit(&theirs)?,
             failing,
+            activated: self.activated,
             ..Description::default()
         };
         description.failing.truncate(UPGRADE_FAILING_MAX);

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::handover::{Handover, Sent};
 use crate::exchange::Core;
+use crate::io::deadline::now_ms;
 use crate::io::sleep;
 use crate::io::stream::Peer;
 use crate::limits::HANDOVERS_AT_ONCE;
@@ -117,7 +118,7 @@ impl Frontend {
         while self.open.get() > 0 {
             // Connections that turned idle since the last look are waiting for requests again.
             match self.is_draining() {
-                true => self.core.deadlines().expire_idle(),
+                true => self.core.deadlines().expire_idle(now_ms()),
                 false => self.core.deadlines().request_handover(HANDOVERS_AT_ONCE),
             }
             sleep(Duration::from_millis(10)).await;

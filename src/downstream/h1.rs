@@ -40,7 +40,7 @@ pub async fn serve<S: Stream>(stream: S, peer: Peer, frontend: Rc<Frontend>) {
             return;
         }
         match serve_one(&mut body, &mut reply, (fd, peer), &frontend).await {
-            // While the worker drains, the wait for it ends at once (`Deadlines::expire_idle`).
+            // While the worker drains, the wait for it ends soon (`Deadlines::expire_idle`).
             Next::Request => {}
             Next::Linger { sends_on } => {
                 linger(&mut body.receiver, fd, body_timeout, sends_on).await;

@@ -25,7 +25,10 @@ use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
 use super::frontend::{Admission, Frontend};
 use super::h1;
 use crate::io::stream::{Peer, Stream};
-use crate::limits::{ACCEPT_BACKOFF, ACCEPTS_AT_ONCE, BACKLOG, LISTENER_RELEASE};
+use crate::io::turn_away;
+use crate::limits::{
+    ACCEPT_BACKOFF, ACCEPTS_AT_ONCE, BACKLOG, HANDSHAKES_TIMEOUT, LISTENER_RELEASE,
+};
 
 /// A bound socket that waits for its worker.
 #[derive(Debug)]
@@ -231,10 +234,11 @@ impl Listeners {
         }
     }
 
-    /// Stops accepting. What stands in the kernel's queues is still served.
-    pub async fn close(&self) {
+    /// Stops accepting. What stands in the kernel's queues is still served. `holds_alone`: no other
+    /// process holds the sockets; then the kernel takes nothing new while the queues are emptied.
+    pub async fn close(&self, holds_alone: bool) {
         let loops = self.loops.take();
-        loops.iter().for_each(|(stop, _)| stop.set());
+        loops.iter().for_each(|(stop, _)| stop.set(holds_alone));
         for (_, accepting) in loops {
             accepting.await;
         }
@@ -253,6 +257,13 @@ impl Listener {
         match self {
             Self::Tcp(listener) => listener.readable(false).await,
             Self::Unix(listener) => listener.readable(false).await,
+        }
+    }
+
+    fn turn_away(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(listener) => turn_away::tcp(listener),
+            Self::Unix(listener) => turn_away::unix(listener),
         }
     }
 
@@ -277,21 +288,42 @@ async fn accept(listener: Listener, frontend: Rc<Frontend>, stop: Rc<Stop>) {
         let outcome = outcome.and_then(|()| {
             take_queued(&listener, &frontend, ACCEPTS_AT_ONCE).map_err(io::Error::from)
         });
-        if let Err(error) = outcome {
-            pause(&frontend, &error).await;
+        match outcome {
+            // Another worker was faster, or has turned everybody away from a socket that they
+            // share: it would be readable for ever then, and nothing else would have a turn.
+            Ok(0) => crate::io::sleep(LISTENER_RELEASE).await,
+            Ok(_) => {}
+            Err(error) => pause(&frontend, &error).await,
         }
     }
-    // The runtime holds the socket until it knows that nobody waits for it any more. Only then does
-    // dropping it close it, and closing it resets those that stand in its queue.
-    crate::io::sleep(LISTENER_RELEASE).await;
-    if let Err(error) = take_queued(&listener, &frontend, usize::MAX) {
-        tracing::warn!(worker = frontend.core.id, %error, "connections that wait may be lost");
+    // Closing a socket resets those that stand in its queue, or come into it until then.
+    let mut left = LISTENER_RELEASE;
+    if stop.holds_alone.get() {
+        match listener.turn_away() {
+            Ok(()) => left = HANDSHAKES_TIMEOUT,
+            Err(error) => {
+                tracing::debug!(worker = frontend.core.id, %error, "cannot keep connections away");
+            }
+        }
+    }
+    // The runtime holds the socket until it knows that nobody waits for it any more: one round.
+    // Then there are those whose handshake is under way.
+    loop {
+        let pause = left.min(LISTENER_RELEASE);
+        crate::io::sleep(pause).await;
+        left -= pause;
+        if let Err(error) = take_queued(&listener, &frontend, usize::MAX) {
+            tracing::warn!(worker = frontend.core.id, %error, "connections that wait may be lost");
+        }
+        if left.is_zero() {
+            return;
+        }
     }
 }
 
-/// Serves at most so many of the connections that stand in the queue.
-fn take_queued(listener: &Listener, frontend: &Rc<Frontend>, most: usize) -> Result<(), Errno> {
-    for _ in 0..most {
+/// Serves at most so many of the connections that stand in the queue; how many it took.
+fn take_queued(listener: &Listener, frontend: &Rc<Frontend>, most: usize) -> Result<usize, Errno> {
+    for taken in 0..most {
         match listener.take() {
             Ok(accepted)
                 if accepted.descriptor() >= frontend.core.snapshot().limits.descriptors_end =>
@@ -299,24 +331,26 @@ fn take_queued(listener: &Listener, frontend: &Rc<Frontend>, most: usize) -> Res
                 frontend.shed()
             }
             Ok(accepted) => serve(accepted, frontend),
-            Err(Errno::AGAIN) => break,
+            Err(Errno::AGAIN) => return Ok(taken),
             // Given up by its client.
             Err(Errno::CONNABORTED | Errno::INTR) => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(())
+    Ok(most)
 }
 
 /// Ends the waiting of one accept loop.
 #[derive(Default)]
 struct Stop {
     is_set: Cell<bool>,
+    holds_alone: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
 impl Stop {
-    fn set(&self) {
+    fn set(&self, holds_alone: bool) {
+        self.holds_alone.set(holds_alone);
         self.is_set.set(true);
         if let Some(waker) = self.waker.take() {
             waker.wake();

@@ -22,7 +22,7 @@ use std::time::Duration;
 use monoio::io::{CancelHandle, Canceller};
 
 use crate::io::stream::{Direction, shutdown};
-use crate::limits::{WARM_READS_MAX, WARM_TIME};
+use crate::limits::{DRAIN_IDLE_TIME, WARM_READS_MAX, WARM_TIME};
 
 /// How often the table is swept: a deadline fires at most so much late.
 const TICK: Duration = Duration::from_millis(20);
@@ -61,8 +61,9 @@ struct Slot {
     fd: RawFd,
     direction: Direction,
     has_fired: bool,
-    /// The socket waits for a request that may never come: what a drain ends at once.
-    is_idle: bool,
+    /// From when on a drain ends it: the socket waits for a request that may never come. `u64::MAX`
+    /// while it does not.
+    idle_from_ms: u64,
 }
 
 impl Deadlines {
@@ -75,7 +76,7 @@ impl Deadlines {
             fd,
             direction: Direction::Both,
             has_fired: false,
-            is_idle: false,
+            idle_from_ms: u64::MAX,
         };
         let mut slots = self.table.slots.borrow_mut();
         let index = match self.table.free.borrow_mut().pop() {
@@ -99,11 +100,11 @@ impl Deadlines {
         }
     }
 
-    /// Ends the waiting of all idle sockets, as when draining. Those that have received something
-    /// meanwhile still read it.
-    pub fn expire_idle(&self) {
+    /// Ends the waiting of all sockets that have been idle for [`DRAIN_IDLE_TIME`], as when
+    /// draining. Those that have received something meanwhile still read it.
+    pub fn expire_idle(&self, now_ms: u64) {
         for slot in self.table.slots.borrow_mut().iter_mut() {
-            if slot.is_idle && slot.at_ms != u64::MAX {
+            if slot.idle_from_ms <= now_ms && slot.at_ms != u64::MAX {
                 slot.fire();
             }
         }
@@ -174,8 +175,10 @@ impl Deadline {
 
     /// The same for a socket that waits for a request (see [`Deadlines::expire_idle`]).
     pub fn arm_idle(&self, after: Duration, direction: Direction) {
-        self.arm(after, direction);
-        self.table.slots.borrow_mut()[self.index].is_idle = true;
+        let now_ms = now_ms();
+        self.arm_at(now_ms.saturating_add(after.as_millis() as u64), direction);
+        let idle_from_ms = now_ms + DRAIN_IDLE_TIME.as_millis() as u64;
+        self.table.slots.borrow_mut()[self.index].idle_from_ms = idle_from_ms;
     }
 
     /// The same with a point in time of [`now_ms`]'s clock.
@@ -183,7 +186,7 @@ impl Deadline {
         let slot = &mut self.table.slots.borrow_mut()[self.index];
         slot.at_ms = at_ms;
         slot.direction = direction;
-        slot.is_idle = false;
+        slot.idle_from_ms = u64::MAX;
     }
 
     /// Begins a warm read, which is over when what this returns is dropped. `None`: too many are
@@ -304,6 +307,24 @@ mod tests {
         assert!(!due.has_fired());
         assert!(!deadlines.sweep(10));
         assert!(due.has_fired() && !called_off.has_fired());
+        assert_eq!(reader.read(&mut [0; 1]).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_drain_spares_who_has_just_begun_to_wait() {
+        let deadlines = Deadlines::default();
+        let (mut reader, _writer) = UnixStream::pair().unwrap();
+        let deadline = deadlines.register(reader.as_raw_fd());
+        deadline.arm_idle(Duration::from_secs(60), Direction::Read);
+        let spared = DRAIN_IDLE_TIME.as_millis() as u64;
+        deadlines.expire_idle(now_ms() + spared / 2);
+        assert!(!deadline.has_fired());
+        deadline.arm(Duration::from_secs(60), Direction::Read);
+        deadlines.expire_idle(now_ms() + 2 * spared);
+        assert!(!deadline.has_fired(), "a request has begun");
+        deadline.arm_idle(Duration::from_secs(60), Direction::Read);
+        deadlines.expire_idle(now_ms() + 2 * spared);
+        assert!(deadline.has_fired());
         assert_eq!(reader.read(&mut [0; 1]).unwrap(), 0);
     }
 

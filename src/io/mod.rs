@@ -10,6 +10,7 @@ pub mod futures;
 pub mod runtime;
 pub mod stream;
 pub mod tls;
+pub mod turn_away;
 
 use std::time::{Duration, Instant};
 

@@ -52,6 +52,10 @@ pub enum Mail {
     Drain {
         /// Where connections between two requests go on.
         handover: Option<Arc<Handover>>,
+        /// No other process holds the listening sockets: see [`Listeners::close`].
+        ///
+        /// [`Listeners::close`]: crate::downstream::listener::Listeners::close
+        holds_alone: bool,
     },
 }
 

@@ -112,10 +112,10 @@ async fn read_mail(worker: Rc<Worker>, mut inbox: Inbox, ended: oneshot::Sender<
                 done(());
             }
             Some(Mail::Serve(accepted)) => listener::serve(accepted, &worker.frontend),
-            Some(Mail::Drain { handover }) => {
-                start_drain(&worker, &listeners, handover, ended.take());
+            Some(Mail::Drain { handover, holds_alone }) => {
+                start_drain(&worker, &listeners, handover, holds_alone, ended.take());
             }
-            None => return start_drain(&worker, &listeners, None, ended.take()),
+            None => return start_drain(&worker, &listeners, None, false, ended.take()),
         }
     }
 }
@@ -125,13 +125,14 @@ fn start_drain(
     worker: &Rc<Worker>,
     listeners: &Rc<Listeners>,
     handover: Option<Arc<Handover>>,
+    holds_alone: bool,
     ended: Option<oneshot::Sender<()>>,
 ) {
     let Some(ended) = ended else { return };
     let (worker, listeners) = (worker.clone(), listeners.clone());
     spawn(async move {
         worker.frontend.start_drain(handover);
-        listeners.close().await;
+        listeners.close(holds_alone).await;
         worker.frontend.drained().await;
         let core = worker.core();
         core.plugins().end().await;

@@ -1,6 +1,8 @@
 //! The end of the process: what is in flight ends well, nothing new begins, and it does end.
 
 use crate::support::{Client, Gate, Gateway, Origin, PATIENCE, Setup, wait_until};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// An origin that answers when the gate opens.
@@ -130,4 +132,99 @@ fn all_workers_drain() {
         assert_eq!(client.response().text(), "late");
     }
     assert_eq!(gateway.wait_exit().code(), Some(0));
+}
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+#[test]
+fn a_connection_that_has_just_come_may_still_send_its_request() {
+    // 1. a client connects, 2. SIGTERM, 3. the gateway has stopped to accept, 4. the client sends.
+    let origin = Origin::ok();
+    for workers in [1, 3] {
+        loop {
+            let gateway = Setup::to(&origin).workers(workers).drain_timeout("30s").start();
+            let came = Instant::now();
+            let mut client = Client::connect(gateway.addr);
+            gateway.terminate();
+            gateway.wait_log("draining");
+            std::thread::sleep(Duration::from_millis(300));
+            client.send(GET);
+            // A machine that is too busy for this shows nothing.
+            if came.elapsed() < Duration::from_millis(900) {
+                let response = client.response();
+                assert!(response.status == 200 && response.closes(), "{}", response.head);
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn connections_in_the_kernels_queue_are_served() {
+    // The process stands still while they come; the first thing that it sees is the signal.
+    let origin = Origin::ok();
+    let mut gateway = Setup::to(&origin).workers(2).drain_timeout("30s").start();
+    gateway.signal(rustix::process::Signal::STOP);
+    let mut clients: Vec<Client> = (0..100).map(|_| Client::connect(gateway.addr)).collect();
+    clients.iter_mut().for_each(|client| client.send(GET));
+    gateway.terminate();
+    gateway.signal(rustix::process::Signal::CONT);
+    for client in &mut clients {
+        assert_eq!(client.response().status, 200);
+    }
+    assert_eq!(gateway.wait_exit().code(), Some(0));
+}
+
+/// Clients that ask until the gateway takes no connection any more.
+#[derive(Default)]
+struct Load {
+    answered: AtomicUsize,
+    lost: AtomicUsize,
+    is_over: AtomicBool,
+}
+
+impl Load {
+    /// A connection for each request, or as many requests on each as it serves.
+    fn ask(&self, addr: SocketAddr, keeps: bool) {
+        while !self.is_over.load(Relaxed) {
+            let Ok(mut client) = Client::try_connect(addr) else { return };
+            loop {
+                client.send(GET);
+                let Ok(response) = client.try_response() else {
+                    self.lost.fetch_add(1, Relaxed);
+                    break;
+                };
+                self.answered.fetch_add(1, Relaxed);
+                std::thread::sleep(Duration::from_millis(2));
+                if !keeps || response.closes() || self.is_over.load(Relaxed) {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// How many gateways are stopped: `ODIN_TEST_STOPS` of them, for those who look closer.
+fn stops() -> usize {
+    std::env::var("ODIN_TEST_STOPS").map_or(5, |count| count.parse().unwrap())
+}
+
+#[test]
+fn a_stop_under_load_loses_no_request() {
+    let origin = Origin::ok();
+    for stop in 0..stops() {
+        let mut gateway = Setup::to(&origin).workers(2).drain_timeout("30s").start();
+        let (load, addr) = (Load::default(), gateway.addr);
+        std::thread::scope(|scope| {
+            for client in 0..6 {
+                let load = &load;
+                scope.spawn(move || load.ask(addr, client % 2 == 0));
+            }
+            wait_until("they are answered", || load.answered.load(Relaxed) > 50);
+            gateway.terminate();
+            assert_eq!(gateway.wait_exit().code(), Some(0), "{}", gateway.log());
+            load.is_over.store(true, Relaxed);
+        });
+        assert_eq!(load.lost.load(Relaxed), 0, "of {:?}, stop {stop}", load.answered);
+    }
 }

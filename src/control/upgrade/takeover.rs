@@ -31,6 +31,9 @@ pub(super) struct Description {
     pub sockets: Vec<Described>,
     /// Plugins and services that do not work in it either.
     pub failing: Vec<String>,
+    /// The sockets came from systemd, which holds them too.
+    #[serde(default)]
+    pub activated: bool,
 }
 
 /// A listening socket.
@@ -51,6 +54,9 @@ pub struct Inheritance {
     pub sockets: Vec<Inherited>,
     /// The process to replace, if there is one.
     pub predecessor: Option<Predecessor>,
+    /// The sockets came from systemd, to this process or to one before it: it holds them too, and
+    /// goes on holding them.
+    pub activated: bool,
 }
 
 /// The process that is to be replaced.
@@ -100,7 +106,7 @@ impl Inheritance {
             channel: own(description.channel)?,
             earlier,
         };
-        Ok(Self { sockets, predecessor: Some(predecessor) })
+        Ok(Self { sockets, predecessor: Some(predecessor), activated: description.activated })
     }
 
     /// The sockets of systemd's protocol (sd_listen_fds): from descriptor 3 on.
@@ -114,7 +120,7 @@ impl Inheritance {
             let socket = listening(fd).map_err(|reason| format!("LISTEN_FDS: {reason}"))?;
             sockets.push(Inherited { purpose: None, listen: None, socket });
         }
-        Ok(Self { sockets, predecessor: None })
+        Ok(Self { sockets, predecessor: None, activated: true })
     }
 }
 
