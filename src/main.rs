@@ -1,13 +1,12 @@
 //! The gateway: arguments, configuration, then everything else in `control::process`.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to its terminal")]
-
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use odin::control::config::{self, Located, NotLoaded};
 use odin::control::process::{self, Options};
+use odin::control::terminal::{err, out};
 use odin::control::upgrade::Inheritance;
 use odin::control::{descriptors, log};
 use odin::limits::LOG_END_TIMEOUT;
@@ -72,18 +71,18 @@ fn main() -> ExitCode {
 fn check(file: &Path) -> ExitCode {
     match config::load(file) {
         Ok(config) => {
-            println!("{}: ok", file.display());
+            out(format_args!("{}: ok", file.display()));
             if config.lacks_services().is_some() {
                 let file = file.display();
-                eprintln!(
+                err(format_args!(
                     "{file}: it has no services: every request gets 404, and a gateway that \
                            serves some does not take it; write services: [] if this is meant"
-                );
+                ));
             }
             ExitCode::SUCCESS
         }
         Err(errors) => {
-            eprintln!("{errors}");
+            err(&errors);
             ExitCode::from(USAGE)
         }
     }
@@ -98,7 +97,7 @@ fn start(run: &Run) -> ExitCode {
     let inheritance = match Inheritance::from_env() {
         Ok(inheritance) => inheritance,
         Err(reason) => {
-            eprintln!("odin: {reason}");
+            err(format_args!("odin: {reason}"));
             return ExitCode::from(USAGE);
         }
     };
@@ -137,7 +136,7 @@ fn start(run: &Run) -> ExitCode {
 
 /// The configuration is not one to run by: says so, to the process that was to be replaced as well.
 fn refused(inheritance: Inheritance, reason: &str) -> ExitCode {
-    eprintln!("{reason}");
+    err(reason);
     if let Some(predecessor) = inheritance.predecessor {
         predecessor.refuse(reason);
     }
@@ -147,11 +146,11 @@ fn refused(inheritance: Inheritance, reason: &str) -> ExitCode {
 fn locate(explicit: Option<&Path>) -> Located {
     let located = config::locate(explicit);
     if located == Located::Embedded {
-        eprintln!(
+        err(format_args!(
             "odin: no configuration file found (looked at $ODIN_CONFIG, {}); using the embedded \
              default: 127.0.0.1:8080 answers with builtin:echo, no plugins",
             config::FILES.join(", ")
-        );
+        ));
     }
     located
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use odin::control::terminal::{err, out};
 use odin::limits;
 use odin::plugin::trial::{Scene, Trial, collect_lines};
 use odin::plugin::{PluginSpec, PluginType};
@@ -63,7 +64,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
     match measure(&wasm, spec, &input, arguments.calls) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => {
-            eprintln!("error: {error}");
+            err(format_args!("error: {error}"));
             Ok(ExitCode::FAILURE)
         }
     }
@@ -81,13 +82,13 @@ fn measure(wasm: &[u8], spec: PluginSpec, input: &Value, calls: usize) -> Result
     took.sort_unstable();
     starts.sort_unstable();
     let at = |share: f64| took[((calls - 1) as f64 * share) as usize];
-    println!("calls     {calls}");
-    println!("p50       {:.1?}", at(0.5));
-    println!("p99       {:.1?}", at(0.99));
-    println!("max       {:.1?}", at(1.0));
-    println!("memory    {} KiB", trial.memory_bytes() / 1024);
-    println!("start     {:.1?} (median of {STARTS} new instances)", starts[STARTS / 2]);
-    println!("compile   {compiled:.1?} (once; a gateway caches it)");
+    out(format_args!("calls     {calls}"));
+    out(format_args!("p50       {:.1?}", at(0.5)));
+    out(format_args!("p99       {:.1?}", at(0.99)));
+    out(format_args!("max       {:.1?}", at(1.0)));
+    out(format_args!("memory    {} KiB", trial.memory_bytes() / 1024));
+    out(format_args!("start     {:.1?} (median of {STARTS} new instances)", starts[STARTS / 2]));
+    out(format_args!("compile   {compiled:.1?} (once; a gateway caches it)"));
     trial.end()
 }
 

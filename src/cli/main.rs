@@ -3,11 +3,6 @@
 //!
 //! Exit status: 0 if the plugin did what was expected, 1 if not, 64 for a command line or a file
 //! that cannot be used.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a command line tool answers on its standard streams"
-)]
 
 mod bench;
 mod cases;
@@ -25,6 +20,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use odin::control::config;
 use odin::control::reach::{Common, Reaching};
+use odin::control::terminal::{err, out};
 use odin::control::trust::Trust;
 use odin::limits;
 use odin::plugin::{LogLevel, Plugin, PluginSpec, PluginType, Reach, oneshot};
@@ -136,14 +132,14 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Run(arguments) => serve::run(&arguments),
         Command::Explain { config, url } => explain::explain(&config, &url).map(|lines| {
-            lines.iter().for_each(|line| println!("{line}"));
+            lines.iter().for_each(|line| out(line));
             ExitCode::SUCCESS
         }),
     };
     match outcome {
         Ok(code) => code,
         Err(usage) => {
-            eprintln!("odin-cli: {usage}");
+            err(format_args!("odin-cli: {usage}"));
             EXIT_USAGE.into()
         }
     }
@@ -151,7 +147,7 @@ fn main() -> ExitCode {
 
 fn new(name: &str, language: project::Language) -> Result<ExitCode, String> {
     let folder = project::create(name, language)?;
-    println!("made {0}; next: cd {0} && make && odin-cli test .", folder.display());
+    out(format_args!("made {0}; next: cd {0} && make && odin-cli test .", folder.display()));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -162,16 +158,16 @@ fn test(dir: &Path, junit: Option<&Path>) -> Result<ExitCode, String> {
     for outcome in &outcomes {
         if outcome.suite != suite {
             suite = &outcome.suite;
-            println!("{suite}");
+            out(suite);
         }
         let verdict = if outcome.failures.is_empty() { "ok    " } else { "FAILED" };
-        println!("  {verdict} {}", outcome.name);
+        out(format_args!("  {verdict} {}", outcome.name));
         for failure in &outcome.failures {
-            println!("         {}", failure.replace('\n', "\n         "));
+            out(format_args!("         {}", failure.replace('\n', "\n         ")));
         }
     }
     let failed = outcomes.iter().filter(|outcome| !outcome.failures.is_empty()).count();
-    println!("{} passed, {failed} failed", outcomes.len() - failed);
+    out(format_args!("{} passed, {failed} failed", outcomes.len() - failed));
     if let Some(path) = junit {
         write(path, &junit::document(&outcomes))?;
     }
@@ -183,28 +179,28 @@ fn inspect(path: &Path) -> Result<ExitCode, String> {
     let wasm = read(path)?;
     let spec = PluginSpec::new("inspected", PluginType::Middleware);
     let (sink, _lines) = odin::plugin::trial::collect_lines();
-    println!("{}: {} bytes", path.display(), wasm.len());
+    out(format_args!("{}: {} bytes", path.display(), wasm.len()));
     let seen = match odin::plugin::inspect::inspect(&wasm, spec, sink) {
         Ok(seen) => seen,
         Err(reason) => {
-            println!("does not load: {reason}");
+            out(format_args!("does not load: {reason}"));
             return Ok(ExitCode::FAILURE);
         }
     };
     match &seen.verdict {
-        Ok(abi) => println!("loads: {abi}"),
-        Err(reason) => println!("does not load: {reason}"),
+        Ok(abi) => out(format_args!("loads: {abi}")),
+        Err(reason) => out(format_args!("does not load: {reason}")),
     }
     if let Some((first, most)) = seen.memory {
         let most = most.map_or_else(|| "no limit of its own".to_owned(), |most| most.to_string());
-        println!("memory: {first} pages of 64 KiB at first, at most: {most}");
+        out(format_args!("memory: {first} pages of 64 KiB at first, at most: {most}"));
     }
-    println!("reaches, as far as its config names it: {}", reaches(seen.uses));
-    seen.warnings.iter().for_each(|warning| println!("warning: {warning}"));
-    println!("imports:");
-    seen.imports.iter().for_each(|import| println!("  {import}"));
-    println!("exports:");
-    seen.exports.iter().for_each(|export| println!("  {export}"));
+    out(format_args!("reaches, as far as its config names it: {}", reaches(seen.uses)));
+    seen.warnings.iter().for_each(|warning| out(format_args!("warning: {warning}")));
+    out("imports:");
+    seen.imports.iter().for_each(|import| out(format_args!("  {import}")));
+    out("exports:");
+    seen.exports.iter().for_each(|export| out(format_args!("  {export}")));
     Ok(if seen.verdict.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -224,19 +220,19 @@ fn test_plugin(test: &TestPlugin) -> Result<ExitCode, String> {
     let input = read_text(&test.input)?;
     let report = oneshot::run(&wasm, spec_of(test)?, &input, equip);
     for (level, text) in &report.lines {
-        println!("log: {} {text}", level.as_str());
+        out(format_args!("log: {} {text}", level.as_str()));
     }
     let code = match &report.output {
         Ok(output) => {
-            println!("{}", pretty(output));
+            out(pretty(output));
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("error: {error}");
+            err(format_args!("error: {error}"));
             ExitCode::FAILURE
         }
     };
-    println!("time: {:.1?} (and {:.1?} to load)", report.call_time, report.load_time);
+    out(format_args!("time: {:.1?} (and {:.1?} to load)", report.call_time, report.load_time));
     Ok(code)
 }
 
@@ -254,7 +250,7 @@ fn equip(plugin: &Plugin) -> Result<Reach, String> {
     let reach = reaching.equip(plugin, &common, id_of, &mut warnings)?;
     reaching.settle(&mut warnings);
     for warning in warnings {
-        eprintln!("warning: {warning}");
+        err(format_args!("warning: {warning}"));
     }
     Ok(reach)
 }

@@ -13,12 +13,15 @@ static SDKS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/plugins/sdk");
 const TOOLCHAIN: &str = include_str!("../../plugins/toolchain.sh");
 const CASES: &str = include_str!("../../plugins/sdk/CASES.md");
 
-/// Names that a toolchain has for itself: Go's standard packages, Rust's crates and keywords, the
-/// SDKs and what they are built from. A project of such a name would be taken for it.
+/// Names that a toolchain has for itself: Go's standard packages and words for several packages,
+/// Rust's crates and keywords, the SDKs and what they are built from. A project of such a name
+/// would be taken for it.
 const TAKEN: &[&str] = &[
     "abstract",
+    "all",
     "alloc",
     "archive",
+    "arena",
     "as",
     "assemblyscript",
     "async",
@@ -108,6 +111,7 @@ const TAKEN: &[&str] = &[
     "serde",
     "serde-derive",
     "serde-json",
+    "simd",
     "slices",
     "sort",
     "static",
@@ -123,6 +127,7 @@ const TAKEN: &[&str] = &[
     "testing",
     "text",
     "time",
+    "tool",
     "trait",
     "true",
     "try",
@@ -138,6 +143,7 @@ const TAKEN: &[&str] = &[
     "weak",
     "where",
     "while",
+    "work",
     "yield",
 ];
 

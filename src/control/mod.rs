@@ -38,6 +38,8 @@ pub mod log;
 pub mod upgrade;
 // what systemd, or whoever else watches the process, is told
 pub mod supervisor;
+// what a command says on its standard streams
+pub mod terminal;
 // what ends or upgrades it
 mod signals;
 // from a configuration to a running gateway to its end

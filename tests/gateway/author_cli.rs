@@ -82,3 +82,58 @@ fn test_plugin_ends_with_64_where_it_cannot_be_used_so() {
     }
     assert_eq!(odin_cli(dir.path(), &["--help"]).status.code(), Some(0));
 }
+
+#[test]
+fn a_reader_that_has_gone_is_no_failure_of_a_command() {
+    let dir = directory(&wasm::passing());
+    dir.write(
+        "tests/cases.yaml",
+        "plugin: ../plugin.wasm\ncases: [{name: a, expect: {status: 1}}]",
+    );
+    dir.write("odin.yaml", "services: [{name: a, basePath: /, targets: ['builtin:echo']}]");
+    dir.write("broken.yaml", "services: 7");
+    let (gateway, tool) = (env!("CARGO_BIN_EXE_odin"), env!("CARGO_BIN_EXE_odin-cli"));
+    for (program, arguments, code) in [
+        (tool, "inspect plugin.wasm", 0),
+        (tool, "test .", 1),
+        (tool, "test-plugin plugin.wasm input.json", 0),
+        (tool, "bench plugin.wasm --calls 10", 0),
+        (tool, "explain --config odin.yaml --url /", 0),
+        (tool, "new hello --lang c", 0),
+        (tool, "inspect missing.wasm", 64),
+        (tool, "run missing.wasm", 64),
+        (tool, "--help", 0),
+        (gateway, "--help", 0),
+        (gateway, "check odin.yaml", 0),
+        (gateway, "check broken.yaml", 64),
+        (gateway, "--config broken.yaml", 64),
+    ] {
+        for closes_errors in [false, true] {
+            // The reading ends are dropped here: whatever is written meets a closed pipe.
+            let (_, stdout) = std::io::pipe().unwrap();
+            let mut command = Command::new(program);
+            command.current_dir(dir.path()).args(arguments.split(' ')).stdout(stdout);
+            if closes_errors {
+                let (_, stderr) = std::io::pipe().unwrap();
+                command.stderr(stderr);
+            }
+            let output = command.output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(code), "{arguments}: {said}");
+            assert!(!said.contains("panicked"), "{arguments}: {said}");
+            let _not_made = std::fs::remove_dir_all(dir.path().join("hello"));
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_cannot_be_written_is_a_failure() {
+    let dir = directory(&wasm::passing());
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_odin-cli"));
+    let command = command.current_dir(dir.path()).args(["inspect", "plugin.wasm"]).stdout(full);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(74));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("cannot write to standard output"), "{said}");
+}

@@ -239,11 +239,32 @@ fn a_name_that_a_toolchain_has_for_itself_is_prefixed_within_the_project() {
         ("plugin", "go", "go.mod", "module my-plugin"),
         ("odin-plugin", "rust", "Cargo.toml", "name = \"my-odin-plugin\""),
         ("assemblyscript", "assemblyscript", "package.json", "\"name\": \"my-assemblyscript\""),
+        ("all", "go", "go.mod", "module my-all"),
+        ("tool", "go", "go.mod", "module my-tool"),
+        ("test", "rust", "Cargo.toml", "name = \"my-test\""),
+        ("core", "rust", "Cargo.toml", "name = \"my-core\""),
         ("mine", "go", "go.mod", "module mine"),
     ] {
         let dir = TempDir::new();
         said(&odin_cli(dir.path(), &["new", name, "--lang", language]), 0);
         let text = std::fs::read_to_string(dir.path().join(name).join(file)).unwrap();
         assert!(text.contains(line), "{name}: {text}");
+    }
+}
+
+#[test]
+fn every_standard_package_of_the_installed_go_is_prefixed() {
+    let environment = format!("{ROOT}/plugins/target/toolchain/go.env");
+    let script = format!("[ -f {environment} ] && . {environment}; ${{GO:-go}} list std");
+    let listed = Command::new("sh").args(["-c", &script]).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let packages = listed.lines().map(|path| path.split('/').next().unwrap());
+    let packages: std::collections::BTreeSet<_> = packages.collect();
+    assert!(packages.len() > 30, "{listed}");
+    let dir = TempDir::new();
+    for name in packages {
+        said(&odin_cli(dir.path(), &["new", name, "--lang", "go"]), 0);
+        let module = std::fs::read_to_string(dir.path().join(name).join("go.mod")).unwrap();
+        assert!(module.contains(&format!("module my-{name}")), "{name}: {module}");
     }
 }
