@@ -72,8 +72,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
 
 fn measure(wasm: &[u8], spec: PluginSpec, input: &Value, calls: usize) -> Result<(), String> {
     let (sink, _lines) = collect_lines();
+    let scene = Scene::default().annotated(odin::exchange::annotate_by_default);
     let started = Instant::now();
-    let mut trial = Trial::with_sink(wasm, spec, Scene::default(), super::equip, sink)?;
+    let mut trial = Trial::with_sink(wasm, spec, scene, super::equip, sink)?;
     let compiled = started.elapsed();
     trial.call(input)?;
     trial.repeat(input, WARM_UP_CALLS)?;

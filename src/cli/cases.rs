@@ -27,11 +27,22 @@ struct Suite {
     plugin: OneOrMore<PathBuf>,
     #[serde(default, rename = "type")]
     kind: Option<String>,
+    body: Option<bool>,
+    #[serde(default, rename = "maxMemoryPages")]
+    max_memory_pages: Option<u32>,
+    timeout: Option<String>,
     #[serde(default)]
     config: Map<String, Value>,
     #[serde(default)]
     host: Host,
     cases: Vec<Case>,
+}
+
+/// Keys that a gateway's configuration has for a plugin, as it has them.
+struct Keys {
+    body: Option<bool>,
+    max_memory_pages: Option<u32>,
+    timeout: Option<Duration>,
 }
 
 #[derive(Deserialize)]
@@ -216,7 +227,9 @@ fn run_suite(
     file: &Path,
     outcomes: &mut Vec<Outcome>,
 ) -> Result<(), String> {
-    let Suite { plugin, kind, config, host, cases } = suite;
+    let Suite { plugin, kind, body, max_memory_pages, timeout, config, host, cases } = suite;
+    let timeout = timeout.map(|text| odin::control::config::duration(&text)).transpose()?;
+    let keys = Keys { body, max_memory_pages, timeout };
     let kind = kind.map(|name| super::kind(&name)).transpose()?;
     let cases: Vec<_> = cases.into_iter().map(Case::into_steps).collect::<Result<_, _>>()?;
     for module in plugin.into_vec() {
@@ -227,7 +240,8 @@ fn run_suite(
             let started = Instant::now();
             let mut config = config.clone();
             config.extend(case.config.clone());
-            let ground = Ground { wasm: &wasm, folder, host: host.over(&case.host), config };
+            let host = host.over(&case.host);
+            let ground = Ground { wasm: &wasm, keys: &keys, folder, host, config };
             let failures = ground.play(kind, steps).unwrap_or_else(|error| vec![error]);
             outcomes.push(Outcome {
                 suite: format!("{stem} ({})", file.display()),
@@ -263,6 +277,7 @@ impl Case {
 /// What one case is played on.
 struct Ground<'a> {
     wasm: &'a [u8],
+    keys: &'a Keys,
     folder: &'a Path,
     host: Host,
     config: Map<String, Value>,
@@ -274,14 +289,17 @@ impl Ground<'_> {
         let is_aggregation = steps.iter().any(|step| step.answers.is_some());
         let default = if is_aggregation { PluginType::Aggregation } else { PluginType::Middleware };
         let mut spec = PluginSpec::new("under-test", kind.unwrap_or(default));
+        // Cases look at what is logged, whatever a gateway would show of it.
         spec.log_level = LogLevel::Trace;
-        spec.timeout = Duration::from_secs(10);
-        // A Go plugin that uses encoding/json needs more than a gateway gives by default.
-        spec.max_memory_pages = 1024;
+        // Everything else is as in a gateway whose configuration says what the file of cases says.
+        spec.wants_body = self.keys.body.unwrap_or(spec.wants_body);
+        spec.max_memory_pages = self.keys.max_memory_pages.unwrap_or(spec.max_memory_pages);
+        spec.timeout = self.keys.timeout.unwrap_or(spec.timeout);
         spec.set_config(Value::Object(self.config.clone()));
         let calls = Rc::new(RefCell::new(Vec::new()));
         let time = seconds(self.host.time.unwrap_or(TIME));
         let scene = Scene::new(time, self.answers(Rc::clone(&calls)));
+        let scene = scene.annotated(odin::exchange::annotate_by_default);
         let files = self.files()?;
         let equip = |plugin: &Plugin| self.reach(plugin, files);
         let (sink, lines) = collect_lines();
@@ -310,51 +328,50 @@ impl Ground<'_> {
         lines: &Lines,
         calls: &RefCell<Vec<String>>,
     ) -> Vec<String> {
-        let input = self.input(step);
+        let document = self.document(step);
         let mut output = Err("repeat is 0: the plugin was not called".to_owned());
         for _ in 0..step.repeat.unwrap_or(1) {
             calls.borrow_mut().clear();
             lines.try_iter().for_each(drop);
-            output = trial.call(&input);
+            output = trial.call(&document);
         }
         let logged: Vec<String> = lines.try_iter().map(|(_, text)| text).collect();
         step.expect.check(&output, &logged, &calls.borrow())
     }
 
-    /// The input document of a step, in the shape that a gateway gives it.
-    fn input(&self, step: &Step) -> Value {
+    /// What a step tells of its call; the trial makes of it what a gateway would.
+    fn document(&self, step: &Step) -> Value {
         let request = step.request.clone().unwrap_or_default();
-        let url = request.url.as_deref().unwrap_or("http://host/api/users");
-        let method = request.method.as_deref().unwrap_or("GET");
-        let (path, query) = (path_of(url), query_of(url));
-        let mut input = json!({ "method": method, "url": url, "path": path, "query": query });
         let headers = lists(&request.headers);
-        let (phase, more) = if let Some(parts) = &step.answers {
-            let responses: Vec<Value> = parts.iter().map(part).collect();
-            ("aggregation", json!({ "headers": headers, "responses": responses }))
+        let host = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));
+        let host = host.and_then(|(_, values)| values[0].as_str()).unwrap_or("host");
+        let url = request.url.clone().unwrap_or_else(|| format!("http://{host}/api/users"));
+        let method = request.method.as_deref().unwrap_or("GET");
+        let asked = json!({ "method": method, "url": url, "headers": headers,
+            "body": body_of(request.body.as_deref(), request.json.as_ref()) });
+        let (phase, input) = if let Some(parts) = &step.answers {
+            let mut input = asked;
+            input["responses"] = parts.iter().map(part).collect();
+            ("aggregation", input)
         } else if let Some(response) = &step.response {
-            let mut request = input.clone();
-            request["headers"] = headers.into();
-            let more = json!({ "statusCode": response.status.unwrap_or(200),
-                "headers": lists(&response.headers), "request": request,
+            let input = json!({ "statusCode": response.status.unwrap_or(200),
+                "headers": lists(&response.headers), "request": asked,
                 "body": body_of(response.body.as_deref(), response.json.as_ref()) });
-            ("response", more)
+            ("response", input)
         } else {
-            let body = body_of(request.body.as_deref(), request.json.as_ref());
-            ("request", json!({ "headers": headers, "body": body }))
+            ("request", asked)
         };
-        if let (Value::Object(input), Value::Object(more)) = (&mut input, more) {
-            input.extend(more);
-        }
         let mut context = json!({
             "requestId": "test-1", "serviceId": "users-service", "routePath": "/api/users",
-            "timestamp": "2024-01-01T00:00:00Z", "phase": phase, "plugin": "under-test",
-            "clientIp": "192.0.2.1", "config": self.config, "metadata": step.metadata,
+            "timestamp": "2024-01-01T00:00:00Z", "clientIp": "192.0.2.1",
+            "metadata": step.metadata,
         });
         if let Value::Object(context) = &mut context {
             context.extend(step.context.clone());
+            // Of which message the step tells is settled.
+            context.insert("phase".to_owned(), phase.into());
         }
-        json!({ "context": context, "config": self.config, "input": input })
+        json!({ "context": context, "input": input })
     }
 
     fn files(&self) -> Result<Vec<GivenFile>, String> {
@@ -440,28 +457,4 @@ pub(crate) fn lists(headers: &Map<String, Value>) -> Map<String, Value> {
 
 fn text_of(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-/// The path of a URL. A scheme is what stands before the first `/`, `?` or `#`.
-fn path_of(url: &str) -> &str {
-    let end = |text: &str| text.find(['/', '?', '#']).unwrap_or(text.len());
-    let (scheme, rest) = url.split_at(end(url));
-    let target = match rest.strip_prefix("//") {
-        Some(rest) if scheme.ends_with(':') => &rest[end(rest)..],
-        _ => url,
-    };
-    &target[..target.find(['?', '#']).unwrap_or(target.len())]
-}
-
-/// The parameters of a URL's query, as a gateway hands them to plugins.
-fn query_of(url: &str) -> Map<String, Value> {
-    let query = url.split('#').next().and_then(|url| url.split_once('?')).map_or("", |(_, q)| q);
-    let mut parameters: Map<String, Value> = Map::new();
-    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        let values = parameters.entry(name.into_owned()).or_insert_with(|| json!([]));
-        if let Value::Array(values) = values {
-            values.push(value.into_owned().into());
-        }
-    }
-    parameters
 }

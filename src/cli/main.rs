@@ -23,6 +23,7 @@ use odin::control::reach::{Common, Reaching};
 use odin::control::terminal::{err, out};
 use odin::control::trust::Trust;
 use odin::limits;
+use odin::plugin::trial::Scene;
 use odin::plugin::{LogLevel, Plugin, PluginSpec, PluginType, Reach, oneshot};
 use odin::upstream::call::Bounds;
 
@@ -101,6 +102,9 @@ struct TestPlugin {
     /// Most memory of the plugin, in pages of 64 KiB
     #[arg(long, value_name = "PAGES", default_value_t = limits::PLUGIN_MEMORY_PAGES_MAX)]
     max_memory_pages: u32,
+    /// Whether it is given bodies; if not said, auth and ratelimit plugins are given none
+    #[arg(long, value_name = "true|false")]
+    body: Option<bool>,
 }
 
 fn kind(name: &str) -> Result<PluginType, String> {
@@ -132,7 +136,7 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Run(arguments) => serve::run(&arguments),
         Command::Explain { config, url } => explain::explain(&config, &url).map(|lines| {
-            lines.iter().for_each(|line| out(line));
+            lines.iter().for_each(out);
             ExitCode::SUCCESS
         }),
     };
@@ -218,7 +222,8 @@ fn reaches(uses: odin::plugin::Uses) -> String {
 fn test_plugin(test: &TestPlugin) -> Result<ExitCode, String> {
     let wasm = read(&test.plugin)?;
     let input = read_text(&test.input)?;
-    let report = oneshot::run(&wasm, spec_of(test)?, &input, equip);
+    let scene = Scene::default().annotated(odin::exchange::annotate_by_default);
+    let report = oneshot::run(&wasm, spec_of(test)?, scene, &input, equip);
     for (level, text) in &report.lines {
         out(format_args!("log: {} {text}", level.as_str()));
     }
@@ -261,6 +266,7 @@ fn spec_of(test: &TestPlugin) -> Result<PluginSpec, String> {
     spec.timeout = test.timeout;
     spec.log_level = test.log_level;
     spec.max_memory_pages = test.max_memory_pages;
+    spec.wants_body = test.body.unwrap_or(spec.wants_body);
     if let Some(config) = &test.config {
         spec.set_config(object(config)?);
     }

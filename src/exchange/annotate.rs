@@ -1,6 +1,7 @@
 //! The fields that a gateway adds to a request: who asked, and under which number.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use super::Core;
 use crate::http::field_class::{WHO_ASKED_LETTERS, is_who_asked};
@@ -46,6 +47,15 @@ pub(super) fn forwarded(request: &mut RequestHead, peer: Peer, is_trusted: bool)
     if !request.authority.is_empty() && !is_said("x-forwarded-host", fields) {
         fields.push(b"X-Forwarded-Host", request.authority.as_bytes());
     }
+}
+
+/// What becomes of a client's fields before plugins are told of them, where the configuration says
+/// nothing: for tools whose requests nobody sends.
+pub fn by_default(request: &mut RequestHead, ip: IpAddr) {
+    if request.fields.has_underscores() {
+        drop_underscores(request);
+    }
+    forwarded(request, Peer { ip }, false);
 }
 
 /// What is set on a request with these fields that goes to a service's own targets. Where

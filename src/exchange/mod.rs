@@ -22,6 +22,7 @@ mod random;
 mod reply;
 mod spans;
 
+pub use self::annotate::by_default as annotate_by_default;
 pub use self::core::Core;
 pub use self::reply::Reply;
 use self::reply::send_local;

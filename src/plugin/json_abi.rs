@@ -107,6 +107,19 @@ async fn call_pooled(
     verdict
 }
 
+/// Writes the input of a call that nothing is known of yet.
+pub(super) fn write_input(
+    out: &mut Vec<u8>,
+    plugin: &Plugin,
+    facts: &Facts<'_>,
+    subject: &Subject<'_>,
+    body: &BodySlot,
+    carried: &Carried,
+) {
+    let (phase, messages) = messages(plugin, subject, body);
+    input::write(out, plugin, facts, phase, messages, carried.metadata_json(), Known::Nothing);
+}
+
 /// Writes the input of a call that has a request and no metadata.
 pub(super) fn write_request(
     out: &mut Vec<u8>,

@@ -32,11 +32,12 @@ pub struct Report {
 /// Loads `wasm` and calls it once with `input`, a document as docs/plugin-abi.md describes it.
 ///
 /// The plugin's `config` is that of `spec` if it has any (it then stands in the input too), else
-/// the input's. `equip` gives the loaded plugin what it may reach, as a gateway's control thread
-/// would. Takes its own thread's time: not for a worker.
+/// the input's. `scene` stands for the world. `equip` gives the loaded plugin what it may reach, as
+/// a gateway's control thread would. Takes its own thread's time: not for a worker.
 pub fn run(
     wasm: &[u8],
     mut spec: PluginSpec,
+    scene: Scene,
     input: &str,
     equip: impl FnOnce(&Plugin) -> Result<Reach, String>,
 ) -> Report {
@@ -48,7 +49,7 @@ pub fn run(
         call_time: Duration::ZERO,
     };
     report.output = prepare(&mut spec, input)
-        .and_then(|input| call(wasm, spec, &input, equip, sink, &mut report));
+        .and_then(|input| call(wasm, spec, scene, &input, equip, sink, &mut report));
     report.lines = lines.try_iter().collect();
     report
 }
@@ -75,13 +76,14 @@ fn prepare(spec: &mut PluginSpec, input: &str) -> Result<Value, String> {
 fn call(
     wasm: &[u8],
     spec: PluginSpec,
+    scene: Scene,
     input: &Value,
     equip: impl FnOnce(&Plugin) -> Result<Reach, String>,
     sink: Arc<dyn LogSink>,
     report: &mut Report,
 ) -> Result<String, String> {
     let started = Instant::now();
-    let mut trial = Trial::with_sink(wasm, spec, Scene::default(), equip, sink)?;
+    let mut trial = Trial::with_sink(wasm, spec, scene, equip, sink)?;
     report.load_time = started.elapsed();
     let answered = trial.call(input);
     report.call_time = trial.took();

@@ -3,12 +3,17 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::http::message::RequestHead;
 use crate::upstream::call::Answer;
 
 /// Answers an `http_call` by its method and URL, or says why there is no answer.
 pub type Answers = Box<dyn Fn(&str, &str) -> Result<Answer, String>>;
+
+/// What an exchange makes of a client's fields before plugins are told of them.
+pub type Annotate = fn(&mut RequestHead, IpAddr);
 
 /// The world, or what stands for it.
 pub struct Scene {
@@ -16,11 +21,13 @@ pub struct Scene {
     time: Cell<Option<Duration>>,
     began: Instant,
     answers: Option<Answers>,
+    annotate: Annotate,
 }
 
 impl Default for Scene {
     fn default() -> Self {
-        Self { time: Cell::new(None), began: Instant::now(), answers: None }
+        let annotate = |_: &mut RequestHead, _| ();
+        Self { time: Cell::new(None), began: Instant::now(), answers: None, annotate }
     }
 }
 
@@ -35,6 +42,16 @@ impl Scene {
     pub fn new(time: Duration, answers: Answers) -> Self {
         let (time, answers) = (Cell::new(Some(time)), Some(answers));
         Self { time, answers, ..Self::default() }
+    }
+
+    /// The same, with requests annotated so.
+    #[must_use]
+    pub fn annotated(self, annotate: Annotate) -> Self {
+        Self { annotate, ..self }
+    }
+
+    pub(super) fn annotate(&self) -> Annotate {
+        self.annotate
     }
 
     pub(super) fn set_time(&self, time: Duration) {

@@ -1,31 +1,31 @@
 //! One instance of one plugin without a gateway, and as many calls of it as its author likes: what
 //! `odin-cli` tests and measures with.
 //!
-//! The module is loaded, started and called by the same code that a worker runs, and its output is
-//! checked as an exchange would check it; only the messages come from a document, and nothing
-//! becomes of them. Takes its own thread's time: not for a worker.
+//! The module is loaded, started and called by the same code that a worker runs, its input is made
+//! and its output checked by the same code as in an exchange (`trial/given.rs`); only the messages
+//! come from a document, and nothing becomes of them. Takes its own thread's time: not for a
+//! worker.
 
-use std::net::{IpAddr, Ipv4Addr};
+mod given;
+
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::chain::{BodySlot, Carried, Facts};
 use super::host::Host;
 use super::instance::{Entry, Instance};
-use super::json_abi;
 use super::log::{Ids, LogSink, PluginLine, PluginLog};
 use super::module::Plugin;
 use super::reach::Reach;
 use super::runtime::{Runtime, RuntimeOptions};
-pub use super::scene::{Answers, Scene};
-use super::spec::{LogLevel, Phase, PluginSpec, PluginType};
-use crate::http::message::{Fields, Method, RequestHead, ResponseHead, is_field_value, is_token};
+pub use super::scene::{Annotate, Answers, Scene};
+use super::spec::{LogLevel, Phase, PluginSpec};
 use crate::io::runtime;
 use crate::kv::Stores;
+use given::Given;
 
 /// What a plugin has logged, in order.
 pub type Lines = Receiver<(LogLevel, String)>;
@@ -116,16 +116,16 @@ impl Trial {
         self.host.scene.set_time(time);
     }
 
-    /// Calls the plugin with an input, a document as docs/plugin-abi.md describes it; its output as
-    /// it wrote it.
+    /// Calls the plugin with an input as a gateway would give it, made of a document as
+    /// docs/plugin-abi.md describes it; its output as it wrote it.
     ///
     /// # Errors
     /// Why there is none that a gateway would take.
     pub fn call(&mut self, input: &Value) -> Result<String, String> {
-        let given = Given::new(self.plugin.spec.kind, input);
-        let bytes = input.to_string();
+        let mut given = self.given(input)?;
+        let bytes = given.input(&self.plugin, input)?;
         let mut output = Vec::new();
-        self.enter(&given, bytes.as_bytes(), &mut output)?;
+        self.enter(given.phase, given.request_id, &bytes, &mut output)?;
         let text = String::from_utf8_lossy(&output).into_owned();
         given.check(&self.plugin, output).map_err(|error| format!("{error}; it is {text}"))?;
         Ok(text)
@@ -137,30 +137,35 @@ impl Trial {
     /// # Errors
     /// Why one of the calls failed.
     pub fn repeat(&mut self, input: &Value, times: usize) -> Result<Vec<Duration>, String> {
-        let given = Given::new(self.plugin.spec.kind, input);
-        let bytes = input.to_string();
+        let mut given = self.given(input)?;
+        let bytes = given.input(&self.plugin, input)?;
         let mut output = Vec::new();
         let mut took = Vec::with_capacity(times);
         for _ in 0..times {
-            self.enter(&given, bytes.as_bytes(), &mut output)?;
+            self.enter(given.phase, given.request_id, &bytes, &mut output)?;
             took.push(self.took);
         }
         Ok(took)
     }
 
+    fn given<'i>(&self, document: &'i Value) -> Result<Given<'i>, String> {
+        Given::read(&self.plugin, document, self.host.scene.annotate())
+    }
+
     fn enter(
         &mut self,
-        given: &Given<'_>,
+        phase: Phase,
+        request_id: &str,
         input: &[u8],
         output: &mut Vec<u8>,
     ) -> Result<(), String> {
         let Self { worker, plugin, instance, took, .. } = self;
-        let is_early = plugin.runs_in(given.phase) && !plugin.spec.kind.runs_in(given.phase);
+        let is_early = plugin.runs_in(phase) && !plugin.spec.kind.runs_in(phase);
         let entry = if is_early { Entry::OnRequest } else { Entry::Execute };
         worker.block_on(async {
             let called = Instant::now();
             let deadline = called + plugin.spec.timeout;
-            let ids = Ids { request: given.request_id, trace: "" };
+            let ids = Ids { request: request_id, trace: "" };
             let result = instance.call(entry, input, ids, deadline, output).await;
             *took = called.elapsed();
             result.map_err(|error| error.text)
@@ -199,105 +204,4 @@ impl Trial {
         let Self { worker, instance, .. } = &mut self;
         worker.block_on(instance.cleanup()).map_err(|error| error.text)
     }
-}
-
-/// What the input says of the exchange, as far as the output is checked against it.
-struct Given<'i> {
-    phase: Phase,
-    request_id: &'i str,
-    scheme: &'i str,
-    request: RequestHead,
-    response: ResponseHead,
-    carried: Carried,
-}
-
-impl<'i> Given<'i> {
-    fn new(kind: PluginType, input: &'i Value) -> Self {
-        let text = |path: &str| input.pointer(path).and_then(Value::as_str).unwrap_or_default();
-        let phase = match text("/context/phase") {
-            "response" => Phase::Response,
-            "request" => Phase::Request,
-            "aggregation" => Phase::Aggregation,
-            _ if kind == PluginType::Aggregation => Phase::Aggregation,
-            _ if kind == PluginType::Response => Phase::Response,
-            _ => Phase::Request,
-        };
-        let url = text("/input/url");
-        let is_path = url.starts_with('/');
-        let named = url.split_once("://").filter(|_| !is_path);
-        let (scheme, rest) = named.unwrap_or(("http", url));
-        let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
-        let fields = fields(input.pointer("/input/headers"));
-        let mut given = Self {
-            phase,
-            request_id: text("/context/requestId"),
-            scheme,
-            request: RequestHead {
-                method: Method::from_bytes(text("/input/method").as_bytes()).unwrap_or_default(),
-                authority: authority.to_owned(),
-                path: path.to_owned(),
-                query: query.to_owned(),
-                ..RequestHead::default()
-            },
-            response: ResponseHead { status: 200, ..ResponseHead::default() },
-            carried: Carried::new(),
-        };
-        match phase {
-            Phase::Request | Phase::Aggregation => given.request.fields = fields,
-            Phase::Response => given.response.fields = fields,
-        }
-        given
-    }
-
-    /// Checks the output as an exchange would, with messages that nobody sends.
-    fn check(mut self, plugin: &Plugin, mut output: Vec<u8>) -> Result<(), String> {
-        let facts = Facts {
-            request_id: self.request_id,
-            service: "",
-            route_path: "",
-            scheme: self.scheme,
-            client_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            received: SystemTime::UNIX_EPOCH,
-            trace: None,
-            via: &[],
-        };
-        let mut subject = match self.phase {
-            Phase::Request => json_abi::Subject::Request { head: &mut self.request },
-            Phase::Response => {
-                json_abi::Subject::Response { request: &self.request, head: &mut self.response }
-            }
-            Phase::Aggregation => json_abi::Subject::Aggregation {
-                request: &self.request,
-                answers: &[],
-                head: &mut self.response,
-            },
-        };
-        json_abi::act_on(
-            &mut output,
-            &mut simd_json::Buffers::default(),
-            &plugin.spec,
-            &facts,
-            &mut subject,
-            &mut BodySlot::default(),
-            &mut self.carried,
-        )
-        .map(drop)
-        .map_err(|error| error.text)
-    }
-}
-
-/// The fields of a `headers` object; what could not come from a client is left out.
-fn fields(headers: Option<&Value>) -> Fields {
-    let mut fields = Fields::new();
-    for (name, values) in headers.and_then(Value::as_object).into_iter().flatten() {
-        let list = std::slice::from_ref(values);
-        for value in values.as_array().map_or(list, Vec::as_slice) {
-            let value = value.as_str().unwrap_or_default().as_bytes();
-            if is_token(name.as_bytes()) && is_field_value(value) {
-                fields.push(name.as_bytes(), value);
-            }
-        }
-    }
-    fields
 }
