@@ -1,7 +1,9 @@
 //! Many connections: what an idle one costs, and what happens where there is no room for more.
 
 use crate::support::gateway::io_driver;
-use crate::support::{Client, Gateway, Origin, PATIENCE, Setup, TempDir, get, wait_until};
+use crate::support::{
+    Client, Gate, Gateway, Origin, PATIENCE, Setup, TempDir, get, wait_until, wasm,
+};
 use std::io::{Read, Write};
 use std::time::Instant;
 
@@ -170,4 +172,53 @@ fn a_unix_socket_that_is_not_there_gets_502() {
         .service("name: a, basePath: /, targets: ['http://unix:/nowhere/at/all.sock']")
         .start();
     assert_eq!(get(gateway.addr, "/").status, 502);
+}
+
+#[test]
+fn waiting_for_one_origin_holds_nobody_else_of_its_worker() {
+    // One worker. 1. as many requests as fill pools, warm reads and reads ahead wait for an origin
+    // that does not answer, some with a body of which half has come, 2. all other ways through the
+    // gateway go on, on kept and on new connections, 3. the origin answers, and all are served.
+    let gate = Gate::default();
+    let held = gate.clone();
+    let slow = Origin::scripted(move |connection, _| {
+        while let Some(request) = connection.head() {
+            held.wait();
+            connection.body(request.framing, |_| {});
+            connection.answer("late");
+        }
+    });
+    let origin = Origin::ok();
+    let gateway = Setup::new()
+        .workers(1)
+        .server("timeouts: {firstByte: 120s, body: 120s}")
+        .service(&format!(
+            "name: slow, basePath: /slow, timeout: 120s, targets: ['{}']",
+            slow.url()
+        ))
+        .service(&format!("name: other, basePath: /other, targets: ['{}']", origin.url()))
+        .service("name: echo, basePath: /echo, targets: ['builtin:echo']")
+        .plugin("reader", wasm::passing(), "type: middleware, services: [other], instances: 2")
+        .start();
+    let get = "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n";
+    let half = "POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello";
+    let mut waiting: Vec<Client> = (0..300).map(|_| Client::connect(gateway.addr)).collect();
+    for (number, client) in waiting.iter_mut().enumerate() {
+        client.send(if number % 10 == 0 { half } else { get });
+    }
+    slow.wait_requests(300);
+    let mut kept = Client::connect(gateway.addr);
+    for round in 0..100 {
+        for path in ["/other", "/echo"] {
+            assert_eq!(kept.get(path).status, 200, "{path}, round {round}");
+            assert_eq!(Client::connect(gateway.addr).get(path).status, 200, "{path}");
+        }
+    }
+    gate.open();
+    for (number, client) in waiting.iter_mut().enumerate() {
+        if number % 10 == 0 {
+            client.send("world");
+        }
+        assert_eq!(client.response().text(), "late");
+    }
 }
