@@ -6,11 +6,12 @@
 
 mod findings;
 mod modules;
+mod names;
 mod plugins;
+mod scope;
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
@@ -32,28 +33,10 @@ use crate::upstream::admission::Caps;
 use crate::upstream::call::Bounds;
 use crate::upstream::cluster::{Address, Cluster, Endpoint, Endpoints};
 pub use findings::{Failure, Findings};
+pub use names::have_names_moved;
+use names::{addresses, authority};
 use plugins::Loader;
-
-/// Whether a name behind a target resolves to other addresses than those in the published
-/// snapshot. Blocks. A name that does not resolve has not changed.
-pub fn have_names_moved(config: &Config, published: &Snapshot) -> bool {
-    let targets = config.services.iter().flat_map(|service| &service.targets);
-    let mut names = targets.filter_map(|target| match &target.kind {
-        TargetKind::Http { host, port } => Some((host, *port, Scheme::Http)),
-        TargetKind::Https { host, port } => Some((host, *port, Scheme::Https)),
-        TargetKind::Unix(_) | TargetKind::Echo => None,
-    });
-    names.any(|(host, port, scheme)| {
-        let Ok(mut now) = resolve(host, port) else {
-            return false;
-        };
-        let mut last = last_addresses(published, scheme, &authority(host, port, scheme));
-        // Name servers turn their answers round: the order says nothing.
-        now.sort_unstable();
-        last.sort_unstable();
-        now != last
-    })
-}
+pub use scope::Scope;
 
 /// Makes the snapshots of a process, one after the other.
 pub struct Compiler {
@@ -144,19 +127,46 @@ impl Compiler {
     /// is in `published` and has not changed is taken over as it is: plugins with their instances,
     /// addresses of names that do not resolve any more.
     pub fn compile(&mut self, config: &Config, published: Option<&Snapshot>) -> Compiled {
+        self.compile_scope(config, published, &Scope::All)
+    }
+
+    /// Makes the next snapshot of what is in `scope`; the rest is as it was published, whatever has
+    /// become of its files.
+    pub fn compile_part(
+        &mut self,
+        config: &Config,
+        published: &Snapshot,
+        scope: &Scope,
+    ) -> Compiled {
+        self.compile_scope(config, Some(published), scope)
+    }
+
+    fn compile_scope(
+        &mut self,
+        config: &Config,
+        published: Option<&Snapshot>,
+        scope: &Scope,
+    ) -> Compiled {
         let mut findings = Findings::default();
-        self.trust.renew();
+        if *scope == Scope::All {
+            self.trust.renew();
+        }
         let clusters: Vec<Arc<Cluster>> = config
             .services
             .iter()
-            .map(|service| self.cluster(service, config, published, &mut findings))
+            .map(|service| match scope.kept_cluster(service, published) {
+                Some(kept) => kept,
+                None => self.cluster(service, config, published, &mut findings),
+            })
             .collect();
         yield_core();
         let common = common(config, &clusters, &self.trust);
         let plugins =
-            self.loader.load_all(config, &common, &mut self.ids, published, &mut findings);
+            self.loader.load_all(config, &common, &mut self.ids, published, scope, &mut findings);
         yield_core();
-        warn_of_idle_plugins(config, &mut findings.warnings);
+        if *scope != Scope::Addresses {
+            warn_of_idle_plugins(config, &mut findings.warnings);
+        }
         let services: Vec<Service> = config
             .services
             .iter()
@@ -168,10 +178,13 @@ impl Compiler {
             .collect();
         let routes =
             Table::new(services.iter().map(|service| (service.base_path.as_str(), service.index)));
-        let access_log = access_log::open(&config.logging).unwrap_or_else(|reason| {
-            findings.no_access_log(reason);
-            None
-        });
+        let access_log = match published.filter(|_| *scope != Scope::All) {
+            Some(published) => published.access_log.clone(),
+            None => access_log::open(&config.logging).unwrap_or_else(|reason| {
+                findings.no_access_log(reason);
+                None
+            }),
+        };
         findings.hide(&config.variables);
         self.generation += 1;
         let snapshot = Snapshot {
@@ -247,7 +260,7 @@ impl Compiler {
         let (mut endpoints, mut missing) = (Vec::new(), Vec::new());
         for target in &service.targets {
             let (address, authority) = match &target.kind {
-                TargetKind::Echo => return Arc::new(Cluster::Echo),
+                TargetKind::Echo => return reused(Cluster::Echo, published),
                 TargetKind::Unix(path) => (Ok(Address::Unix(path.clone())), "localhost".to_owned()),
                 TargetKind::Http { host, port } => {
                     let authority = authority(host, *port, Scheme::Http);
@@ -281,10 +294,15 @@ impl Compiler {
         let id = self.ids.of_cluster(&service.name);
         let caps = caps(&service.limits, &config.server.limits, self.workers);
         let cluster = Cluster::Endpoints(Endpoints::new(id, endpoints).with_caps(caps));
-        let services = published.map_or(&[][..], |snapshot| &snapshot.services);
-        let earlier = services.iter().find(|earlier| *earlier.cluster == cluster);
-        earlier.map_or_else(|| Arc::new(cluster), |earlier| Arc::clone(&earlier.cluster))
+        reused(cluster, published)
     }
+}
+
+/// The same cluster of the published snapshot: a plugin that calls it stays as it is, then.
+fn reused(cluster: Cluster, published: Option<&Snapshot>) -> Arc<Cluster> {
+    let services = published.map_or(&[][..], |snapshot| &snapshot.services);
+    let earlier = services.iter().find(|earlier| *earlier.cluster == cluster);
+    earlier.map_or_else(|| Arc::new(cluster), |earlier| Arc::clone(&earlier.cluster))
 }
 
 /// Its `headers`, and what tells its targets of the path that they do not see.
@@ -298,40 +316,6 @@ fn fields_for_targets(service: &config::Service) -> Fields {
         fields.push(b"X-Forwarded-Prefix", service.base_path.as_bytes());
     }
     fields
-}
-
-/// The addresses of a target: what its name resolves to, or its last ones.
-fn addresses(
-    (host, port, scheme): (&str, u16, Scheme),
-    service: &str,
-    published: Option<&Snapshot>,
-    warnings: &mut Vec<String>,
-) -> Result<Vec<SocketAddr>, String> {
-    resolve(host, port).or_else(|reason| {
-        let last = |published| last_addresses(published, scheme, &authority(host, port, scheme));
-        let last = published.map(last).unwrap_or_default();
-        if last.is_empty() {
-            return Err(reason);
-        }
-        warnings.push(format!("service {service}: {reason}; its last addresses are used"));
-        Ok(last)
-    })
-}
-
-/// The addresses that a name had in the published snapshot; none if it was not there.
-fn last_addresses(published: &Snapshot, scheme: Scheme, authority: &str) -> Vec<SocketAddr> {
-    let clusters = published.services.iter().map(|service| &*service.cluster);
-    let endpoints = clusters.flat_map(|cluster| match cluster {
-        Cluster::Endpoints(endpoints) => endpoints.iter(),
-        Cluster::Echo => [].iter(),
-    });
-    let mut named = endpoints.filter(|endpoint| endpoint.authority == authority);
-    let addresses = named.find_map(|endpoint| match (&endpoint.address, scheme) {
-        (Address::Tcp(addresses), Scheme::Http) => Some(addresses.clone()),
-        (Address::Tls(addresses, _), Scheme::Https) => Some(addresses.clone()),
-        _ => None,
-    });
-    addresses.unwrap_or_default()
 }
 
 /// Names of services become their places in the snapshot.
@@ -446,18 +430,4 @@ fn timeouts(timeouts: &config::Timeouts) -> Timeouts {
         first_byte: timeouts.first_byte,
         upstream_idle: timeouts.upstream_idle,
     }
-}
-
-/// The addresses of a host, in the resolver's order.
-fn resolve(host: &str, port: u16) -> Result<Vec<std::net::SocketAddr>, String> {
-    let unresolved = |reason: String| format!("cannot resolve {host}: {reason}");
-    let addresses: Vec<_> =
-        (host, port).to_socket_addrs().map_err(|error| unresolved(error.to_string()))?.collect();
-    if addresses.is_empty() { Err(unresolved("no address".to_owned())) } else { Ok(addresses) }
-}
-
-/// The `Host` that names a target.
-fn authority(host: &str, port: u16, scheme: Scheme) -> String {
-    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-    if port == scheme.port() { host } else { format!("{host}:{port}") }
 }

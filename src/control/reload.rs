@@ -23,7 +23,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::compile::{Compiled, Compiler, Failure, have_names_moved};
+use super::compile::{Compiled, Compiler, Failure, Scope, have_names_moved};
 use super::config::{Config, Located};
 use super::fleet::Outboxes;
 use super::log;
@@ -325,7 +325,7 @@ impl Reloader {
         let moved = move || have_names_moved(&config, &snapshot);
         if tokio::task::spawn_blocking(moved).await.unwrap_or(false) {
             // The answer is in the log.
-            let _ = self.make(Change::Again, Cause::Names).await;
+            let _ = self.make(Change::Addresses, Cause::Names).await;
         }
     }
 
@@ -360,7 +360,7 @@ impl Reloader {
         let (located, current) = (self.located.clone(), Arc::clone(&running.config));
         let subject = change.subject();
         let is_file = matches!(change, Change::File);
-        let is_again = matches!(change, Change::Again);
+        let scope = change.scope();
         let next = tokio::task::spawn_blocking(move || {
             let next = change.apply(&current, &located)?;
             // Before they are read: what changes behind this look has changed since.
@@ -374,16 +374,18 @@ impl Reloader {
         fixed::check(&running.config, &config, self.admin)?;
 
         let (config, Compiled { snapshot, findings }) =
-            self.compile(config, running.snapshot).await?;
+            self.compile(config, running.snapshot, scope.clone()).await?;
         warnings.extend(findings.warnings);
         let news = findings.failures.iter().filter(|failure| {
             let is_known = running.failures.iter().any(|earlier| failure.is_again(earlier));
-            Some(&failure.what) == subject.as_ref() || !is_known
+            // A name that moves is followed, whatever else is found on the way.
+            let is_judged = scope != Scope::Addresses;
+            is_judged && (Some(&failure.what) == subject.as_ref() || !is_known)
         });
         refuse(news.map(|failure| format!("{}: {}", failure.what, failure.reason)).collect())?;
 
         let snapshot = Arc::new(snapshot);
-        self.prepare(&snapshot).await?;
+        self.prepare(&snapshot, &scope).await?;
         let is_saved = is_file || next.persist.is_some();
         if let Some(persist) = next.persist {
             let written = tokio::task::spawn_blocking(persist).await;
@@ -399,8 +401,9 @@ impl Reloader {
         self.published.store(Arc::clone(&snapshot));
         self.outboxes.retire(&snapshot);
         let generation = snapshot.generation;
-        self.state.publish(config, snapshot, findings.failures);
-        if !is_again {
+        let failures = scope.failures(&running.failures, findings.failures);
+        self.state.publish(config, snapshot, failures);
+        if scope != Scope::Addresses {
             self.state.save(is_saved, is_file);
         }
         Ok(Applied { generation, warnings })
@@ -410,11 +413,12 @@ impl Reloader {
         &mut self,
         config: Config,
         published: Arc<Snapshot>,
+        scope: Scope,
     ) -> Result<(Config, Compiled), Refusal> {
         let compiler = self.compiler.take().ok_or_else(|| broken("the compiler is lost"))?;
         let compiling = tokio::task::spawn_blocking(move || {
             let (compiler, compiled) = surviving(compiler, |compiler| {
-                let compiled = compiler.compile(&config, Some(&published));
+                let compiled = compiler.compile_part(&config, &published, &scope);
                 (config, compiled)
             });
             (compiler, compiled)
@@ -428,8 +432,9 @@ impl Reloader {
     }
 
     /// Has every worker make the new instances. Those of plugins that run already are not judged:
-    /// a plugin that cannot start since yesterday must not keep another from being mended.
-    async fn prepare(&self, snapshot: &Arc<Snapshot>) -> Result<(), Refusal> {
+    /// a plugin that cannot start since yesterday must not keep another from being mended, nor must
+    /// any keep a name from being followed.
+    async fn prepare(&self, snapshot: &Arc<Snapshot>, scope: &Scope) -> Result<(), Refusal> {
         let published = self.published.load_full();
         let is_new = |name: &str| {
             let named = |snapshot: &Snapshot| {
@@ -441,7 +446,8 @@ impl Reloader {
             }
         };
         let failures = self.outboxes.prepare(snapshot).await;
-        let news = failures.iter().filter(|failure| is_new(&failure.plugin));
+        let is_judged = *scope != Scope::Addresses;
+        let news = failures.iter().filter(|failure| is_judged && is_new(&failure.plugin));
         let mut news: Vec<_> =
             news.map(|failure| format!("plugin {}: {}", failure.plugin, failure.reason)).collect();
         // Each worker says the same.

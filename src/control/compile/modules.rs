@@ -5,7 +5,7 @@
 //! that was changed so shortly before it was read that a later change could bear the same time:
 //! such a file is read again the next time (as git does with its index).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -64,6 +64,12 @@ impl Modules {
     /// Another configuration is being loaded.
     pub(super) fn begin(&mut self) {
         self.before = std::mem::take(&mut self.known);
+    }
+
+    /// Part of a configuration is being loaded, which names these files.
+    pub(super) fn forget_all_but(&mut self, named: &HashSet<PathBuf>) {
+        self.known.retain(|path, _| named.contains(path));
+        self.before.retain(|path, _| named.contains(path));
     }
 
     /// Whether the file is the one that was read last, with this digest.

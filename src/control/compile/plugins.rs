@@ -12,7 +12,7 @@ use super::super::config::{self, Config};
 use super::super::courtesy::yield_core;
 use super::super::reach::{Common, Reaching, Upkeep};
 use super::modules::{self, Modules};
-use super::{Findings, Ids};
+use super::{Findings, Ids, Scope};
 use crate::plugin::{
     Encoding, FailureMode, Isolation, LogLevel, Plugin, PluginSpec, PluginType, Runtime,
 };
@@ -46,13 +46,24 @@ impl Loader {
         common: &Common<'_>,
         ids: &mut Ids,
         published: Option<&Snapshot>,
+        scope: &Scope,
         findings: &mut Findings,
     ) -> Vec<Option<Arc<Plugin>>> {
-        self.modules.begin();
+        match scope {
+            Scope::All => self.modules.begin(),
+            Scope::Addresses => {}
+            Scope::Plugin(_) => {
+                let named = config.wasm.plugins.iter().map(|plugin| config.wasm.file_of(plugin));
+                self.modules.forget_all_but(&named.collect());
+            }
+        }
         let is_enabled = |plugin: &config::Plugin| config.wasm.enabled && plugin.enabled;
         let mut load = |plugin: &config::Plugin| {
             let plugins = published.map_or(&[][..], |snapshot| &snapshot.plugins);
             let earlier = plugins.iter().find(|earlier| earlier.spec.name == plugin.name);
+            if let Some(earlier) = earlier.filter(|_| scope.keeps_plugin(&plugin.name)) {
+                return kept(earlier, common);
+            }
             let loaded = self.load(plugin, config, common, ids, earlier, findings);
             if let Some(reason) = loaded.load_error() {
                 let reason = format!("{}: {reason}", config.wasm.file_of(plugin).display());
@@ -62,7 +73,9 @@ impl Loader {
         };
         let plugins = config.wasm.plugins.iter();
         let plugins = plugins.map(|plugin| is_enabled(plugin).then(|| load(plugin))).collect();
-        self.reaching.settle(&mut findings.warnings);
+        if *scope != Scope::Addresses {
+            self.reaching.settle(&mut findings.warnings);
+        }
         plugins
     }
 
@@ -155,6 +168,19 @@ impl Loader {
         // May say another level for this plugin alone.
         spec.set_config(plugin.config.clone());
         spec
+    }
+}
+
+/// A plugin as it was published, which calls the services where they are now. Nothing is read.
+fn kept(earlier: &Arc<Plugin>, common: &Common<'_>) -> Arc<Plugin> {
+    if !earlier.uses().http {
+        return Arc::clone(earlier);
+    }
+    let mut spec = earlier.spec.clone();
+    spec.reach.outbound.services = Arc::clone(&common.services);
+    match earlier.spec.is_same_as(&spec) {
+        true => Arc::clone(earlier),
+        false => Arc::new(earlier.again(spec)),
     }
 }
 

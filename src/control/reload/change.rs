@@ -7,6 +7,7 @@ use std::path::{Component, Path};
 use serde_json::{Map, Value};
 use sha2::Digest;
 
+use super::super::compile::Scope;
 use super::super::config::{self, Config, Located, NotLoaded, Plugin};
 use super::persist::{self, Edit};
 use super::{Refusal, RefusalKind};
@@ -17,8 +18,8 @@ pub enum Change {
     /// Everything, as the configuration file says now. What the admin API has changed and not
     /// written to the file is undone.
     File,
-    /// Nothing but what lies outside: names are looked up and plugin files are read again.
-    Again,
+    /// Nothing but where the names of targets lead: no file is read.
+    Addresses,
     /// A plugin is added or replaced: `name`, `path` and any other key of `wasm.plugins[]`. Keys
     /// that are not given keep the value that the plugin of this name has.
     Load {
@@ -68,7 +69,8 @@ impl Cause {
             Self::Names => "a target's addresses changed",
         };
         let what = match change {
-            Change::File | Change::Again => "configuration reloaded".to_owned(),
+            Change::File => "configuration reloaded".to_owned(),
+            Change::Addresses => "targets looked up again".to_owned(),
             Change::Load { keys, .. } => {
                 let name = keys.get("name").and_then(Value::as_str).unwrap_or_default();
                 format!("plugin {} loaded", name.escape_default())
@@ -98,11 +100,24 @@ impl Change {
     /// even if it failed before.
     pub(super) fn subject(&self) -> Option<String> {
         let name = match self {
-            Self::File | Self::Again | Self::Unload { .. } => return None,
+            Self::File | Self::Addresses | Self::Unload { .. } => return None,
             Self::Load { keys, .. } => keys.get("name")?.as_str()?,
             Self::Enable { name, .. } => name,
         };
         Some(format!("plugin {name}"))
+    }
+
+    /// What it touches.
+    pub(super) fn scope(&self) -> Scope {
+        match self {
+            Self::File => Scope::All,
+            Self::Addresses => Scope::Addresses,
+            Self::Load { keys, .. } => {
+                let name = keys.get("name").and_then(Value::as_str);
+                Scope::Plugin(name.unwrap_or_default().to_owned())
+            }
+            Self::Unload { name, .. } | Self::Enable { name, .. } => Scope::Plugin(name.clone()),
+        }
     }
 
     /// Makes the next configuration. May read files.
@@ -111,7 +126,7 @@ impl Change {
         let plugins = &mut config.wasm.plugins;
         let lasting = match self {
             Self::File => return read_file(located),
-            Self::Again => None,
+            Self::Addresses => None,
             Self::Load { keys, persist } => {
                 load(&mut config, keys.clone())?;
                 persist.then_some(Edit::Set(keys))

@@ -1,0 +1,77 @@
+//! Where the names of targets lead: looked up, or as they were last.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use super::super::config::{Config, TargetKind};
+use crate::plugin::Scheme;
+use crate::snapshot::Snapshot;
+use crate::upstream::cluster::{Address, Cluster};
+
+/// Whether a name behind a target resolves to other addresses than those in the published
+/// snapshot. Blocks. A name that does not resolve has not changed.
+pub fn have_names_moved(config: &Config, published: &Snapshot) -> bool {
+    let targets = config.services.iter().flat_map(|service| &service.targets);
+    let mut names = targets.filter_map(|target| match &target.kind {
+        TargetKind::Http { host, port } => Some((host, *port, Scheme::Http)),
+        TargetKind::Https { host, port } => Some((host, *port, Scheme::Https)),
+        TargetKind::Unix(_) | TargetKind::Echo => None,
+    });
+    names.any(|(host, port, scheme)| {
+        let Ok(mut now) = resolve(host, port) else {
+            return false;
+        };
+        let mut last = last_addresses(published, scheme, &authority(host, port, scheme));
+        // Name servers turn their answers round: the order says nothing.
+        now.sort_unstable();
+        last.sort_unstable();
+        now != last
+    })
+}
+
+/// The addresses of a target: what its name resolves to, or its last ones.
+pub(super) fn addresses(
+    (host, port, scheme): (&str, u16, Scheme),
+    service: &str,
+    published: Option<&Snapshot>,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<SocketAddr>, String> {
+    resolve(host, port).or_else(|reason| {
+        let last = |published| last_addresses(published, scheme, &authority(host, port, scheme));
+        let last = published.map(last).unwrap_or_default();
+        if last.is_empty() {
+            return Err(reason);
+        }
+        warnings.push(format!("service {service}: {reason}; its last addresses are used"));
+        Ok(last)
+    })
+}
+
+/// The addresses that a name had in the published snapshot; none if it was not there.
+fn last_addresses(published: &Snapshot, scheme: Scheme, authority: &str) -> Vec<SocketAddr> {
+    let clusters = published.services.iter().map(|service| &*service.cluster);
+    let endpoints = clusters.flat_map(|cluster| match cluster {
+        Cluster::Endpoints(endpoints) => endpoints.iter(),
+        Cluster::Echo => [].iter(),
+    });
+    let mut named = endpoints.filter(|endpoint| endpoint.authority == authority);
+    let addresses = named.find_map(|endpoint| match (&endpoint.address, scheme) {
+        (Address::Tcp(addresses), Scheme::Http) => Some(addresses.clone()),
+        (Address::Tls(addresses, _), Scheme::Https) => Some(addresses.clone()),
+        _ => None,
+    });
+    addresses.unwrap_or_default()
+}
+
+/// The addresses of a host, in the resolver's order.
+fn resolve(host: &str, port: u16) -> Result<Vec<std::net::SocketAddr>, String> {
+    let unresolved = |reason: String| format!("cannot resolve {host}: {reason}");
+    let addresses: Vec<_> =
+        (host, port).to_socket_addrs().map_err(|error| unresolved(error.to_string()))?.collect();
+    if addresses.is_empty() { Err(unresolved("no address".to_owned())) } else { Ok(addresses) }
+}
+
+/// The `Host` that names a target.
+pub(super) fn authority(host: &str, port: u16, scheme: Scheme) -> String {
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    if port == scheme.port() { host } else { format!("{host}:{port}") }
+}
