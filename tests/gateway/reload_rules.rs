@@ -176,3 +176,26 @@ fn an_upgrade_does_not_take_a_file_that_is_still_being_written() {
     gateway.wait_log("is still being written");
     assert_eq!(served(&gateway), ["/", "/late"]);
 }
+
+/// The text that would be changed is half of one, and its author would go on in a file that is
+/// gone.
+#[test]
+fn a_change_that_is_to_last_waits_for_whoever_writes_the_file() {
+    let setup = Setup::echo().plugin("tag", crate::support::wasm::passing(), "type: request");
+    let gateway = setup.start();
+    let config = gateway.config();
+    let mut file = std::fs::File::create(gateway.dir().path().join("odin.yaml")).unwrap();
+    file.write_all(config.as_bytes()).unwrap();
+    let disable = || {
+        let body = r#"{"enabled":false,"persist":true}"#;
+        gateway.call("PUT", "/api/plugins/tag/enabled", body)
+    };
+    let answer = disable();
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(answer.reason().contains("is still being written"), "{}", answer.text());
+    file.write_all(b"# the end\n").unwrap();
+    drop(file);
+    assert_eq!(disable().status, 200);
+    let written = gateway.config();
+    assert!(written.contains("enabled: false") && written.contains("# the end"), "{written}");
+}

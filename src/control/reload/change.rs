@@ -162,6 +162,10 @@ fn writer(edit: Edit, config: &Config, located: &Located) -> Result<Persist, Ref
     let Located::File(path) = located else {
         return Err(broken(format!("persist: {located} is no file that could be written to")));
     };
+    // What somebody is writing would be cut off, and theirs go to a file that is no longer there.
+    if let Err(NotLoaded::Unsettled(why)) = located.load_settled() {
+        return Err(Refusal::new(RefusalKind::Busy, why.to_string()));
+    }
     let expected = config.wasm.plugins.iter().find(|plugin| plugin.name == edit.name());
     let text = persist::edited(path, &edit, expected).map_err(broken)?;
     let path = path.clone();
