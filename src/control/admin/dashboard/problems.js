@@ -20,13 +20,13 @@ function noteErrors(window) {
     }
   }
   const rejected = grownByName(window.before.status.rejected, window.now.status.rejected);
-  for (const [reason, added] of rejected) note(atMs, `request refused: ${refusal(reason)}`, added);
+  for (const [reason, added] of rejected) note(atMs, `request refused: ${whyRefused(reason)}`, added);
   const shed = grown(sumOf(window.before, "connectionsShed"), sumOf(window.now, "connectionsShed"));
   if (shed > 0) note(atMs, "connections closed: there are as many as there may be", shed);
 }
 
 /** Why the gateway refused requests itself, in words. */
-function refusal(reason) {
+function whyRefused(reason) {
   const words = {
     no_route: "no service for its path (404)",
     bad_request: "malformed or ambiguous (400)",
