@@ -168,6 +168,9 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 pub const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(30);
 /// From the routed request to the relayed response. `services[].timeout`.
 pub const SERVICE_TIMEOUT: Duration = Duration::from_secs(60);
+/// For a message that begins when its exchange is out of time, or is nearly: most often the
+/// response that says so.
+pub const LATE_MESSAGE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long an idle upstream connection is kept. Shorter than the 60 s to 75 s after which common
 /// servers close theirs, so that we are the first to close.
 pub const UPSTREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(55);

@@ -210,14 +210,15 @@ impl<S: Stream> BodySource for RequestBody<S> {
     }
 
     async fn next(&mut self) -> Result<Option<Chunk>, Error> {
-        let must_wait = !self.receiver.is_ready();
-        if must_wait {
-            self.receiver.deadline.arm(self.body_timeout, Direction::Read);
-        }
-        let outcome = self.receiver.next_chunk().await;
-        if must_wait {
-            self.receiver.deadline.disarm();
-        }
+        let outcome = match self.receiver.chunk_at_hand() {
+            Ok(None) if !self.receiver.is_body_done() => {
+                self.receiver.deadline.arm(self.body_timeout, Direction::Read);
+                let outcome = self.receiver.next_chunk().await;
+                self.receiver.deadline.disarm();
+                outcome
+            }
+            outcome => outcome,
+        };
         outcome.map_err(|failure| match failure {
             BodyFailure::Closed => Error::DownstreamGone,
             BodyFailure::Timeout => Error::BodyTimeout,

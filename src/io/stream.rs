@@ -74,11 +74,12 @@ pub trait Reader: 'static {
 
 /// What writes to a [`Stream`].
 pub trait Writer: 'static {
-    /// Writes all of `part` of the buffer, and returns it.
+    /// Writes all of `part` of the buffer, and returns it. Calls `before` each step.
     fn write_all(
         &mut self,
         buffer: Vec<u8>,
         part: Range<usize>,
+        before: impl FnMut(),
     ) -> impl Future<Output = (io::Result<()>, Vec<u8>)>;
 
     /// Lets go of the half of a stream that goes on elsewhere: dropping it would end the sending
@@ -174,8 +175,10 @@ impl<S: Socket> Writer for SocketWriter<S> {
         &mut self,
         mut buffer: Vec<u8>,
         mut part: Range<usize>,
+        mut before: impl FnMut(),
     ) -> (io::Result<()>, Vec<u8>) {
         while part.start < part.end {
+            before();
             let (outcome, slice) = self.0.write(IoBuf::slice(buffer, part.clone())).await;
             buffer = slice.into_inner();
             match outcome {
@@ -287,15 +290,16 @@ impl<S: Stream> fmt::Debug for WriteHalf<S> {
 }
 
 impl<S: Stream> WriteHalf<S> {
-    /// Writes all of `bytes[start..end]` and returns the buffer.
+    /// Writes all of `bytes[start..end]` and returns the buffer. Calls `before` each step.
     #[inline]
     pub fn write_all(
         &mut self,
         bytes: Vec<u8>,
         start: usize,
         end: usize,
+        before: impl FnMut(),
     ) -> impl Future<Output = (io::Result<()>, Vec<u8>)> {
-        self.writer.write_all(bytes, start..end)
+        self.writer.write_all(bytes, start..end, before)
     }
 
     /// Lets go of the half of a stream that goes on elsewhere (see [`Writer::leave`]).

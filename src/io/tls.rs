@@ -55,7 +55,7 @@ impl TlsStream {
         let mut reader = TlsReader { tcp: reader, shared: Rc::clone(&shared) };
         let mut writer = TlsWriter { tcp: writer, shared, outgoing: Vec::new() };
         loop {
-            writer.send().await?;
+            writer.send(|| ()).await?;
             if !writer.shared.session.borrow().is_handshaking() {
                 return Ok(Self { fd, reader, writer });
             }
@@ -64,7 +64,7 @@ impl TlsStream {
                 Ok(_) => {}
                 Err(error) => {
                     // The alert tells the other side why; if it cannot be sent, so be it.
-                    let _ = writer.send().await;
+                    let _ = writer.send(|| ()).await;
                     return Err(error);
                 }
             }
@@ -215,8 +215,8 @@ pub struct TlsWriter {
 }
 
 impl TlsWriter {
-    /// Writes what the session has to say.
-    async fn send(&mut self) -> io::Result<()> {
+    /// Writes what the session has to say. Calls `before` each step.
+    async fn send(&mut self, mut before: impl FnMut()) -> io::Result<()> {
         loop {
             let mut bytes = std::mem::take(&mut self.outgoing);
             {
@@ -230,7 +230,7 @@ impl TlsWriter {
                 return Ok(());
             }
             let all = 0..bytes.len();
-            let (outcome, mut bytes) = self.tcp.write_all(bytes, all).await;
+            let (outcome, mut bytes) = self.tcp.write_all(bytes, all, &mut before).await;
             outcome?;
             bytes.clear();
             bytes.shrink_to(limits::BUFFER_BYTES);
@@ -244,13 +244,14 @@ impl Writer for TlsWriter {
         &mut self,
         buffer: Vec<u8>,
         mut part: Range<usize>,
+        mut before: impl FnMut(),
     ) -> (io::Result<()>, Vec<u8>) {
         while part.start < part.end {
             // The session takes up to 64 KiB at a time.
             let taken = self.shared.session.borrow_mut().writer().write(&buffer[part.clone()]);
             let sent = match taken {
                 Ok(0) => Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => self.send().await.map(|()| count),
+                Ok(count) => self.send(&mut before).await.map(|()| count),
                 Err(error) => Err(error),
             };
             match sent {

@@ -39,7 +39,7 @@ pub(super) async fn shake_hands(
         Command::new(&mut out, 3).arg(b"SCRIPT").arg(b"LOAD").arg(script.text().as_bytes());
     }
     let end = out.len();
-    writer.write_all(out, 0, end).await.0.map_err(|error| error.to_string())?;
+    writer.write_all(out, 0, end, || ()).await.0.map_err(|error| error.to_string())?;
 
     let count = steps.len() + Script::ALL.len();
     let replies = read_replies(reader, count, target.tls().is_some()).await?;

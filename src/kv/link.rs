@@ -346,7 +346,7 @@ impl Link {
                 Phase::Down(_) | Phase::Starting(_) => return,
             }
             let length = batch.len();
-            let (written, mut buffer) = stream.write_all(batch, 0, length).await;
+            let (written, mut buffer) = stream.write_all(batch, 0, length, || ()).await;
             if let Err(error) = written {
                 self.end(self.reason_or(&error.to_string()));
                 return;

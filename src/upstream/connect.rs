@@ -222,11 +222,12 @@ impl Writer for UpstreamWriter {
         &mut self,
         buffer: Vec<u8>,
         part: Range<usize>,
+        before: impl FnMut(),
     ) -> (io::Result<()>, Vec<u8>) {
         match self {
-            Self::Tcp(writer) => writer.write_all(buffer, part).await,
-            Self::Unix(writer) => writer.write_all(buffer, part).await,
-            Self::Tls(writer) => writer.write_all(buffer, part).await,
+            Self::Tcp(writer) => writer.write_all(buffer, part, before).await,
+            Self::Unix(writer) => writer.write_all(buffer, part, before).await,
+            Self::Tls(writer) => writer.write_all(buffer, part, before).await,
         }
     }
 

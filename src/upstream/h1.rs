@@ -1,7 +1,11 @@
 //! One upstream connection: a request goes out, a response comes in, the two overlap.
 //!
 //! HTTP/1.1 for now. An HTTP/2 connection offers the same two halves per stream.
+//!
+//! What bounds a wait runs only while that wait lasts: a client that is slow to take the response,
+//! or slow to send the request, is not the origin's silence ([`Silence`]).
 
+use std::cell::Cell;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::time::Duration;
@@ -9,12 +13,12 @@ use std::time::Duration;
 use super::connect::UpstreamStream;
 use crate::error::Error;
 use crate::http::h1::receive::{BodyFailure, HeadFailure, Receiver};
-use crate::http::h1::send::Sender;
+use crate::http::h1::send::{Sender, WriteFailed};
 use crate::http::h1::{encode, head};
 use crate::http::message::{BodyLength, Fields, Method, RequestHead, ResponseHead};
 use crate::http::relay::{BodySink, BodySource};
 use crate::io::buffer::{BufferPool, Chunk};
-use crate::io::deadline::{Deadlines, now_ms};
+use crate::io::deadline::{Deadline, Deadlines, now_ms};
 use crate::io::stream::{self, Direction};
 
 /// A connection to an endpoint.
@@ -31,6 +35,7 @@ pub struct Connection {
 #[derive(Debug)]
 pub struct RequestSink {
     sender: Sender<UpstreamStream>,
+    silence: Rc<Silence>,
 }
 
 /// Reads responses.
@@ -38,12 +43,74 @@ pub struct RequestSink {
 pub struct ResponseSource {
     receiver: Receiver<UpstreamStream>,
     body_timeout: Duration,
-    /// When the whole exchange must be over, by the clock of `deadline::now_ms`.
-    expires_ms: u64,
+    silence: Rc<Silence>,
     /// A response has been read from this connection before.
     is_reused: bool,
     /// The last response leaves the connection usable, once its body is read.
     is_keep_alive: bool,
+}
+
+/// How long the origin may be silent. Its time runs while it alone is waited for: from the end of
+/// the request, and while nobody is busy with what it has sent. Otherwise what bounds it is the end
+/// of the whole exchange.
+#[derive(Debug)]
+struct Silence {
+    /// That of the half that reads.
+    deadline: Rc<Deadline>,
+    /// When the whole exchange must be over, by the clock of `deadline::now_ms`.
+    expires_ms: Cell<u64>,
+    /// The request is on its way: the waits for the client, and for the origin to take it, have
+    /// bounds of their own.
+    is_sending: Cell<bool>,
+    /// The origin did not take the request in time, by which the connection has ended.
+    is_stalled: Cell<bool>,
+    /// How long who waits for the origin does so.
+    wait: Cell<Option<Duration>>,
+}
+
+impl Silence {
+    /// A request begins that must be answered whole before `expires_ms`.
+    fn begin(&self, expires_ms: u64) {
+        self.expires_ms.set(expires_ms);
+        self.is_sending.set(true);
+        self.wait.set(None);
+    }
+
+    /// The request has been sent, or no more of it will be.
+    fn sent(&self) {
+        self.is_sending.set(false);
+        if self.wait.get().is_some() {
+            self.arm();
+        }
+    }
+
+    /// Somebody waits for the origin, so long.
+    fn begins(&self, wait: Duration) {
+        self.wait.set(Some(wait));
+        self.arm();
+    }
+
+    /// Nobody does any more.
+    fn ends(&self) {
+        self.wait.set(None);
+        self.arm();
+    }
+
+    /// Whether the end of a read, or its failure, was made by a bound that has passed.
+    fn is_over(&self) -> bool {
+        self.deadline.has_fired() || self.is_stalled.get()
+    }
+
+    fn arm(&self) {
+        let expires_ms = self.expires_ms.get();
+        let at_ms = match self.wait.get() {
+            Some(wait) if !self.is_sending.get() => {
+                now_ms().saturating_add(wait.as_millis() as u64).min(expires_ms)
+            }
+            _ => expires_ms,
+        };
+        self.deadline.arm_at(at_ms, Direction::Both);
+    }
 }
 
 impl Connection {
@@ -57,12 +124,19 @@ impl Connection {
         let (read, write, fd) = stream::split(stream);
         let receiver = Receiver::new(read, deadlines.register(fd), pool.clone());
         let sender = Sender::new(write, deadlines.register(fd), body_timeout, pool.clone());
+        let silence = Rc::new(Silence {
+            deadline: receiver.deadline.clone(),
+            expires_ms: Cell::new(u64::MAX),
+            is_sending: Cell::new(false),
+            is_stalled: Cell::new(false),
+            wait: Cell::new(None),
+        });
         Box::new(Self {
-            request: RequestSink { sender },
+            request: RequestSink { sender, silence: silence.clone() },
             response: ResponseSource {
                 receiver,
                 body_timeout,
-                expires_ms: u64::MAX,
+                silence,
                 is_reused: false,
                 is_keep_alive: false,
             },
@@ -93,11 +167,13 @@ impl Connection {
         response.is_keep_alive
             && response.receiver.is_body_done()
             && !response.receiver.has_unread()
+            && !response.silence.is_over()
     }
 
     /// Prepares for the next request, which must be answered whole before `expires_ms`.
     pub fn begin(&mut self, expires_ms: u64) {
-        self.response.expires_ms = expires_ms;
+        self.response.silence.begin(expires_ms);
+        self.request.sender.bound(expires_ms);
     }
 
     /// Prepares for lying idle: no buffer, no deadline.
@@ -114,10 +190,19 @@ impl RequestSink {
     pub fn head(&mut self, head: &RequestHead, authority: &str, path: &str, set: &Fields) {
         self.sender.head(|out| encode::request_head(head, authority, path, set, out));
     }
+
+    /// No more of the request goes out; the origin may have answered all the same.
+    fn write_error(&self) -> Error {
+        let is_stalled = self.sender.has_timed_out();
+        self.silence.is_stalled.set(is_stalled);
+        self.silence.sent();
+        if is_stalled { Error::UpstreamTimeout } else { Error::UpstreamGone }
+    }
 }
 
 impl ResponseSource {
-    /// Reads a response head, interim ones (1xx) included; the body is next.
+    /// Reads a response head, interim ones (1xx) included; the body is next. `wait` counts from the
+    /// end of the request.
     pub async fn read_head(
         &mut self,
         method: &Method,
@@ -125,9 +210,10 @@ impl ResponseSource {
         bytes_max: usize,
         into: &mut ResponseHead,
     ) -> Result<(), Error> {
-        self.arm(wait);
-        let bytes =
-            self.receiver.read_head(bytes_max).await.map_err(|failure| self.head_error(failure))?;
+        self.silence.begins(wait);
+        let outcome = self.receiver.read_head(bytes_max).await;
+        self.silence.ends();
+        let bytes = outcome.map_err(|failure| self.head_error(failure))?;
         let facts = head::parse_response(self.receiver.head_bytes(bytes), into)?;
         let has_body = into.has_body(method);
         let body = if has_body { into.body } else { BodyLength::Empty };
@@ -139,7 +225,7 @@ impl ResponseSource {
 
     fn head_error(&self, failure: HeadFailure) -> Error {
         match failure {
-            _ if self.receiver.deadline.has_fired() => Error::UpstreamTimeout,
+            _ if self.silence.is_over() => Error::UpstreamTimeout,
             HeadFailure::Nothing if self.is_reused => Error::UpstreamStale,
             HeadFailure::Nothing | HeadFailure::Closed | HeadFailure::Timeout => {
                 Error::UpstreamGone
@@ -150,11 +236,6 @@ impl ResponseSource {
             HeadFailure::BareLineFeed => Error::BadResponse(head::BARE_LINE_FEED_UPSTREAM),
         }
     }
-
-    fn arm(&mut self, wait: Duration) {
-        let at = now_ms().saturating_add(wait.as_millis() as u64).min(self.expires_ms);
-        self.receiver.deadline.arm_at(at, Direction::Both);
-    }
 }
 
 impl BodySource for ResponseSource {
@@ -163,11 +244,22 @@ impl BodySource for ResponseSource {
     }
 
     async fn next(&mut self) -> Result<Option<Chunk>, Error> {
-        if !self.receiver.is_ready() {
-            self.arm(self.body_timeout);
+        let outcome = match self.receiver.chunk_at_hand() {
+            Ok(None) if !self.receiver.is_body_done() => {
+                self.silence.begins(self.body_timeout);
+                let outcome = self.receiver.next_chunk().await;
+                self.silence.ends();
+                outcome
+            }
+            outcome => outcome,
+        };
+        if self.receiver.is_body_done() {
+            // The connection may be kept for longer than this exchange: the client takes its time.
+            self.receiver.deadline.disarm();
         }
-        self.receiver.next_chunk().await.map_err(|failure| match failure {
+        outcome.map_err(|failure| match failure {
             BodyFailure::Timeout => Error::UpstreamTimeout,
+            BodyFailure::Closed if self.silence.is_over() => Error::UpstreamTimeout,
             BodyFailure::Closed | BodyFailure::TooLarge => Error::UpstreamGone,
             BodyFailure::Malformed(reason) => Error::BadResponseBody(reason),
         })
@@ -184,14 +276,17 @@ impl BodySource for ResponseSource {
 
 impl BodySink for RequestSink {
     async fn write(&mut self, chunk: Chunk) -> Result<(), Error> {
-        self.sender.body(chunk).await.map_err(|_| Error::UpstreamGone)
+        self.sender.body(chunk).await.map_err(|WriteFailed| self.write_error())
     }
 
     async fn flush(&mut self) -> Result<(), Error> {
-        self.sender.flush().await.map_err(|_| Error::UpstreamGone)
+        self.sender.flush().await.map_err(|WriteFailed| self.write_error())
     }
 
     async fn finish(&mut self, trailers: &Fields) -> Result<(), Error> {
-        self.sender.finish(trailers).await.map_err(|_| Error::UpstreamGone)
+        let outcome = self.sender.finish(trailers).await;
+        outcome.map_err(|WriteFailed| self.write_error())?;
+        self.silence.sent();
+        Ok(())
     }
 }

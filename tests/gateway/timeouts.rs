@@ -1,5 +1,6 @@
 //! Nobody waits for ever: each wait has its own bound and its own answer.
 
+use crate::hostcalls::{ANSWERED_200, calling};
 use crate::support::{Client, Gate, Origin, PATIENCE, Setup, get};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -228,4 +229,121 @@ fn a_response_that_floods_is_cut_at_the_services_time() {
     assert!(received > 0);
     origin.wait_all_closed();
     assert_eq!(get(gateway.addr, "/echo").status, 200, "the worker serves on");
+}
+
+/// Uploads `pieces` bytes, one every `pause`.
+fn drip(client: &mut Client, pieces: usize, pause: Duration) {
+    for _ in 0..pieces {
+        std::thread::sleep(pause);
+        client.send("x");
+    }
+}
+
+#[test]
+fn the_origin_has_its_time_to_answer_from_the_end_of_a_slow_upload() {
+    let origin = Origin::scripted(|connection, _| {
+        while let Some(request) = connection.request() {
+            match request.target.as_str() {
+                "/silent" => std::thread::sleep(PATIENCE),
+                _ => drop(connection.answer(&request.text())),
+            }
+        }
+    });
+    let gateway = Setup::to(&origin).server("timeouts: {firstByte: 300ms}").start();
+    let pause = Duration::from_millis(100);
+    let mut client = Client::connect(gateway.addr);
+    for _ in 0..2 {
+        client.send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n");
+        drip(&mut client, 10, pause);
+        assert_eq!(client.response().text(), "xxxxxxxxxx");
+    }
+    client.send("PUT /silent HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n");
+    drip(&mut client, 5, pause);
+    assert_takes(BOUND, || assert_eq!(client.response().status, 504));
+}
+
+#[test]
+fn an_origin_that_answers_while_it_is_sent_the_request_is_not_silent() {
+    // Its answer comes piece by piece with what it gets: it waits for the client, not we for it.
+    let origin = Origin::scripted(|connection, _| {
+        if let Some(request) = connection.head() {
+            connection.send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<");
+            connection.body(request.framing, |_| ());
+            connection.send("done>");
+        }
+    });
+    let gateway = Setup::to(&origin).server("timeouts: {body: 1s}").start();
+    let mut client = Client::connect(gateway.addr);
+    client.send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n");
+    drip(&mut client, 6, Duration::from_millis(400));
+    assert_eq!(client.response().text(), "<done>");
+}
+
+#[test]
+fn the_origins_time_does_not_run_while_something_else_is_waited_for() {
+    // The rest of the response lies in the socket while a plugin takes its time for the head.
+    let asked = Gate::default();
+    let is_asked = asked.clone();
+    let origin = Origin::scripted(move |connection, _| {
+        if connection.request().is_some() {
+            connection.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n");
+            is_asked.wait();
+            connection.send("ok");
+        }
+    });
+    let side = Origin::scripted(move |connection, _| {
+        while connection.request().is_some() {
+            asked.open();
+            std::thread::sleep(BOUND * 4);
+            connection.answer("");
+        }
+    });
+    let waiting = calling(r#"{"url":"http://side/"}"#, ANSWERED_200);
+    let gateway = Setup::to(&origin)
+        .service(&format!("name: side, basePath: /side, targets: ['{}']", side.url()))
+        .server("timeouts: {firstByte: 300ms, body: 10s}")
+        .plugin("waits", waiting, "type: response, body: false")
+        .start();
+    let response = get(gateway.addr, "/");
+    assert_eq!((response.status, response.text().as_str()), (200, "ok"));
+}
+
+#[test]
+fn an_origin_that_does_not_take_the_request_gets_504() {
+    let done = Gate::default();
+    let held = done.clone();
+    let origin = Origin::scripted(move |connection, _| {
+        connection.head();
+        held.wait();
+    });
+    let gateway = Setup::to(&origin).server("timeouts: {body: 300ms}").start();
+    let mut client = TcpStream::connect(gateway.addr).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut sending = client.try_clone().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let head = "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1073741824\r\n\r\n";
+            let _ = sending.write_all(head.as_bytes());
+            // Until the gateway closes.
+            while sending.write_all(&[b'x'; 1 << 16]).is_ok() {}
+        });
+        let mut status = [0; 12];
+        assert_takes(BOUND, || client.read_exact(&mut status).unwrap());
+        assert_eq!(String::from_utf8_lossy(&status), "HTTP/1.1 504");
+        let _ = client.shutdown(std::net::Shutdown::Both);
+    });
+    done.open();
+}
+
+#[test]
+fn a_body_that_stalls_in_its_framing_gets_408() {
+    // The beginning of a chunk's line has come with the head: something is there, and no piece.
+    let origin = Origin::ok();
+    let gateway = Setup::to(&origin).server("timeouts: {body: 300ms}").start();
+    for sent in ["", "5", "5\r\n", "5;", "5\r\nhello\r", "5\r\nhello\r\n0\r\nA: b"] {
+        let mut client = Client::connect(gateway.addr);
+        let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+        client.send(format!("{head}{sent}"));
+        assert_takes(BOUND, || assert_eq!(client.response().status, 408, "{sent:?}"));
+    }
 }

@@ -29,8 +29,9 @@ pub struct Receiver<S: Stream> {
     has_filled: bool,
     /// What was passed over before the next request.
     blank: BlankLines,
-    /// Ends reads; armed by whoever knows what is waited for.
-    pub deadline: Deadline,
+    /// Ends reads; armed by whoever knows what is waited for, and shared with who knows when that
+    /// begins.
+    pub deadline: Rc<Deadline>,
     pool: Rc<BufferPool>,
 }
 
@@ -98,6 +99,7 @@ impl<S: Stream> Drop for Receiver<S> {
 impl<S: Stream> Receiver<S> {
     /// A receiver over one half of a stream.
     pub fn new(half: ReadHalf<S>, deadline: Deadline, pool: Rc<BufferPool>) -> Self {
+        let deadline = Rc::new(deadline);
         let (buffer, decoder) = (ReadBuffer::default(), BodyDecoder::default());
         Self {
             half,
@@ -265,38 +267,44 @@ impl<S: Stream> Receiver<S> {
         self.decoder.trailers()
     }
 
-    /// The next piece of the body; `None` at its end.
+    /// The next piece of the body as far as it has come; `None` if that is nothing: the body is
+    /// done or must be waited for ([`Self::next_chunk`]).
+    pub fn chunk_at_hand(&mut self) -> Result<Option<Chunk>, BodyFailure> {
+        if self.decoder.is_done() || self.buffer.is_empty() {
+            return Ok(None);
+        }
+        let start = self.buffer.start;
+        let decoded =
+            self.decoder.decode(&mut self.buffer.bytes[start..]).map_err(BodyFailure::Malformed)?;
+        self.allowance =
+            self.allowance.checked_sub(decoded.data as u64).ok_or(BodyFailure::TooLarge)?;
+        if decoded.data > 0 {
+            let (data, consumed) = (decoded.data, decoded.consumed);
+            return Ok(Some(self.buffer.take_chunk(data, consumed, &self.pool)));
+        }
+        self.buffer.consume(decoded.consumed);
+        Ok(None)
+    }
+
+    /// The next piece of the body; `None` at its end. Waits for it, so that who calls this bounds
+    /// the wait.
     pub async fn next_chunk(&mut self) -> Result<Option<Chunk>, BodyFailure> {
         loop {
+            if let Some(chunk) = self.chunk_at_hand()? {
+                return Ok(Some(chunk));
+            }
             if self.decoder.is_done() {
                 return Ok(None);
             }
-            if self.buffer.is_empty() {
-                match self.fill().await {
-                    Ok(0) if self.deadline.has_fired() => return Err(BodyFailure::Timeout),
-                    Ok(0) if self.decoder.finish_at_close() => return Ok(None),
-                    Ok(0) | Err(_) => return Err(BodyFailure::Closed),
-                    // A socket that is shut down for reading still hands out what a peer goes on
-                    // sending: the deadline holds all the same.
-                    Ok(_) if self.deadline.has_fired() => return Err(BodyFailure::Timeout),
-                    Ok(_) => {}
-                }
+            match self.fill().await {
+                Ok(0) if self.deadline.has_fired() => return Err(BodyFailure::Timeout),
+                Ok(0) if self.decoder.finish_at_close() => return Ok(None),
+                Ok(0) | Err(_) => return Err(BodyFailure::Closed),
+                // A socket that is shut down for reading still hands out what a peer goes on
+                // sending: the deadline holds all the same.
+                Ok(_) if self.deadline.has_fired() => return Err(BodyFailure::Timeout),
+                Ok(_) => {}
             }
-            let start = self.buffer.start;
-            let decoded = self
-                .decoder
-                .decode(&mut self.buffer.bytes[start..])
-                .map_err(BodyFailure::Malformed)?;
-            self.allowance =
-                self.allowance.checked_sub(decoded.data as u64).ok_or(BodyFailure::TooLarge)?;
-            if decoded.data > 0 {
-                return Ok(Some(self.buffer.take_chunk(
-                    decoded.data,
-                    decoded.consumed,
-                    &self.pool,
-                )));
-            }
-            self.buffer.consume(decoded.consumed);
         }
     }
 

@@ -1,8 +1,9 @@
 //! The writing half of an HTTP/1 connection: heads and bodies to a stream.
 //!
 //! What is small is collected and written once: a head with the first bytes of its body, many
-//! small chunks. What is large goes out from the buffer it came in. Each write is under the half's
-//! [`Deadline`], which then shuts the whole socket down: a peer that does not read is gone.
+//! small chunks. What is large goes out from the buffer it came in. Each step of a write is under
+//! the half's [`Deadline`], which then shuts the whole socket down: a peer that does not read is
+//! gone.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -10,9 +11,9 @@ use std::time::Duration;
 use crate::http::h1::encode::{self, Framing};
 use crate::http::message::Fields;
 use crate::io::buffer::{BufferPool, Chunk};
-use crate::io::deadline::Deadline;
+use crate::io::deadline::{Deadline, now_ms};
 use crate::io::stream::{Direction, Stream, WriteHalf};
-use crate::limits::{BUFFER_BYTES, LARGE_BUFFER_BYTES, READ_BYTES_MAX};
+use crate::limits::{BUFFER_BYTES, LARGE_BUFFER_BYTES, LATE_MESSAGE_TIMEOUT, READ_BYTES_MAX};
 
 /// A chunk of at least so many bytes is written from its own buffer when nothing is pending.
 /// Copying less is cheaper than a second send.
@@ -34,6 +35,8 @@ pub struct Sender<S: Stream> {
     framing: Framing,
     deadline: Deadline,
     write_timeout: Duration,
+    /// When all must be written, by the clock of `deadline::now_ms`.
+    expires_ms: u64,
     pool: Rc<BufferPool>,
     /// Of the message that was begun last, without framing.
     body_bytes: u64,
@@ -46,7 +49,8 @@ pub struct Sender<S: Stream> {
 pub struct WriteFailed;
 
 impl<S: Stream> Sender<S> {
-    /// A sender over one half of a stream; one write may take `write_timeout`.
+    /// A sender over one half of a stream; a write may take `write_timeout` for each step of
+    /// progress.
     pub fn new(
         half: WriteHalf<S>,
         deadline: Deadline,
@@ -54,8 +58,28 @@ impl<S: Stream> Sender<S> {
         pool: Rc<BufferPool>,
     ) -> Self {
         let (pending, framing) = (Vec::new(), Framing::Plain);
-        let (body_bytes, has_written) = (0, false);
-        Self { half, pending, framing, deadline, write_timeout, pool, body_bytes, has_written }
+        Self {
+            half,
+            pending,
+            framing,
+            deadline,
+            write_timeout,
+            expires_ms: u64::MAX,
+            pool,
+            body_bytes: 0,
+            has_written: false,
+        }
+    }
+
+    /// Bounds what is written from now on. A message that begins late still has
+    /// [`LATE_MESSAGE_TIMEOUT`]: it may be the one that tells of it.
+    pub fn bound(&mut self, expires_ms: u64) {
+        self.expires_ms = expires_ms;
+    }
+
+    /// Whether a write was ended because the peer did not take it in time.
+    pub fn has_timed_out(&self) -> bool {
+        self.deadline.has_fired()
     }
 
     /// Ends without ending the sending direction: the stream goes on elsewhere.
@@ -181,9 +205,17 @@ impl<S: Stream> Sender<S> {
         start: usize,
         end: usize,
     ) -> Result<Vec<u8>, WriteFailed> {
-        self.has_written = true;
-        self.deadline.arm(self.write_timeout, Direction::Both);
-        let (outcome, bytes) = self.half.write_all(bytes, start, end).await;
+        let Self { half, deadline, write_timeout, expires_ms, has_written, .. } = self;
+        let arm = || {
+            let now_ms = now_ms();
+            if !std::mem::replace(has_written, true) {
+                let late_ms = now_ms.saturating_add(LATE_MESSAGE_TIMEOUT.as_millis() as u64);
+                *expires_ms = (*expires_ms).max(late_ms);
+            }
+            let stalls_ms = now_ms.saturating_add(write_timeout.as_millis() as u64);
+            deadline.arm_at(stalls_ms.min(*expires_ms), Direction::Both);
+        };
+        let (outcome, bytes) = half.write_all(bytes, start, end, arm).await;
         self.deadline.disarm();
         outcome.map(|()| bytes).map_err(|_| WriteFailed)
     }

@@ -115,3 +115,34 @@ fn a_plain_body_follows_its_head_whatever_the_size_of_its_pieces() {
         assert!(message.strip_prefix(HEAD) == Some(&body), "{lengths:?}");
     }
 }
+
+#[test]
+fn a_peer_that_takes_a_write_slowly_has_its_time_for_each_step() {
+    // How 2 MiB go to a peer that pauses after each 128 KiB, and whether its time was up.
+    let written = |pause: Duration, expires_in: Duration| {
+        driver::block_on(Driver::Epoll, async {
+            let (mut peer, served) = UnixStream::pair().unwrap();
+            let (_reader, writer, fd) = stream::split(served);
+            let deadlines = Deadlines::default();
+            let sweeping = deadlines.clone();
+            monoio::spawn(async move { sweeping.run().await });
+            monoio::spawn(async move {
+                while let (Ok(1..), _) = peer.read(vec![0; 128 * 1024]).await {
+                    monoio::time::sleep(pause).await;
+                }
+            });
+            let pool = Rc::<BufferPool>::default();
+            let timeout = Duration::from_secs(1);
+            let mut sender = Sender::new(writer, deadlines.register(fd), timeout, pool.clone());
+            sender.bound(now_ms() + expires_in.as_millis() as u64);
+            let outcome = sender.body(piece(2 << 20, b'x', &pool)).await;
+            (outcome, sender.has_timed_out())
+        })
+        .unwrap()
+    };
+    let (ms, long) = (Duration::from_millis, Duration::from_secs(60));
+    assert_eq!(written(ms(100), long), (Ok(()), false));
+    assert_eq!(written(ms(5000), long), (Err(WriteFailed), true));
+    // Late from its beginning: it has a moment, however much of it is taken meanwhile.
+    assert_eq!(written(ms(200), Duration::ZERO), (Err(WriteFailed), true));
+}
