@@ -47,7 +47,8 @@ pub enum Error {
     BadRequestBody(&'static str),
     /// The request head did not arrive within `timeouts.head`.
     HeadTimeout,
-    /// No byte of the request body arrived within `timeouts.body`.
+    /// No byte of the request body arrived within `timeouts.body`, or too few of them, or not all
+    /// within the service's `timeout`.
     BodyTimeout,
     /// The client closed or reset its connection, or stopped reading.
     DownstreamGone,
@@ -320,7 +321,10 @@ impl fmt::Display for Error {
                  server.limits.pluginBodyBytesMax"
             }
             Self::HeadTimeout => "request head did not arrive within server.timeouts.head",
-            Self::BodyTimeout => "request body stalled for longer than server.timeouts.body",
+            Self::BodyTimeout => {
+                "request body stalled for longer than server.timeouts.body, was slower than \
+                 server.limits.bodyRateMin, or was not whole within the service's timeout"
+            }
             Self::DownstreamGone => "client closed the connection",
             Self::NoRoute => "no service matches this path",
             Self::NoEndpoint => "service has no endpoint",

@@ -55,6 +55,13 @@ pub const BUFFERED_BYTES_CEILING: usize = 64 * 1024 * 1024 * 1024;
 /// `Retry-After` of a refusal for want of memory, in seconds: exchanges end within one, mostly.
 pub const OVERLOAD_RETRY_AFTER: &str = "1";
 
+/// Least rate of a request's body, in bytes per second of waiting for it,
+/// `server.limits.bodyRateMin`: a modem of 1990 is faster, a client that sends a byte now and then
+/// to keep a connection busy is not. Apache's `MinRate` is 500, after 20 s; nginx has none.
+pub const BODY_RATE_MIN: u64 = 100;
+/// For a body that is slower than that, or `timeouts.body` if that is longer: links that fail for
+/// some seconds are not an attack.
+pub const BODY_RATE_GRACE: Duration = Duration::from_secs(10);
 /// An unread request body of at most so many bytes is read and dropped after an early response, so
 /// that the connection can be kept; a longer one costs more than a new connection.
 pub const DISCARD_BYTES_MAX: u64 = 64 * 1024;
@@ -376,6 +383,8 @@ pub const NOMINATIONS_MAX: usize = 32;
 pub const HEAD_FIELDS_CEILING: usize = 1000;
 /// Largest value of `server.limits.bodyBytesMax`: 1 TiB, far from any overflow.
 pub const BODY_BYTES_CEILING: u64 = 1024 * 1024 * 1024 * 1024;
+/// Largest value of `server.limits.bodyRateMin`: more is no guard, it shuts slow links out.
+pub const BODY_RATE_CEILING: u64 = 1024 * 1024;
 /// Largest value of `server.limits.pluginBodyBytesMax`: it is held in memory per exchange and
 /// again, as JSON, in the guest.
 pub const PLUGIN_BODY_BYTES_CEILING: usize = 256 * 1024 * 1024;
@@ -445,6 +454,7 @@ const _: () = assert!(URI_BYTES_MAX < HEAD_BYTES_MAX);
 const _: () = assert!(HEAD_BYTES_MAX <= HEAD_BYTES_CEILING && HEAD_BYTES_MAX >= HEAD_BYTES_FLOOR);
 const _: () = assert!(HEAD_FIELDS_MAX <= HEAD_FIELDS_CEILING);
 const _: () = assert!(BODY_BYTES_MAX <= BODY_BYTES_CEILING);
+const _: () = assert!(BODY_RATE_MIN <= BODY_RATE_CEILING);
 const _: () = assert!(PLUGIN_BODY_BYTES_MAX <= PLUGIN_BODY_BYTES_CEILING);
 const _: () = assert!(CHUNK_LINE_BYTES_MAX < BUFFER_BYTES);
 const _: () = assert!(PLUGIN_STACK_BYTES + 256 * 1024 <= PLUGIN_FIBER_STACK_BYTES);

@@ -66,6 +66,8 @@ pub struct Limits {
     pub uri_bytes_max: usize,
     /// Bytes of a request body.
     pub body_bytes_max: u64,
+    /// Bytes per second of a request body that is waited for, at least; 0: any rate will do.
+    pub body_rate_min: u64,
     /// Bytes of a body that is collected for plugins.
     pub plugin_body_bytes_max: usize,
     /// Bytes of bodies that one worker holds in memory at once.

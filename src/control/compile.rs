@@ -390,6 +390,7 @@ fn limits(server: &config::Server, workers: usize) -> Limits {
         head_fields_max: limits.head_fields_max,
         uri_bytes_max: limits.uri_bytes_max,
         body_bytes_max: limits.body_bytes_max,
+        body_rate_min: limits.body_rate_min,
         plugin_body_bytes_max: limits.plugin_body_bytes_max,
         buffered_bytes_max: limits.buffered_bytes_max,
         connections_max: limits.connections_per_worker(workers),

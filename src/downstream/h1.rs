@@ -8,6 +8,7 @@ use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::body_rate::BodyRate;
 use super::frontend::Frontend;
 use super::linger::{is_settled, linger};
 use crate::error::{Error, Side};
@@ -19,6 +20,7 @@ use crate::http::h1::send::Sender;
 use crate::http::message::{Fields, Method, ResponseHead};
 use crate::http::relay::{BodySink, BodySource};
 use crate::io::buffer::Chunk;
+use crate::io::deadline::now_ms;
 use crate::io::stream::{self, Direction, Peer, Stream};
 
 /// Serves a connection until it closes.
@@ -31,7 +33,8 @@ pub async fn serve<S: Stream>(stream: S, peer: Peer, frontend: Rc<Frontend>) {
     let pool = worker.shared_buffers().clone();
     let receiver = Receiver::new(read, worker.deadlines().register(fd), pool.clone());
     let sender = Sender::new(write, worker.deadlines().register(fd), body_timeout, pool);
-    let mut body = RequestBody { receiver, body_timeout };
+    let (rate, expires_ms) = (BodyRate::default(), u64::MAX);
+    let mut body = RequestBody { receiver, body_timeout, rate, expires_ms };
     let mut reply = HttpReply::new(sender, frontend.clone());
 
     loop {
@@ -159,7 +162,10 @@ async fn read_request<S: Stream>(
     worker: &Core,
 ) -> Result<(), Option<Error>> {
     reply.begin(HeadFacts::default(), false, false);
-    let limits = worker.snapshot().limits;
+    let snapshot = worker.snapshot();
+    let limits = snapshot.limits;
+    body.begin(snapshot.timeouts.body, limits.body_rate_min);
+    drop(snapshot);
     let bytes = match body.receiver.read_head(limits.head_bytes_max).await {
         Ok(bytes) => bytes,
         Err(HeadFailure::Nothing | HeadFailure::Closed) => return Err(None),
@@ -189,9 +195,30 @@ async fn read_request<S: Stream>(
 struct RequestBody<S: Stream> {
     receiver: Receiver<S>,
     body_timeout: Duration,
+    rate: BodyRate,
+    /// When the whole exchange must be over.
+    expires_ms: u64,
 }
 
 impl<S: Stream> RequestBody<S> {
+    fn begin(&mut self, timeout: Duration, rate_min: u64) {
+        self.body_timeout = timeout;
+        self.rate = BodyRate::new(rate_min, timeout);
+        self.expires_ms = u64::MAX;
+    }
+
+    /// Waits for the next piece.
+    async fn wait(&mut self) -> Result<Option<Chunk>, BodyFailure> {
+        let begun_ms = now_ms();
+        let patience = self.body_timeout.min(self.rate.left());
+        let at_ms = begun_ms.saturating_add(patience.as_millis() as u64).min(self.expires_ms);
+        self.receiver.deadline.arm_at(at_ms, Direction::Read);
+        let outcome = self.receiver.next_chunk().await;
+        self.receiver.deadline.disarm();
+        self.rate.waited(Duration::from_millis(now_ms().saturating_sub(begun_ms)));
+        outcome
+    }
+
     /// Reads what is left of a short body after an early response; whether all of it came.
     async fn discard(&mut self) -> bool {
         loop {
@@ -211,14 +238,12 @@ impl<S: Stream> BodySource for RequestBody<S> {
 
     async fn next(&mut self) -> Result<Option<Chunk>, Error> {
         let outcome = match self.receiver.chunk_at_hand() {
-            Ok(None) if !self.receiver.is_body_done() => {
-                self.receiver.deadline.arm(self.body_timeout, Direction::Read);
-                let outcome = self.receiver.next_chunk().await;
-                self.receiver.deadline.disarm();
-                outcome
-            }
+            Ok(None) if !self.receiver.is_body_done() => self.wait().await,
             outcome => outcome,
         };
+        if let Ok(Some(chunk)) = &outcome {
+            self.rate.came(chunk.len());
+        }
         outcome.map_err(|failure| match failure {
             BodyFailure::Closed => Error::DownstreamGone,
             BodyFailure::Timeout => Error::BodyTimeout,
@@ -233,6 +258,10 @@ impl<S: Stream> BodySource for RequestBody<S> {
 
     fn trailers(&self) -> &Fields {
         self.receiver.trailers()
+    }
+
+    fn bound(&mut self, expires_ms: u64) {
+        self.expires_ms = expires_ms;
     }
 }
 
@@ -265,10 +294,15 @@ impl<S: Stream> HttpReply<S> {
         self.is_head = is_head;
         self.keeps_alive = keeps_alive;
         self.has_started = false;
+        self.sender.bound(u64::MAX);
     }
 }
 
 impl<S: Stream> Reply for HttpReply<S> {
+    fn bound(&mut self, expires_ms: u64) {
+        self.sender.bound(expires_ms);
+    }
+
     fn head(&mut self, head: &ResponseHead, has_body: bool, keep_alive: bool) {
         debug_assert!(!self.has_started);
         self.has_started = true;

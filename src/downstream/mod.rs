@@ -1,5 +1,6 @@
 //! The client side: who accepts, and one connection after that.
 
+mod body_rate;
 pub mod frontend;
 pub mod h1;
 pub mod handover;

@@ -157,8 +157,14 @@ impl Call<'_> {
         };
         if is_sent && outcome.is_ok() && connection.is_reusable() {
             exchange.keep(endpoint, connection);
+            return outcome;
         }
-        outcome
+        match outcome {
+            Err(Error::BodyTimeout) if connection.request.is_stalled() => {
+                Err(Error::UpstreamTimeout)
+            }
+            outcome => outcome,
+        }
     }
 
     /// Reads the response's head, interim ones before it, and hands it on. `is_body_read` says
@@ -209,6 +215,12 @@ async fn duplex(
     answer: Pin<&mut impl Future<Output = Result<u16, Error>>>,
 ) -> (Result<u16, Error>, bool) {
     let mut alongside = Alongside::new(pump);
-    let outcome = alongside.run(answer).await;
+    let outcome = match alongside.run(answer).await {
+        // The origin's own time runs from the end of the request, and so has not begun: that of the
+        // whole exchange is up. A client was waited for that is slow to send, unless the origin is
+        // slow to take it, which the connection knows.
+        Err(Error::UpstreamTimeout) if alongside.is_running() => Err(Error::BodyTimeout),
+        outcome => outcome,
+    };
     (outcome, alongside.is_complete())
 }

@@ -250,6 +250,8 @@ async fn serve(
         expires_ms: now_ms().saturating_add(service.timeout.as_millis() as u64),
         selected,
     };
+    body.bound(exchange.expires_ms);
+    reply.bound(exchange.expires_ms);
     let payload = match exchange.request_phase(request, path, carried, body, reply).await? {
         Ok(payload) => payload,
         Err(verdict) => {

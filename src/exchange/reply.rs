@@ -8,6 +8,9 @@ use crate::io::buffer::Chunk;
 
 /// Where the response of one exchange goes.
 pub trait Reply: BodySink {
+    /// The response must be sent by then, by the clock of `deadline::now_ms`. One that begins late
+    /// still has a moment.
+    fn bound(&mut self, expires_ms: u64);
     /// Starts the response. `keep_alive`: nothing in the exchange speaks against another one on
     /// the same connection. Written with what follows.
     fn head(&mut self, head: &ResponseHead, has_body: bool, keep_alive: bool);

@@ -24,6 +24,9 @@ pub trait BodySource {
     fn is_done(&self) -> bool;
     /// The trailers, once done.
     fn trailers(&self) -> &Fields;
+    /// It must be read to its end by then, by the clock of `deadline::now_ms`, where it is waited
+    /// for at all.
+    fn bound(&mut self, _expires_ms: u64) {}
 }
 
 /// Where a body goes.
@@ -124,6 +127,11 @@ impl<'a, P: Future<Output = Result<(), PumpFailure>>> Alongside<'a, P> {
             main.as_mut().poll(cx)
         })
         .await
+    }
+
+    /// Whether the request body is still on its way.
+    pub fn is_running(&self) -> bool {
+        self.outcome.is_none()
     }
 
     /// Whether the request body has been relayed whole.

@@ -242,6 +242,12 @@ impl Deadline {
         }
     }
 
+    /// When it will shut the socket down, if it is armed.
+    pub fn due_ms(&self) -> Option<u64> {
+        let at_ms = self.table.slots.borrow()[self.index].at_ms;
+        (at_ms != u64::MAX).then_some(at_ms)
+    }
+
     /// Whether it has shut the socket down.
     pub fn has_fired(&self) -> bool {
         self.table.slots.borrow()[self.index].has_fired

@@ -20,6 +20,7 @@ use crate::http::relay::{BodySink, BodySource};
 use crate::io::buffer::{BufferPool, Chunk};
 use crate::io::deadline::{Deadline, Deadlines, now_ms};
 use crate::io::stream::{self, Direction};
+use crate::limits::LATE_MESSAGE_TIMEOUT;
 
 /// A connection to an endpoint.
 #[derive(Debug)]
@@ -74,6 +75,7 @@ impl Silence {
         self.expires_ms.set(expires_ms);
         self.is_sending.set(true);
         self.wait.set(None);
+        self.arm();
     }
 
     /// The request has been sent, or no more of it will be.
@@ -173,7 +175,6 @@ impl Connection {
     /// Prepares for the next request, which must be answered whole before `expires_ms`.
     pub fn begin(&mut self, expires_ms: u64) {
         self.response.silence.begin(expires_ms);
-        self.request.sender.bound(expires_ms);
     }
 
     /// Prepares for lying idle: no buffer, no deadline.
@@ -189,6 +190,11 @@ impl RequestSink {
     /// place of those of their names.
     pub fn head(&mut self, head: &RequestHead, authority: &str, path: &str, set: &Fields) {
         self.sender.head(|out| encode::request_head(head, authority, path, set, out));
+    }
+
+    /// Whether the origin has not taken a piece of the request for a while that is not over yet.
+    pub fn is_stalled(&self) -> bool {
+        self.sender.waits() >= LATE_MESSAGE_TIMEOUT
     }
 
     /// No more of the request goes out; the origin may have answered all the same.

@@ -1,7 +1,7 @@
 //! Nobody waits for ever: each wait has its own bound and its own answer.
 
 use crate::hostcalls::{ANSWERED_200, calling};
-use crate::support::{Client, Gate, Origin, PATIENCE, Setup, get};
+use crate::support::{Client, Gate, Origin, PATIENCE, Setup, get, wasm};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
@@ -346,4 +346,74 @@ fn a_body_that_stalls_in_its_framing_gets_408() {
         client.send(format!("{head}{sent}"));
         assert_takes(BOUND, || assert_eq!(client.response().status, 408, "{sent:?}"));
     }
+}
+
+/// Sends a byte now and then until there is a response; its status.
+fn status_while_dripping(client: &mut Client) -> u16 {
+    let start = Instant::now();
+    client.set_patience(Duration::from_millis(50));
+    loop {
+        client.send("x");
+        match client.try_head() {
+            Ok(head) => return head.status().unwrap(),
+            Err(error) => assert!(start.elapsed() < PATIENCE, "{error:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_body_that_drips_is_over_with_the_services_time_whoever_waits_for_it() {
+    let origin = Origin::scripted(|connection, _| while connection.request().is_some() {});
+    let target = origin.url();
+    for (name, target) in [("plugin", &*target), ("echo", "builtin:echo"), ("stream", &*target)] {
+        let setup = Setup::new()
+            .service(&format!("name: a, basePath: /, timeout: 500ms, targets: ['{target}']"));
+        let gateway = match name {
+            "plugin" => setup.plugin("reads", wasm::passing(), "type: auth, body: true"),
+            _ => setup,
+        }
+        .start();
+        for framing in ["Content-Length: 100000", "Transfer-Encoding: chunked"] {
+            let mut client = Client::connect(gateway.addr);
+            client.send(format!("POST / HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n"));
+            if framing.ends_with("chunked") {
+                client.send("FFFF\r\n");
+            }
+            let start = Instant::now();
+            assert_eq!(status_while_dripping(&mut client), 408, "{name}, {framing}");
+            assert!(start.elapsed() >= Duration::from_millis(450), "{:?}", start.elapsed());
+        }
+    }
+}
+
+#[test]
+fn a_body_below_the_least_rate_gets_408() {
+    let origin = Origin::scripted(|connection, _| while connection.request().is_some() {});
+    let gateway =
+        Setup::to(&origin).server("timeouts: {body: 1s}").limits("bodyRateMin: 1KiB").start();
+    let mut client = Client::connect(gateway.addr);
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
+    let start = Instant::now();
+    assert_eq!(status_while_dripping(&mut client), 408);
+    assert!(start.elapsed() >= Duration::from_secs(9), "the grace is 10 s: {:?}", start.elapsed());
+}
+
+#[test]
+fn a_response_in_memory_is_cut_at_the_services_time() {
+    // Nothing is left to be waited for but the client, which takes nothing.
+    const LENGTH: usize = 32 << 20;
+    let gateway = Setup::new()
+        .limits(&format!("pluginBodyBytesMax: {}", LENGTH + 1))
+        .logging("accessLog: stdout")
+        .service("name: a, basePath: /, timeout: 2s, targets: ['builtin:echo']")
+        .start();
+    let mut client = TcpStream::connect(gateway.addr).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {LENGTH}\r\n\r\n");
+    client.write_all(head.as_bytes()).unwrap();
+    client.write_all(&vec![b'x'; LENGTH]).unwrap();
+    gateway.wait_log("client closed the connection");
+    let mut received = Vec::new();
+    let _cut = client.read_to_end(&mut received);
+    assert!(received.starts_with(b"HTTP/1.1 200") && received.len() < LENGTH);
 }

@@ -15,6 +15,8 @@ pub struct Limits {
     pub uri_bytes_max: usize,
     /// Bytes of a streamed request body.
     pub body_bytes_max: u64,
+    /// Bytes per second of a request body that is waited for, at least; 0: any rate will do.
+    pub body_rate_min: u64,
     /// Bytes of a body that is collected for plugins.
     pub plugin_body_bytes_max: usize,
     /// Bytes of bodies that one worker holds in memory at once.
@@ -46,6 +48,7 @@ impl Default for Limits {
             head_fields_max: limits::HEAD_FIELDS_MAX,
             uri_bytes_max: limits::URI_BYTES_MAX,
             body_bytes_max: limits::BODY_BYTES_MAX,
+            body_rate_min: limits::BODY_RATE_MIN,
             plugin_body_bytes_max: limits::PLUGIN_BODY_BYTES_MAX,
             buffered_bytes_max: limits::BUFFERED_BYTES_MAX,
             connections_max: None,

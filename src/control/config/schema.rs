@@ -44,6 +44,7 @@ pub(super) const LIMITS: Keys = keys(&[
     "headFieldsMax",
     "uriBytesMax",
     "bodyBytesMax",
+    "bodyRateMin",
     "pluginBodyBytesMax",
     "bufferedBytesMax",
     "connectionsMax",

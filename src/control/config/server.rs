@@ -152,6 +152,11 @@ fn server_limits(item: &Item<'_>, errors: &mut Errors) -> Option<Limits> {
                 size(item, 0..=limits::BODY_BYTES_CEILING, errors)
             })
             .unwrap_or(default.body_bytes_max),
+        body_rate_min: map
+            .read("bodyRateMin", errors, |item, errors| {
+                size(item, 0..=limits::BODY_RATE_CEILING, errors)
+            })
+            .unwrap_or(default.body_rate_min),
     })
 }
 

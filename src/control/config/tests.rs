@@ -167,6 +167,7 @@ server:
     headFieldsMax: 50
     uriBytesMax: 4000
     bodyBytesMax: 2GiB
+    bodyRateMin: 2KiB
     pluginBodyBytesMax: 2MiB
     bufferedBytesMax: 20MiB
     connectionsMax: 1000
@@ -237,6 +238,7 @@ fn every_key_of_server_admin_and_logging_reaches_its_field() {
             head_fields_max: 50,
             uri_bytes_max: 4000,
             body_bytes_max: 2 << 30,
+            body_rate_min: 2 << 10,
             plugin_body_bytes_max: 2 << 20,
             buffered_bytes_max: 20 << 20,
             connections_max: Some(1000),
@@ -279,7 +281,7 @@ fn every_key_of_wasm_reaches_its_field() {
         enabled: false,
         priority: -3,
         timeout: Some(Duration::from_millis(10)),
-        allowed_urls: vec![pattern("^/a$", place(43, 21)), pattern("/b", place(43, 29))],
+        allowed_urls: vec![pattern("^/a$", place(44, 21)), pattern("/b", place(44, 29))],
         services: vec!["one".to_owned()],
         config: serde_json::json!({"x": [1, "two", null, 1.5, {"y": true}]}),
         failure_mode: Some(FailureMode::Closed),

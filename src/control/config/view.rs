@@ -89,6 +89,7 @@ fn limits(limits: &Limits) -> Value {
         "headFieldsMax": limits.head_fields_max,
         "uriBytesMax": limits.uri_bytes_max,
         "bodyBytesMax": limits.body_bytes_max,
+        "bodyRateMin": limits.body_rate_min,
         "pluginBodyBytesMax": limits.plugin_body_bytes_max,
         "bufferedBytesMax": limits.buffered_bytes_max,
         "connectionsMax": limits.connections_max,

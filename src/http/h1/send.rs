@@ -77,6 +77,16 @@ impl<S: Stream> Sender<S> {
         self.expires_ms = expires_ms;
     }
 
+    /// How long the peer has not taken any of a write that is pending, or was given up: of a sender
+    /// that has no other bound.
+    pub fn waits(&self) -> Duration {
+        let begun_ms = match self.deadline.due_ms() {
+            Some(due_ms) => due_ms.saturating_sub(self.write_timeout.as_millis() as u64),
+            None => return Duration::ZERO,
+        };
+        Duration::from_millis(now_ms().saturating_sub(begun_ms))
+    }
+
     /// Whether a write was ended because the peer did not take it in time.
     pub fn has_timed_out(&self) -> bool {
         self.deadline.has_fired()
