@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub keeps_underscores: bool,
     /// What a path may have in it that origins read in different ways.
     pub paths: Rules,
+    /// Whether a client that has ended its sending still gets its response, however long it takes.
+    pub keeps_half_closed: bool,
     /// Base paths to indices of `services`.
     pub routes: Table,
     /// The services.

@@ -194,6 +194,7 @@ impl Compiler {
             trust_forwarded: config.server.trust_forwarded,
             keeps_underscores: config.server.keeps_underscores,
             paths: config.server.paths,
+            keeps_half_closed: config.server.keeps_half_closed,
             routes,
             services,
             access_log,

@@ -20,7 +20,7 @@ use crate::http::h1::send::Sender;
 use crate::http::message::{Fields, Method, ResponseHead};
 use crate::http::relay::{BodySink, BodySource};
 use crate::io::buffer::Chunk;
-use crate::io::deadline::now_ms;
+use crate::io::deadline::{Deadline, now_ms};
 use crate::io::stream::{self, Direction, Peer, Stream};
 
 /// Serves a connection until it closes.
@@ -34,6 +34,7 @@ pub async fn serve<S: Stream>(stream: S, peer: Peer, frontend: Rc<Frontend>) {
     let receiver = Receiver::new(read, worker.deadlines().register(fd), pool.clone());
     let sender = Sender::new(write, worker.deadlines().register(fd), body_timeout, pool);
     let (rate, expires_ms) = (BodyRate::default(), u64::MAX);
+    let client = receiver.deadline.clone();
     let mut body = RequestBody { receiver, body_timeout, rate, expires_ms };
     let mut reply = HttpReply::new(sender, frontend.clone());
 
@@ -42,7 +43,7 @@ pub async fn serve<S: Stream>(stream: S, peer: Peer, frontend: Rc<Frontend>) {
             reply.sender.leave();
             return;
         }
-        match serve_one(&mut body, &mut reply, (fd, peer), &frontend).await {
+        match serve_one(&mut body, &mut reply, (fd, peer), &client, &frontend).await {
             // While the worker drains, the wait for it ends soon (`Deadlines::expire_idle`).
             Next::Request => {}
             Next::Linger { sends_on } => {
@@ -77,6 +78,7 @@ async fn serve_one<S: Stream>(
     body: &mut RequestBody<S>,
     reply: &mut HttpReply<S>,
     (fd, peer): (RawFd, Peer),
+    client: &Deadline,
     frontend: &Rc<Frontend>,
 ) -> Next {
     let worker = &*frontend.core;
@@ -108,7 +110,9 @@ async fn serve_one<S: Stream>(
         // Pooled: a connection that waits for a request must not hold the memory of an exchange.
         Ok(()) => {
             let scratch = &mut scratch;
-            worker.futures().pooled(|| exchange::run(worker, peer, scratch, body, reply)).await
+            let futures = worker.futures();
+            let run = futures.pooled(|| exchange::run(worker, peer, client, scratch, body, reply));
+            run.await
         }
         Err(None) => {
             worker.give_scratch(scratch);
@@ -176,7 +180,7 @@ async fn read_request<S: Stream>(
             return Err(Some(Error::BadRequest(head::BARE_LINE_FEED)));
         }
     };
-    body.receiver.deadline.disarm();
+    body.receiver.deadline.watch();
     let request = &mut scratch.request;
     let facts = head::parse_request(
         body.receiver.head_bytes(bytes),

@@ -84,6 +84,7 @@ impl Core {
         targets.admission().bound(current.limits.upstream_connections_max);
         let budget = Rc::<Budget>::default();
         budget.bound(current.limits.buffered_bytes_max);
+        deadlines.keep_half_closed(current.keeps_half_closed);
         let client = Client::new(
             pool.clone(),
             deadlines.clone(),
@@ -124,6 +125,7 @@ impl Core {
             *current = Rc::new(published.clone());
             self.budget.bound(current.limits.buffered_bytes_max);
             self.targets.admission().bound(current.limits.upstream_connections_max);
+            self.deadlines.keep_half_closed(current.keeps_half_closed);
         }
         current.clone()
     }

@@ -28,6 +28,7 @@ pub use self::reply::Reply;
 use self::reply::send_local;
 use std::borrow::Cow;
 use std::cell::Cell;
+use std::pin::pin;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, Side};
@@ -35,7 +36,7 @@ use crate::http::message::{BodyLength, Fields, LocalResponse, Method, RequestHea
 use crate::http::relay::{self, BodySource, Collected, NoSource};
 use crate::http::{respond, via};
 use crate::io::budget::Held;
-use crate::io::deadline::now_ms;
+use crate::io::deadline::{Deadline, now_ms};
 use crate::io::stream::Peer;
 use crate::limits::DISCARD_BYTES_MAX;
 use crate::plugin::{self, BodySlot, Carried, Encoding, Facts, Part, Selected, Verdict};
@@ -127,10 +128,11 @@ struct Exchange<'a> {
     held: Held,
 }
 
-/// Serves the request whose head stands in `scratch`.
+/// Serves the request whose head stands in `scratch`, for as long as the `client` is there.
 pub async fn run(
     worker: &Core,
     peer: Peer,
+    client: &Deadline,
     scratch: &mut Scratch,
     body: &mut impl BodySource,
     reply: &mut impl Reply,
@@ -144,7 +146,9 @@ pub async fn run(
     let how = (snapshot.tracing.as_ref(), snapshot.server_timing);
     let on = OnWorker { id: worker.id, random: || worker.random() };
     scratch.trace.begin(how, on, peer, &mut scratch.request, started);
-    let outcome = match serve(worker, &snapshot, peer, scratch, body, reply).await {
+    let served =
+        client.unless_gone(pin!(serve(worker, &snapshot, peer, scratch, body, reply))).await;
+    let outcome = match served.unwrap_or(Err(Error::DownstreamGone)) {
         Ok(status) => Outcome { status, error: None, is_complete: true },
         Err(error) => fail(worker, &snapshot, error, scratch, body, reply).await,
     };

@@ -10,7 +10,10 @@
 //!
 //! The same table parks connections: a connection that waits for a request keeps a read pending
 //! for a while (it is *warm*), because the next request of a busy client comes soon. The sweep ends
-//! a read that has waited too long, and the connection goes on waiting without a buffer.
+//! a read that has waited too long, and the connection goes on waiting without a buffer. And it
+//! notices peers that go away while nobody reads or writes (`deadline/departure.rs`).
+
+mod departure;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -20,6 +23,8 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use monoio::io::{CancelHandle, Canceller};
+
+use self::departure::{Round, Watch};
 
 use crate::io::stream::{Direction, shutdown};
 use crate::limits::{DRAIN_IDLE_TIME, WARM_READS_MAX, WARM_TIME};
@@ -49,6 +54,10 @@ struct Table {
     warm: Cell<usize>,
     /// By slot: who waits in [`Deadline::or_handover`].
     waiting: RefCell<Vec<Option<Waker>>>,
+    /// By slot: who waits in [`Deadline::unless_gone`], or did.
+    watchers: RefCell<Vec<Option<Waker>>>,
+    round: RefCell<Round>,
+    keeps_half_closed: Cell<bool>,
 }
 
 /// `at_ms` is `u64::MAX` while disarmed.
@@ -64,6 +73,7 @@ struct Slot {
     /// From when on a drain ends it: the socket waits for a request that may never come. `u64::MAX`
     /// while it does not.
     idle_from_ms: u64,
+    watch: Watch,
 }
 
 impl Deadlines {
@@ -77,6 +87,7 @@ impl Deadlines {
             direction: Direction::Both,
             has_fired: false,
             idle_from_ms: u64::MAX,
+            watch: Watch::Off,
         };
         let mut slots = self.table.slots.borrow_mut();
         let index = match self.table.free.borrow_mut().pop() {
@@ -95,7 +106,9 @@ impl Deadlines {
     /// Sweeps for as long as it is polled: one task per worker.
     pub async fn run(&self) {
         loop {
-            let tick = if self.sweep(now_ms()) { TICK } else { TICK_IDLE };
+            let now_ms = now_ms();
+            let tick = if self.sweep(now_ms) { TICK } else { TICK_IDLE };
+            self.look(now_ms);
             monoio::time::sleep(tick).await;
         }
     }
@@ -178,7 +191,9 @@ impl Deadline {
         let now_ms = now_ms();
         self.arm_at(now_ms.saturating_add(after.as_millis() as u64), direction);
         let idle_from_ms = now_ms + DRAIN_IDLE_TIME.as_millis() as u64;
-        self.table.slots.borrow_mut()[self.index].idle_from_ms = idle_from_ms;
+        let slot = &mut self.table.slots.borrow_mut()[self.index];
+        slot.idle_from_ms = idle_from_ms;
+        slot.watch = Watch::Off;
     }
 
     /// The same with a point in time of [`now_ms`]'s clock.
@@ -284,8 +299,11 @@ impl fmt::Debug for Deadline {
 impl Drop for Deadline {
     fn drop(&mut self) {
         self.disarm();
-        self.table.slots.borrow_mut()[self.index].canceller = None;
+        let slot = &mut self.table.slots.borrow_mut()[self.index];
+        slot.canceller = None;
+        slot.watch = Watch::Off;
         self.forget_waker();
+        self.forget_watcher();
         self.table.free.borrow_mut().push(self.index);
     }
 }

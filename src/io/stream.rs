@@ -414,6 +414,33 @@ pub fn drop_received(fd: RawFd, most: usize) -> Dropped {
     Dropped { bytes, has_ended }
 }
 
+/// The indices of those of `sockets` (an index and a descriptor each) whose peer has gone: it has
+/// closed or reset the connection, or, if that counts (`by_ending`), has ended its sending, whether
+/// or not what it had sent has been read.
+///
+/// The descriptors must belong to live streams of this worker: callers hold a half of each.
+pub fn have_gone(
+    sockets: &[(usize, RawFd)],
+    by_ending: bool,
+) -> impl Iterator<Item = usize> + use<'_> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let asked = if by_ending { PollFlags::RDHUP } else { PollFlags::empty() };
+    let mut polled: Vec<PollFd<'_>> = sockets
+        .iter()
+        .map(|(_, fd)| {
+            // SAFETY: the caller holds a half of the stream, so the descriptor is open during this
+            // call.
+            PollFd::from_borrowed_fd(unsafe { BorrowedFd::borrow_raw(*fd) }, asked)
+        })
+        .collect();
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    // One that fails (out of memory) says nothing: they are asked again.
+    let _unknown = poll(&mut polled, Some(&at_once));
+    let told = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+    let indices = sockets.iter().map(|(index, _)| *index);
+    indices.zip(polled).filter(move |(_, fd)| fd.revents().intersects(told)).map(|(index, _)| index)
+}
+
 /// Sends a message with a copy of `fd` to another process; never waits.
 ///
 /// `fd` must belong to a live stream of this worker: callers hold a half of it.

@@ -37,6 +37,7 @@ mod headers;
 mod hops;
 mod hostcalls;
 mod keepalive;
+mod leaving;
 mod limits;
 mod logs;
 mod metrics;

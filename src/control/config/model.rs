@@ -99,6 +99,8 @@ pub struct Server {
     /// What a path may have in it that origins read in different ways: `encodedSlashes`,
     /// `pathParameters`, `nonUtf8Paths`.
     pub paths: Rules,
+    /// Whether a client that has ended its sending still gets its response, however long it takes.
+    pub keeps_half_closed: bool,
     /// Whether responses tell what took how long.
     pub server_timing: bool,
     /// Bounds of sizes and numbers.
@@ -121,6 +123,7 @@ impl Default for Server {
             trust_forwarded: false,
             keeps_underscores: false,
             paths: Rules::default(),
+            keeps_half_closed: false,
             server_timing: false,
             limits: Limits::default(),
             timeouts: Timeouts::default(),

@@ -30,6 +30,7 @@ pub(super) const SERVER: Keys = Keys {
         "encodedSlashes",
         "pathParameters",
         "nonUtf8Paths",
+        "halfClosedClients",
         "serverTiming",
         "limits",
         "timeouts",

@@ -36,6 +36,11 @@ pub(super) fn server(item: &Item<'_>, default: Server, errors: &mut Errors) -> O
             })
             .unwrap_or(default.keeps_underscores),
         paths: paths(&map, errors),
+        keeps_half_closed: map
+            .read("halfClosedClients", errors, |item, errors| {
+                word(item, &[("abandon", false), ("serve", true)], errors)
+            })
+            .unwrap_or(default.keeps_half_closed),
         server_timing: map.read("serverTiming", errors, boolean).unwrap_or(default.server_timing),
         limits: map.read("limits", errors, server_limits).unwrap_or(default.limits),
         timeouts: map.read("timeouts", errors, timeouts).unwrap_or(default.timeouts),

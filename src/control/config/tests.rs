@@ -161,6 +161,7 @@ server:
   encodedSlashes: keep
   pathParameters: strip
   nonUtf8Paths: keep
+  halfClosedClients: serve
   serverTiming: true
   limits:
     headBytesMax: 64KiB
@@ -232,6 +233,7 @@ fn every_key_of_server_admin_and_logging_reaches_its_field() {
         trust_forwarded: true,
         keeps_underscores: true,
         paths: Rules { keeps_slashes: true, parameters: Parameters::Strip, keeps_non_utf8: true },
+        keeps_half_closed: true,
         server_timing: true,
         limits: Limits {
             head_bytes_max: 64 * 1024,
@@ -281,7 +283,7 @@ fn every_key_of_wasm_reaches_its_field() {
         enabled: false,
         priority: -3,
         timeout: Some(Duration::from_millis(10)),
-        allowed_urls: vec![pattern("^/a$", place(44, 21)), pattern("/b", place(44, 29))],
+        allowed_urls: vec![pattern("^/a$", place(45, 21)), pattern("/b", place(45, 29))],
         services: vec!["one".to_owned()],
         config: serde_json::json!({"x": [1, "two", null, 1.5, {"y": true}]}),
         failure_mode: Some(FailureMode::Closed),

@@ -56,6 +56,7 @@ fn server(server: &Server) -> Value {
         "encodedSlashes": keep(server.paths.keeps_slashes),
         "pathParameters": parameters,
         "nonUtf8Paths": keep(server.paths.keeps_non_utf8),
+        "halfClosedClients": if server.keeps_half_closed { "serve" } else { "abandon" },
         "serverTiming": server.server_timing,
         "limits": limits(&server.limits),
         "timeouts": timeouts(&server.timeouts),

@@ -81,6 +81,13 @@ impl Client {
         let _ = self.wire.stream.shutdown(Shutdown::Write);
     }
 
+    /// Closes so that the gateway gets RST instead of FIN.
+    pub fn reset(self) {
+        // Linger 0: the close that follows sends RST.
+        let socket = socket2::SockRef::from(&self.wire.stream);
+        socket.set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
     pub fn set_patience(&mut self, bound: Duration) {
         self.wire.stream.set_read_timeout(Some(bound)).unwrap();
     }
