@@ -1,11 +1,14 @@
 //! TLS to an origin: whom to trust, under which name, and why a handshake failed.
 
+mod reason;
+
 use std::hash::{Hash, Hasher};
+use std::io;
 use std::sync::Arc;
 
 use crate::io::runtime::TcpStream;
 use rustls::pki_types::ServerName;
-use rustls::{CertificateError, ClientConfig, ClientConnection};
+use rustls::{ClientConfig, ClientConnection};
 
 use crate::error::Error;
 use crate::io::tls::TlsStream;
@@ -37,39 +40,18 @@ impl Tls {
     /// Shakes hands over a new connection.
     pub async fn connect(&self, tcp: TcpStream) -> Result<TlsStream, Error> {
         let session = ClientConnection::new(Arc::clone(&self.config), self.name.clone());
-        let session = session.map_err(|error| reason(Some(&error)))?;
+        let session = session.map_err(|error| Error::TlsFailed(reason::of(Some(&error))))?;
         TlsStream::handshake(tcp, session.into())
             .await
-            .map_err(|error| reason(error.get_ref().and_then(|error| error.downcast_ref())))
+            .map_err(|error| Error::TlsFailed(reason::of(cause(&error))))
     }
 }
 
-/// In words that lead to the cause: whoever reads them cannot see the other side's log.
-fn reason(cause: Option<&rustls::Error>) -> Error {
-    Error::TlsFailed(match cause {
-        Some(rustls::Error::InvalidCertificate(why)) => match why {
-            CertificateError::UnknownIssuer => {
-                "upstream's certificate is signed by nobody whom this machine trusts \
-                 (SSL_CERT_FILE, SSL_CERT_DIR or the system's certificates)"
-            }
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                "upstream's certificate has expired"
-            }
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                "upstream's certificate is not valid yet"
-            }
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                "upstream's certificate is for another name"
-            }
-            CertificateError::Revoked => "upstream's certificate was revoked",
-            _ => "upstream's certificate is not valid",
-        },
-        Some(rustls::Error::AlertReceived(_)) => "upstream refused the TLS handshake",
-        Some(rustls::Error::PeerIncompatible(_)) => {
-            "upstream speaks neither TLS 1.2 nor TLS 1.3 with a cipher that is allowed"
-        }
-        Some(rustls::Error::InvalidMessage(_)) => "upstream does not speak TLS on this port",
-        Some(_) => "TLS handshake with the upstream failed",
-        None => "upstream closed the connection during the TLS handshake",
-    })
+/// Why a handshake failed, in words; `None` if the connection did.
+pub fn reason(error: &io::Error) -> Option<&'static str> {
+    cause(error).map(|cause| reason::of(Some(cause)))
+}
+
+fn cause(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
 }

@@ -52,6 +52,23 @@ impl Authority {
         }
     }
 
+    /// As [`Self::issue`], with these lines as extensions, by this command (`-CA ca.pem …`,
+    /// `-signkey server.key`). Nothing is said of extensions if there are none.
+    fn issue_by(&self, to: &TempDir, by: &str, extensions: &str) {
+        self.openssl(
+            "req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout server.key \
+             -out server.csr -subj /CN=127.0.0.1",
+        );
+        self.dir.write("names.ext", extensions);
+        let extensions = if extensions.is_empty() { "" } else { "-extfile names.ext" };
+        self.openssl(&format!(
+            "x509 -req -in server.csr {by} -out server.pem -days 2 {extensions}"
+        ));
+        for file in ["server.pem", "server.key"] {
+            std::fs::copy(self.dir.path().join(file), to.path().join(file)).unwrap();
+        }
+    }
+
     /// A gateway in the making that trusts this authority.
     pub fn trusted(&self, setup: Setup) -> Setup {
         setup.env("SSL_CERT_FILE", self.dir.path().join("ca.pem").to_str().unwrap())
@@ -119,6 +136,65 @@ fn a_certificate_that_proves_nothing_is_refused_and_the_reason_told() {
         let gateway = authority.trusted(to(&nginx)).start();
         let answer = get(gateway.addr, "/");
         assert_eq!(answer.status, 502, "{reason}");
+        assert!(answer.text().contains(reason), "{reason}: {}", answer.text());
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_certificate_is_told_with_its_cure() {
+    let authority = Authority::new();
+    let issued = "-CA ca.pem -CAkey ca.key -CAcreateserial";
+    let name = "subjectAltName=IP:127.0.0.1\n";
+    for (by, extensions, reason) in [
+        ("-signkey server.key", "basicConstraints=CA:TRUE\n", "make it with basicConstraints"),
+        (issued, "basicConstraints=CA:TRUE\n", "(CA:TRUE), which no server may show"),
+        (issued, "basicConstraints=CA:FALSE\n", ""),
+        (issued, "extendedKeyUsage=clientAuth\n", "extendedKeyUsage lacks serverAuth"),
+        (issued, "1.2.3.4=critical,ASN1:NULL\n", "a critical extension"),
+        // No extensions at all: a certificate of version 1.
+        (issued, "", "version 1 or 2"),
+    ] {
+        let extensions = if extensions.is_empty() { "" } else { &format!("{name}{extensions}") };
+        let nginx = Nginx::with_tls("location / { return 200 'served'; }", |dir| {
+            authority.issue_by(dir, by, extensions);
+        });
+        let setup = match by {
+            "-signkey server.key" => {
+                let pem = authority.dir.path().join("server.pem");
+                to(&nginx).env("SSL_CERT_FILE", pem.to_str().unwrap())
+            }
+            _ => authority.trusted(to(&nginx)),
+        };
+        let answer = get(setup.start().addr, "/");
+        let expected = if reason.is_empty() { 200 } else { 502 };
+        assert_eq!(answer.status, expected, "{extensions}: {}", answer.text());
+        assert!(answer.text().contains(reason), "{reason}: {}", answer.text());
+    }
+}
+
+#[test]
+fn a_self_signed_certificate_is_trusted_once_it_is_made_as_its_refusal_says() {
+    let authority = Authority::new();
+    let extensions = "subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n";
+    let nginx = Nginx::with_tls("location / { return 200 'served'; }", |dir| {
+        authority.issue_by(dir, "-signkey server.key", extensions);
+    });
+    let pem = authority.dir.path().join("server.pem");
+    let gateway = to(&nginx).env("SSL_CERT_FILE", pem.to_str().unwrap()).start();
+    assert_eq!(get(gateway.addr, "/").text(), "served");
+}
+
+#[test]
+fn a_certificate_without_a_name_is_told_from_one_for_another() {
+    let authority = Authority::new();
+    let by = "-CA ca.pem -CAkey ca.key -CAcreateserial";
+    for (extensions, reason) in [
+        ("basicConstraints=CA:FALSE\n", "has no subjectAltName"),
+        ("subjectAltName=IP:127.0.0.2\n", "for another name than the target's URL has"),
+    ] {
+        let nginx = Nginx::with_tls("root html;", |dir| authority.issue_by(dir, by, extensions));
+        let gateway = authority.trusted(to(&nginx)).start();
+        let answer = get(gateway.addr, "/");
         assert!(answer.text().contains(reason), "{reason}: {}", answer.text());
     }
 }

@@ -21,6 +21,7 @@ use tokio_rustls::TlsConnector;
 use crate::control::config::{Endpoint, Otlp};
 use crate::control::trust::Trust;
 use crate::limits::TRACE_ANSWER_BYTES_MAX;
+use crate::upstream::tls;
 
 /// Why a message was not taken.
 #[derive(Debug)]
@@ -93,7 +94,14 @@ impl Client {
         let tls = tls.unwrap_or_else(|_| Err("TLS cannot be set up".to_owned()));
         let tls = tls.map_err(passing)?;
         let shaken = TlsConnector::from(Arc::clone(&tls.config)).connect(tls.name, stream).await;
-        open(shaken.map_err(|error| passing(format!("TLS handshake failed: {error}")))?).await
+        open(shaken.map_err(|error| passing(handshake_failure(&error)))?).await
+    }
+}
+
+fn handshake_failure(error: &std::io::Error) -> String {
+    match tls::reason(error) {
+        Some(reason) => format!("TLS handshake failed: {reason}"),
+        None => format!("TLS handshake failed: {error}"),
     }
 }
 
