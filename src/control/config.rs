@@ -32,6 +32,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+pub use decode::FITTING_NUMBER;
 pub use errors::{ConfigError, ConfigErrors};
 pub use model::*;
 pub use model_limits::*;

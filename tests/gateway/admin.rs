@@ -91,6 +91,20 @@ fn a_plugin_is_disabled_and_enabled() {
 }
 
 #[test]
+fn a_number_that_the_file_would_refuse_is_refused_here_in_its_words() {
+    let gateway = Setup::echo().plugin("it", wasm::passing(), "type: request").start();
+    for number in ["123456789012345678901234567890", "-9223372036854775809", "1e400"] {
+        let body = format!(r#"{{"name":"it","path":"it.wasm","config":{{"a":[{number}]}}}}"#);
+        let response = gateway.call("POST", "/api/plugins/load", &body);
+        assert_eq!(response.status, 400, "{number}");
+        let reason = response.reason();
+        assert!(reason.contains("a number that fits into 64 bits and into JSON"), "{reason}");
+    }
+    let body = r#"{"name":"it","path":"it.wasm","config":{"a":[18446744073709551615, 0.5]}}"#;
+    assert_eq!(gateway.call("POST", "/api/plugins/load", body).status, 200);
+}
+
+#[test]
 fn an_uploaded_module_is_kept_pinned_and_served() {
     let gateway = tagging().start();
     let answer = gateway.call_with("PUT", "/api/plugins/tag/module", "", tagged("two"));

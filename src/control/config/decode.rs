@@ -325,6 +325,10 @@ pub(super) fn duration_from(
     None
 }
 
+/// What a number of a plugin's `config` is, in the file and in the admin API.
+pub const FITTING_NUMBER: &str =
+    "a number that fits into 64 bits and into JSON, or a text in quotes";
+
 /// Any value as JSON. Bare text is null, a boolean or a number if it looks like one; text with a
 /// variable in it stays a string, so that no value of the environment changes a type.
 pub(super) fn json(item: &Item<'_>, errors: &mut Errors) -> Option<serde_json::Value> {
@@ -346,8 +350,7 @@ pub(super) fn json(item: &Item<'_>, errors: &mut Errors) -> Option<serde_json::V
         Value::Scalar(scalar) => {
             let value = json_scalar(&scalar.text);
             if value.is_none() {
-                let what = "a number that fits into 64 bits and into JSON, or a text in quotes";
-                item.expected(errors, what);
+                item.expected(errors, FITTING_NUMBER);
             }
             value
         }
