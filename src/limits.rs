@@ -3,11 +3,13 @@
 //! Constants that an operator may want to move are defaults here and keys under `server.limits` or
 //! `wasm` in the configuration; the others are fixed. Relations between them are asserted at
 //! compile time at the end of the file. Those of the admin API, of content codings, of the plugins'
-//! shared state, of times, of traces and of what is under way at origins stand in `limits/`.
+//! shared state, of what plugins hand over, of times, of traces and of what is under way at origins
+//! stand in `limits/`.
 
 mod admin;
 mod coding;
 mod kv;
+mod output;
 mod times;
 mod trace;
 mod upstream;
@@ -19,6 +21,7 @@ use crate::throttle::Backoff;
 pub use admin::*;
 pub use coding::*;
 pub use kv::*;
+pub use output::*;
 pub use times::*;
 pub use trace::*;
 pub use upstream::*;
@@ -198,13 +201,6 @@ pub const PLUGIN_COMPILES_LOST_MAX: usize = 2;
 pub const UPLOADS_KEPT_MAX: usize = 64;
 /// First size of an instance's input buffer; it doubles from there. A request without a body fits.
 pub const PLUGIN_INPUT_BYTES_MIN: u32 = 4 * 1024;
-/// Largest output of one call. A body of [`PLUGIN_BODY_BYTES_MAX`] in base64 or with most of its
-/// bytes escaped fits.
-pub const PLUGIN_OUTPUT_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Deepest nesting of an output. The parser recurses; serde_json's limit.
-pub const PLUGIN_JSON_DEPTH_MAX: usize = 128;
-/// Most metadata of one exchange, as JSON. It is written into the input of every later plugin.
-pub const PLUGIN_METADATA_BYTES_MAX: usize = 16 * 1024;
 /// Longest log line; the rest is cut.
 pub const PLUGIN_LOG_LINE_BYTES_MAX: usize = 4 * 1024;
 /// Log lines of one plugin on one worker per second; more are counted and dropped.
@@ -419,7 +415,6 @@ const _: () = assert!(BODY_RATE_MIN <= BODY_RATE_CEILING);
 const _: () = assert!(PLUGIN_BODY_BYTES_MAX <= PLUGIN_BODY_BYTES_CEILING);
 const _: () = assert!(CHUNK_LINE_BYTES_MAX < BUFFER_BYTES);
 const _: () = assert!(PLUGIN_STACK_BYTES + 256 * 1024 <= PLUGIN_FIBER_STACK_BYTES);
-const _: () = assert!(PLUGIN_OUTPUT_BYTES_MAX >= 6 * PLUGIN_BODY_BYTES_MAX);
 const _: () = assert!(PLUGIN_MEMORY_PAGES_MAX <= PLUGIN_MEMORY_PAGES_CEILING);
 const _: () = assert!(AGGREGATION_CALLS_CONFIGURED_MAX <= AGGREGATION_CALLS_MAX);
 const _: () = assert!(AGGREGATION_CALLS_MAX <= AGGREGATION_ITEMS_MAX);

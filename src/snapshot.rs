@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::aggregate::Aggregation;
 use crate::http::message::Fields;
-use crate::plugin::{Chain, Plugin};
+use crate::plugin::{Chain, MessageBounds, Plugin};
 use crate::route::path::Rules;
 use crate::route::table::Table;
 use crate::trace::Tracing;
@@ -47,6 +47,17 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// What bounds the messages that plugins make.
+    pub fn message_bounds(&self) -> MessageBounds {
+        MessageBounds {
+            head_bytes_max: self.limits.head_bytes_max,
+            head_fields_max: self.limits.head_fields_max,
+            uri_bytes_max: self.limits.uri_bytes_max,
+            body_bytes_max: self.limits.plugin_body_bytes_max,
+            paths: self.paths,
+        }
+    }
+
     /// The `host:port` of the endpoint with this id.
     pub fn authority_of(&self, id: usize) -> Option<&str> {
         let mut endpoints = self.services.iter().flat_map(|service| match &*service.cluster {

@@ -13,7 +13,8 @@ use monoio::{LegacyDriver, RuntimeBuilder};
 use odin::http::message::{Method, RequestHead};
 use odin::limits::PLUGIN_LOG_LINE_BYTES_MAX;
 use odin::plugin::{
-    ErrorKind, Facts, LogSink, Plugin, PluginLine, PluginSpec, Pools, Runtime, RuntimeOptions,
+    ErrorKind, Facts, LogSink, MessageBounds, Plugin, PluginLine, PluginSpec, Pools, Runtime,
+    RuntimeOptions,
 };
 
 /// Most bytes that a guest is given: they and some room behind them fit in its second page.
@@ -95,6 +96,7 @@ pub fn facts() -> Facts<'static> {
         scheme: "http",
         client_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
         received: UNIX_EPOCH,
+        bounds: MessageBounds::DEFAULT,
         trace: None,
         via: &[],
     }

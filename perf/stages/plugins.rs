@@ -10,8 +10,8 @@ use monoio::time::TimeDriver;
 use monoio::{LegacyDriver, RuntimeBuilder};
 use odin::http::message::RequestHead;
 use odin::plugin::{
-    BodySlot, Carried, Chain, Facts, Part, Plugin, PluginSpec, PluginType, Pools, Runtime,
-    Selected, Verdict, halves, run_request,
+    BodySlot, Carried, Chain, Facts, MessageBounds, Part, Plugin, PluginSpec, PluginType, Pools,
+    Runtime, Selected, Verdict, halves, run_request,
 };
 
 use super::{Stage, parsed_request};
@@ -46,6 +46,7 @@ const FACTS: Facts<'static> = Facts {
     scheme: "http",
     client_ip: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
     received: UNIX_EPOCH,
+    bounds: MessageBounds::DEFAULT,
 };
 
 const LIMITER: &str = "    - { name: limiter, path: rate-limiter.wasm, type: ratelimit, \

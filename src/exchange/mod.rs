@@ -256,7 +256,7 @@ async fn serve(
     };
     body.bound(exchange.expires_ms);
     reply.bound(exchange.expires_ms);
-    let payload = match exchange.request_phase(request, path, carried, body, reply).await? {
+    let payload = match exchange.request_phase(request, carried, body, reply).await? {
         Ok(payload) => payload,
         Err(verdict) => {
             let keep_alive = may_keep_alive(request, body, reply);
@@ -313,7 +313,6 @@ impl Exchange<'_> {
     async fn request_phase(
         &self,
         request: &mut RequestHead,
-        path: &mut String,
         carried: &mut Carried,
         body: &mut impl BodySource,
         reply: &mut impl Reply,
@@ -348,9 +347,6 @@ impl Exchange<'_> {
         let verdict = self.run_plugins(part, request, &mut slot, carried).await;
         if let Verdict::Respond(local) = verdict {
             return Ok(Err(local));
-        }
-        if carried.target_changed() {
-            normalise(self.snapshot, request, path)?;
         }
         Ok(Ok(match slot.given {
             Some(bytes) => {
@@ -437,6 +433,7 @@ impl Exchange<'_> {
             scheme: "http",
             client_ip: self.peer.ip,
             received: self.received,
+            bounds: self.snapshot.message_bounds(),
             trace: Some(self.trace),
             via: &self.via,
         }

@@ -7,8 +7,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use serde_json::{Map, Value};
-
 use super::failure::CallError;
 use super::json_abi::{self, Draft, Subject};
 use super::log::Ids;
@@ -19,6 +17,7 @@ use super::stats::ErrorKind;
 use crate::http::message::{Fields, LocalResponse, RequestHead, ResponseHead};
 use crate::http::respond;
 use crate::limits;
+use crate::route::path::{Parameters, Rules};
 use crate::trace::{PluginEnd, Trace};
 
 /// The plugins of one service, in the order in which they run. Immutable.
@@ -188,6 +187,42 @@ impl Selected {
     }
 }
 
+/// The operator's limits of messages, as far as they bound what plugins make of them too.
+#[derive(Debug, Clone, Copy)]
+pub struct MessageBounds {
+    /// Bytes of fields that one output adds to a head. `server.limits.headBytesMax`.
+    pub head_bytes_max: usize,
+    /// Fields that one output adds to a head. `server.limits.headFieldsMax`.
+    pub head_fields_max: usize,
+    /// Bytes of a request target. `server.limits.uriBytesMax`.
+    pub uri_bytes_max: usize,
+    /// Bytes of a body. `server.limits.pluginBodyBytesMax`.
+    pub body_bytes_max: usize,
+    /// What a path may have in it.
+    pub paths: Rules,
+}
+
+impl MessageBounds {
+    /// Those of a configuration that says nothing.
+    pub const DEFAULT: Self = Self {
+        head_bytes_max: limits::HEAD_BYTES_MAX,
+        head_fields_max: limits::HEAD_FIELDS_MAX,
+        uri_bytes_max: limits::URI_BYTES_MAX,
+        body_bytes_max: limits::PLUGIN_BODY_BYTES_MAX,
+        paths: Rules {
+            keeps_slashes: false,
+            parameters: Parameters::Reject,
+            keeps_non_utf8: false,
+        },
+    };
+
+    /// Bytes of one output: the largest body with each of its bytes escaped, and its head.
+    pub(super) fn output_bytes_max(&self) -> usize {
+        let largest = self.body_bytes_max.saturating_mul(6).saturating_add(self.head_bytes_max);
+        largest.max(limits::PLUGIN_OUTPUT_BYTES_MAX)
+    }
+}
+
 /// What plugins are told of an exchange beside its messages.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
@@ -203,6 +238,8 @@ pub struct Facts<'a> {
     pub client_ip: IpAddr,
     /// `context.timestamp`: when the head had come.
     pub received: SystemTime,
+    /// What bounds its messages.
+    pub bounds: MessageBounds,
     /// Where calls are noted; none without a gateway around the plugin.
     pub trace: Option<&'a Trace>,
     /// Whom the request has passed (`Via`), so that calls that lead here again are found.
@@ -246,11 +283,11 @@ pub struct BodySlot {
 /// What is handed along through both phases of one exchange. Reused: clearing keeps the memory.
 #[derive(Debug, Clone, Default)]
 pub struct Carried {
-    target_changed: bool,
     /// The place in the chain of the `response` plugin that answered before the service was asked.
     answered_at: Option<usize>,
     changes: Changes,
-    metadata: Metadata,
+    /// What plugins tell those after them, a JSON object (empty: `{}`).
+    metadata: String,
 }
 
 /// How often plugins have changed the messages of an exchange, and their bodies.
@@ -258,13 +295,6 @@ pub struct Carried {
 pub(super) struct Changes {
     pub(super) messages: u32,
     pub(super) bodies: u32,
-}
-
-/// What plugins tell those after them, and its JSON text (empty: `{}`).
-#[derive(Debug, Clone, Default)]
-pub(super) struct Metadata {
-    values: Map<String, Value>,
-    json: String,
 }
 
 impl Carried {
@@ -275,17 +305,9 @@ impl Carried {
 
     /// Forgets everything: a new exchange begins.
     pub fn clear(&mut self) {
-        self.target_changed = false;
         self.answered_at = None;
         self.changes = Changes::default();
-        self.metadata.values.clear();
-        self.metadata.json.clear();
-    }
-
-    /// Whether a plugin set another path or query. `head.path` is then as the plugin wrote it: the
-    /// exchange normalises it again before it goes upstream.
-    pub fn target_changed(&self) -> bool {
-        self.target_changed
+        self.metadata.clear();
     }
 
     /// Whether a `response` plugin has answered in the place of the service, as a cache does. Its
@@ -305,41 +327,15 @@ impl Carried {
         self.changes.bodies += u32::from(has_body);
     }
 
-    pub(super) fn set_target_changed(&mut self) {
-        self.target_changed = true;
-    }
-
     /// What plugins have told those after them, as a JSON object.
     pub fn metadata_json(&self) -> &str {
-        match self.metadata.json.as_str() {
+        match self.metadata.as_str() {
             "" => "{}",
             json => json,
         }
     }
 
-    /// The metadata with `more` merged into it; `None` if nothing changes. Refused if it becomes
-    /// too large.
-    pub(super) fn merged(
-        &self,
-        more: Option<Map<String, Value>>,
-    ) -> Result<Option<Metadata>, CallError> {
-        let Some(more) = more.filter(|more| !more.is_empty()) else {
-            return Ok(None);
-        };
-        let mut values = self.metadata.values.clone();
-        values.extend(more);
-        let json = serde_json::to_string(&values)
-            .map_err(|error| CallError::bad_output(format!("metadata: {error}")))?;
-        let (got, most) = (json.len(), limits::PLUGIN_METADATA_BYTES_MAX);
-        if got > most {
-            return Err(CallError::bad_output(format!(
-                "metadata of this exchange would be {got} bytes, limit is {most}"
-            )));
-        }
-        Ok(Some(Metadata { values, json }))
-    }
-
-    pub(super) fn set_metadata(&mut self, merged: Option<Metadata>) {
+    pub(super) fn set_metadata(&mut self, merged: Option<String>) {
         if let Some(merged) = merged {
             self.metadata = merged;
         }

@@ -97,13 +97,14 @@ impl Instance {
         known.extend_from_slice(via);
     }
 
-    /// Calls `entry` with `input` and puts what it answers into `output`.
+    /// Calls `entry` with `input` and puts what it answers, at most `most` bytes, into `output`.
     pub(super) async fn call(
         &mut self,
         entry: Entry,
         input: &[u8],
         ids: Ids<'_>,
         deadline: Instant,
+        most: usize,
         output: &mut Vec<u8>,
     ) -> Result<(), CallError> {
         let state = self.store.data_mut();
@@ -127,7 +128,7 @@ impl Instance {
         let answered = self.enter(entry, place).await;
         hostcalls::end_of_call(self.store.data_mut());
         let (address, length) = answered?;
-        self.copy_output(address, length, output)
+        self.copy_output(address, length, most, output)
     }
 
     /// Runs the guest; where it says its output is.
@@ -154,6 +155,7 @@ impl Instance {
         &self,
         address: u32,
         length: u32,
+        most: usize,
         output: &mut Vec<u8>,
     ) -> Result<(), CallError> {
         let data = self.memory.data(&self.store);
@@ -166,7 +168,6 @@ impl Instance {
                  is the first)"
             )));
         }
-        let most = limits::PLUGIN_OUTPUT_BYTES_MAX;
         if length as usize > most {
             return Err(CallError::bad_output(format!(
                 "output is {length} bytes, limit is {most}"

@@ -6,8 +6,12 @@
 mod apply;
 mod draft;
 mod escape;
+mod explain;
+mod headers;
 mod input;
+mod metadata;
 mod output;
+mod pieces;
 mod text;
 
 use std::sync::Arc;
@@ -24,9 +28,14 @@ pub(super) use draft::Draft;
 use draft::Known;
 use input::Messages;
 pub(super) use input::{write_body, write_headers};
+pub(super) use metadata::merged;
+pub(super) use output::Members;
+use output::Output;
+pub(super) use pieces::take_body;
 pub(super) use text::write_str as write_string;
 
 use crate::http::message::{RequestHead, ResponseHead};
+use crate::limits;
 
 /// The messages that one phase may change.
 pub(super) enum Subject<'a> {
@@ -94,15 +103,23 @@ async fn call_pooled(
     let mut output = pools.take_scratch();
     let input = draft.bytes();
     lease.instance().set_via(facts.via);
-    let called = lease.instance().call(entry, input, facts.ids(), deadline, &mut output).await;
+    let most = facts.bounds.output_bytes_max();
+    let called = lease.instance().call(entry, input, facts.ids(), deadline, most, &mut output);
+    let called = called.await;
     if let Err(error) = called {
         lease.failed();
         return Err(error);
     }
     lease.give_back();
-    let verdict = pools.with_json_buffers(|buffers| {
-        act_on(&mut output, buffers, &plugin.spec, facts, subject, body, carried)
-    });
+    let verdict = if output.len() > limits::PLUGIN_OUTPUT_WHOLE_BYTES {
+        let pause = async || crate::io::sleep(limits::PLUGIN_YIELD).await;
+        let acted = act_on_large(&output, pause, &plugin.spec, facts, subject, body, carried);
+        acted.await
+    } else {
+        pools.with_json_buffers(|buffers| {
+            act_on(&mut output, buffers, &plugin.spec, facts, subject, body, carried)
+        })
+    };
     pools.give_scratch(output);
     verdict
 }
@@ -165,28 +182,73 @@ pub(super) fn act_on(
     body: &mut BodySlot,
     carried: &mut Carried,
 ) -> Result<Verdict, CallError> {
-    let mut output = output::parse(output, buffers)?;
+    if output.len() > limits::PLUGIN_OUTPUT_WHOLE_BYTES {
+        let acted = act_on_large(output, async || {}, spec, facts, subject, body, carried);
+        return pieces::at_once(acted).expect("its pauses are none");
+    }
+    if output::is_plain(output)?
+        && let Some(plain) = output::parse_plain(output, buffers)
+    {
+        return act(plain, spec, facts, subject, body, carried);
+    }
+    act(output::parse(output)?, spec, facts, subject, body, carried)
+}
+
+/// As [`act_on`], an output that takes long to read: the worker serves others meanwhile.
+async fn act_on_large(
+    output: &[u8],
+    pause: impl AsyncFn(),
+    spec: &PluginSpec,
+    facts: &Facts<'_>,
+    subject: &mut Subject<'_>,
+    body: &mut BodySlot,
+    carried: &mut Carried,
+) -> Result<Verdict, CallError> {
+    output::check_beginning(output)?;
+    let text = output::text_of(output)?;
+    let parts = pieces::take_apart(text, &facts.bounds, pause).await;
+    let parts = parts.map_err(|why| CallError::bad_output(format!("output {why}")))?;
+    let mut output = output::parse(parts.rest.as_bytes())?;
+    let bodies = [(&mut output.request, parts.request), (&mut output.response, parts.response)];
+    for (message, body) in bodies {
+        if let (Some(message), Some(body)) = (message, body) {
+            message.body = Some(body.into());
+        }
+    }
+    act(output, spec, facts, subject, body, carried)
+}
+
+/// Checks an output and does what it says.
+fn act(
+    mut output: Output<'_>,
+    spec: &PluginSpec,
+    facts: &Facts<'_>,
+    subject: &mut Subject<'_>,
+    body: &mut BodySlot,
+    carried: &mut Carried,
+) -> Result<Verdict, CallError> {
     let phase = match subject {
         Subject::Request { .. } => Phase::Request,
         Subject::Response { .. } => Phase::Response,
         Subject::Aggregation { .. } => Phase::Aggregation,
     };
     let decision = apply::decide(&mut output, phase, spec)?;
-    let merged = carried.merged(output.metadata.take())?;
+    let merged = merged(carried.metadata_json(), output.metadata)?;
+    let bounds = &facts.bounds;
     let verdict = match decision {
         Decision::Continue => Verdict::Continue,
-        Decision::Respond(message) => Verdict::Respond(apply::respond(&message, &output, spec)?),
+        Decision::Respond(message) => {
+            Verdict::Respond(apply::respond(&message, &output, spec, bounds)?)
+        }
         Decision::Change(message) => {
             carried.note_change(message.body.is_some());
             match subject {
-                Subject::Request { head } => {
-                    if apply::change_request(&message, facts.scheme, head, body)? {
-                        carried.set_target_changed();
-                    }
+                Subject::Request { head } => apply::change_request(&message, facts, head, body)?,
+                Subject::Response { head, .. } => {
+                    apply::change_response(&message, bounds, head, body)?;
                 }
-                Subject::Response { head, .. } => apply::change_response(&message, head, body)?,
                 Subject::Aggregation { head, .. } => {
-                    apply::change_response(&message, head, body)?;
+                    apply::change_response(&message, bounds, head, body)?;
                     apply::name_content(head, body);
                 }
             }

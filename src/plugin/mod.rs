@@ -45,8 +45,8 @@ mod scene;
 mod testing;
 
 pub use chain::{
-    BodySlot, CallAnswer, Carried, Chain, Facts, Part, Selected, Verdict, run_aggregation,
-    run_request, run_response,
+    BodySlot, CallAnswer, Carried, Chain, Facts, MessageBounds, Part, Selected, Verdict,
+    run_aggregation, run_request, run_response,
 };
 pub use log::{LogSink, PluginLine};
 pub use metrics::PluginMetric;

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use super::chain::Part;
 use super::{
-    BodySlot, CallAnswer, Carried, Chain, Facts, LogSink, Phase, Plugin, PluginLine, PluginSpec,
-    PluginType, Pools, Runtime, RuntimeOptions, Selected, Verdict, run_aggregation, run_request,
-    run_response,
+    BodySlot, CallAnswer, Carried, Chain, Facts, LogSink, MessageBounds, Phase, Plugin, PluginLine,
+    PluginSpec, PluginType, Pools, Runtime, RuntimeOptions, Selected, Verdict, run_aggregation,
+    run_request, run_response,
 };
 use crate::http::message::{Fields, LocalResponse, Method, RequestHead, ResponseHead};
 
@@ -95,6 +95,7 @@ pub(super) fn facts() -> Facts<'static> {
         scheme: "http",
         client_ip: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
         received: UNIX_EPOCH + Duration::from_secs(1_704_067_200),
+        bounds: MessageBounds::DEFAULT,
         trace: None,
         via: &[],
     }

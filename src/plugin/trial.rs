@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::chain::MessageBounds;
 use super::host::Host;
 use super::instance::{Entry, Instance};
 use super::log::{Ids, LogSink, PluginLine, PluginLog};
@@ -166,7 +167,8 @@ impl Trial {
             let called = Instant::now();
             let deadline = called + plugin.spec.timeout;
             let ids = Ids { request: request_id, trace: "" };
-            let result = instance.call(entry, input, ids, deadline, output).await;
+            let most = MessageBounds::DEFAULT.output_bytes_max();
+            let result = instance.call(entry, input, ids, deadline, most, output).await;
             *took = called.elapsed();
             result.map_err(|error| error.text)
         })

@@ -45,6 +45,7 @@ mod metrics_docs;
 mod names;
 mod openapi;
 mod operations;
+mod outputs;
 mod peers;
 mod pipelining;
 mod plugin_examples;

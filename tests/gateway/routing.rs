@@ -195,9 +195,10 @@ fn a_plugin_that_changes_the_path_is_held_to_the_same_rules() {
         let origin = Origin::naming_targets();
         let answer = format!(r#"{{"continue":true,"modified":true,"request":{{"url":"{url}"}}}}"#);
         let gateway =
-            Setup::to(&origin).plugin("it", wasm::answering(&answer), "type: request").start();
-        assert_ne!(get(gateway.addr, "/a").status, 200, "{url}");
+            Setup::to(&origin).plugin("it", wasm::answering(&answer), "type: auth").start();
+        assert_eq!(get(gateway.addr, "/a").status, 503, "{url}");
         assert_eq!(origin.requests().len(), 0, "{url}");
+        gateway.wait_log("can't be a request's");
     }
 }
 

@@ -6,17 +6,17 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::super::chain::BodySlot;
+use super::super::chain::{BodySlot, Facts, MessageBounds};
 use super::super::failure::CallError;
 use super::super::spec::{Phase, PluginSpec};
-use super::output::{Headers, Message, Output, Text};
-use crate::http::field_class;
+use super::explain::STATUS;
+use super::headers::{check_headers, set_headers};
+use super::output::{Headers, Message, Output, Status, Text};
 use crate::http::message::{
-    BodyLength, Fields, LocalResponse, Method, RequestHead, ResponseHead, is_authority,
-    is_field_value, is_token,
+    BodyLength, LocalResponse, Method, RequestHead, ResponseHead, is_authority,
 };
 use crate::http::respond;
-use crate::limits;
+use crate::route;
 
 /// What an output says in short.
 pub(super) enum Decision<'a> {
@@ -69,27 +69,27 @@ fn reported<'o>(output: &'o Output<'_>) -> Option<&'o str> {
     output.error.as_ref().map(|error| &*error.0).filter(|error| !error.is_empty())
 }
 
-/// Does a change to a request. Says whether the target (path or query) became another.
+/// Does a change to a request.
 pub(super) fn change_request(
     message: &Message<'_>,
-    scheme: &str,
+    facts: &Facts<'_>,
     head: &mut RequestHead,
     body: &mut BodySlot,
-) -> Result<bool, CallError> {
+) -> Result<(), CallError> {
+    let bounds = &facts.bounds;
     let method = message.method.as_ref().map(|text| method(&text.0)).transpose()?;
     let target = message
         .url
         .as_ref()
-        .map(|url| target(&url.0, scheme, head))
+        .map(|url| target(&url.0, facts.scheme, bounds, head))
         .transpose()?
-        .filter(|(path, query)| *path != head.path || *query != head.query)
-        .map(|(path, query)| (path.to_owned(), query.to_owned()));
+        .flatten();
     let headers = message.headers.as_ref();
     let authority = headers.map_or(Ok(None), |headers| authority(headers, head))?;
     if let Some(headers) = headers {
-        check_headers(headers, &head.fields)?;
+        check_headers(headers, &head.fields, bounds)?;
     }
-    let new_body = body_of(message)?;
+    let new_body = body_of(message, bounds)?;
 
     if let Some(headers) = headers {
         set_headers(headers, &mut head.fields, Some("host"));
@@ -103,27 +103,27 @@ pub(super) fn change_request(
     if let Some(new_body) = new_body {
         replace_body(new_body, &mut head.body, body);
     }
-    let Some((path, query)) = target else {
-        return Ok(false);
-    };
-    head.path = path;
-    head.query = query;
-    Ok(true)
+    if let Some((path, query)) = target {
+        head.path = path;
+        head.query = query;
+    }
+    Ok(())
 }
 
 /// Does a change to a response.
 pub(super) fn change_response(
     message: &Message<'_>,
+    bounds: &MessageBounds,
     head: &mut ResponseHead,
     body: &mut BodySlot,
 ) -> Result<(), CallError> {
     // A guest that sends everything back may send back what it may not set.
-    let changed = message.status_code.filter(|status| *status != i64::from(head.status));
+    let changed = message.status_code.filter(|status| status.0 != i64::from(head.status));
     let status = changed.map(status).transpose()?;
     if let Some(headers) = &message.headers {
-        check_headers(headers, &head.fields)?;
+        check_headers(headers, &head.fields, bounds)?;
     }
-    let new_body = body_of(message)?;
+    let new_body = body_of(message, bounds)?;
 
     if let Some(status) = status {
         head.status = status;
@@ -152,17 +152,18 @@ pub(super) fn respond(
     message: &Message<'_>,
     output: &Output<'_>,
     spec: &PluginSpec,
+    bounds: &MessageBounds,
 ) -> Result<LocalResponse, CallError> {
     let mut response = LocalResponse {
         status: message.status_code.map_or(Ok(spec.kind.default_refusal()), status)?,
         ..LocalResponse::default()
     };
     if let Some(headers) = &message.headers {
-        check_headers(headers, &response.fields)?;
+        check_headers(headers, &response.fields, bounds)?;
         set_headers(headers, &mut response.fields, None);
     }
     let error = reported(output);
-    match body_of(message)? {
+    match body_of(message, bounds)? {
         // Languages that always write every field send an empty body beside their error.
         Some(body) if !body.is_empty() || error.is_none() => {
             if !body.is_empty() && !response.fields.contains("content-type") {
@@ -190,9 +191,9 @@ fn content_type(body: &[u8]) -> &'static [u8] {
     }
 }
 
-fn status(status: i64) -> Result<u16, CallError> {
+fn status(Status(status): Status) -> Result<u16, CallError> {
     u16::try_from(status).ok().filter(|status| (200..=599).contains(status)).ok_or_else(|| {
-        CallError::bad_output(format!("statusCode is {status}, it must be 200 to 599"))
+        CallError::bad_output(format!("response.statusCode: got {status}, expected {STATUS}"))
     })
 }
 
@@ -206,34 +207,45 @@ fn method(token: &str) -> Result<Method, CallError> {
     }
 }
 
-/// Path and query (with its `?`) of a URL: a path, or the whole URL of the same scheme and host.
-fn target<'u>(
-    url: &'u str,
+/// Path and query (with its `?`) of a URL, a path or the whole URL of the same scheme and host, in
+/// their normal form; `None` if they are what the request has.
+fn target(
+    url: &str,
     scheme: &str,
+    bounds: &MessageBounds,
     head: &RequestHead,
-) -> Result<(&'u str, &'u str), CallError> {
+) -> Result<Option<(String, String)>, CallError> {
     let refuse = |why: &str| Err(CallError::bad_output(format!("url {url:?} {why}")));
-    if url.len() > limits::URI_BYTES_MAX {
-        let (got, most) = (url.len(), limits::URI_BYTES_MAX);
-        return Err(CallError::bad_output(format!("url is {got} bytes, limit is {most}")));
-    }
+    let (got, most) = (url.len(), bounds.uri_bytes_max);
     let origin = url
         .strip_prefix(scheme)
         .and_then(|rest| rest.strip_prefix("://"))
         .and_then(|rest| rest.strip_prefix(head.authority.as_str()));
     let target = origin.unwrap_or(url);
+    let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
+    let path = if path.is_empty() && origin.is_some() { "/" } else { path };
+    if path == head.path && query == head.query {
+        return Ok(None);
+    }
+    if target.len() > most {
+        return Err(CallError::bad_output(format!(
+            "url is {got} bytes, limit is {most} (server.limits.uriBytesMax)"
+        )));
+    }
     // `*` is the target of an OPTIONS request, which may be handed back as it came.
-    let known = target.starts_with('/')
-        || origin.is_some() && (target.is_empty() || target.starts_with('?'))
-        || target == head.path;
-    if !known {
+    if !path.starts_with('/') && path != head.path {
         return refuse("names another scheme or host; a plugin may change path and query");
     }
     if target.bytes().any(|byte| byte <= b' ' || byte == 0x7f || byte == b'#') {
         return refuse("holds a space, a control character or a fragment");
     }
-    let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
-    Ok((if path.is_empty() { "/" } else { path }, query))
+    let mut normal = String::with_capacity(path.len());
+    if path == head.path {
+        normal.push_str(path);
+    } else if let Err(error) = route::path::normalise(path, bounds.paths, &mut normal) {
+        return refuse(&format!("can't be a request's: {error}"));
+    }
+    Ok(Some((normal, query.to_owned())))
 }
 
 /// The value of `Host` if it is set to another than the request's.
@@ -257,92 +269,33 @@ fn authority(headers: &Headers<'_>, head: &RequestHead) -> Result<Option<String>
     Ok(Some(host.to_string()))
 }
 
-/// Checks every name and value that a plugin sets, and that the head does not become too large.
-fn check_headers(headers: &Headers<'_>, fields: &Fields) -> Result<(), CallError> {
-    let mut bytes = 0;
-    for (name, values) in headers.iter() {
-        if !is_token(name.as_bytes()) {
-            return Err(CallError::bad_output(format!("header name {name:?} is not a token")));
-        }
-        if field_class::is_of_connection(name.as_bytes()) {
-            return Err(CallError::bad_output(format!(
-                "header {name} belongs to the connection or the framing; the gateway writes it"
-            )));
-        }
-        for value in values {
-            let value = trimmed(value);
-            if !is_field_value(value.as_bytes()) {
-                return Err(CallError::bad_output(format!(
-                    "value of header {name} holds a control character: {value:?}"
-                )));
-            }
-            bytes += name.len() + value.len();
-        }
-    }
-    let most = limits::HEAD_BYTES_MAX;
-    if bytes > most {
-        return Err(CallError::bad_output(format!(
-            "headers of the output are {bytes} bytes, limit is {most}"
-        )));
-    }
-    let most = limits::HEAD_FIELDS_MAX;
-    if fields.len() + headers.len() > most {
-        let named = |have: &[u8]| {
-            headers.iter().any(|(name, _)| have.eq_ignore_ascii_case(name.as_bytes()))
-        };
-        let kept = fields.iter().filter(|(name, _)| !named(name)).count();
-        let count = kept + headers.len();
-        if count > most {
-            return Err(CallError::bad_output(format!(
-                "the head would have {count} headers, limit is {most}"
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// A value without the white space around it, which belongs to no value.
-fn trimmed<'t>(value: &'t Text<'_>) -> &'t str {
-    value.0.trim_matches([' ', '\t'])
-}
-
-/// Makes the values of each name those of the output (none: the field is removed). What is there
-/// already stays as it is, bytes and all: a plugin that hands back what it was given changes
-/// nothing, not even a value that it was given lossily.
-fn set_headers(headers: &Headers<'_>, fields: &mut Fields, except: Option<&str>) {
-    for (name, values) in headers.iter() {
-        if except.is_some_and(|except| name.eq_ignore_ascii_case(except)) {
-            continue;
-        }
-        let mut wanted = values.iter().map(trimmed);
-        let unchanged = fields.get_all(name).all(|have| {
-            wanted.next().is_some_and(|wanted| String::from_utf8_lossy(have) == wanted)
-        }) && wanted.next().is_none();
-        if unchanged {
-            continue;
-        }
-        fields.remove(name.as_bytes());
-        for value in values {
-            fields.push(name.as_bytes(), trimmed(value).as_bytes());
-        }
-    }
-}
-
 /// The body of an output in bytes; `None` if it has none.
-fn body_of<'m>(message: &'m Message<'_>) -> Result<Option<Cow<'m, [u8]>>, CallError> {
+fn body_of<'m>(
+    message: &'m Message<'_>,
+    bounds: &MessageBounds,
+) -> Result<Option<Cow<'m, [u8]>>, CallError> {
     let Some(Text(body)) = &message.body else {
         return Ok(None);
     };
-    match message.body_encoding.as_ref().map(|encoding| &*encoding.0) {
-        None | Some("") => Ok(Some(Cow::Borrowed(body.as_bytes()))),
+    let bytes = match message.body_encoding.as_ref().map(|encoding| &*encoding.0) {
+        None | Some("") => Cow::Borrowed(body.as_bytes()),
         Some("base64") => BASE64
             .decode(body.as_bytes())
-            .map(|bytes| Some(Cow::Owned(bytes)))
-            .map_err(|error| CallError::bad_output(format!("body is not base64: {error}"))),
-        Some(other) => Err(CallError::bad_output(format!(
-            "bodyEncoding is {other:?}, it must be \"base64\" or absent"
-        ))),
+            .map(Cow::Owned)
+            .map_err(|error| CallError::bad_output(format!("body is not base64: {error}")))?,
+        Some(other) => {
+            return Err(CallError::bad_output(format!(
+                "bodyEncoding is {other:?}, it must be \"base64\" or absent"
+            )));
+        }
+    };
+    let (got, most) = (bytes.len(), bounds.body_bytes_max);
+    if got > most {
+        return Err(CallError::bad_output(format!(
+            "body is {got} bytes, limit is {most} (server.limits.pluginBodyBytesMax)"
+        )));
     }
+    Ok(Some(bytes))
 }
 
 fn replace_body(new: Cow<'_, [u8]>, length: &mut BodyLength, body: &mut BodySlot) {

@@ -248,7 +248,7 @@ fn handing_everything_back_changes_nothing_not_even_a_byte() {
         let before = format!("{:?}", exchange.request);
         assert_eq!(answer(exchange.request(&bench).await), None);
         assert_eq!(format!("{:?}", exchange.request), before);
-        assert!(!exchange.carried.target_changed() && !exchange.request_body.replaced);
+        assert!(!exchange.request_body.replaced);
     });
 }
 
@@ -275,7 +275,7 @@ fn a_request_object_changes_method_target_host_and_body() {
         let bench = Bench::new();
         let cases = [
             ("/v2/users?x=1", "/v2/users", "?x=1"),
-            ("http://gateway.test/v2/../a%20b", "/v2/../a%20b", ""),
+            ("http://gateway.test/v2/../a%20b", "/a%20b", ""),
             ("http://gateway.test", "/", ""),
             ("http://gateway.test?q", "/", "?q"),
             ("/api/users", "/api/users", ""),
@@ -289,7 +289,6 @@ fn a_request_object_changes_method_target_host_and_body() {
             let exchange = after(&bench, PluginType::Middleware, Phase::Request, &output).await;
             let head = &exchange.request;
             assert_eq!((head.path.as_str(), head.query.as_str()), (path, query));
-            assert!(exchange.carried.target_changed());
             assert_eq!((head.method.as_str(), head.authority.as_str()), ("POST", "b.test:8"));
             assert!(!head.fields.contains("x-no") && !head.fields.contains("host"));
             assert_eq!(exchange.request_body.given.as_deref(), Some(&[0, 1, 255][..]));
@@ -400,7 +399,6 @@ fn a_target_or_host_that_leads_elsewhere_is_refused() {
             let mut exchange = Exchange::new(&[&plugin]);
             let got = answer(exchange.request(&bench).await);
             assert_eq!(got.map(|got| got.0), Some(503), "{part}");
-            assert!(!exchange.carried.target_changed());
         }
     });
 }
@@ -416,8 +414,8 @@ fn too_many_headers_are_refused() {
                 list.join(",")
             )
         };
-        // One is there: Accept.
-        for (count, got) in [(99, None), (100, Some(503))] {
+        // What is there (one: Accept) does not count.
+        for (count, got) in [(100, None), (101, Some(503)), (2001, Some(503))] {
             let plugin = bench.plugin(PluginType::Auth, &answers(&headers(count)));
             let verdict = Exchange::new(&[&plugin]).request(&bench).await;
             assert_eq!(answer(verdict).map(|got| got.0), got);

@@ -10,9 +10,10 @@ use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::value::to_raw_value;
 use serde_json::{Map, Value};
 
-use super::super::chain::{BodySlot, CallAnswer, Carried, Facts};
+use super::super::chain::{BodySlot, CallAnswer, Carried, Facts, MessageBounds};
 use super::super::json_abi;
 use super::super::module::Plugin;
 use super::super::scene::Annotate;
@@ -79,8 +80,9 @@ impl<'i> Given<'i> {
             answers: Vec::new(),
             carried: Carried::new(),
         };
-        if let Some(Value::Object(metadata)) = document.pointer("/context/metadata") {
-            let merged = given.carried.merged(Some(metadata.clone()));
+        if let Some(metadata @ Value::Object(_)) = document.pointer("/context/metadata") {
+            let metadata = to_raw_value(metadata).map_err(|error| error.to_string())?;
+            let merged = json_abi::merged(given.carried.metadata_json(), Some(&metadata));
             given.carried.set_metadata(merged.map_err(|error| error.text)?);
         }
         given.read_request(request, input, annotate)?;
@@ -211,6 +213,7 @@ impl<'i> Given<'i> {
             scheme: "http",
             client_ip: self.client_ip,
             received: SystemTime::UNIX_EPOCH,
+            bounds: MessageBounds::DEFAULT,
             trace: None,
             via: &[],
         };

@@ -210,3 +210,51 @@ pub fn counting() -> Vec<u8> {
         len = output.len(),
     ))
 }
+
+/// A guest that puts `prefix`, `times` times `unit`, and `suffix` together, gives it to `call` (a
+/// host function of type `(i32, i32) -> i64`) if there is one and passes then; else it returns it.
+pub fn repeating(prefix: &str, unit: &str, times: usize, suffix: &str, call: &str) -> Vec<u8> {
+    let (start, pass) = (65536, r#"{"continue":true}"#);
+    let length = prefix.len() + times * unit.len() + suffix.len();
+    let (import, end) = if call.is_empty() {
+        (String::new(), format!("(i64.const {})", (length as u64) << 32 | start))
+    } else {
+        (
+            format!(r#"(import "env" "{call}" (func $call (param i32 i32) (result i64)))"#),
+            format!(
+                "(drop (call $call (i32.const {start}) (i32.const {length})))
+                 (i64.const {})",
+                (pass.len() as u64) << 32 | 512
+            ),
+        )
+    };
+    module(&format!(
+        r#"(module {import}
+            (memory (export "memory") {pages})
+            (data (i32.const 512) "{pass}")
+            (data (i32.const 1024) "{prefix}") (data (i32.const 8192) "{unit}")
+            (data (i32.const 16384) "{suffix}")
+            (func (export "execute") (param i32 i32) (result i64)
+              (local $at i32) (local $left i32)
+              (local.set $at (i32.const {start}))
+              (local.set $left (i32.const {times}))
+              (memory.copy (local.get $at) (i32.const 1024) (i32.const {prefix_len}))
+              (local.set $at (i32.add (local.get $at) (i32.const {prefix_len})))
+              (block $done (loop $next
+                (br_if $done (i32.eqz (local.get $left)))
+                (memory.copy (local.get $at) (i32.const 8192) (i32.const {unit_len}))
+                (local.set $at (i32.add (local.get $at) (i32.const {unit_len})))
+                (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+                (br $next)))
+              (memory.copy (local.get $at) (i32.const 16384) (i32.const {suffix_len}))
+              {end}))"#,
+        pages = 2 + (start as usize + length) / 65536,
+        pass = literal(pass),
+        prefix = literal(prefix),
+        unit = literal(unit),
+        suffix = literal(suffix),
+        prefix_len = prefix.len(),
+        unit_len = unit.len(),
+        suffix_len = suffix.len(),
+    ))
+}

@@ -1,13 +1,16 @@
 //! What a guest asks for, read and checked: it becomes the bytes of a request, so nothing in it may
 //! be read as something else by the origin.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 
+use super::super::super::chain::MessageBounds;
+use super::super::super::json_abi::{Members, take_body};
 use super::super::super::reach::Url;
 use super::timeout_of;
 use crate::http::field_class::is_of_connection;
@@ -27,10 +30,11 @@ pub(super) struct Request {
 /// The JSON form's input. Unknown keys are ignored: a newer SDK may send more.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Input {
+struct Input<'a> {
     method: Option<String>,
     url: String,
-    headers: Option<Map<String, Value>>,
+    #[serde(borrow)]
+    headers: Option<&'a RawValue>,
     body: Option<String>,
     body_encoding: Option<String>,
     timeout_ms: Option<u64>,
@@ -39,14 +43,24 @@ struct Input {
 impl Request {
     /// Reads the JSON form.
     pub(super) fn from_json(input: &[u8]) -> Result<Self, String> {
-        let (got, most) = (input.len(), limits::PLUGIN_OUTPUT_BYTES_MAX);
+        let (got, most) = (input.len(), limits::PLUGIN_CALL_BYTES_MAX);
         if got > most {
             return Err(format!("the request is {got} bytes of JSON, limit is {most}"));
         }
-        let input: Input = serde_json::from_slice(input).map_err(|error| {
+        let text = simdutf8::basic::from_utf8(input)
+            .map_err(|_| "the request is not JSON: it is not UTF-8".to_owned())?;
+        let is_large =
+            got > limits::PLUGIN_OUTPUT_WHOLE_BYTES && text.trim_start().starts_with('{');
+        let (text, large_body) = if is_large {
+            let parts = take_body(text, &BOUNDS).map_err(|why| format!("the request {why}"))?;
+            (Cow::Owned(parts.rest), parts.request)
+        } else {
+            (Cow::Borrowed(text), None)
+        };
+        let input: Input<'_> = serde_json::from_str(&text).map_err(|error| {
             format!("the request is not {{method,url,headers,body,timeoutMs}} as JSON: {error}")
         })?;
-        let body = input.body.unwrap_or_default();
+        let body = large_body.or(input.body).unwrap_or_default();
         let body = match input.body_encoding.as_deref() {
             None | Some("") => body.into_bytes(),
             Some("base64") => {
@@ -55,8 +69,8 @@ impl Request {
             Some(other) => return Err(format!("bodyEncoding is {other:?}, it may be base64")),
         };
         let mut fields = Fields::new();
-        for (name, value) in input.headers.unwrap_or_default() {
-            add_json(&mut fields, &name, value)?;
+        if let Some(headers) = input.headers {
+            add_object(&mut fields, headers.get())?;
         }
         let method = input.method.unwrap_or_default();
         let timeout = input.timeout_ms.and_then(timeout_of);
@@ -73,11 +87,9 @@ impl Request {
         let url = String::from_utf8(url.to_vec()).map_err(|_| "url is not UTF-8".to_owned())?;
         let mut fields = Fields::new();
         if headers.trim_ascii_start().starts_with(b"{") {
-            let object: Map<String, Value> = serde_json::from_slice(headers)
-                .map_err(|error| format!("headers are not a JSON object: {error}"))?;
-            for (name, value) in object {
-                add_json(&mut fields, &name, value)?;
-            }
+            let headers = std::str::from_utf8(headers)
+                .map_err(|_| "headers are not JSON: they are not UTF-8".to_owned())?;
+            add_object(&mut fields, headers)?;
         } else {
             for line in headers.split(|&byte| byte == b'\n') {
                 let line = line.trim_ascii();
@@ -155,23 +167,42 @@ impl Request {
 /// Longest method: the registered ones have up to 17 letters.
 const METHOD_BYTES_MAX: usize = 32;
 
-fn add_json(fields: &mut Fields, name: &str, value: Value) -> Result<(), String> {
-    match value {
-        Value::Array(values) => {
-            for value in values {
-                if value.is_array() {
-                    return Err(format!("header {name} holds a list in a list"));
+/// What bounds a request while it is JSON.
+const BOUNDS: MessageBounds =
+    MessageBounds { body_bytes_max: limits::PLUGIN_CALL_BODY_BYTES_MAX, ..MessageBounds::DEFAULT };
+
+/// The members of a JSON object, one after the other: the first that is too much ends it.
+fn add_object(fields: &mut Fields, object: &str) -> Result<(), String> {
+    let Members(members) = serde_json::from_str(object)
+        .map_err(|error| format!("headers are not a JSON object: {error}"))?;
+    for (name, value) in members {
+        match value.get().as_bytes().first() {
+            Some(b'[') => {
+                let values: Vec<&RawValue> = serde_json::from_str(value.get())
+                    .map_err(|error| format!("header {name}: {error}"))?;
+                for value in values {
+                    add_json(fields, &name, value)?;
                 }
-                add_json(fields, name, value)?;
             }
-            Ok(())
+            _ => add_json(fields, &name, value)?,
         }
-        Value::String(value) => add(fields, name.as_bytes(), value.trim_ascii().as_bytes()),
-        Value::Number(_) | Value::Bool(_) => {
-            add(fields, name.as_bytes(), value.to_string().as_bytes())
+    }
+    Ok(())
+}
+
+fn add_json(fields: &mut Fields, name: &str, value: &RawValue) -> Result<(), String> {
+    let text = value.get();
+    match text.as_bytes().first() {
+        Some(b'"') => {
+            let value: Cow<'_, str> = serde_json::from_str(text)
+                .map_err(|error| format!("value of header {name} is not a text: {error}"))?;
+            add(fields, name.as_bytes(), value.trim_ascii().as_bytes())
         }
-        Value::Null => Ok(()),
-        Value::Object(_) => Err(format!("header {name} is an object, it must be a string")),
+        Some(b'[') => Err(format!("header {name} holds a list in a list")),
+        Some(b'{') => Err(format!("header {name} is an object, it must be a string")),
+        Some(b'n') => Ok(()),
+        // A number with all its digits, true or false.
+        _ => add(fields, name.as_bytes(), text.as_bytes()),
     }
 }
 
@@ -288,5 +319,38 @@ mod tests {
         assert!(Request::from_texts(b"POST", b"http://a.test/", b"", body).is_err());
         let lines = Request::from_texts(b"GET", b"http://a.test/", b"no colon", Vec::new());
         assert!(lines.is_err());
+    }
+
+    #[test]
+    fn a_large_request_is_read_as_a_small_one() {
+        let long = "a\\n\\u00e9\\\"".repeat(20_000);
+        let text = |body: &str, later: &str| {
+            format!(
+                r#" {{"url":"http://a.test/","headers":{{"N":1.50,"B":true,"Z":null}},
+                    "later":{later},"body":"{body}","method":"POST"}} "#
+            )
+        };
+        let request = json(&text(&long, "[1e400]")).unwrap();
+        assert_eq!(request.body, "a\né\"".repeat(20_000).into_bytes());
+        assert_eq!(request.head.fields.get("n"), Some(&b"1.50"[..]));
+        assert_eq!(request.head.fields.get("b"), Some(&b"true"[..]));
+        assert_eq!(request.head.fields.len(), 3);
+        let later = format!("[{}1]", "{\"a\":1},".repeat(100_000));
+        assert_eq!(json(&text("x", &later)).unwrap().body, b"x");
+        for (body, why) in [
+            (long.clone() + r"\ud800", "half of a surrogate pair"),
+            (long.clone() + r"\x", "invalid escape"),
+            ("x".repeat(limits::PLUGIN_CALL_BODY_BYTES_MAX * 3 / 2), "body"),
+            ("x".repeat(limits::PLUGIN_CALL_BYTES_MAX), "limit is"),
+        ] {
+            let error = json(&text(&body, "1")).unwrap_err();
+            assert!(error.contains(why), "{why}: {error}");
+        }
+        let names = "\"X\":[],".repeat(100_000);
+        let text = format!(r#"{{"url":"http://a.test/","headers":{{{names}"Y":[]}}}}"#);
+        assert!(json(&text).unwrap_err().contains("without its body, the limit"));
+        for text in [text.replace('}', ""), long] {
+            assert!(json(&text).is_err());
+        }
     }
 }
