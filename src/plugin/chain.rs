@@ -3,16 +3,19 @@
 //! Part of the snapshot: built by the control thread, read by every worker. Here a plugin's failure
 //! becomes what its failure mode says; the leaves below only report it.
 
+mod selected;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+pub use self::selected::{Part, Selected};
 use super::failure::CallError;
 use super::json_abi::{self, Draft, Subject};
 use super::log::Ids;
 use super::module::Plugin;
 use super::pool::Pools;
-use super::spec::{Encoding, FailureMode, Phase};
+use super::spec::{FailureMode, Phase};
 use super::stats::ErrorKind;
 use crate::http::message::{Fields, LocalResponse, RequestHead, ResponseHead};
 use crate::http::respond;
@@ -57,133 +60,6 @@ impl Chain {
                 out.add(index, plugin);
             }
         }
-    }
-}
-
-/// Which plugins of a chain apply to one exchange. Reused: selecting keeps the memory.
-#[derive(Debug, Clone, Default)]
-pub struct Selected {
-    indexes: Vec<usize>,
-    request_phase: bool,
-    response_phase: bool,
-    aggregation: bool,
-    request_body: bool,
-    response_body: bool,
-    rejects_large: bool,
-    request_encoding: Encoding,
-    response_encoding: Encoding,
-    /// How many of `indexes` stand before the first that reads the request's body.
-    bodiless: usize,
-}
-
-impl Selected {
-    /// Nothing selected.
-    pub const fn new() -> Self {
-        Self {
-            indexes: Vec::new(),
-            request_phase: false,
-            response_phase: false,
-            aggregation: false,
-            request_body: false,
-            response_body: false,
-            rejects_large: false,
-            request_encoding: Encoding::Raw,
-            response_encoding: Encoding::Raw,
-            bodiless: 0,
-        }
-    }
-
-    /// Forgets what was selected, keeps the memory.
-    pub fn clear(&mut self) {
-        self.indexes.clear();
-        self.request_phase = false;
-        self.response_phase = false;
-        self.aggregation = false;
-        self.request_body = false;
-        self.response_body = false;
-        self.rejects_large = false;
-        self.request_encoding = Encoding::Raw;
-        self.response_encoding = Encoding::Raw;
-        self.bodiless = 0;
-    }
-
-    /// Whether no plugin applies.
-    pub fn is_empty(&self) -> bool {
-        self.indexes.is_empty()
-    }
-
-    /// Whether [`run_request`] has anything to do.
-    pub fn has_request_phase(&self) -> bool {
-        self.request_phase
-    }
-
-    /// Whether [`run_response`] has anything to do.
-    pub fn has_response_phase(&self) -> bool {
-        self.response_phase
-    }
-
-    /// Whether a body that is too large to collect ends the exchange: one of the plugins does not
-    /// let it pass.
-    pub fn rejects_large_bodies(&self) -> bool {
-        self.rejects_large
-    }
-
-    /// Whether [`run_aggregation`] has anything to do.
-    pub fn has_aggregation(&self) -> bool {
-        self.aggregation
-    }
-
-    /// Whether plugins run before the first one that reads the request's body. They are to run
-    /// before it is collected: what an auth plugin refuses must not have cost the memory of a body.
-    pub fn has_bodiless_start(&self) -> bool {
-        self.bodiless > 0
-    }
-
-    /// The plugins before the first one that reads the request's body, or the others.
-    fn part(&self, part: Part) -> &[usize] {
-        match part {
-            Part::All => &self.indexes,
-            Part::BeforeBody => &self.indexes[..self.bodiless],
-            Part::FromBody => &self.indexes[self.bodiless..],
-        }
-    }
-
-    /// Whether a plugin asks for the request's body: it has to be collected.
-    pub fn needs_request_body(&self) -> bool {
-        self.request_body
-    }
-
-    /// Whether a plugin asks for the response's body.
-    pub fn needs_response_body(&self) -> bool {
-        self.response_body
-    }
-
-    /// What becomes of the content codings of the request's body, by those who read it.
-    pub fn request_encoding(&self) -> Encoding {
-        self.request_encoding
-    }
-
-    /// What becomes of the content codings of the response's body, by those who read it.
-    pub fn response_encoding(&self) -> Encoding {
-        self.response_encoding
-    }
-
-    fn add(&mut self, index: usize, plugin: &Plugin) {
-        self.indexes.push(index);
-        self.request_phase |= plugin.runs_in(Phase::Request);
-        self.response_phase |= plugin.runs_in(Phase::Response);
-        self.aggregation |= plugin.runs_in(Phase::Aggregation);
-        let takes_body = |phase| plugin.takes_body_in(phase);
-        self.request_body |= takes_body(Phase::Request);
-        self.bodiless += usize::from(!self.request_body);
-        self.response_body |= takes_body(Phase::Response);
-        if takes_body(Phase::Request) {
-            self.request_encoding = self.request_encoding.max(plugin.spec.encoding);
-        }
-        if takes_body(Phase::Response) {
-            self.response_encoding = self.response_encoding.max(plugin.spec.encoding);
-        }
-        self.rejects_large |= plugin.spec.wants_body && !plugin.spec.passes_large_bodies;
     }
 }
 
@@ -342,17 +218,6 @@ impl Carried {
     }
 }
 
-/// Which of the selected plugins run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    /// All of them.
-    All,
-    /// Those before the first that reads the request's body.
-    BeforeBody,
-    /// That one and those after it.
-    FromBody,
-}
-
 /// What a chain says at the end of a phase.
 #[derive(Debug)]
 pub enum Verdict {
@@ -362,7 +227,9 @@ pub enum Verdict {
     Respond(LocalResponse),
 }
 
-/// Runs the request phase: the selected plugins of `part` in their order, until one answers.
+/// Runs the request phase: the selected plugins of `part` in their order, until one answers. Where
+/// a `response` plugin does, in the place of the service, those behind it that guard the service
+/// are asked all the same: an answer that is stored neither lets in nor is free.
 ///
 /// A plugin that fails leaves `head` and `body` as it found them. If the future is dropped, the
 /// instance in use is thrown away and replaced.
@@ -378,7 +245,24 @@ pub async fn run_request(
     carried: &mut Carried,
 ) -> Verdict {
     let mut subject = Subject::Request { head };
-    run(chain, selected.part(part), pools, facts, &mut subject, body, carried).await
+    let indexes = selected.part(part);
+    let verdict = run(chain, indexes, pools, facts, &mut subject, body, carried).await;
+    let Some(at) = carried.answered_at else {
+        return verdict;
+    };
+    // What it has ready is for those alone who would have come to the service.
+    let guards = selected.guards_behind(at, chain);
+    if guards.is_empty() {
+        return verdict;
+    }
+    let judged = Box::pin(run(chain, &guards, pools, facts, &mut subject, body, carried)).await;
+    match judged {
+        Verdict::Continue => verdict,
+        Verdict::Respond(refusal) => {
+            carried.answered_at = None;
+            Verdict::Respond(refusal)
+        }
+    }
 }
 
 /// Runs the response phase: like [`run_request`], over the response.

@@ -91,6 +91,14 @@ impl PluginType {
         }
     }
 
+    /// Whether it says who may come, and how often.
+    pub fn is_guard(self) -> bool {
+        match self {
+            Self::Auth | Self::RateLimit => true,
+            Self::Request | Self::Response | Self::Middleware | Self::Aggregation => false,
+        }
+    }
+
     /// Whether the body is collected for the plugin when the configuration does not say.
     pub fn wants_body(self) -> bool {
         match self {

@@ -107,3 +107,72 @@ fn the_origin_is_asked_for_plain_text_where_plugins_read_its_bodies() {
     let asked = origin.only_request().head.get("accept-encoding");
     assert_eq!(asked.as_deref(), Some("identity"));
 }
+
+/// A cache, with `first` before it.
+fn before_a_cache(origin: &Origin, first: &str, keys: &str) -> Gateway {
+    let compiled = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
+    let keys = format!("priority: 1, timeout: 20s, maxMemoryPages: 256, {keys}");
+    Setup::to(origin)
+        .cached_in(&compiled)
+        .plugin("first", built(first), &keys)
+        .plugin("cache", built("cache"), "type: response, priority: 2")
+        .start()
+}
+
+/// How often the origin was asked for two GETs of a path.
+fn asked(gateway: &Gateway, origin: &Origin, path: &str, fields: [&str; 2]) -> usize {
+    let before = origin.requests().len();
+    for fields in fields {
+        assert_eq!(get_with(gateway.addr, path, fields).status, 200, "{path}: {fields}");
+    }
+    origin.requests().len() - before
+}
+
+#[test]
+fn what_is_taken_off_before_a_cache_is_no_leave_to_store_it() {
+    let origin = Origin::scripted(|connection, _| {
+        while let Some(request) = connection.request() {
+            let fields = match request.target.as_str() {
+                "/private" => "Cache-Control: private\r\n",
+                "/cookie" => "Set-Cookie: a=b\r\n",
+                _ => "",
+            };
+            connection.send(format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 2\r\n\r\n{{}}"));
+        }
+    });
+    let inject = "type: response, config: {removeHeaders: [cache-control, Set-Cookie]}";
+    let change = "type: response, \
+                  config: {response: {headers: {remove: [cache-control, Set-Cookie]}}}";
+    for (first, keys) in [
+        ("header-injection-rust", inject),
+        ("header-injection-go", inject),
+        ("header-injection-assemblyscript", inject),
+        ("header-injection-c", inject),
+        ("transformer", change),
+    ] {
+        let gateway = before_a_cache(&origin, first, keys);
+        for (path, count) in [("/private", 2), ("/cookie", 2), ("/else", 1)] {
+            assert_eq!(asked(&gateway, &origin, path, ["", ""]), count, "{first} {path}");
+        }
+    }
+}
+
+#[test]
+fn credentials_that_are_moved_before_a_cache_still_keep_pages_apart() {
+    let origin = json_origin("", "{}");
+    for how in ["rename: {Authorization: X-Auth}", "set: {X-Auth: '{header.Authorization}'}"] {
+        let keys = format!("type: request, config: {{request: {{headers: {{{how}}}}}}}");
+        let gateway = before_a_cache(&origin, "transformer", &keys);
+        let who = ["Authorization: Basic YQ==\r\n", "Authorization: Basic Yg==\r\n"];
+        assert_eq!(asked(&gateway, &origin, "/a", who), 2, "{how}");
+    }
+}
+
+#[test]
+fn a_page_that_could_not_be_completed_is_not_stored() {
+    let page = json_origin("", r#"{"userId":7}"#);
+    let users = Origin::raw("HTTP/1.1 500 x\r\nContent-Length: 0\r\n\r\n");
+    let keys = format!("type: response, config: {{userServiceUrl: '{}'}}", users.url());
+    let gateway = before_a_cache(&page, "enrich-response", &keys);
+    assert_eq!(asked(&gateway, &page, "/a", ["", ""]), 2);
+}

@@ -30,6 +30,7 @@ mod deploy;
 mod drain;
 mod echo;
 mod errors;
+mod example_matrix;
 mod example_pairs;
 mod explain;
 mod framing;

@@ -85,6 +85,18 @@ func merge(_ *odin.Request, answers []odin.Answer) *odin.Result {
 		}
 		fields = add(fields, answer)
 	}
+	result := odin.Next().Status(200)
+	storing := storing(answers)
+	if len(failures) > 0 {
+		// A cache would keep the gap for as long as it keeps the answer.
+		storing = "no-store"
+	}
+	if storing != "" {
+		result.SetHeader("Cache-Control", storing)
+	}
+	if vary := varying(answers); len(vary) > 0 {
+		result.SetHeader("Vary", vary...)
+	}
 	if len(failures) > 0 && len(failures) == len(answers) {
 		return unavailable(nil, "no service answered")
 	}
@@ -95,7 +107,7 @@ func merge(_ *odin.Request, answers []odin.Answer) *odin.Result {
 	if settings.envelope != "" {
 		text = object([]field{{settings.envelope, text}})
 	}
-	return odin.Next().Status(200).JSON(text)
+	return result.JSON(text)
 }
 
 // failure is why an answer can't be used; "" if it can.

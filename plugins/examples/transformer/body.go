@@ -68,18 +68,26 @@ func (c *bodyChanges) isEmpty() bool {
 	return c.unwrap == "" && c.wrap == "" && len(c.remove)+len(c.rename)+len(c.set) == 0
 }
 
-func (c *bodyChanges) apply(result *odin.Result, from message, source *source) {
-	if c.isEmpty() {
-		return
-	}
+// apply fails where a body says that it is JSON and can't be read as such: what was to be taken out
+// of it may stand in it.
+func (c *bodyChanges) apply(result *odin.Result, from message, source *source) error {
 	before := from.Body()
-	body := odin.ParseJSON(before)
+	// Some senders put the mark of UTF-8 before it, and most readers skip it.
+	text := strings.TrimPrefix(before, "\ufeff")
+	if c.isEmpty() || strings.TrimSpace(text) == "" {
+		return nil
+	}
+	body := odin.ParseJSON(text)
 	if !body.Exists() {
-		return
+		if saysJSON(from) {
+			return errors.New("the body is not the JSON that it says it is, so it can't be changed")
+		}
+		return nil
 	}
 	if after := c.edit(body, source); after != before {
 		result.Body(after)
 	}
+	return nil
 }
 
 func (c *bodyChanges) edit(body odin.Config, source *source) string {
@@ -90,7 +98,7 @@ func (c *bodyChanges) edit(body odin.Config, source *source) string {
 	}
 	text := string(body.Raw())
 	for _, path := range c.remove {
-		text = change(text, path, func(string, odin.Config) (entry, bool) { return entry{}, false })
+		text = change(text, path, remove)
 	}
 	for _, one := range c.rename {
 		text = change(text, one.from, func(_ string, old odin.Config) (entry, bool) {
@@ -101,6 +109,9 @@ func (c *bodyChanges) edit(body odin.Config, source *source) string {
 		value := one.value
 		if one.text != nil {
 			filled, isThere := one.text.fill(source)
+			if !isThere && one.text.isOfMetadata() {
+				text = change(text, one.path, remove)
+			}
 			if !isThere {
 				continue
 			}
@@ -129,6 +140,8 @@ type entry struct{ name, value string }
 // edit says what becomes of the value at a path: another entry in its place, or (false) none. Where
 // nothing is at the path, old is absent.
 type edit func(name string, old odin.Config) (entry, bool)
+
+func remove(string, odin.Config) (entry, bool) { return entry{}, false }
 
 func change(text, path string, edit edit) string {
 	return rewrite(odin.ParseJSON(text), strings.Split(path, "."), edit)

@@ -155,7 +155,12 @@ func (t *transformation) request(request *odin.Request) *odin.Result {
 	}
 	source := source{&request.Exchange, request, request}
 	t.headers.apply(result, request, &source)
-	t.body.apply(result, request, &source)
+	if moved := t.headers.movedCredentials(request); moved != "" {
+		result.Metadata(identity, identify(request.Metadata(identity).String(), moved))
+	}
+	if err := t.body.apply(result, request, &source); err != nil {
+		return odin.Fail(err)
+	}
 	if len(t.query.set)+len(t.query.rename)+len(t.query.remove) > 0 {
 		if url := t.query.applyToURL(request.URL(), &source); url != request.URL() {
 			result.URL(url)
@@ -171,7 +176,15 @@ func (t *transformation) response(response *odin.Response) *odin.Result {
 	}
 	source := source{&response.Exchange, response.Request(), response}
 	t.headers.apply(result, response, &source)
-	t.body.apply(result, response, &source)
+	if t.headers.hidesFromCaches(response) {
+		result.MetadataJSON("odin.uncacheable", "true")
+	}
+	if err := t.body.apply(result, response, &source); err != nil {
+		return odin.Fail(err)
+	}
+	if hidden := t.body.hidden(response.Metadata("odin.hidden")); hidden != "" {
+		result.MetadataJSON("odin.hidden", hidden)
+	}
 	return result
 }
 
@@ -189,6 +202,9 @@ func (c *fieldChanges) apply(result *odin.Result, from message, source *source) 
 	for _, one := range c.set {
 		if value, isThere := one.value.fill(source); isThere {
 			result.SetHeader(one.name, value)
+		} else if one.value.isOfMetadata() {
+			// Nobody's word may stand where the gateway's was to be.
+			result.RemoveHeader(one.name)
 		}
 	}
 }
@@ -233,7 +249,10 @@ func (c *fieldChanges) replaces(name string, source *source) bool {
 		}
 	}
 	for _, one := range c.set {
-		if _, isThere := one.value.fill(source); isThere && one.name == name {
+		if one.name != name {
+			continue
+		}
+		if _, isThere := one.value.fill(source); isThere || one.value.isOfMetadata() {
 			return true
 		}
 	}

@@ -94,7 +94,8 @@ func TestResponsesHaveTheirOwnChanges(t *testing.T) {
 		`"body":{"remove":["secret"]}}}`
 	message := `{"statusCode":201,"headers":{},"body":"{\"secret\":1,\"a\":2}",` +
 		`"request":{"method":"PUT","url":"http://h/a/b?c"}}`
-	want := `"response":{"headers":{"X-Status":["201"],"X-Asked":["PUT /a/b"]},"body":"{\"a\":2}"}`
+	want := `"response":{"headers":{"X-Status":["201"],"X-Asked":["PUT /a/b"]},"body":"{\"a\":2}"},` +
+		`"metadata":{"odin.hidden":["secret"]}`
 	check(t, "response", changed(t, response(config, message)), want)
 	check(t, "request", changed(t, request(config, `{"method":"PUT","url":"/"}`)), "")
 }

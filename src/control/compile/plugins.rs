@@ -23,6 +23,8 @@ pub(super) struct Loader {
     runtime: Arc<Runtime>,
     workers: usize,
     modules: Modules,
+    /// Those of this configuration so far: one of the same file shares their machine code.
+    loaded: Vec<Arc<Plugin>>,
     reaching: Reaching,
 }
 
@@ -32,7 +34,8 @@ impl Loader {
         workers: usize,
         kv: &crate::kv::config::Config,
     ) -> Self {
-        Self { runtime, workers, modules: Modules::default(), reaching: Reaching::new(kv) }
+        let (modules, loaded) = (Modules::default(), Vec::new());
+        Self { runtime, workers, modules, loaded, reaching: Reaching::new(kv) }
     }
 
     pub(super) fn upkeep(&self) -> Upkeep {
@@ -65,6 +68,7 @@ impl Loader {
                 return kept(earlier, common);
             }
             let loaded = self.load(plugin, config, common, ids, earlier, findings);
+            self.loaded.push(Arc::clone(&loaded));
             if let Some(reason) = loaded.load_error() {
                 let reason = format!("{}: {reason}", config.wasm.file_of(plugin).display());
                 findings.failed(&plugin.name, reason, loaded.spec.failure_mode);
@@ -73,6 +77,7 @@ impl Loader {
         };
         let plugins = config.wasm.plugins.iter();
         let plugins = plugins.map(|plugin| is_enabled(plugin).then(|| load(plugin))).collect();
+        self.loaded.clear();
         if *scope != Scope::Addresses {
             self.reaching.settle(&mut findings.warnings);
         }
@@ -130,10 +135,13 @@ impl Loader {
         let read = read
             .and_then(|(wasm, digest)| modules::check(&digest, pinned).map(|()| (wasm, digest)));
         match read {
-            Ok((wasm, digest)) => match earlier.filter(|it| it.digest() == Some(&digest)) {
-                Some(earlier) => earlier.again(spec),
-                None => self.runtime.load(spec, &wasm),
-            },
+            Ok((wasm, digest)) => {
+                let mut known = earlier.into_iter().chain(&self.loaded);
+                match known.find(|it| it.digest() == Some(&digest)) {
+                    Some(same) => same.again(spec),
+                    None => self.runtime.load(spec, &wasm),
+                }
+            }
             Err(reason) => Plugin::failed(spec, reason),
         }
     }

@@ -17,6 +17,10 @@ use store::{Entry, Store};
 /// Under this the request phase leaves the key for the response phase; without it nothing is
 /// stored.
 const KEY: &str = "odin.cache.key";
+/// Under this, plugins say that what a cache behind them sees is not to be stored.
+const UNCACHEABLE: &str = "odin.uncacheable";
+/// Under this, plugins say what they have removed from a body: those behind them go by it.
+const HIDDEN: &str = "odin.hidden";
 /// The header that tells the client what the cache did.
 const STATE: &str = "X-Cache";
 
@@ -139,6 +143,11 @@ impl Plugin for Cache {
         if identity != said(context) {
             return Ok(Outcome::next());
         }
+        // A plugin before this one has taken off what says whether it may be stored, or could not
+        // complete it.
+        if context.metadata(UNCACHEABLE) == Some(true) {
+            return Ok(Outcome::next().set_header(STATE, "MISS"));
+        }
         let is_personal = self.store.identity(context, request).is_some();
         let now = host::now_seconds();
         // An answer to HEAD has no body to answer a GET with.
@@ -147,7 +156,8 @@ impl Plugin for Cache {
         {
             let body = response.body()?;
             if body.len() <= self.policy.body_bytes_max {
-                let entry = Entry::new(response, &body, lifetime, now);
+                let mut entry = Entry::new(response, &body, lifetime, now);
+                entry.hidden = context.metadata(HIDDEN).unwrap_or_default();
                 self.store.put(&key, &entry, request, response);
             }
         }
@@ -186,6 +196,9 @@ fn answer(entry: &Entry, request: &Request, now: i64) -> Result<Outcome, Error> 
         outcome = outcome.set_header_values(name.as_str(), values.iter().map(String::as_str));
     }
     outcome = outcome.set_header("Age", entry.age(now).to_string()).set_header(STATE, "HIT");
+    if !entry.hidden.is_empty() {
+        outcome = outcome.set_metadata(HIDDEN, &entry.hidden);
+    }
     if !is_known {
         outcome = outcome.body(entry.body()?);
     }

@@ -70,6 +70,9 @@ pub(crate) struct Entry {
     born: i64,
     /// For how many seconds it is used.
     lifetime: i64,
+    /// What plugins before the cache had removed from the body.
+    #[serde(default)]
+    pub(crate) hidden: Vec<String>,
 }
 
 impl Entry {
@@ -83,7 +86,8 @@ impl Entry {
         let age = response.header("age").and_then(|age| age.parse::<i64>().ok()).unwrap_or(0);
         let body =
             std::str::from_utf8(body).map_or_else(|_| Err(hex(body)), |text| Ok(text.into()));
-        Self { status: response.status(), headers, body, born: now.saturating_sub(age), lifetime }
+        let born = now.saturating_sub(age);
+        Self { status: response.status(), headers, body, born, lifetime, hidden: Vec::new() }
     }
 
     /// Seconds since the service made it.

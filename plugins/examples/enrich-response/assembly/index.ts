@@ -67,7 +67,7 @@ onResponse((response: Response): Result => {
   // With no path to them, the objects are the body itself, or the items of the list that it is.
   const steps = objects.length > 0 ? objects : body.isArray ? ["*"] : [];
   findAll(body, steps, 0, found);
-  return complete(text, body, found);
+  return complete(text, body, found, response.exchange.metadata("odin.hidden").strings());
 });
 
 function isJson(response: Response): bool {
@@ -77,8 +77,9 @@ function isJson(response: Response): bool {
   return essence == "application/json" || essence.endsWith("+json");
 }
 
-function complete(text: string, body: Json, found: Json[]): Result {
+function complete(text: string, body: Json, found: Json[], hidden: string[]): Result {
   const known = new Map<string, Looked>();
+  let isWhole = true;
   const parts: string[] = [];
   let at = body.start;
   for (let i = 0; i < found.length; i++) {
@@ -89,6 +90,7 @@ function complete(text: string, body: Json, found: Json[]): Result {
     if (!known.has(id)) {
       if (known.size >= lookupsMax) {
         warn(`a response names more than ${lookupsMax} users (maxLookups), the rest is left out`);
+        isWhole = false;
         break;
       }
       known.set(id, look(id));
@@ -97,6 +99,7 @@ function complete(text: string, body: Json, found: Json[]): Result {
     const error = looked.error;
     if (error !== null) {
       if (failsOnError) return Result.fail(error);
+      isWhole = false;
       continue;
     }
     const details = looked.details;
@@ -106,9 +109,31 @@ function complete(text: string, body: Json, found: Json[]): Result {
     parts.push(`,${quoted(targetField)}:${details}`);
     at = object.end - 1;
   }
-  if (parts.length == 0) return Result.next();
+  const result = Result.next();
+  // A cache behind this plugin would keep the gap for as long as it keeps the answer.
+  if (!isWhole) result.metadataJson("odin.uncacheable", "true");
+  if (parts.length == 0) return result;
   parts.push(String.UTF8.decodeUnsafe(at, body.end - at));
-  return Result.next().body(parts.join(""));
+  const completed = parts.join("");
+  const returned = whatReturns(completed, hidden);
+  if (returned !== null) {
+    count("failed_total", 1);
+    warn(`${returned} was removed from this response, and a user's details would bring it back: \
+give this plugin the lower priority, or pick what is added`);
+    return result;
+  }
+  return result.body(completed);
+}
+
+// A path that an earlier plugin has removed (`transformer`) and at which something would stand again.
+function whatReturns(text: string, hidden: string[]): string | null {
+  const body = Json.of(text);
+  for (let i = 0; i < hidden.length; i++) {
+    const found: Json[] = [];
+    findAll(body, hidden[i].split("."), 0, found);
+    if (found.length > 0) return hidden[i];
+  }
+  return null;
 }
 
 function look(id: string): Looked {

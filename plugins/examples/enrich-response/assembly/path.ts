@@ -10,6 +10,12 @@ export function findAll(value: Json, steps: string[], from: i32, found: Json[]):
     return;
   }
   if (steps[from] != "*") {
+    if (value.isArray) {
+      const items = value.items();
+      const place = parseInt(steps[from]);
+      if (place >= 0 && place < items.length) findAll(items[<i32>place], steps, from + 1, found);
+      return;
+    }
     findAll(value.get(steps[from]), steps, from + 1, found);
     return;
   }

@@ -27,4 +27,34 @@ static void change(const odin_call *call, odin_result *result) {
 }
 
 void odin_on_request(const odin_call *call, odin_result *result) { change(call, result); }
-void odin_on_response(const odin_call *call, odin_result *result) { change(call, result); }
+
+/* Whether a header of the response says if it may be stored, or makes it one client's; for those
+ * that are set instead of removed, `is_set`: the last two say nothing of what the service had said. */
+static bool is_of_storing(odin_str name, bool is_set) {
+    const odin_str names[] = {ODIN("set-cookie"), ODIN("vary"), ODIN("cache-control"),
+                              ODIN("expires"), ODIN("pragma")};
+    for (size_t i = 0; i < (is_set ? 2 : sizeof names / sizeof *names); i++) {
+        if (odin_equal_ignoring_case(name, names[i])) return true;
+    }
+    return false;
+}
+
+static bool hides(const odin_call *call) {
+    odin_iterator removed = odin_iterate(odin_get(call->config, "removeHeaders"));
+    while (odin_next(&removed)) {
+        odin_str name = odin_text(removed.value);
+        if (is_of_storing(name, false) && odin_header(call->input, name).at) return true;
+    }
+    odin_iterator added = odin_iterate(odin_get(call->config, "addHeaders"));
+    while (odin_next(&added)) {
+        odin_str name = odin_decode(added.name);
+        if (is_of_storing(name, true) && odin_header(call->input, name).at) return true;
+    }
+    return false;
+}
+
+/* A cache behind this plugin must not store what it does not see whole. */
+void odin_on_response(const odin_call *call, odin_result *result) {
+    change(call, result);
+    if (hides(call)) odin_set_metadata(result, ODIN("odin.uncacheable"), ODIN("true"));
+}

@@ -6,6 +6,7 @@
 
 mod check;
 mod format;
+mod instance;
 mod schema;
 
 use odin_plugin::{Context, Error, Outcome, Plugin, Request, Response, host};
@@ -80,6 +81,12 @@ impl Plugin for Validator {
         if !self.methods.iter().any(|method| method.eq_ignore_ascii_case(request.method())) {
             return Ok(Outcome::next());
         }
+        let types: Vec<&str> = request.headers().get_all("content-type").collect();
+        if types.len() > 1 || types.iter().any(|kind| !is_utf8(kind)) {
+            // What is judged here would be read otherwise by the service.
+            let text = "the body must have one Content-Type, and be UTF-8";
+            return self.answer(415, text, &[]);
+        }
         if self.strict && !is_json(request.header("content-type")) {
             let text = "the body must be JSON (Content-Type: application/json)";
             return self.answer(415, text, &[]);
@@ -92,8 +99,13 @@ impl Plugin for Validator {
     }
 
     fn on_response(&mut self, _: &Context, response: &Response) -> Result<Outcome, Error> {
-        // Errors of the service have their own shape, and what is no JSON is not meant.
-        if !(200..300).contains(&response.status()) || !is_json(response.header("content-type")) {
+        // Errors of the service have their own shape, and what is no JSON is not meant; when strict,
+        // what does not say what it is, is.
+        let kind = response.header("content-type");
+        let is_meant = is_json(kind) || (self.strict && kind.is_none());
+        let has_body =
+            response.request().method() != "HEAD" && !matches!(response.status(), 204 | 205);
+        if !(200..300).contains(&response.status()) || !is_meant || !has_body {
             return Ok(Outcome::next());
         }
         let mistakes = self.mistakes(&response.body()?);
@@ -113,7 +125,7 @@ impl Validator {
         if body.iter().all(u8::is_ascii_whitespace) {
             return vec![Mistake::new("", "there is no body")];
         }
-        match serde_json::from_slice::<Value>(body) {
+        match instance::read(body) {
             Ok(instance) => self.schema.check(&instance, self.mistakes_max),
             Err(cause) => vec![Mistake::new("", format!("not JSON: {cause}"))],
         }
@@ -134,6 +146,16 @@ impl Validator {
         }
         Outcome::respond(status).json(&body)
     }
+}
+
+/// Whether a type names no charset, or that of JSON.
+fn is_utf8(content_type: &str) -> bool {
+    content_type.split(';').skip(1).all(|parameter| {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let value = value.trim().trim_matches('"');
+        let is = |charset: &str| value.eq_ignore_ascii_case(charset);
+        !name.trim().eq_ignore_ascii_case("charset") || is("utf-8") || is("utf8") || is("us-ascii")
+    })
 }
 
 /// `application/json` and its kin (RFC 6839), whatever parameters follow.

@@ -10,10 +10,35 @@ import {
 
 export { alloc, dealloc, execute } from "odin-plugin/assembly";
 
-// The outcome of every call: it depends on the configuration alone.
+// The outcome of every call: it depends on the configuration alone. `hiding` is the same, and tells
+// a cache behind this plugin that what it sees is not to be stored.
 let outcome = Result.next();
+let hiding = Result.next();
+// What is taken off a response that a cache has to know. What is put in the place of the last two
+// says nothing of what the service had said.
+const OF_STORING = ["cache-control", "expires", "pragma", "set-cookie", "vary"];
+let hides: string[] = [];
 
 onConfig((config: Json): string | null => {
+  const wrong = build(config);
+  if (wrong !== null) return wrong;
+  hiding = outcome;
+  build(config);
+  hiding.metadataJson("odin.uncacheable", "true");
+
+  hides = config.get("removeHeaders").strings().filter((name) => ofStoring(name) >= 0);
+  const added = config.get("addHeaders").entries();
+  for (let i = 0; i < added.length; i++) {
+    if (ofStoring(added[i].name) >= 3) hides.push(added[i].name);
+  }
+  return null;
+});
+
+function ofStoring(name: string): i32 {
+  return OF_STORING.indexOf(name.toLowerCase());
+}
+
+function build(config: Json): string | null {
   const result = Result.next();
   const removed = config.get("removeHeaders").strings();
   for (let i = 0; i < removed.length; i++) result.removeHeader(removed[i]);
@@ -29,7 +54,12 @@ onConfig((config: Json): string | null => {
   }
   outcome = result;
   return null;
-});
+}
 
 onRequest((_: Request): Result => outcome);
-onResponse((_: Response): Result => outcome);
+onResponse((response: Response): Result => {
+  for (let i = 0; i < hides.length; i++) {
+    if (response.header(hides[i]) !== null) return hiding;
+  }
+  return outcome;
+});

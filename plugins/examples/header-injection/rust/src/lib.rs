@@ -22,9 +22,18 @@ enum OneOrMany {
     Many(Vec<String>),
 }
 
+/// Headers of a response that say whether it may be stored, or make it one client's.
+const OF_STORING: [&str; 5] = ["cache-control", "expires", "pragma", "set-cookie", "vary"];
+/// Of those, what is put in the place of a service's says nothing of what it had said.
+const NOT_REPLACED: [&str; 2] = ["set-cookie", "vary"];
+/// Under this, plugins tell a cache behind them that what it sees is not to be stored.
+const UNCACHEABLE: &str = "odin.uncacheable";
+
 /// The outcome of every call: it depends on the configuration alone.
 struct HeaderInjection {
     outcome: Outcome,
+    /// What it takes off a response that a cache has to know.
+    hides: Vec<String>,
 }
 
 impl Plugin for HeaderInjection {
@@ -32,6 +41,11 @@ impl Plugin for HeaderInjection {
 
     fn new(config: Config) -> Result<Self, Error> {
         let mut outcome = Outcome::next();
+        let is_one_of =
+            |list: &[&str], name: &str| list.iter().any(|one| name.eq_ignore_ascii_case(one));
+        let removed = config.remove_headers.iter().filter(|name| is_one_of(&OF_STORING, name));
+        let set = config.add_headers.keys().filter(|name| is_one_of(&NOT_REPLACED, name));
+        let hides = removed.chain(set).cloned().collect();
         for name in config.remove_headers {
             outcome = outcome.remove_header(name);
         }
@@ -41,15 +55,17 @@ impl Plugin for HeaderInjection {
                 OneOrMany::Many(values) => outcome.set_header_values(name, values),
             };
         }
-        Ok(Self { outcome })
+        Ok(Self { outcome, hides })
     }
 
     fn on_request(&mut self, _: &Context, _: &Request) -> Result<Outcome, Error> {
         Ok(self.outcome.clone())
     }
 
-    fn on_response(&mut self, _: &Context, _: &Response) -> Result<Outcome, Error> {
-        Ok(self.outcome.clone())
+    fn on_response(&mut self, _: &Context, response: &Response) -> Result<Outcome, Error> {
+        let outcome = self.outcome.clone();
+        let is_hidden = self.hides.iter().any(|name| response.header(name).is_some());
+        Ok(if is_hidden { outcome.set_metadata(UNCACHEABLE, &true) } else { outcome })
     }
 }
 
