@@ -160,7 +160,11 @@ impl Call<'_> {
             return outcome;
         }
         match outcome {
-            Err(Error::BodyTimeout) if connection.request.is_stalled() => {
+            // A body in memory is not the client's any more.
+            Err(Error::BodyTimeout)
+                if connection.request.is_stalled()
+                    || matches!(self.payload, Payload::Memory(_)) =>
+            {
                 Err(Error::UpstreamTimeout)
             }
             outcome => outcome,
@@ -219,7 +223,7 @@ async fn duplex(
         // The origin's own time runs from the end of the request, and so has not begun: that of the
         // whole exchange is up. A client was waited for that is slow to send, unless the origin is
         // slow to take it, which the connection knows.
-        Err(Error::UpstreamTimeout) if alongside.is_running() => Err(Error::BodyTimeout),
+        Err(Error::UpstreamTimeout) if alongside.is_cut() => Err(Error::BodyTimeout),
         outcome => outcome,
     };
     (outcome, alongside.is_complete())

@@ -129,9 +129,10 @@ impl<'a, P: Future<Output = Result<(), PumpFailure>>> Alongside<'a, P> {
         .await
     }
 
-    /// Whether the request body is still on its way.
-    pub fn is_running(&self) -> bool {
-        self.outcome.is_none()
+    /// Whether the request body was still on its way when the time was up, of the exchange or of a
+    /// write.
+    pub fn is_cut(&self) -> bool {
+        matches!(self.outcome, None | Some(Err(PumpFailure::Sink(Error::UpstreamTimeout))))
     }
 
     /// Whether the request body has been relayed whole.

@@ -192,17 +192,20 @@ impl RequestSink {
         self.sender.head(|out| encode::request_head(head, authority, path, set, out));
     }
 
-    /// Whether the origin has not taken a piece of the request for a while that is not over yet.
+    /// Whether the request went out no further because the origin did not take it.
     pub fn is_stalled(&self) -> bool {
-        self.sender.waits() >= LATE_MESSAGE_TIMEOUT
+        self.silence.is_stalled.get() || self.sender.waits() >= LATE_MESSAGE_TIMEOUT
     }
 
     /// No more of the request goes out; the origin may have answered all the same.
     fn write_error(&self) -> Error {
-        let is_stalled = self.sender.has_timed_out();
+        // The end of the whole exchange also ends a write that has only just begun.
+        let is_over = self.silence.deadline.has_fired();
+        let is_stalled =
+            self.sender.has_timed_out() || is_over && self.sender.waits() >= LATE_MESSAGE_TIMEOUT;
         self.silence.is_stalled.set(is_stalled);
         self.silence.sent();
-        if is_stalled { Error::UpstreamTimeout } else { Error::UpstreamGone }
+        if is_over || is_stalled { Error::UpstreamTimeout } else { Error::UpstreamGone }
     }
 }
 

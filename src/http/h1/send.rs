@@ -77,8 +77,8 @@ impl<S: Stream> Sender<S> {
         self.expires_ms = expires_ms;
     }
 
-    /// How long the peer has not taken any of a write that is pending, or was given up: of a sender
-    /// that has no other bound.
+    /// How long the peer has not taken any of a write that is pending, has failed or was given up:
+    /// of a sender that has no other bound.
     pub fn waits(&self) -> Duration {
         let begun_ms = match self.deadline.due_ms() {
             Some(due_ms) => due_ms.saturating_sub(self.write_timeout.as_millis() as u64),
@@ -226,8 +226,10 @@ impl<S: Stream> Sender<S> {
             deadline.arm_at(stalls_ms.min(*expires_ms), Direction::Both);
         };
         let (outcome, bytes) = half.write_all(bytes, start, end, arm).await;
+        // One that fails leaves it armed: how long the peer was waited for can be asked.
+        outcome.map_err(|_| WriteFailed)?;
         self.deadline.disarm();
-        outcome.map(|()| bytes).map_err(|_| WriteFailed)
+        Ok(bytes)
     }
 }
 
