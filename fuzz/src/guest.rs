@@ -98,7 +98,7 @@ pub fn facts() -> Facts<'static> {
         received: UNIX_EPOCH,
         bounds: MessageBounds::DEFAULT,
         trace: None,
-        via: &[],
+        passed: &[],
     }
 }
 

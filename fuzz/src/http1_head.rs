@@ -154,7 +154,7 @@ fn request(bytes: &[u8]) {
     assert_one_head(&written);
     let mut second = RequestHead::default();
     let outcome = head::parse_request(&written, usize::MAX, HEAD_FIELDS_MAX, &mut second);
-    // What is added (Host, Via, framing) may be one field too many.
+    // What is added (Host, CDN-Loop, framing) may be one field too many.
     if request.fields.len() + 3 <= HEAD_FIELDS_MAX {
         outcome.unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&written)));
         assert_eq!(second.method, request.method);
@@ -167,7 +167,7 @@ fn request(bytes: &[u8]) {
 
 /// The fields of a written request but for the last, in which the gateway names itself.
 pub(super) fn without_own_via(fields: &Fields) -> impl Iterator<Item = (&[u8], &[u8])> {
-    assert_eq!(fields.iter().last().map(|(name, _)| name), Some(&b"Via"[..]));
+    assert_eq!(fields.iter().last().map(|(name, _)| name), Some(&b"CDN-Loop"[..]));
     fields.iter().take(fields.len() - 1)
 }
 

@@ -159,7 +159,7 @@ fn check_request(request: &RequestHead) {
     let mut written = Vec::new();
     encode::request_head(request, &request.authority, &path, &Fields::new(), &mut written);
     assert_one_head(&written);
-    // What is added (Host, Via, framing) may be one field too many for a reader.
+    // What is added (Host, CDN-Loop, framing) may be one field too many for a reader.
     if request.fields.len() + 3 > HEAD_FIELDS_MAX {
         return;
     }

@@ -114,7 +114,6 @@ impl<'a> Caller<'a> {
             query: query.to_owned(),
             fields,
             body: BodyLength::Empty,
-            is_http10: false,
         }
     }
 

@@ -1,10 +1,10 @@
-//! How far a request may go: circles (`Via`, RFC 9110 section 7.6.3) and `Max-Forwards` (section
+//! How far a request may go: circles (`CDN-Loop`, RFC 8586) and `Max-Forwards` (RFC 9110 section
 //! 7.6.2).
 
 use crate::error::Error;
+use crate::http::cdn_loop;
 use crate::http::message::{LocalResponse, Method, RequestHead};
 use crate::http::respond::ALLOWED_METHODS;
-use crate::http::via;
 use crate::limits::PASSES_MAX;
 use crate::text::decimal;
 
@@ -13,7 +13,7 @@ pub(super) fn check(request: &RequestHead) -> Result<(), Error> {
     if request.method == Method::Trace {
         return Err(Error::TraceRefused);
     }
-    if via::passes(&request.fields) > PASSES_MAX {
+    if cdn_loop::passes(&request.fields) > PASSES_MAX {
         return Err(Error::Loop);
     }
     Ok(())

@@ -34,7 +34,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use crate::error::{Error, Side};
 use crate::http::message::{BodyLength, Fields, LocalResponse, Method, RequestHead, ResponseHead};
 use crate::http::relay::{self, BodySource, Collected, NoSource};
-use crate::http::{respond, via};
+use crate::http::{cdn_loop, respond};
 use crate::io::budget::Held;
 use crate::io::deadline::{Deadline, now_ms};
 use crate::io::stream::Peer;
@@ -122,8 +122,8 @@ struct Exchange<'a> {
     /// The id of the endpoint that was asked last.
     upstream: &'a Cell<Option<usize>>,
     trace: &'a Trace,
-    /// Whom the request has passed (`Via`); empty for most.
-    via: Vec<u8>,
+    /// Whom the request has passed (`CDN-Loop`); empty for most.
+    passed: Vec<u8>,
     /// What it has collected: given back at its end.
     held: Held,
 }
@@ -249,7 +249,7 @@ async fn serve(
         received: if selected.is_empty() { UNIX_EPOCH } else { SystemTime::now() },
         upstream,
         trace,
-        via: via::passed(&request.fields),
+        passed: cdn_loop::passed(&request.fields),
         held: Held::of(worker.budget()),
         expires_ms: now_ms().saturating_add(service.timeout.as_millis() as u64),
         selected,
@@ -270,9 +270,9 @@ async fn serve(
         let keep_alive = may_keep_alive(request, body, reply);
         return exchange.send_instead(hops::options(), keep_alive, reply).await;
     }
-    if !exchange.via.is_empty() {
+    if !exchange.passed.is_empty() {
         // A plugin that has taken it out would hide a circle.
-        request.fields.set(b"Via", &exchange.via);
+        request.fields.set(cdn_loop::NAME.as_bytes(), &exchange.passed);
     }
     if service.aggregation.is_some() {
         aggregate::ask_for_whole_json(request);
@@ -435,7 +435,7 @@ impl Exchange<'_> {
             received: self.received,
             bounds: self.snapshot.message_bounds(),
             trace: Some(self.trace),
-            via: &self.via,
+            passed: &self.passed,
         }
     }
 

@@ -7,7 +7,7 @@
 const OTHER_CONNECTION: [&[u8]; 1] = [b"http2-settings"];
 
 /// Fields that the gateway writes by itself, beside those of the connection.
-const GATEWAY: [&[u8]; 4] = [b"expect", b"host", b"proxy-authenticate", b"via"];
+const GATEWAY: [&[u8]; 4] = [b"expect", b"host", b"proxy-authenticate", b"cdn-loop"];
 
 /// What RFC 9110 section 6.5.1 keeps out of trailers: framing, routing, authentication, request
 /// modifiers, response control data and content format.
@@ -37,7 +37,7 @@ const NOT_IN_TRAILERS: [&[u8]; 27] = [
     b"location",
     b"retry-after",
     b"vary",
-    b"via",
+    b"cdn-loop",
     b"x-request-id",
 ];
 

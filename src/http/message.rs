@@ -429,8 +429,6 @@ pub struct RequestHead {
     pub fields: Fields,
     /// What body follows.
     pub body: BodyLength,
-    /// The client speaks HTTP/1.0, which `Via` tells the origin.
-    pub is_http10: bool,
 }
 
 impl RequestHead {
@@ -442,7 +440,6 @@ impl RequestHead {
         self.query.clear();
         self.fields.clear();
         self.body = BodyLength::Empty;
-        self.is_http10 = false;
     }
 }
 

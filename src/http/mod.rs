@@ -1,9 +1,9 @@
 //! The protocol: messages that know no version, bodies on their way, and HTTP/1.
 
+pub mod cdn_loop;
 pub mod coding;
 pub mod field_class;
 pub mod h1;
 pub mod message;
 pub mod relay;
 pub mod respond;
-pub mod via;

@@ -118,8 +118,8 @@ pub struct Facts<'a> {
     pub bounds: MessageBounds,
     /// Where calls are noted; none without a gateway around the plugin.
     pub trace: Option<&'a Trace>,
-    /// Whom the request has passed (`Via`), so that calls that lead here again are found.
-    pub via: &'a [u8],
+    /// Whom the request has passed (`CDN-Loop`), so that calls that lead here again are found.
+    pub passed: &'a [u8],
 }
 
 impl<'a> Facts<'a> {

@@ -90,11 +90,11 @@ impl Instance {
         })
     }
 
-    /// The next call is for a request that has passed these (`Via`).
-    pub(super) fn set_via(&mut self, via: &[u8]) {
-        let known = &mut self.store.data_mut().via;
+    /// The next call is for a request that has passed these (`CDN-Loop`).
+    pub(super) fn set_passed(&mut self, passed: &[u8]) {
+        let known = &mut self.store.data_mut().passed;
         known.clear();
-        known.extend_from_slice(via);
+        known.extend_from_slice(passed);
     }
 
     /// Calls `entry` with `input` and puts what it answers, at most `most` bytes, into `output`.

@@ -102,7 +102,7 @@ async fn call_pooled(
     pools.give_scratch(draft.replace(input, layout, now));
     let mut output = pools.take_scratch();
     let input = draft.bytes();
-    lease.instance().set_via(facts.via);
+    lease.instance().set_passed(facts.passed);
     let most = facts.bounds.output_bytes_max();
     let called = lease.instance().call(entry, input, facts.ids(), deadline, most, &mut output);
     let called = called.await;

@@ -32,8 +32,8 @@ pub(super) struct HostState {
     pub(super) request_id: String,
     /// The trace that it belongs to, in hexadecimal; empty without tracing.
     pub(super) trace_id: String,
-    /// Whom that request has passed (`Via`).
-    pub(super) via: Vec<u8>,
+    /// Whom that request has passed (`CDN-Loop`).
+    pub(super) passed: Vec<u8>,
     /// Known once the instance is made; a wasm start function runs before.
     pub(super) memory: Option<Memory>,
     pub(super) allocator: Allocator,
@@ -58,7 +58,7 @@ impl HostState {
             deadline,
             request_id: String::new(),
             trace_id: String::new(),
-            via: Vec::new(),
+            passed: Vec::new(),
             memory: None,
             allocator: Allocator::HostRegion,
             replies: Region::default(),

@@ -97,7 +97,7 @@ pub(super) fn facts() -> Facts<'static> {
         received: UNIX_EPOCH + Duration::from_secs(1_704_067_200),
         bounds: MessageBounds::DEFAULT,
         trace: None,
-        via: &[],
+        passed: &[],
     }
 }
 

@@ -3,8 +3,8 @@
 //! The only place that writes Content-Length, Transfer-Encoding and Connection. What the message
 //! types guarantee (names are tokens, values hold no CR or LF) is why nothing is checked here.
 
+use crate::http::cdn_loop;
 use crate::http::message::{BodyLength, Fields, RequestHead, ResponseHead};
-use crate::http::via;
 use crate::text::{decimal, hex_number};
 
 /// How the body that follows a written head is framed.
@@ -37,7 +37,7 @@ pub fn request_head(
     out.extend_from_slice(authority.as_bytes());
     out.extend_from_slice(b"\r\n");
     head.fields.write_lines_with(set, out);
-    via::write_line(head.is_http10, out);
+    cdn_loop::write_line(out);
     let framing = match head.body {
         BodyLength::Empty => Framing::Plain,
         BodyLength::Known(length) => {

@@ -54,7 +54,6 @@ pub fn parse_request(
     if head.method == Method::Connect {
         return Err(Error::UnsupportedMethod);
     }
-    head.is_http10 = line.is_http10;
     let (rules, length) = FieldRules::read(
         bytes,
         line.end,

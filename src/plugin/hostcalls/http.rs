@@ -23,6 +23,7 @@ use super::super::spec::LogLevel;
 use super::super::state::HostState;
 use super::{LinkResult, Served, bytes, c_string, memory_of, packed};
 use crate::error::Error;
+use crate::http::cdn_loop;
 use crate::http::message::{BodyLength, ResponseHead};
 use crate::limits;
 use crate::upstream::call::{Answer, Bounds, Message};
@@ -115,9 +116,9 @@ async fn perform(
     mut request: Request,
 ) -> Result<Outcome, CallError> {
     let state = caller.data();
-    if !state.via.is_empty() {
+    if !state.passed.is_empty() {
         // A call that leads back here is a circle, like a target that does.
-        request.head.fields.push(b"Via", &state.via);
+        request.head.fields.push(cdn_loop::NAME.as_bytes(), &state.passed);
     }
     let left = state.check_deadline().map_err(timed_out)?;
     let wait = request.timeout.map_or(left, |own| own.min(left));

@@ -215,7 +215,7 @@ impl<'i> Given<'i> {
             received: SystemTime::UNIX_EPOCH,
             bounds: MessageBounds::DEFAULT,
             trace: None,
-            via: &[],
+            passed: &[],
         };
         let answers: Vec<_> = self.answers.iter().map(Answer::as_told).collect();
         let Self { request, response, body, carried, .. } = self;

@@ -140,7 +140,6 @@ impl Request {
             query: parsed.query.to_owned(),
             fields,
             body: length,
-            is_http10: false,
         };
         if !head.fields.contains("user-agent") {
             head.fields.push(b"User-Agent", b"odin");

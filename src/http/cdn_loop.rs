@@ -1,0 +1,61 @@
+//! `CDN-Loop` (RFC 8586): what the gateway adds to each request that it sends on, by which it knows
+//! those that come back. Not `Via`: origins take a request with it for a proxy's, and nginx then
+//! answers without compression (`gzip_proxied`).
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::LazyLock;
+
+use super::message::Fields;
+
+/// The field's name.
+pub const NAME: &str = "CDN-Loop";
+
+/// The last field of a request head.
+static LINE: LazyLock<String> = LazyLock::new(|| format!("{NAME}: {}\r\n", OWN.as_str()));
+
+/// This process's own: two gateways in a row, or of one fleet, are not a circle.
+static OWN: LazyLock<String> =
+    LazyLock::new(|| format!("odin-{:016x}", RandomState::new().hash_one(NAME)));
+
+/// Appends the line of this gateway. It stands behind those of the gateways before it.
+pub fn write_line(out: &mut Vec<u8>) {
+    out.extend_from_slice(LINE.as_bytes());
+}
+
+/// How often a request has passed this gateway.
+pub fn passes(fields: &Fields) -> usize {
+    let passes = |value| memchr::memmem::find_iter(value, OWN.as_bytes()).count();
+    fields.get_all(NAME).map(passes).sum()
+}
+
+/// All whom a request has passed, in one value; empty for most requests.
+pub fn passed(fields: &Fields) -> Vec<u8> {
+    fields.get_all(NAME).collect::<Vec<_>>().join(&b", "[..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_was_sent_on_is_known_again() {
+        let mut fields = Fields::new();
+        assert_eq!((passes(&fields), passed(&fields)), (0, Vec::new()));
+        fields.push(b"CDN-Loop", b"fred.example, odin-0123456789abcdef; a=b");
+        assert_eq!(passes(&fields), 0);
+        for _ in 0..2 {
+            let mut line = Vec::new();
+            write_line(&mut line);
+            let line = String::from_utf8(line).unwrap();
+            let value = line.strip_prefix("CDN-Loop: ").unwrap().strip_suffix("\r\n").unwrap();
+            assert!(value.starts_with("odin-"), "{value}");
+            fields.push(b"CDN-Loop", value.as_bytes());
+        }
+        assert_eq!(passes(&fields), 2);
+        let all = String::from_utf8(passed(&fields)).unwrap();
+        assert_eq!(all.split(", ").count(), 4, "{all}");
+        let mut joined = Fields::new();
+        joined.push(b"cdn-loop", all.as_bytes());
+        assert_eq!(passes(&joined), 2);
+    }
+}
