@@ -355,6 +355,22 @@ fn comments_leave_nothing_for_later() {
 }
 
 #[test]
+fn the_tests_of_what_two_parts_do_together_are_there() {
+    let tests: String = rust_files().iter().map(|file| read(file)).collect();
+    let page = read("ARCHITECTURE.md");
+    let section = page.split("\n## ").find(|section| section.starts_with("What two parts do"));
+    let rows = section.unwrap_or_default().lines().filter(|line| line.starts_with("| "));
+    let names = rows
+        .skip(1)
+        .filter_map(|row| row.rsplit('|').nth(1))
+        .flat_map(|cell| cell.split(',').map(|name| name.trim().trim_matches('`').to_owned()));
+    let names: Vec<String> = names.collect();
+    assert!(names.len() > 20, "the table of ARCHITECTURE.md is not found: {names:?}");
+    let lost = |name: &String| !tests.contains(&format!("fn {name}()"));
+    assert_none("no such test", &names.into_iter().filter(lost).collect::<Vec<_>>());
+}
+
+#[test]
 fn every_limit_has_a_reason() {
     let is_list = |file: &str| file == "src/limits.rs" || file.starts_with("src/limits/");
     let (lists, others): (Vec<String>, Vec<String>) =
