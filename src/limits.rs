@@ -395,6 +395,8 @@ pub const LOG_QUEUE_LINES_MAX: usize = 4096;
 pub const LOG_QUEUE_BYTES_MAX: usize = 1 << 20;
 /// At the end of the process, for the last lines of its log to be written.
 pub const LOG_END_TIMEOUT: Duration = Duration::from_secs(1);
+/// Between two looks whether they are: nothing else is left to do.
+pub const LOG_END_INTERVAL: Duration = Duration::from_millis(1);
 /// Bytes of access log that a worker collects before it hands them on: some 150 lines a write.
 pub const ACCESS_LOG_BUFFER_BYTES: usize = 32 * 1024;
 /// How long a line waits in a buffer that does not fill: who follows the log sees it at once.

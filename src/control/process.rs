@@ -24,8 +24,8 @@ use super::supervisor::Supervisor;
 use super::upgrade::{self, Inheritance, Successor, Upgrader};
 use super::{access_log, admin, descriptors, watch};
 use crate::io::driver::{self, Choice, Preference};
-use crate::limits::ACCESS_LOG_END_TIMEOUT;
-use crate::plugin::{PrepareFailure, Runtime, RuntimeOptions};
+use crate::limits::{ACCESS_LOG_END_TIMEOUT, LOG_END_INTERVAL, LOG_END_TIMEOUT};
+use crate::plugin::{self, PrepareFailure, Runtime, RuntimeOptions};
 use crate::snapshot::Snapshot;
 
 /// How to run.
@@ -195,6 +195,11 @@ impl Serving {
             access_log::flush(log, ACCESS_LOG_END_TIMEOUT);
         }
         exporter.finish(control.running().config.tracing.otlp.as_ref()).await;
+        // What `cleanup()` had to say was said last.
+        let end = Instant::now() + LOG_END_TIMEOUT;
+        while plugin::has_unwritten_lines() && Instant::now() < end {
+            tokio::time::sleep(LOG_END_INTERVAL).await;
+        }
         supervisor.ended();
         Ok(())
     }

@@ -44,6 +44,17 @@ pub trait LogSink: Send + Sync + fmt::Debug {
     fn plugin_line(&self, line: &PluginLine<'_>);
 }
 
+/// Lines that default sinks of this process have taken and not dropped.
+static TAKEN: AtomicU64 = AtomicU64::new(0);
+/// Those of them that are in the process's log.
+static WRITTEN: AtomicU64 = AtomicU64::new(0);
+
+/// Whether lines that were taken are not in the process's log yet. At the end of the process its
+/// threads end with it.
+pub fn has_unwritten_lines() -> bool {
+    WRITTEN.load(Ordering::Acquire) < TAKEN.load(Ordering::Acquire)
+}
+
 /// The default sink: a bounded channel to a thread that logs by `tracing`.
 #[derive(Debug)]
 pub(super) struct QueuedSink {
@@ -82,7 +93,10 @@ impl LogSink for QueuedSink {
             level: line.level,
             text: line.text.to_owned(),
         };
+        // Before it is sent: it may be written at once.
+        TAKEN.fetch_add(1, Ordering::AcqRel);
         if self.lines.try_send(owned).is_err() {
+            TAKEN.fetch_sub(1, Ordering::AcqRel);
             // Relaxed: a count for a log line, it orders nothing.
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -106,6 +120,7 @@ fn forward(lines: &Receiver<OwnedLine>, dropped: &AtomicU64) {
             LogLevel::Warn => log!(warn),
             LogLevel::Error => log!(error),
         }
+        WRITTEN.fetch_add(1, Ordering::AcqRel);
         let lost = dropped.swap(0, Ordering::Relaxed);
         if lost > 0 {
             tracing::warn!(target: "plugin", "{lost} lines of plugins dropped: the log is slower");

@@ -48,7 +48,7 @@ pub use chain::{
     BodySlot, CallAnswer, Carried, Chain, Facts, MessageBounds, Part, Selected, Verdict,
     run_aggregation, run_request, run_response,
 };
-pub use log::{LogSink, PluginLine};
+pub use log::{LogSink, PluginLine, has_unwritten_lines};
 pub use metrics::PluginMetric;
 pub use module::{Plugin, Uses};
 pub use pool::{Pools, PrepareFailure};
