@@ -6,7 +6,7 @@
 use super::Exchange;
 use crate::error::Error;
 use crate::http::coding::{self, Codings, Failure, KNOWN};
-use crate::http::message::{BodyLength, Fields, RequestHead, ResponseHead};
+use crate::http::message::{BodyLength, Fields, ResponseHead};
 use crate::plugin::Encoding;
 
 /// A body as it goes on, if it is whole in memory; else what has been read of it.
@@ -50,63 +50,46 @@ pub(super) fn describe_without_body(response: &mut ResponseHead) {
     response.body = BodyLength::Unknown;
 }
 
+/// Why a body is refused that cannot be made plain.
+pub(super) struct Refusals {
+    too_large: Error,
+    malformed: Error,
+}
+
+/// Those of a request's body.
+pub(super) const OF_REQUEST: Refusals =
+    Refusals { too_large: Error::BodyTooLarge, malformed: Error::BadRequestBody(NOT_SO) };
+/// Those of a response's body.
+pub(super) const OF_RESPONSE: Refusals =
+    Refusals { too_large: Error::ResponseTooLarge, malformed: Error::BadResponseBody(NOT_SO) };
+
 impl Exchange<'_> {
-    /// The plain body of a request that has been read whole, and its head made to say so.
-    pub(super) async fn plain_request(
+    /// The plain body of a message that has been read whole, and its head's `fields` made to say
+    /// so.
+    pub(super) async fn plain(
         &self,
         codings: Option<Codings>,
         coded: Vec<u8>,
-        request: &mut RequestHead,
+        fields: &mut Fields,
+        refusals: Refusals,
     ) -> Result<Read, Error> {
         let Some(codings) = codings else {
             return Ok((Some(coded), Vec::new()));
         };
-        let too_large = Error::BodyTooLarge;
-        let malformed = Error::BadRequestBody(NOT_SO);
-        let read = self.plain(codings, coded, too_large, malformed).await?;
-        if read.0.is_some() {
-            coding::describe_plain(&mut request.fields);
-        }
-        Ok(read)
-    }
-
-    /// As [`Self::plain_request`], of a response.
-    pub(super) async fn plain_response(
-        &self,
-        codings: Option<Codings>,
-        coded: Vec<u8>,
-        response: &mut ResponseHead,
-    ) -> Result<Read, Error> {
-        let Some(codings) = codings else {
-            return Ok((Some(coded), Vec::new()));
-        };
-        let too_large = Error::ResponseTooLarge;
-        let malformed = Error::BadResponseBody(NOT_SO);
-        let read = self.plain(codings, coded, too_large, malformed).await?;
-        if read.0.is_some() {
-            coding::describe_plain(&mut response.fields);
-        }
-        Ok(read)
-    }
-
-    async fn plain(
-        &self,
-        codings: Codings,
-        coded: Vec<u8>,
-        too_large: Error,
-        malformed: Error,
-    ) -> Result<Read, Error> {
         let bytes_max = self.snapshot.limits.plugin_body_bytes_max;
         // Boxed: other exchanges shall not be as large as those that decode.
         match Box::pin(codings.undo(&coded, bytes_max, &self.held)).await {
             Ok(plain) => {
                 self.held.give_back(coded);
+                coding::describe_plain(fields);
                 Ok((Some(plain), Vec::new()))
             }
-            Err(Failure::TooLarge) if self.selected.rejects_large_bodies() => Err(too_large),
+            Err(Failure::TooLarge) if self.selected.rejects_large_bodies() => {
+                Err(refusals.too_large)
+            }
             // It passes the plugins, as it came.
             Err(Failure::TooLarge) => Ok((None, coded)),
-            Err(Failure::Malformed) => Err(malformed),
+            Err(Failure::Malformed) => Err(refusals.malformed),
             Err(Failure::NoRoom(error)) => Err(error),
         }
     }

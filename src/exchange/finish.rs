@@ -95,7 +95,7 @@ impl Exchange<'_> {
                 Collected { bytes, is_whole: false } => return Ok((None, bytes)),
             },
         };
-        self.plain_response(codings, bytes, response).await
+        self.plain(codings, bytes, &mut response.fields, decode::OF_RESPONSE).await
     }
 
     /// Sends a response that is final. Of its body, the source sends any if `has_body`; it is

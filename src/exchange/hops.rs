@@ -8,15 +8,16 @@ use crate::http::respond::ALLOWED_METHODS;
 use crate::limits::PASSES_MAX;
 use crate::text::decimal;
 
-/// Refuses what goes no further whatever any plugin says.
-pub(super) fn check(request: &RequestHead) -> Result<(), Error> {
+/// Whom the request has passed; refuses what goes no further whatever any plugin says.
+pub(super) fn check(request: &RequestHead) -> Result<Vec<u8>, Error> {
     if request.method == Method::Trace {
         return Err(Error::TraceRefused);
     }
-    if cdn_loop::passes(&request.fields) > PASSES_MAX {
+    let passed = cdn_loop::passed(&request.fields);
+    if !passed.is_empty() && cdn_loop::passes(&passed) > PASSES_MAX {
         return Err(Error::Loop);
     }
-    Ok(())
+    Ok(passed)
 }
 
 /// Whether an OPTIONS request may be forwarded, which is then counted. If not, whoever has it

@@ -226,7 +226,7 @@ async fn serve(
     }
     let service = find_service(snapshot, request, path)?;
     *place = Some(service.index);
-    hops::check(request)?;
+    let passed = hops::check(request)?;
     if matches!(request.body, BodyLength::Known(n) if n > snapshot.limits.body_bytes_max) {
         return Err(Error::BodyTooLarge);
     }
@@ -249,7 +249,7 @@ async fn serve(
         received: if selected.is_empty() { UNIX_EPOCH } else { SystemTime::now() },
         upstream,
         trace,
-        passed: cdn_loop::passed(&request.fields),
+        passed,
         held: Held::of(worker.budget()),
         expires_ms: now_ms().saturating_add(service.timeout.as_millis() as u64),
         selected,
@@ -337,7 +337,8 @@ impl Exchange<'_> {
                 let codings = decode::of_request(encoding, &request.fields)?;
                 match self.collect_request(request, body, reply).await? {
                     Collected { bytes, is_whole: true } => {
-                        let plain = self.plain_request(codings, bytes, request);
+                        let plain =
+                            self.plain(codings, bytes, &mut request.fields, decode::OF_REQUEST);
                         (slot.given, prefix) = plain.await?;
                     }
                     Collected { bytes, is_whole: false } => prefix = bytes,

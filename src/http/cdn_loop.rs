@@ -22,10 +22,9 @@ pub fn write_line(out: &mut Vec<u8>) {
     out.extend_from_slice(LINE.as_bytes());
 }
 
-/// How often a request has passed this gateway.
-pub fn passes(fields: &Fields) -> usize {
-    let passes = |value| memchr::memmem::find_iter(value, OWN.as_bytes()).count();
-    fields.get_all(NAME).map(passes).sum()
+/// How often this gateway is among those whom a request has passed.
+pub fn passes(passed: &[u8]) -> usize {
+    memchr::memmem::find_iter(passed, OWN.as_bytes()).count()
 }
 
 /// All whom a request has passed, in one value; empty for most requests.
@@ -40,9 +39,9 @@ mod tests {
     #[test]
     fn a_request_that_was_sent_on_is_known_again() {
         let mut fields = Fields::new();
-        assert_eq!((passes(&fields), passed(&fields)), (0, Vec::new()));
+        assert_eq!((passes(&passed(&fields)), passed(&fields)), (0, Vec::new()));
         fields.push(b"CDN-Loop", b"fred.example, odin-0123456789abcdef; a=b");
-        assert_eq!(passes(&fields), 0);
+        assert_eq!(passes(&passed(&fields)), 0);
         for _ in 0..2 {
             let mut line = Vec::new();
             write_line(&mut line);
@@ -51,11 +50,11 @@ mod tests {
             assert!(value.starts_with("odin-"), "{value}");
             fields.push(b"CDN-Loop", value.as_bytes());
         }
-        assert_eq!(passes(&fields), 2);
+        assert_eq!(passes(&passed(&fields)), 2);
         let all = String::from_utf8(passed(&fields)).unwrap();
         assert_eq!(all.split(", ").count(), 4, "{all}");
         let mut joined = Fields::new();
         joined.push(b"cdn-loop", all.as_bytes());
-        assert_eq!(passes(&joined), 2);
+        assert_eq!(passes(&passed(&joined)), 2);
     }
 }
