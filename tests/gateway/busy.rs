@@ -181,3 +181,24 @@ fn aggregations_of_many_calls_leave_descriptors_to_others() {
     // Three quarters of half of 256.
     assert!(called.connections() <= 96, "{}", called.connections());
 }
+
+#[test]
+fn a_client_that_leaves_the_queue_gives_its_place_to_another() {
+    let gate = Gate::default();
+    let origin = held(&gate);
+    let limits = "connections: 1, pending: 1, pendingTimeout: 1h";
+    let setup = Setup::new().logging("accessLog: stdout");
+    let gateway = limited(setup, "a", &[&origin], limits).start();
+    let first = ask_many(1, gateway.addr, "/a");
+    origin.wait_requests(1);
+    let mut leaving = Client::connect(gateway.addr);
+    leaving.send("GET /a HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(get(gateway.addr, "/a").status, 503, "its place is taken");
+    drop(leaving);
+    gateway.wait_log("error=\"client closed the connection\"");
+    let next = ask_many(1, gateway.addr, "/a");
+    gate.open();
+    assert_eq!(statuses(first), [200]);
+    assert_eq!(statuses(next), [200]);
+    assert_eq!(origin.requests().len(), 2, "nobody asked for the one that left");
+}
