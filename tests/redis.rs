@@ -174,7 +174,7 @@ impl Certificates {
         for certificate in CertificateDer::pem_file_iter(self.path("ca.pem")).unwrap() {
             roots.add(certificate.unwrap()).unwrap();
         }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
