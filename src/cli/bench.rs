@@ -4,13 +4,14 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use odin::control::terminal::{err, out};
-use odin::limits;
+use odin::plugin::PluginSpec;
 use odin::plugin::trial::{Scene, Trial, collect_lines};
-use odin::plugin::{PluginSpec, PluginType};
 use serde_json::{Value, json};
+
+use super::keys::Keys;
 
 /// Calls before the first that counts: caches are warm and lazy parts made.
 const WARM_UP_CALLS: usize = 200;
@@ -24,19 +25,11 @@ pub(crate) struct Arguments {
     /// The input: a file with the JSON document of docs/plugin-abi.md; a small GET without it
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
-    /// The plugin's own config, a JSON object
-    #[arg(long, value_name = "JSON")]
-    config: Option<String>,
     /// How many calls
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = calls)]
     calls: usize,
-    /// The type under which the plugin runs
-    #[arg(long = "type", value_name = "TYPE", default_value = "middleware",
-          value_parser = super::kind)]
-    kind: PluginType,
-    /// Most memory of the plugin, in pages of 64 KiB
-    #[arg(long, value_name = "PAGES", default_value_t = limits::PLUGIN_MEMORY_PAGES_MAX)]
-    max_memory_pages: u32,
+    #[command(flatten)]
+    keys: Keys,
 }
 
 fn calls(text: &str) -> Result<usize, String> {
@@ -47,15 +40,13 @@ fn calls(text: &str) -> Result<usize, String> {
 /// Measures and prints; the error is one of usage.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
     let wasm = super::read(&arguments.plugin)?;
-    let mut spec = PluginSpec::new("measured", arguments.kind);
-    spec.max_memory_pages = arguments.max_memory_pages;
-    spec.timeout = Duration::from_secs(5);
+    let mut spec = arguments.keys.spec(&arguments.plugin);
     let mut input = match &arguments.input {
         Some(path) => serde_json::from_str(&super::read_text(path)?)
             .map_err(|error| format!("{} is not JSON: {error}", path.display()))?,
         None => small_get(),
     };
-    let config = arguments.config.as_deref().map(super::object).transpose()?;
+    let config = arguments.keys.config.clone().map(Value::Object);
     if let Some(config) = config.or_else(|| input.get("config").cloned()) {
         input["config"] = config.clone();
         input["context"]["config"] = config.clone();

@@ -230,7 +230,7 @@ fn run_suite(
     let Suite { plugin, kind, body, max_memory_pages, timeout, config, host, cases } = suite;
     let timeout = timeout.map(|text| odin::control::config::duration(&text)).transpose()?;
     let keys = Keys { body, max_memory_pages, timeout };
-    let kind = kind.map(|name| super::kind(&name)).transpose()?;
+    let kind = kind.map(|name| super::keys::kind(&name)).transpose()?;
     let cases: Vec<_> = cases.into_iter().map(Case::into_steps).collect::<Result<_, _>>()?;
     for module in plugin.into_vec() {
         let path = folder.join(module);

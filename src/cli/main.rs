@@ -9,20 +9,18 @@ mod cases;
 mod expect;
 mod explain;
 mod junit;
+mod keys;
 mod project;
 mod serve;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use odin::control::config;
 use odin::control::reach::{Common, Reaching};
 use odin::control::terminal::{err, out};
 use odin::control::trust::Trust;
-use odin::limits;
 use odin::plugin::trial::Scene;
 use odin::plugin::{LogLevel, Plugin, PluginSpec, PluginType, Reach, oneshot};
 use odin::upstream::call::Bounds;
@@ -87,30 +85,12 @@ struct TestPlugin {
     plugin: PathBuf,
     /// The input: the JSON document that docs/plugin-abi.md describes
     input: PathBuf,
-    /// The plugin's own config, a JSON object; it replaces the input's
-    #[arg(long, value_name = "JSON")]
-    config: Option<String>,
-    /// The type under which the plugin runs
-    #[arg(long = "type", value_name = "TYPE", default_value = "middleware", value_parser = kind)]
-    kind: PluginType,
-    /// Kill the plugin after this time
-    #[arg(long, default_value = "5s", value_parser = config::duration)]
-    timeout: Duration,
+    /// Its `config` replaces the input's.
+    #[command(flatten)]
+    keys: keys::Keys,
     /// The least level of the plugin's log lines that is shown
     #[arg(long, value_name = "LEVEL", default_value = "trace", value_parser = level)]
     log_level: LogLevel,
-    /// Most memory of the plugin, in pages of 64 KiB
-    #[arg(long, value_name = "PAGES", default_value_t = limits::PLUGIN_MEMORY_PAGES_MAX)]
-    max_memory_pages: u32,
-    /// Whether it is given bodies; if not said, auth and ratelimit plugins are given none
-    #[arg(long, value_name = "true|false")]
-    body: Option<bool>,
-}
-
-fn kind(name: &str) -> Result<PluginType, String> {
-    PluginType::from_name(name).ok_or_else(|| {
-        "a type is auth, ratelimit, request, response, middleware or aggregation".to_owned()
-    })
 }
 
 fn level(name: &str) -> Result<LogLevel, String> {
@@ -223,7 +203,9 @@ fn test_plugin(test: &TestPlugin) -> Result<ExitCode, String> {
     let wasm = read(&test.plugin)?;
     let input = read_text(&test.input)?;
     let scene = Scene::default().annotated(odin::exchange::annotate_by_default);
-    let report = oneshot::run(&wasm, spec_of(test)?, scene, &input, equip);
+    let mut spec = test.keys.spec(&test.plugin);
+    spec.log_level = test.log_level;
+    let report = oneshot::run(&wasm, spec, scene, &input, equip);
     for (level, text) in &report.lines {
         out(format_args!("log: {} {text}", level.as_str()));
     }
@@ -258,30 +240,6 @@ fn equip(plugin: &Plugin) -> Result<Reach, String> {
         err(format_args!("warning: {warning}"));
     }
     Ok(reach)
-}
-
-fn spec_of(test: &TestPlugin) -> Result<PluginSpec, String> {
-    let name = test.plugin.file_stem().unwrap_or(test.plugin.as_os_str());
-    let mut spec = PluginSpec::new(name.to_string_lossy(), test.kind);
-    spec.timeout = test.timeout;
-    spec.log_level = test.log_level;
-    spec.max_memory_pages = test.max_memory_pages;
-    spec.wants_body = test.body.unwrap_or(spec.wants_body);
-    if let Some(config) = &test.config {
-        spec.set_config(object(config)?);
-    }
-    Ok(spec)
-}
-
-/// The value of `--config`.
-fn object(config: &str) -> Result<serde_json::Value, String> {
-    match serde_json::from_str(config) {
-        Ok(config @ serde_json::Value::Object(_)) => Ok(config),
-        Ok(_) => Err("--config is not a JSON object, as in '{\"limit\": 5}'".to_owned()),
-        Err(error) => {
-            Err(format!("--config is not a JSON object, as in '{{\"limit\": 5}}': {error}"))
-        }
-    }
 }
 
 fn read_text(path: &Path) -> Result<String, String> {

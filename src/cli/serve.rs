@@ -8,8 +8,9 @@ use odin::control::config::Located;
 use odin::control::log;
 use odin::control::process::{self, Options};
 use odin::control::upgrade::Inheritance;
-use odin::plugin::PluginType;
 use serde_json::json;
+
+use super::keys::Keys;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -21,13 +22,12 @@ pub(crate) struct Arguments {
     /// Where to listen
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: String,
-    /// The plugin's own config, a JSON object
-    #[arg(long, value_name = "JSON", default_value = "{}")]
-    config: String,
-    /// The type under which the plugin runs
-    #[arg(long = "type", value_name = "TYPE", default_value = "middleware",
-          value_parser = super::kind)]
-    kind: PluginType,
+    /// What becomes of a request whose plugin fails; if not said, auth, ratelimit and aggregation
+    /// plugins refuse it
+    #[arg(long, value_name = "open|closed", value_parser = ["open", "closed"])]
+    failure_mode: Option<String>,
+    #[command(flatten)]
+    keys: Keys,
 }
 
 /// Serves until a signal ends it; the error is one of usage.
@@ -36,18 +36,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
         .map_err(|error| format!("cannot find {}: {error}", arguments.plugin.display()))?;
     // A typing error must not become a gateway that waits for the file.
     super::read(&path)?;
+    let mut entry = arguments.keys.entry(&path);
+    if let Some(mode) = &arguments.failure_mode {
+        entry["failureMode"] = mode.as_str().into();
+    }
     let to = if arguments.to == "echo" { "builtin:echo" } else { &arguments.to };
     // JSON is YAML.
     let text = json!({
         "server": { "listen": arguments.listen, "workers": 1 },
         "admin": { "listen": "off" },
         "logging": { "level": "debug" },
-        "wasm": {
-            "plugins": [{
-                "name": "plugin", "path": path, "type": arguments.kind.as_str(),
-                "config": super::object(&arguments.config)?,
-            }],
-        },
+        "wasm": { "plugins": [entry] },
         "services": [{ "name": "service", "basePath": "/", "targets": [to] }],
     });
     let located = Located::Given { text: text.to_string(), name: "the command line".to_owned() };

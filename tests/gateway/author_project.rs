@@ -1,11 +1,9 @@
-//! `odin-cli` from an empty folder to a plugin that serves: `new`, `test`, `inspect`, `bench`,
-//! `run`.
+//! `odin-cli` from an empty folder to a plugin that passes: `new`, `test`, `inspect`, `bench`.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
-use crate::support::{TempDir, get, wait_until, wasm};
+use crate::support::{TempDir, wasm};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -196,41 +194,6 @@ fn bench_tells_what_a_call_a_start_and_the_memory_cost() {
     for word in ["p50", "p99", "memory", "start", "compile"] {
         assert!(text.contains(word), "{word} in {text}");
     }
-}
-
-#[test]
-fn run_serves_a_plugin_and_loads_it_again_when_its_file_changes() {
-    let dir = TempDir::new();
-    let tagged = |tag: &str| wasm::setting_headers(&format!(r#""X-Tag":["{tag}"]"#));
-    dir.write("plugin.wasm", tagged("one"));
-    let mut child = Command::new(env!("CARGO_BIN_EXE_odin-cli"))
-        .args(["run", "plugin.wasm", "--listen", "127.0.0.1:0"])
-        .current_dir(dir.path())
-        .stderr(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let errors = BufReader::new(child.stderr.take().unwrap()).lines();
-    let (sender, addresses) = std::sync::mpsc::channel();
-    for lines in [Box::new(lines) as Box<dyn Iterator<Item = _> + Send>, Box::new(errors)] {
-        let sender = sender.clone();
-        std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                if let Some((_, address)) = line.split_once("listening on ") {
-                    let _ = sender.send(address.trim().to_owned());
-                }
-            }
-        });
-    }
-    let addr = addresses.recv_timeout(crate::support::PATIENCE).unwrap().parse().unwrap();
-    let tag = || get(addr, "/").json()["headers"]["X-Tag"][0].clone();
-    assert_eq!(tag(), "one");
-    dir.write("plugin.new", tagged("two"));
-    std::fs::rename(dir.path().join("plugin.new"), dir.path().join("plugin.wasm")).unwrap();
-    wait_until("the new one serves", || tag() == "two");
-    child.kill().unwrap();
-    child.wait().unwrap();
 }
 
 #[test]

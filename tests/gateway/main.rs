@@ -13,6 +13,7 @@
 
 mod author_cli;
 mod author_project;
+mod author_run;
 mod admin;
 mod admin_bounds;
 mod aggregation;

@@ -1,0 +1,90 @@
+//! The flags that say of a plugin what its entry in a configuration says: with the same names,
+//! meanings and bounds in each command that has them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use odin::control::config;
+use odin::limits;
+use odin::plugin::{PluginSpec, PluginType};
+use serde_json::{Map, Value, json};
+
+#[derive(clap::Args)]
+pub(crate) struct Keys {
+    /// The plugin's own config: a JSON object, or a file that holds one as JSON or YAML
+    #[arg(long, value_name = "JSON|FILE", value_parser = object)]
+    pub config: Option<Map<String, Value>>,
+    /// The type under which the plugin runs
+    #[arg(long = "type", value_name = "TYPE", default_value = "middleware", value_parser = kind)]
+    pub kind: PluginType,
+    /// Kill the plugin after this time: 250ms, 5s
+    #[arg(long, default_value = "5s", value_parser = config::duration)]
+    pub timeout: Duration,
+    /// Most memory of the plugin, in pages of 64 KiB
+    #[arg(long, value_name = "PAGES", default_value_t = limits::PLUGIN_MEMORY_PAGES_MAX,
+          value_parser = clap::value_parser!(u32)
+              .range(1..=i64::from(limits::PLUGIN_MEMORY_PAGES_CEILING)))]
+    pub max_memory_pages: u32,
+    /// Whether it is given bodies; if not said, auth and ratelimit plugins are given none
+    #[arg(long, value_name = "true|false")]
+    pub body: Option<bool>,
+}
+
+impl Keys {
+    /// What a gateway would know of the plugin.
+    pub(crate) fn spec(&self, module: &Path) -> PluginSpec {
+        let mut spec = PluginSpec::new(name_of(module), self.kind);
+        spec.timeout = self.timeout;
+        spec.max_memory_pages = self.max_memory_pages;
+        spec.wants_body = self.body.unwrap_or(spec.wants_body);
+        if let Some(config) = &self.config {
+            spec.set_config(Value::Object(config.clone()));
+        }
+        spec
+    }
+
+    /// The entry of `wasm.plugins` that says the same.
+    pub(crate) fn entry(&self, module: &Path) -> Value {
+        let mut entry = json!({
+            "name": name_of(module),
+            "path": module,
+            "type": self.kind.as_str(),
+            "timeout": format!("{}ms", self.timeout.as_millis()),
+            "maxMemoryPages": self.max_memory_pages,
+            "config": self.config.clone().unwrap_or_default(),
+        });
+        if let Some(body) = self.body {
+            entry["body"] = body.into();
+        }
+        entry
+    }
+}
+
+/// A plugin's name by its file: as a configuration takes it.
+fn name_of(module: &Path) -> String {
+    let stem = module.file_stem().unwrap_or_default().to_string_lossy();
+    let allowed = |character: char| {
+        let is_allowed = character.is_ascii_alphanumeric() || "._-".contains(character);
+        if is_allowed { character } else { '-' }
+    };
+    let name: String = stem.chars().take(limits::NAME_BYTES_MAX).map(allowed).collect();
+    if name.is_empty() { "plugin".to_owned() } else { name }
+}
+
+/// The value of `--type`.
+pub(crate) fn kind(name: &str) -> Result<PluginType, String> {
+    PluginType::from_name(name).ok_or_else(|| {
+        "a type is auth, ratelimit, request, response, middleware or aggregation".to_owned()
+    })
+}
+
+/// The value of `--config`: what begins with a brace is the object itself, anything else a file.
+pub(crate) fn object(value: &str) -> Result<Map<String, Value>, String> {
+    let allowed = "an object such as '{\"limit\": 5}', or a file that holds one";
+    if value.trim_start().starts_with(['{', '[', '"']) {
+        return serde_json::from_str(value).map_err(|error| format!("it takes {allowed}: {error}"));
+    }
+    let text = super::read_text(Path::new(value))
+        .map_err(|reason| format!("it takes {allowed}: {reason}"))?;
+    yaml_serde::from_str(&text).map_err(|error| format!("{value} holds no such object: {error}"))
+}
