@@ -19,3 +19,40 @@ pub const UPSTREAM_PENDING_TIMEOUT: Duration = Duration::from_millis(500);
 /// Calls of one aggregation that are under way at once: as many as a service may have `calls`, so
 /// that those wait for the slowest of them alone. The items of a page take turns.
 pub const AGGREGATION_CALLS_AT_ONCE: usize = super::AGGREGATION_CALLS_CONFIGURED_MAX;
+
+// --- targets that fail ---
+
+/// The first ejection of a target that takes no connection; each further one is twice as long. It
+/// is tried again soon: a refused connect costs the one request that tries nothing but itself.
+pub const CONNECT_EJECTION: Duration = Duration::from_secs(1);
+/// Longest ejection, unless the first is longer: Envoy's default.
+pub const EJECTION_MAX: Duration = Duration::from_secs(300);
+/// How often an ejection doubles: 5 minutes are 300 times the shortest.
+pub const EJECTION_DOUBLINGS_MAX: u32 = 9;
+/// How long the one request that tries an ejected target may take until another one tries: as long
+/// as it may take to connect, and some.
+pub const TRIAL_TIME: Duration = Duration::from_secs(5);
+/// Failed requests in a row that eject a target: Envoy's default. `services[].outlier`.
+pub const OUTLIER_CONSECUTIVE_ERRORS: u32 = 5;
+/// The part of failed requests, in percent, that ejects a target.
+pub const OUTLIER_ERROR_RATE_PERCENT: u32 = 50;
+/// What that part is taken of: Envoy's default.
+pub const OUTLIER_INTERVAL: Duration = Duration::from_secs(10);
+/// The first ejection of a target that answers badly: Envoy's default.
+pub const OUTLIER_EJECTION: Duration = Duration::from_secs(30);
+/// The part of a service's targets, in percent, that may be ejected for what they answer: the rest
+/// must bear their load.
+pub const OUTLIER_EJECTED_MAX_PERCENT: u32 = 50;
+/// Requests of one worker in an interval, fewer of which tell nothing of a part of them.
+pub const OUTLIER_REQUESTS_MIN: u32 = 20;
+/// What a target that is new or back gets at first, in percent of its share: Envoy's default. With
+/// none at all it would never be known to be well.
+pub const SLOW_START_PERCENT_MIN: u64 = 10;
+/// Tries beside the first ones that a worker's requests to a service may make at once, whatever
+/// they have earned: few enough that a dead service is not asked much more often.
+pub const RETRY_RESERVE: u64 = 5;
+/// Time in which one of these comes back, in milliseconds.
+pub const RETRY_RESERVE_REFILL_MS: u64 = 2000;
+/// Most tries that requests may save: a restart of a target fails as many at a time as are under
+/// way there.
+pub const RETRY_TOKENS_MAX: u64 = 50;

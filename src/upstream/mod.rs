@@ -1,13 +1,21 @@
 //! The origin side: which endpoint gets a request, and over which connection.
 
 pub mod admission;
+pub mod balance;
+pub mod budget;
 pub mod call;
+pub mod check;
 pub mod cluster;
+pub mod condition;
 pub mod connect;
 pub mod counts;
 pub mod echo;
+pub mod ejection;
 pub mod h1;
 pub mod pool;
+#[cfg(test)]
+mod simulation;
+pub mod slow_start;
 pub mod targets;
 pub mod tls;
 pub mod tries;

@@ -1,0 +1,462 @@
+//! What a whole process knows of one target: whether it is to be sent requests, why not, since
+//! when.
+//!
+//! Shared by all workers and the control thread, by atomics alone; it belongs to the target and
+//! outlives snapshots. Where nothing is in a target's way, a pick costs one load of `word`. What is
+//! told for people (reason, since when, how often) may be a moment behind it: nothing is decided by
+//! it. The clock is an argument.
+//!
+//! A target that was ejected comes back by a trial: when its time is over, one request (of all
+//! workers together) is let through; the others wait for what becomes of it.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use crate::limits::{EJECTION_DOUBLINGS_MAX, EJECTION_MAX, TRIAL_TIME};
+
+/// An operator wants it to be sent nothing.
+const DRAINED: u32 = 1;
+/// Active checks have found it sick.
+const UNHEALTHY: u32 = 1 << 1;
+/// Its answers, or that it gave none, have had it ejected.
+const EJECTED: u32 = 1 << 2;
+/// A request is on its way to find out whether it is well again.
+const TRIED: u32 = 1 << 3;
+/// It is back, or new, and gets its share little by little.
+const WARMING: u32 = 1 << 4;
+
+/// Why a target is not sent requests, or was not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// Nothing was ever wrong.
+    None,
+    /// It takes no connections: refused, unreachable, without TLS.
+    ConnectFailed,
+    /// Its connections were not made in time.
+    ConnectTimeout,
+    /// It failed so many requests one after the other.
+    ConsecutiveErrors,
+    /// It failed too large a part of its requests.
+    ErrorRate,
+    /// Active checks fail.
+    CheckFailed,
+    /// An operator has said so.
+    Drained,
+}
+
+impl Reason {
+    const ALL: [Self; 7] = [
+        Self::None,
+        Self::ConnectFailed,
+        Self::ConnectTimeout,
+        Self::ConsecutiveErrors,
+        Self::ErrorRate,
+        Self::CheckFailed,
+        Self::Drained,
+    ];
+
+    /// The label: logs, status, metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::ConnectFailed => "connect_failed",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::ConsecutiveErrors => "consecutive_errors",
+            Self::ErrorRate => "error_rate",
+            Self::CheckFailed => "check_failed",
+            Self::Drained => "drained",
+        }
+    }
+
+    /// Whether it says that no connection could be made: who finds out that one can, knows better.
+    pub const fn is_unsent(self) -> bool {
+        matches!(self, Self::ConnectFailed | Self::ConnectTimeout)
+    }
+
+    fn of(number: u32) -> Self {
+        Self::ALL.get(number as usize).copied().unwrap_or(Self::None)
+    }
+}
+
+/// How a target stands, at a glance: the worst of all that is in its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It is sent its share.
+    Healthy,
+    /// It is sent a growing part of its share.
+    Warming,
+    /// It is sent nothing until its ejection ends.
+    Ejected,
+    /// Active checks fail.
+    Unhealthy,
+    /// An operator wants it to be sent nothing.
+    Drained,
+}
+
+impl Standing {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Healthy, Self::Warming, Self::Ejected, Self::Unhealthy, Self::Drained];
+
+    /// The label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Warming => "warming",
+            Self::Ejected => "ejected",
+            Self::Unhealthy => "unhealthy",
+            Self::Drained => "drained",
+        }
+    }
+
+    /// Whether it is sent requests.
+    pub const fn is_well(self) -> bool {
+        matches!(self, Self::Healthy | Self::Warming)
+    }
+}
+
+/// What a pick may do with a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fitness {
+    /// It is to have its share.
+    Well,
+    /// It is to have so much of its share, in parts of [`Fitness::WHOLE`].
+    Warming(u32),
+    /// Its ejection is over: [`Condition::take_trial`] may let one request through.
+    DueForTrial,
+    /// It is sent something only where all are like this.
+    Sick,
+    /// It is sent nothing.
+    Drained,
+}
+
+impl Fitness {
+    /// A whole share.
+    pub const WHOLE: u32 = 1 << 16;
+}
+
+/// See the module's text. Times are of `deadline::now_ms`.
+#[derive(Debug, Default)]
+pub struct Condition {
+    word: AtomicU32,
+    /// Ejections one after the other: each is longer than the one before.
+    streak: AtomicU32,
+    /// Of the last change, in [`Reason::ALL`].
+    reason: AtomicU32,
+    ejected_until_ms: AtomicU64,
+    /// When the last ejection began, and how long it was to be.
+    ejected_at_ms: AtomicU64,
+    ejected_for_ms: AtomicU64,
+    warming_since_ms: AtomicU64,
+    warming_for_ms: AtomicU64,
+    changed_at_ms: AtomicU64,
+    ejections: AtomicU64,
+}
+
+/// There is one for a target: it is no other's.
+impl PartialEq for Condition {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl Eq for Condition {}
+
+/// What is told of a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told {
+    /// How it stands.
+    pub standing: Standing,
+    /// Why, or why it last did not stand well.
+    pub reason: Reason,
+    /// When that began, by the clock of `deadline::now_ms`; 0: it never changed.
+    pub since_ms: u64,
+    /// When it is tried again, if it is ejected.
+    pub until_ms: Option<u64>,
+    /// How often it was ejected.
+    pub ejections: u64,
+}
+
+impl Condition {
+    /// Whether nothing is in its way, by a single load.
+    pub fn is_plain(&self) -> bool {
+        self.word.load(Relaxed) == 0
+    }
+
+    /// What a pick may do with it.
+    pub fn fitness(&self, now_ms: u64) -> Fitness {
+        let word = self.word.load(Relaxed);
+        if word == 0 {
+            return Fitness::Well;
+        }
+        if word & DRAINED != 0 {
+            return Fitness::Drained;
+        }
+        if word & UNHEALTHY != 0 {
+            return Fitness::Sick;
+        }
+        if word & EJECTED != 0 {
+            let is_over = now_ms >= self.ejected_until_ms.load(Relaxed);
+            return if is_over { Fitness::DueForTrial } else { Fitness::Sick };
+        }
+        self.warmth(now_ms)
+    }
+
+    #[cold]
+    fn warmth(&self, now_ms: u64) -> Fitness {
+        let (since, length) =
+            (self.warming_since_ms.load(Relaxed), self.warming_for_ms.load(Relaxed));
+        let share = super::slow_start::share(now_ms.saturating_sub(since), length);
+        if share >= Fitness::WHOLE {
+            // Whoever sees it first; nothing is lost if it is ejected at the same time.
+            self.word.fetch_and(!WARMING, Relaxed);
+            return Fitness::Well;
+        }
+        Fitness::Warming(share)
+    }
+
+    /// Lets one request of the process through to a target whose ejection is over. `true` for the
+    /// one; the others find it sick until they know what became of it.
+    #[cold]
+    pub fn take_trial(&self, now_ms: u64) -> bool {
+        let due = self.ejected_until_ms.load(Relaxed);
+        let until = now_ms.saturating_add(TRIAL_TIME.as_millis() as u64);
+        let is_mine = now_ms >= due
+            && self.ejected_until_ms.compare_exchange(due, until, Relaxed, Relaxed).is_ok();
+        if is_mine {
+            self.word.fetch_or(TRIED, Relaxed);
+        }
+        is_mine
+    }
+
+    /// Ejects it: for `base` the first time, then for longer and longer. `false`: it was already.
+    #[cold]
+    pub fn eject(&self, now_ms: u64, base: Duration, reason: Reason) -> bool {
+        let word = self.word.load(Relaxed);
+        let until = self.ejected_until_ms.load(Relaxed);
+        if word & EJECTED != 0 && word & TRIED == 0 && now_ms < until {
+            return false;
+        }
+        let streak = self.next_streak(now_ms);
+        let length = ejection_length(base, streak);
+        let length_ms = length.as_millis() as u64;
+        // Before the word: who sees that must not find a time that is over.
+        self.ejected_until_ms.store(now_ms.saturating_add(length_ms), Relaxed);
+        let changed = (word | EJECTED) & !(TRIED | WARMING);
+        if self.word.compare_exchange(word, changed, Relaxed, Relaxed).is_err() {
+            // Another worker has found out at the same time.
+            return false;
+        }
+        self.streak.store(streak, Relaxed);
+        self.ejected_at_ms.store(now_ms, Relaxed);
+        self.ejected_for_ms.store(length_ms, Relaxed);
+        self.ejections.fetch_add(1, Relaxed);
+        self.reason.store(reason as u32, Relaxed);
+        if word & EJECTED == 0 {
+            self.changed_at_ms.store(now_ms, Relaxed);
+        }
+        true
+    }
+
+    /// One more than that of the last ejection, unless it has stood for as long as that lasted.
+    fn next_streak(&self, now_ms: u64) -> u32 {
+        let (at, length) = (self.ejected_at_ms.load(Relaxed), self.ejected_for_ms.load(Relaxed));
+        let forgotten = at.saturating_add(length.saturating_mul(3));
+        let is_near = at != 0 && now_ms <= forgotten.max(at + STREAK_MEMORY_MS);
+        if is_near { self.streak.load(Relaxed).saturating_add(1) } else { 1 }
+    }
+
+    /// A request that was let through by a trial, or because all were sick, was answered well:
+    /// it is back, and gets its share over `slow_start`. `true` if it was ejected.
+    #[cold]
+    pub fn readmit(&self, now_ms: u64, slow_start: Duration) -> bool {
+        let before = self.word.fetch_and(!(EJECTED | TRIED), Relaxed);
+        if before & EJECTED == 0 {
+            return false;
+        }
+        self.changed_at_ms.store(now_ms, Relaxed);
+        if before & (UNHEALTHY | DRAINED) == 0 {
+            self.warm(now_ms, slow_start);
+        }
+        true
+    }
+
+    /// It has its share little by little from now on.
+    pub fn warm(&self, now_ms: u64, slow_start: Duration) {
+        if slow_start.is_zero() {
+            return;
+        }
+        self.warming_since_ms.store(now_ms, Relaxed);
+        self.warming_for_ms.store(slow_start.as_millis() as u64, Relaxed);
+        self.word.fetch_or(WARMING, Relaxed);
+    }
+
+    /// The ejection is over now: one request may try it. For who has found out that it takes
+    /// connections again.
+    pub fn end_ejection(&self, now_ms: u64) {
+        if self.word.load(Relaxed) & EJECTED != 0 {
+            self.ejected_until_ms.fetch_min(now_ms, Relaxed);
+        }
+    }
+
+    /// What active checks have found. `true` if that is news.
+    pub fn set_health(&self, now_ms: u64, is_healthy: bool, slow_start: Duration) -> bool {
+        let before = match is_healthy {
+            true => self.word.fetch_and(!UNHEALTHY, Relaxed),
+            false => self.word.fetch_or(UNHEALTHY, Relaxed),
+        };
+        let was_healthy = before & UNHEALTHY == 0;
+        if was_healthy == is_healthy {
+            return false;
+        }
+        if !is_healthy {
+            self.reason.store(Reason::CheckFailed as u32, Relaxed);
+        } else if before & (EJECTED | DRAINED) == 0 {
+            self.warm(now_ms, slow_start);
+        }
+        self.changed_at_ms.store(now_ms, Relaxed);
+        true
+    }
+
+    /// What an operator wants. `true` if that is news.
+    pub fn set_drained(&self, now_ms: u64, is_drained: bool, slow_start: Duration) -> bool {
+        let before = match is_drained {
+            true => self.word.fetch_or(DRAINED, Relaxed),
+            false => self.word.fetch_and(!DRAINED, Relaxed),
+        };
+        let was_drained = before & DRAINED != 0;
+        if was_drained == is_drained {
+            return false;
+        }
+        if is_drained {
+            self.reason.store(Reason::Drained as u32, Relaxed);
+        } else if before & (EJECTED | UNHEALTHY) == 0 {
+            self.warm(now_ms, slow_start);
+        }
+        self.changed_at_ms.store(now_ms, Relaxed);
+        true
+    }
+
+    /// Whether an operator has it drained.
+    pub fn is_drained(&self) -> bool {
+        self.word.load(Relaxed) & DRAINED != 0
+    }
+
+    /// Whether it is ejected.
+    pub fn is_ejected(&self) -> bool {
+        self.word.load(Relaxed) & EJECTED != 0
+    }
+
+    /// What is told of it.
+    pub fn told(&self, now_ms: u64) -> Told {
+        // Ends what is over.
+        let _fitness = self.fitness(now_ms);
+        let word = self.word.load(Relaxed);
+        let standing = match word {
+            _ if word & DRAINED != 0 => Standing::Drained,
+            _ if word & UNHEALTHY != 0 => Standing::Unhealthy,
+            _ if word & EJECTED != 0 => Standing::Ejected,
+            _ if word & WARMING != 0 => Standing::Warming,
+            _ => Standing::Healthy,
+        };
+        // Two things may be in its way; the reason is of what is told.
+        let reason = match standing {
+            Standing::Drained => Reason::Drained,
+            Standing::Unhealthy => Reason::CheckFailed,
+            _ => Reason::of(self.reason.load(Relaxed)),
+        };
+        let until = self.ejected_until_ms.load(Relaxed);
+        Told {
+            standing,
+            reason,
+            since_ms: self.changed_at_ms.load(Relaxed),
+            until_ms: (standing == Standing::Ejected).then_some(until),
+            ejections: self.ejections.load(Relaxed),
+        }
+    }
+}
+
+/// An ejection so short after another one is the next of its streak, however short that was.
+const STREAK_MEMORY_MS: u64 = 30_000;
+
+/// How long the ejection of this number in its streak (from 1) is: twice as long each time.
+fn ejection_length(base: Duration, streak: u32) -> Duration {
+    let doublings = streak.saturating_sub(1).min(EJECTION_DOUBLINGS_MAX);
+    base.saturating_mul(1 << doublings).min(EJECTION_MAX.max(base))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn reasons_stand_at_their_numbers() {
+        for (number, reason) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!(Reason::of(number as u32), reason);
+        }
+    }
+
+    #[test]
+    fn an_ejected_target_comes_back_by_one_trial() {
+        let condition = Condition::default();
+        assert_eq!(condition.fitness(5), Fitness::Well);
+        assert!(condition.eject(1000, SECOND, Reason::ConnectFailed));
+        assert!(!condition.eject(1001, SECOND, Reason::ConnectFailed), "it is already");
+        assert_eq!(condition.fitness(1999), Fitness::Sick);
+        assert_eq!(condition.fitness(2000), Fitness::DueForTrial);
+        assert!(condition.take_trial(2000));
+        assert!(!condition.take_trial(2000), "one is enough");
+        assert_eq!(condition.fitness(2001), Fitness::Sick, "the others wait");
+        assert!(condition.eject(2005, SECOND, Reason::ConnectFailed), "it has failed");
+        assert_eq!(condition.fitness(4004), Fitness::Sick, "twice as long");
+        assert_eq!(condition.fitness(4005), Fitness::DueForTrial);
+        assert!(condition.take_trial(4005) && condition.readmit(4006, Duration::ZERO));
+        assert!(condition.is_plain());
+        let told = condition.told(4007);
+        assert_eq!((told.standing, told.ejections, told.since_ms), (Standing::Healthy, 2, 4006));
+    }
+
+    #[test]
+    fn a_trial_of_which_nothing_is_heard_is_made_again() {
+        let condition = Condition::default();
+        condition.eject(1000, SECOND, Reason::ErrorRate);
+        assert!(condition.take_trial(3000));
+        let later = 3000 + TRIAL_TIME.as_millis() as u64;
+        assert!(!condition.take_trial(later - 1) && condition.take_trial(later));
+    }
+
+    #[test]
+    fn a_streak_is_forgotten_when_it_has_stood() {
+        let condition = Condition::default();
+        let mut now = 1000;
+        for seconds in [1, 2, 4, 8] {
+            assert!(condition.eject(now, SECOND, Reason::ConnectFailed));
+            assert_eq!(condition.told(now).until_ms, Some(now + seconds * 1000));
+            now += seconds * 1000;
+            assert!(condition.take_trial(now));
+        }
+        assert!(condition.readmit(now, Duration::ZERO));
+        now += 3_600_000;
+        assert!(condition.eject(now, SECOND, Reason::ConnectFailed));
+        assert_eq!(condition.told(now).until_ms, Some(now + 1000));
+    }
+
+    #[test]
+    fn what_an_operator_drains_stays_so_whatever_else_becomes_of_it() {
+        let condition = Condition::default();
+        condition.eject(1000, SECOND, Reason::ErrorRate);
+        assert!(condition.set_drained(1500, true, SECOND));
+        assert!(!condition.set_drained(1500, true, SECOND));
+        condition.set_health(1600, false, SECOND);
+        assert!(condition.readmit(3000, SECOND));
+        assert_eq!(condition.fitness(9000), Fitness::Drained);
+        assert!(condition.set_drained(9000, false, SECOND));
+        assert_eq!(condition.fitness(9000), Fitness::Sick, "the checks have not said otherwise");
+        assert!(condition.set_health(9500, true, SECOND));
+        assert!(matches!(condition.fitness(9500), Fitness::Warming(_)));
+        assert_eq!(condition.fitness(10_500), Fitness::Well);
+        assert!(condition.is_plain());
+    }
+}
