@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 pub use self::selected::{Part, Selected};
+use super::abi::{self, Draft};
 use super::failure::CallError;
-use super::json_abi::{self, Draft, Subject};
 use super::log::Ids;
 use super::module::Plugin;
 use super::pool::Pools;
@@ -218,6 +218,22 @@ impl Carried {
     }
 }
 
+/// The messages that one phase may change.
+pub(super) enum Subject<'a> {
+    Request {
+        head: &'a mut RequestHead,
+    },
+    Response {
+        request: &'a RequestHead,
+        head: &'a mut ResponseHead,
+    },
+    Aggregation {
+        request: &'a RequestHead,
+        answers: &'a [CallAnswer<'a>],
+        head: &'a mut ResponseHead,
+    },
+}
+
 /// What a chain says at the end of a phase.
 #[derive(Debug)]
 pub enum Verdict {
@@ -323,7 +339,7 @@ async fn run(
     let plugins = indexes.filter_map(|&index| Some((index, chain.plugins.get(index)?)));
     for (index, plugin) in plugins.filter(|(_, plugin)| plugin.runs_in(phase)) {
         let begun = facts.trace.and_then(Trace::start);
-        let called = json_abi::call(pools, plugin, facts, subject, body, carried, &mut draft).await;
+        let called = abi::run_phase(pools, plugin, facts, subject, body, carried, &mut draft).await;
         if let (Some(trace), Some(begun)) = (facts.trace, begun) {
             trace.plugin(index, phase.as_str(), begun, end(&called));
         }

@@ -1,8 +1,8 @@
 //! What the host does before and after a guest runs, without the guest: what `perf/` times and
 //! counts by itself. Workers call the same code from `json_abi::call`.
 
-use super::chain::{BodySlot, Carried, Facts, Verdict};
-use super::json_abi::{self, Subject};
+use super::chain::{BodySlot, Carried, Facts, Subject, Verdict};
+use super::json_abi;
 use super::module::Plugin;
 use crate::http::message::RequestHead;
 

@@ -22,6 +22,7 @@ use std::collections::hash_map::Entry;
 
 use wasmtime::{Caller, ExternType, FuncType, Linker, Module, ValType};
 
+use super::abi::Abi;
 use super::failure::CallError;
 use super::memory;
 use super::module::Uses;
@@ -37,7 +38,11 @@ enum Served {
 type LinkResult = wasmtime::Result<Served>;
 
 /// Gives `linker` what `module` imports; the error names everything that cannot be served.
-pub(super) fn link(linker: &mut Linker<HostState>, module: &Module) -> Result<(), String> {
+pub(super) fn link(
+    linker: &mut Linker<HostState>,
+    module: &Module,
+    abi: &Abi,
+) -> Result<(), String> {
     let mut refused = Vec::new();
     // By module and name: the linker knows a function by these alone.
     let mut served_as: HashMap<(&str, &str), String> = HashMap::new();
@@ -60,7 +65,9 @@ pub(super) fn link(linker: &mut Linker<HostState>, module: &Module) -> Result<()
             }
         }
         let served = match from {
-            "env" => env::serve(linker, name, &types),
+            "env" => match abi {
+                Abi::Json(_) => env::serve(linker, name, &types),
+            },
             "wasi_snapshot_preview1" | "wasi_unstable" => {
                 wasi::serve(linker, from, name, &types, ty)
             }

@@ -6,7 +6,7 @@ use wasmtime::ExternType;
 
 use super::hostcalls;
 use super::log::LogSink;
-use super::module::{AllocatorShape, Loaded, ResultForm, Start, Uses};
+use super::module::Uses;
 use super::runtime::{Runtime, RuntimeOptions};
 use super::spec::PluginSpec;
 
@@ -51,7 +51,7 @@ pub fn inspect(
     };
     let plugin = runtime.load(spec, wasm);
     Ok(Inspection {
-        verdict: plugin.loaded().map(abi).map_err(str::to_owned),
+        verdict: plugin.loaded().map(|loaded| loaded.abi.describe()).map_err(str::to_owned),
         uses: hostcalls::uses(&module),
         imports: imports.collect(),
         warnings: module
@@ -91,31 +91,4 @@ fn of(kind: &ExternType) -> String {
         ExternType::Table(_) => "table".to_owned(),
         ExternType::Tag(_) => "tag".to_owned(),
     }
-}
-
-fn abi(loaded: &Loaded) -> String {
-    let shape = &loaded.shape;
-    let result = match shape.execute {
-        ResultForm::Packed => "its result in one i64",
-        ResultForm::Pair => "its result in two i32",
-    };
-    let start = match shape.start {
-        Start::Library => "a library (_initialize)",
-        Start::Command => "a command (_start)",
-        Start::None => "a plain module",
-    };
-    let allocator = match shape.allocator {
-        AllocatorShape::Sized(name) => name,
-        AllocatorShape::Realloc => "cabi_realloc",
-        AllocatorShape::Collected => "__new",
-        AllocatorShape::HostRegion => "none: the host keeps a region of its own",
-    };
-    let also = [
-        (shape.on_request.is_some(), "on_request"),
-        (shape.has_init, "init"),
-        (shape.has_cleanup, "cleanup"),
-    ];
-    let also: Vec<_> = also.iter().filter(|(has, _)| *has).map(|(_, name)| *name).collect();
-    let also = if also.is_empty() { "nothing".to_owned() } else { also.join(", ") };
-    format!("JSON ABI; {start}; execute gives {result}; allocator: {allocator}; also has {also}")
 }

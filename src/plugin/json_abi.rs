@@ -7,51 +7,38 @@ mod apply;
 mod draft;
 mod escape;
 mod explain;
+mod guest;
 mod headers;
 mod input;
 mod metadata;
 mod output;
 mod pieces;
+mod shape;
 mod text;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::chain::{BodySlot, CallAnswer, Carried, Facts, Verdict};
+use super::chain::{BodySlot, Carried, Facts, Subject, Verdict};
 use super::failure::CallError;
-use super::instance::Entry;
 use super::module::Plugin;
 use super::pool::{Pool, Pools};
 use super::spec::{Phase, PluginSpec};
 use apply::Decision;
 pub(super) use draft::Draft;
 use draft::Known;
+pub(super) use guest::{Entry, Guest, call as call_instance};
 use input::Messages;
 pub(super) use input::{write_body, write_headers};
 pub(super) use metadata::merged;
 pub(super) use output::Members;
 use output::Output;
 pub(super) use pieces::take_body;
+pub(super) use shape::{Shape, inspect};
 pub(super) use text::write_str as write_string;
 
-use crate::http::message::{RequestHead, ResponseHead};
+use crate::http::message::RequestHead;
 use crate::limits;
-
-/// The messages that one phase may change.
-pub(super) enum Subject<'a> {
-    Request {
-        head: &'a mut RequestHead,
-    },
-    Response {
-        request: &'a RequestHead,
-        head: &'a mut ResponseHead,
-    },
-    Aggregation {
-        request: &'a RequestHead,
-        answers: &'a [CallAnswer<'a>],
-        head: &'a mut ResponseHead,
-    },
-}
 
 /// Calls one plugin and does what it says. An error has changed nothing.
 pub(super) async fn call(
@@ -104,8 +91,9 @@ async fn call_pooled(
     let input = draft.bytes();
     lease.instance().set_passed(facts.passed);
     let most = facts.bounds.output_bytes_max();
-    let called = lease.instance().call(entry, input, facts.ids(), deadline, most, &mut output);
-    let called = called.await;
+    let instance = lease.instance();
+    let ids = facts.ids();
+    let called = guest::call(instance, entry, input, ids, deadline, most, &mut output).await;
     if let Err(error) = called {
         lease.failed();
         return Err(error);

@@ -12,7 +12,7 @@ use std::sync::atomic::{
 
 use wasmtime::{Engine, ExternType, InstancePre, Linker, Module};
 
-use super::heap;
+use super::abi::Abi;
 use super::hostcalls;
 use super::log::LogSink;
 use super::spec::{Phase, PluginSpec, PluginType};
@@ -103,7 +103,7 @@ impl Plugin {
 
     fn answers_requests(&self) -> bool {
         self.spec.kind == PluginType::Response
-            && self.loaded.as_ref().is_ok_and(|loaded| loaded.shape.on_request.is_some())
+            && self.loaded.as_ref().is_ok_and(|loaded| loaded.abi.answers_requests())
     }
 }
 
@@ -122,7 +122,7 @@ pub struct Uses {
 #[derive(Clone)]
 pub(super) struct Loaded {
     pub(super) pre: InstancePre<HostState>,
-    pub(super) shape: Shape,
+    pub(super) abi: Abi,
     pub(super) uses: Uses,
     pub(super) digest: [u8; 32],
     pub(super) log_sink: Arc<dyn LogSink>,
@@ -136,12 +136,12 @@ impl Loaded {
         spec: &PluginSpec,
         log_sink: Arc<dyn LogSink>,
     ) -> Result<Self, String> {
-        let shape = inspect(&module, wasm, spec)?;
+        let abi = Abi::inspect(&module, wasm, spec)?;
         let mut linker = Linker::new(engine);
-        hostcalls::link(&mut linker, &module)?;
+        hostcalls::link(&mut linker, &module, &abi)?;
         let uses = hostcalls::uses(&module);
         let pre = linker.instantiate_pre(&module).map_err(|error| format!("{error:#}"))?;
-        Ok(Self { pre, shape, uses, digest, log_sink })
+        Ok(Self { pre, abi, uses, digest, log_sink })
     }
 
     /// The same for other keys of the plugin, as far as they allow it.
@@ -149,15 +149,6 @@ impl Loaded {
         check_memory(self.pre.module(), spec)?;
         Ok(self.clone())
     }
-}
-
-/// How a function gives the place of its output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ResultForm {
-    /// One i64: the address in the low, the length in the high 32 bits.
-    Packed,
-    /// Two i32: address and length.
-    Pair,
 }
 
 /// What brings a fresh instance to life.
@@ -171,91 +162,30 @@ pub(super) enum Start {
     None,
 }
 
-/// Which exports supply room in the guest's memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum AllocatorShape {
-    /// A function of this name: size -> address.
-    Sized(&'static str),
-    /// `cabi_realloc`.
-    Realloc,
-    /// AssemblyScript's `__new`.
-    Collected,
-    /// None.
-    HostRegion,
-}
-
-/// What a module exports, as far as the ABI knows it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Shape {
-    pub(super) execute: ResultForm,
-    pub(super) on_request: Option<ResultForm>,
-    pub(super) start: Start,
-    pub(super) has_init: bool,
-    pub(super) has_cleanup: bool,
-    pub(super) allocator: AllocatorShape,
-}
-
-fn inspect(module: &Module, wasm: &[u8], spec: &PluginSpec) -> Result<Shape, String> {
-    if let Some(export) = module.exports().find(|e| e.name().starts_with("proxy_abi_version_")) {
-        let name = export.name();
-        return Err(format!(
-            "the module is a proxy-wasm filter (it exports {name}); proxy-wasm is not supported \
-             yet, only the JSON ABI (docs/plugin-abi.md)"
-        ));
-    }
-    check_memory(module, spec)?;
-    let execute = result_form(module, "execute")?.ok_or_else(|| {
-        let exports: Vec<_> = module.exports().map(|export| export.name().to_owned()).collect();
-        format!(
-            "the module exports no function execute(ptr: i32, len: i32) -> i64; it exports {}",
-            if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") }
-        )
-    })?;
-    let allocator = allocator_of(module);
-    if allocator == AllocatorShape::HostRegion && is_go(wasm) {
-        return Err(
-            "a Go module must export an allocator, or its input would overwrite its heap: \
-                    add `//go:wasmexport alloc` above `func alloc(size uint32) uint32` that \
-                    returns the address of a kept slice (plugins/sdk/go has it)"
-                .to_owned(),
-        );
-    }
-    if allocator == AllocatorShape::HostRegion {
-        heap::claims_whole_memory(wasm).map_err(|why| {
-            format!(
-                "the module exports no allocator, and {why}: the host's input would be \
-                 overwritten. Export its allocator: AssemblyScript by `--exportRuntime`; C and \
-                 C++ by `-Wl,--export=malloc,--export=free`; else a function \
-                 alloc(size: i32) -> i32"
-            )
-        })?;
-    }
+/// What starts an instance of the module.
+pub(super) fn start_of(module: &Module) -> Result<Start, String> {
     let has = |name: &str| matches!(module.get_export(name), Some(ExternType::Func(_)));
-    let start = if has("_initialize") {
-        Start::Library
-    } else if has("_start") {
-        Start::Command
-    } else {
-        Start::None
-    };
-    for name in ["init", "cleanup", "_initialize", "_start"] {
-        if let Some(types) = types_of(module, name)
-            && !types.starts_with("->")
-        {
-            return Err(format!("{name} must take no parameters, it is ({types})"));
-        }
+    for name in ["_initialize", "_start"] {
+        takes_nothing(module, name)?;
     }
-    Ok(Shape {
-        execute,
-        on_request: result_form(module, "on_request")?,
-        start,
-        has_init: has("init"),
-        has_cleanup: has("cleanup"),
-        allocator,
+    Ok(match (has("_initialize"), has("_start")) {
+        (true, _) => Start::Library,
+        (false, true) => Start::Command,
+        (false, false) => Start::None,
     })
 }
 
-fn check_memory(module: &Module, spec: &PluginSpec) -> Result<(), String> {
+/// Refuses an export `name` that has parameters.
+pub(super) fn takes_nothing(module: &Module, name: &str) -> Result<(), String> {
+    match types_of(module, name) {
+        Some(types) if !types.starts_with("->") => {
+            Err(format!("{name} must take no parameters, it is ({types})"))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn check_memory(module: &Module, spec: &PluginSpec) -> Result<(), String> {
     let Some(ExternType::Memory(memory)) = module.get_export("memory") else {
         return Err("the module exports no memory named \"memory\"".to_owned());
     };
@@ -273,79 +203,11 @@ fn check_memory(module: &Module, spec: &PluginSpec) -> Result<(), String> {
 }
 
 /// The types of an exported function in short.
-fn types_of(module: &Module, name: &str) -> Option<String> {
+pub(super) fn types_of(module: &Module, name: &str) -> Option<String> {
     match module.get_export(name)? {
         ExternType::Func(ty) => Some(hostcalls::signature(&ty)),
         _ => None,
     }
-}
-
-fn result_form(module: &Module, name: &str) -> Result<Option<ResultForm>, String> {
-    let Some(types) = types_of(module, name) else {
-        return Ok(None);
-    };
-    match types.as_str() {
-        "i32 i32 -> i64" => Ok(Some(ResultForm::Packed)),
-        "i32 i32 -> i32 i32" => Ok(Some(ResultForm::Pair)),
-        _ => Err(format!(
-            "{name} is ({types}); it must be (i32 i32 -> i64), address in the low and length in \
-             the high 32 bits, or (i32 i32 -> i32 i32)"
-        )),
-    }
-}
-
-fn allocator_of(module: &Module) -> AllocatorShape {
-    let is = |name: &str, wanted: &str| types_of(module, name).is_some_and(|have| have == wanted);
-    for name in ["alloc", "allocate", "malloc"] {
-        if is(name, "i32 -> i32") {
-            return AllocatorShape::Sized(name);
-        }
-    }
-    if is("cabi_realloc", "i32 i32 i32 i32 -> i32") {
-        return AllocatorShape::Realloc;
-    }
-    if is("__new", "i32 i32 -> i32") {
-        return AllocatorShape::Collected;
-    }
-    AllocatorShape::HostRegion
-}
-
-/// Whether Go's own linker made the module: it leaves a custom section with the build's id, and
-/// "Go" among the producers. (TinyGo's modules export `malloc`.)
-fn is_go(wasm: &[u8]) -> bool {
-    custom_sections(wasm).any(|(name, content)| {
-        name.starts_with(b"go:")
-            || name.starts_with(b"go.")
-            || name == b"producers" && memchr::memmem::find(content, b"\x02Go").is_some()
-    })
-}
-
-/// The custom sections of a module that wasmtime has found valid; stops at what it cannot read.
-fn custom_sections(wasm: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let mut rest = wasm.get(8..).unwrap_or_default();
-    std::iter::from_fn(move || {
-        loop {
-            let (&id, after) = rest.split_first()?;
-            let (size, after) = leb128(after)?;
-            let content = after.get(..size)?;
-            rest = &after[size..];
-            if id == 0 {
-                let (length, content) = leb128(content)?;
-                return Some((content.get(..length)?, &content[length..]));
-            }
-        }
-    })
-}
-
-fn leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
-    let mut value = 0_u64;
-    for (index, &byte) in bytes.iter().enumerate().take(5) {
-        value |= u64::from(byte & 0x7f) << (7 * index);
-        if byte & 0x80 == 0 {
-            return Some((usize::try_from(value).ok()?, &bytes[index + 1..]));
-        }
-    }
-    None
 }
 
 #[cfg(test)]

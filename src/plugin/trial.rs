@@ -17,7 +17,8 @@ use serde_json::Value;
 
 use super::chain::MessageBounds;
 use super::host::Host;
-use super::instance::{Entry, Instance};
+use super::instance::Instance;
+use super::json_abi::{self, Entry};
 use super::log::{Ids, LogSink, PluginLine, PluginLog};
 use super::module::Plugin;
 use super::reach::Reach;
@@ -168,7 +169,9 @@ impl Trial {
             let deadline = called + plugin.spec.timeout;
             let ids = Ids { request: request_id, trace: "" };
             let most = MessageBounds::DEFAULT.output_bytes_max();
-            let result = instance.call(entry, input, ids, deadline, most, output).await;
+            let running =
+                json_abi::call_instance(instance, entry, input, ids, deadline, most, output);
+            let result = running.await;
             *took = called.elapsed();
             result.map_err(|error| error.text)
         })

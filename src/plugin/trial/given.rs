@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::value::to_raw_value;
 use serde_json::{Map, Value};
 
-use super::super::chain::{BodySlot, CallAnswer, Carried, Facts, MessageBounds};
+use super::super::chain::{BodySlot, CallAnswer, Carried, Facts, MessageBounds, Subject};
 use super::super::json_abi;
 use super::super::module::Plugin;
 use super::super::scene::Annotate;
@@ -204,7 +204,7 @@ impl<'i> Given<'i> {
 
     fn with_subject<R>(
         &mut self,
-        then: impl FnOnce(&Facts<'_>, &mut json_abi::Subject<'_>, &mut BodySlot, &mut Carried) -> R,
+        then: impl FnOnce(&Facts<'_>, &mut Subject<'_>, &mut BodySlot, &mut Carried) -> R,
     ) -> R {
         let facts = Facts {
             request_id: self.request_id,
@@ -220,10 +220,10 @@ impl<'i> Given<'i> {
         let answers: Vec<_> = self.answers.iter().map(Answer::as_told).collect();
         let Self { request, response, body, carried, .. } = self;
         let mut subject = match self.phase {
-            Phase::Request => json_abi::Subject::Request { head: request },
-            Phase::Response => json_abi::Subject::Response { request, head: response },
+            Phase::Request => Subject::Request { head: request },
+            Phase::Response => Subject::Response { request, head: response },
             Phase::Aggregation => {
-                json_abi::Subject::Aggregation { request, answers: &answers, head: response }
+                Subject::Aggregation { request, answers: &answers, head: response }
             }
         };
         then(&facts, &mut subject, body, carried)
