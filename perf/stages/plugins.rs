@@ -8,6 +8,7 @@ use std::time::UNIX_EPOCH;
 
 use monoio::time::TimeDriver;
 use monoio::{LegacyDriver, RuntimeBuilder};
+use odin::http::connection::{Connection, Scheme};
 use odin::http::message::RequestHead;
 use odin::plugin::{
     BodySlot, Carried, Chain, Facts, MessageBounds, Part, Plugin, PluginSpec, PluginType, Pools,
@@ -43,7 +44,8 @@ const FACTS: Facts<'static> = Facts {
     request_id: "0123456789abcdef0123456789abcdef",
     service: "users-service",
     route_path: "/api/users",
-    scheme: "http",
+    scheme: Scheme::Http,
+    connection: Connection::NONE,
     client_ip: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
     received: UNIX_EPOCH,
     bounds: MessageBounds::DEFAULT,

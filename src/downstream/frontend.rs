@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use super::handover::{Handover, Sent};
 use crate::exchange::Core;
+use crate::http::connection::Connection;
 use crate::io::deadline::now_ms;
 use crate::io::sleep;
-use crate::io::stream::Peer;
 use crate::limits::HANDOVERS_AT_ONCE;
 
 /// The client side of one worker. `!Send`: its connections have it by `Rc`.
@@ -59,10 +59,10 @@ impl Frontend {
 
     /// Hands a connection that waits for a request to the next process, if there is one. `true`: it
     /// is to be closed here.
-    pub fn hand_over(&self, fd: RawFd, peer: Peer) -> bool {
+    pub fn hand_over(&self, fd: RawFd, connection: &Connection) -> bool {
         let mut handover = self.handover.borrow_mut();
         let Some(next) = &*handover else { return false };
-        match next.send(fd, peer) {
+        match next.send(fd, connection) {
             Sent::Moved => {
                 self.handed_over.set(self.handed_over.get() + 1);
                 true

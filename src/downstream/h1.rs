@@ -13,6 +13,7 @@ use super::frontend::Frontend;
 use super::linger::{is_settled, linger};
 use crate::error::{Error, Side};
 use crate::exchange::{self, Core, Reply, Scratch};
+use crate::http::connection::Connection;
 use crate::http::h1::encode::{self, ResponseForm};
 use crate::http::h1::head::{self, HeadFacts};
 use crate::http::h1::receive::{BodyFailure, HeadFailure, Receiver, Start, Wait};
@@ -21,10 +22,10 @@ use crate::http::message::{Fields, Method, ResponseHead};
 use crate::http::relay::{BodySink, BodySource};
 use crate::io::buffer::Chunk;
 use crate::io::deadline::{Deadline, now_ms};
-use crate::io::stream::{self, Direction, Peer, Stream};
+use crate::io::stream::{self, Direction, Stream};
 
 /// Serves a connection until it closes.
-pub async fn serve<S: Stream>(stream: S, peer: Peer, frontend: Rc<Frontend>) {
+pub async fn serve<S: Stream>(stream: S, connection: Rc<Connection>, frontend: Rc<Frontend>) {
     let worker = &frontend.core;
     let snapshot = worker.snapshot();
     let body_timeout = snapshot.timeouts.body;
@@ -39,11 +40,11 @@ pub async fn serve<S: Stream>(stream: S, peer: Peer, frontend: Rc<Frontend>) {
     let mut reply = HttpReply::new(sender, frontend.clone());
 
     loop {
-        if S::IS_PORTABLE && body.receiver.is_at_rest() && frontend.hand_over(fd, peer) {
+        if S::IS_PORTABLE && body.receiver.is_at_rest() && frontend.hand_over(fd, &connection) {
             reply.sender.leave();
             return;
         }
-        match serve_one(&mut body, &mut reply, (fd, peer), &client, &frontend).await {
+        match serve_one(&mut body, &mut reply, (fd, &connection), &client, &frontend).await {
             // While the worker drains, the wait for it ends soon (`Deadlines::expire_idle`).
             Next::Request => {}
             Next::Linger { sends_on } => {
@@ -77,7 +78,7 @@ enum Next {
 async fn serve_one<S: Stream>(
     body: &mut RequestBody<S>,
     reply: &mut HttpReply<S>,
-    (fd, peer): (RawFd, Peer),
+    (fd, connection): (RawFd, &Connection),
     client: &Deadline,
     frontend: &Rc<Frontend>,
 ) -> Next {
@@ -111,7 +112,8 @@ async fn serve_one<S: Stream>(
         Ok(()) => {
             let scratch = &mut scratch;
             let futures = worker.futures();
-            let run = futures.pooled(|| exchange::run(worker, peer, client, scratch, body, reply));
+            let run =
+                futures.pooled(|| exchange::run(worker, connection, client, scratch, body, reply));
             run.await
         }
         Err(None) => {
@@ -120,7 +122,10 @@ async fn serve_one<S: Stream>(
         }
         Err(Some(error)) => {
             let scratch = &mut scratch;
-            worker.futures().pooled(|| exchange::refuse(worker, peer, error, scratch, reply)).await
+            worker
+                .futures()
+                .pooled(|| exchange::refuse(worker, connection, error, scratch, reply))
+                .await
         }
     };
     worker.account(&outcome);

@@ -13,9 +13,11 @@ use std::os::fd::{AsFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 
-use crate::io::stream::{self, Peer};
+use crate::http::connection::Connection;
+use crate::io::stream;
 
-/// First word of the message that a connection comes with; the address of its peer follows.
+/// First word of the message that a connection comes with. The address of its client follows, and
+/// where a proxy has named that one (PROXY protocol), the address of its peer.
 const WORD: &str = "connection ";
 
 /// The way to the next process. The workers share it: a message is sent whole or not at all.
@@ -44,8 +46,12 @@ impl Handover {
     /// Sends a connection that has nothing unread. [`Sent::Moved`]: close it, and only close it.
     ///
     /// `fd` must belong to a live stream of this worker.
-    pub fn send(&self, fd: RawFd, peer: Peer) -> Sent {
-        let message = format!("{WORD}{}", peer.ip);
+    pub fn send(&self, fd: RawFd, connection: &Connection) -> Sent {
+        let Connection { client, peer, .. } = connection;
+        let message = match client == peer {
+            true => format!("{WORD}{client}"),
+            false => format!("{WORD}{client} {peer}"),
+        };
         match stream::send_with(self.channel.as_fd(), message.as_bytes(), fd) {
             Ok(()) => Sent::Moved,
             // The receiver's buffer, or the number of descriptors under way, has its limit.
@@ -57,8 +63,10 @@ impl Handover {
     }
 }
 
-/// Whose connection came with this message; `None`: it is another message.
-pub fn peer(message: &str) -> Option<Peer> {
-    let ip: IpAddr = message.strip_prefix(WORD)?.parse().ok()?;
-    Some(Peer { ip })
+/// The facts of the connection that came with this message; `None`: it is another message.
+pub fn facts(message: &str) -> Option<Connection> {
+    let addresses = message.strip_prefix(WORD)?;
+    let (client, peer) = addresses.split_once(' ').unwrap_or((addresses, addresses));
+    let (client, peer): (IpAddr, IpAddr) = (client.parse().ok()?, peer.parse().ok()?);
+    Some(Connection { client, ..Connection::plain(peer) })
 }

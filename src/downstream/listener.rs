@@ -12,9 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
-use std::panic::AssertUnwindSafe;
 use std::path::Path;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
@@ -22,9 +20,9 @@ use crate::io::runtime::{TcpListener, TcpStream, UnixListener, UnixStream};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
 
-use super::frontend::{Admission, Frontend};
-use super::h1;
-use crate::io::stream::{Peer, Stream};
+use super::frontend::Frontend;
+use super::serve::start;
+use crate::http::connection::Connection;
 use crate::io::turn_away;
 use crate::limits::{
     ACCEPT_BACKOFF, ACCEPTS_AT_ONCE, BACKLOG, HANDSHAKES_TIMEOUT, LISTENER_RELEASE,
@@ -164,9 +162,9 @@ impl AsFd for Socket {
 #[derive(Debug)]
 pub enum Accepted {
     /// TCP.
-    Tcp(std::net::TcpStream, Peer),
+    Tcp(std::net::TcpStream, Connection),
     /// Unix.
-    Unix(std::os::unix::net::UnixStream, Peer),
+    Unix(std::os::unix::net::UnixStream, Connection),
 }
 
 impl Accepted {
@@ -180,16 +178,16 @@ impl Accepted {
     }
 
     /// A connection of this descriptor, whatever its kind. Never blocks from now on.
-    pub fn of(fd: OwnedFd, peer: Peer) -> io::Result<Self> {
+    pub fn of(fd: OwnedFd, facts: Connection) -> io::Result<Self> {
         let domain = SockRef::from(&fd).domain()?;
         Ok(if domain == Domain::UNIX {
             let stream = std::os::unix::net::UnixStream::from(fd);
             stream.set_nonblocking(true)?;
-            Self::Unix(stream, peer)
+            Self::Unix(stream, facts)
         } else {
             let stream = std::net::TcpStream::from(fd);
             stream.set_nonblocking(true)?;
-            Self::Tcp(stream, peer)
+            Self::Tcp(stream, facts)
         })
     }
 }
@@ -197,11 +195,11 @@ impl Accepted {
 /// Serves a connection that is there already.
 pub fn serve(accepted: Accepted, frontend: &Rc<Frontend>) {
     let outcome = match accepted {
-        Accepted::Tcp(stream, peer) => {
-            TcpStream::from_std(stream).map(|stream| start(stream, peer, frontend))
+        Accepted::Tcp(stream, facts) => {
+            TcpStream::from_std(stream).map(|stream| start(stream, facts, frontend))
         }
-        Accepted::Unix(stream, peer) => {
-            UnixStream::from_std(stream).map(|stream| start(stream, peer, frontend))
+        Accepted::Unix(stream, facts) => {
+            UnixStream::from_std(stream).map(|stream| start(stream, facts, frontend))
         }
     };
     if let Err(error) = outcome {
@@ -273,11 +271,12 @@ impl Listener {
             Self::Tcp(listener) => {
                 let (stream, address) = crate::io::stream::accept_now(listener)?;
                 let ip = address.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |at| at.ip());
-                Ok(Accepted::Tcp(stream.into(), Peer { ip }))
+                Ok(Accepted::Tcp(stream.into(), Connection::plain(ip)))
             }
             Self::Unix(listener) => {
                 let (stream, _) = crate::io::stream::accept_now(listener)?;
-                Ok(Accepted::Unix(stream.into(), Peer { ip: IpAddr::V4(Ipv4Addr::LOCALHOST) }))
+                let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
+                Ok(Accepted::Unix(stream.into(), Connection::plain(ip)))
             }
         }
     }
@@ -379,48 +378,6 @@ async fn pause(frontend: &Frontend, error: &io::Error) {
         "cannot accept a connection; trying again (is RLIMIT_NOFILE too low? ulimit -n)"
     );
     crate::io::sleep(ACCEPT_BACKOFF).await;
-}
-
-fn start(stream: impl ServedStream, peer: Peer, frontend: &Rc<Frontend>) {
-    let connections_max = frontend.core.snapshot().limits.connections_max;
-    let Some(admission) = frontend.admit(connections_max) else {
-        return;
-    };
-    stream.prepare();
-    let frontend = frontend.clone();
-    crate::io::spawn(guarded(move || h1::serve(stream, peer, frontend), admission));
-}
-
-/// A stream that a listener hands out.
-trait ServedStream: Stream {
-    fn prepare(&self) {}
-}
-
-impl ServedStream for TcpStream {
-    fn prepare(&self) {
-        // A response is written whole: waiting for more to send only delays it. A socket that is
-        // broken already shows it at the first read.
-        let _ = self.set_nodelay(true);
-    }
-}
-
-impl ServedStream for UnixStream {}
-
-/// A panic ends its connection, not the worker. There is no known way to cause one; this is the
-/// line that holds if there is.
-///
-/// The future is made here: one that is handed over would take its room twice.
-async fn guarded<F: Future<Output = ()>>(serve: impl FnOnce() -> F, admission: Admission) {
-    let mut serve = std::pin::pin!(serve());
-    std::future::poll_fn(|cx| {
-        let poll = AssertUnwindSafe(|| Pin::as_mut(&mut serve).poll(cx));
-        std::panic::catch_unwind(poll).unwrap_or_else(|_| {
-            tracing::error!("a connection was closed by a defect in the gateway (panic above)");
-            Poll::Ready(())
-        })
-    })
-    .await;
-    drop(admission);
 }
 
 #[cfg(test)]

@@ -6,3 +6,4 @@ pub mod h1;
 pub mod handover;
 mod linger;
 pub mod listener;
+mod serve;

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::Core;
+use crate::http::connection::{Asker, Connection};
 use crate::http::field_class::{WHO_ASKED_LETTERS, is_who_asked};
 use crate::http::message::{Fields, IpText, RequestHead};
-use crate::io::stream::Peer;
 use crate::limits::REQUEST_ID_BYTES_MAX;
 use crate::snapshot::Service;
 
@@ -22,8 +22,8 @@ pub(super) fn drop_underscores(request: &mut RequestHead) {
 
 /// Sets `X-Forwarded-For`, `-Proto` and `-Host`. What a client says itself of who asks is taken
 /// out, unless the peers in front are trusted to have set it.
-pub(super) fn forwarded(request: &mut RequestHead, peer: Peer, is_trusted: bool) {
-    let client = IpText::new(peer.ip);
+pub(super) fn forwarded(request: &mut RequestHead, asker: Asker<'_>, is_trusted: bool) {
+    let client = IpText::new(asker.connection.client);
     let client = client.as_bytes();
     let fields = &mut request.fields;
     // A trusted proxy writes hyphens: what has an underscore it has let through.
@@ -42,7 +42,7 @@ pub(super) fn forwarded(request: &mut RequestHead, peer: Peer, is_trusted: bool)
     // anybody else none is left.
     let is_said = |name: &str, fields: &Fields| is_trusted && fields.contains(name);
     if !is_said("x-forwarded-proto", fields) {
-        fields.push(b"X-Forwarded-Proto", b"http");
+        fields.push(b"X-Forwarded-Proto", asker.scheme.as_str().as_bytes());
     }
     if !request.authority.is_empty() && !is_said("x-forwarded-host", fields) {
         fields.push(b"X-Forwarded-Host", request.authority.as_bytes());
@@ -55,7 +55,7 @@ pub fn by_default(request: &mut RequestHead, ip: IpAddr) {
     if request.fields.has_underscores() {
         drop_underscores(request);
     }
-    forwarded(request, Peer { ip }, false);
+    forwarded(request, Asker::of(&Connection::plain(ip)), false);
 }
 
 /// What is set on a request with these fields that goes to a service's own targets. Where

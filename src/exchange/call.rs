@@ -11,6 +11,7 @@ use super::attempt::Attempt;
 use super::{Exchange, annotate};
 use crate::aggregate::merge;
 use crate::error::Error;
+use crate::http::connection::Scheme;
 use crate::http::message::{BodyLength, Fields, Method, RequestHead, ResponseHead};
 use crate::http::relay::BodySink;
 use crate::io::deadline::now_ms;
@@ -97,7 +98,7 @@ impl<'a> Caller<'a> {
         match &*service.cluster {
             Cluster::Endpoints(endpoints) => self.ask(service, endpoints, &head).await,
             Cluster::Echo => {
-                let local = echo::answer(&head, self.authority, &head.path, &[]);
+                let local = echo::answer(&head, (Scheme::Http, self.authority), &head.path, &[]);
                 Ok(Answer::new(local.status, local.fields, local.body))
             }
         }

@@ -7,7 +7,7 @@ use std::pin::{Pin, pin};
 use std::time::{Duration, Instant};
 
 use super::attempt::Attempt;
-use super::{Exchange, Messages, Payload, Reply};
+use super::{Exchange, Messages, Reply};
 use crate::error::Error;
 use crate::http::message::{BodyLength, Fields, RequestHead};
 use crate::http::relay::{self, Alongside, BodySink, BodySource, Replay, Trailers};
@@ -17,6 +17,17 @@ use crate::upstream::cluster::{Endpoint, Endpoints};
 use crate::upstream::connect::connect;
 use crate::upstream::h1::{Connection, ResponseSource};
 use crate::upstream::tries::{self, Failure, Try};
+
+/// The request's body as the exchange goes on with it.
+pub(super) enum Payload {
+    /// None, or still with the client.
+    Stream,
+    /// In memory, whole.
+    Memory(Vec<u8>),
+    /// Too large to collect for the plugins, which let it pass: its first part, the rest still with
+    /// the client.
+    Prefix(Vec<u8>),
+}
 
 impl Exchange<'_> {
     /// A connection to the endpoint of a try: an idle one, unless it must be fresh, else a new one.

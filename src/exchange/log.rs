@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{Core, Exchange, Outcome, Reply, Scratch};
+use crate::http::connection::Asker;
 use crate::http::message::Fields;
-use crate::io::stream::Peer;
 use crate::snapshot::Snapshot;
 use crate::trace::access_log::Answered;
 
@@ -12,7 +12,7 @@ use crate::trace::access_log::Answered;
 pub(super) fn leave(
     worker: &Core,
     snapshot: &Snapshot,
-    peer: Peer,
+    asker: Asker<'_>,
     scratch: &Scratch,
     reply: &impl Reply,
     outcome: Outcome,
@@ -30,7 +30,7 @@ pub(super) fn leave(
         &Answered {
             request_id: &scratch.request_id,
             trace_id: scratch.trace.id(),
-            client: peer.ip,
+            asker,
             status: outcome.status,
             body_bytes_sent: reply.body_bytes(),
             took,

@@ -24,6 +24,7 @@ mod spans;
 
 pub use self::annotate::by_default as annotate_by_default;
 pub use self::core::Core;
+use self::forward::Payload;
 pub use self::reply::Reply;
 use self::reply::send_local;
 use std::borrow::Cow;
@@ -32,12 +33,12 @@ use std::pin::pin;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, Side};
+use crate::http::connection::{Asker, Connection};
 use crate::http::message::{BodyLength, Fields, LocalResponse, Method, RequestHead, ResponseHead};
 use crate::http::relay::{self, BodySource, Collected, NoSource};
 use crate::http::{cdn_loop, respond};
 use crate::io::budget::Held;
 use crate::io::deadline::{Deadline, now_ms};
-use crate::io::stream::Peer;
 use crate::limits::DISCARD_BYTES_MAX;
 use crate::plugin::{self, BodySlot, Carried, Encoding, Facts, Part, Selected, Verdict};
 use crate::route;
@@ -90,17 +91,6 @@ pub struct Outcome {
     pub is_complete: bool,
 }
 
-/// The request's body as the exchange goes on with it.
-enum Payload {
-    /// None, or still with the client.
-    Stream,
-    /// In memory, whole.
-    Memory(Vec<u8>),
-    /// Too large to collect for the plugins, which let it pass: its first part, the rest still with
-    /// the client.
-    Prefix(Vec<u8>),
-}
-
 /// The messages of one exchange, once the request is final.
 struct Messages<'a> {
     request: &'a RequestHead,
@@ -113,7 +103,7 @@ struct Exchange<'a> {
     worker: &'a Core,
     snapshot: &'a Snapshot,
     service: &'a Service,
-    peer: Peer,
+    asker: Asker<'a>,
     request_id: &'a str,
     received: SystemTime,
     /// By the clock of `deadline::now_ms`.
@@ -131,7 +121,7 @@ struct Exchange<'a> {
 /// Serves the request whose head stands in `scratch`, for as long as the `client` is there.
 pub async fn run(
     worker: &Core,
-    peer: Peer,
+    connection: &Connection,
     client: &Deadline,
     scratch: &mut Scratch,
     body: &mut impl BodySource,
@@ -140,14 +130,15 @@ pub async fn run(
     let snapshot = worker.snapshot();
     let started = Instant::now();
     scratch.forget();
+    let asker = Asker::of(connection);
     if let Some(log) = &snapshot.access_log {
         scratch.asked.keep(log, &scratch.request);
     }
     let how = (snapshot.tracing.as_ref(), snapshot.server_timing);
     let on = OnWorker { id: worker.id, random: || worker.random() };
-    scratch.trace.begin(how, on, peer, &mut scratch.request, started);
+    scratch.trace.begin(how, on, asker, &mut scratch.request, started);
     let served =
-        client.unless_gone(pin!(serve(worker, &snapshot, peer, scratch, body, reply))).await;
+        client.unless_gone(pin!(serve(worker, &snapshot, asker, scratch, body, reply))).await;
     let outcome = match served.unwrap_or(Err(Error::DownstreamGone)) {
         Ok(status) => Outcome { status, error: None, is_complete: true },
         Err(error) => fail(worker, &snapshot, error, scratch, body, reply).await,
@@ -156,7 +147,7 @@ pub async fn run(
     if let Some(service) = scratch.service.and_then(|index| snapshot.services.get(index)) {
         worker.account_service(&snapshot, service, outcome.status, took);
     }
-    log::leave(worker, &snapshot, peer, scratch, reply, outcome, took);
+    log::leave(worker, &snapshot, asker, scratch, reply, outcome, took);
     spans::finish(worker, &snapshot, scratch, outcome, took);
     outcome
 }
@@ -186,7 +177,7 @@ async fn fail(
 /// Answers a request that never became an exchange: its head could not be read.
 pub async fn refuse(
     worker: &Core,
-    peer: Peer,
+    connection: &Connection,
     error: Error,
     scratch: &mut Scratch,
     reply: &mut impl Reply,
@@ -196,14 +187,15 @@ pub async fn refuse(
     scratch.trace.clear();
     let sent = send_local(worker, respond::error(error), false, reply).await;
     let outcome = Outcome { status: error.status(), error: Some(error), is_complete: sent.is_ok() };
-    log::leave(worker, &worker.snapshot(), peer, scratch, reply, outcome, started.elapsed());
+    let asker = Asker::of(connection);
+    log::leave(worker, &worker.snapshot(), asker, scratch, reply, outcome, started.elapsed());
     outcome
 }
 
 async fn serve(
     worker: &Core,
     snapshot: &Snapshot,
-    peer: Peer,
+    asker: Asker<'_>,
     scratch: &mut Scratch,
     body: &mut impl BodySource,
     reply: &mut impl Reply,
@@ -233,7 +225,7 @@ async fn serve(
     if request.fields.has_underscores() && !snapshot.keeps_underscores {
         annotate::drop_underscores(request);
     }
-    annotate::forwarded(request, peer, snapshot.trust_forwarded);
+    annotate::forwarded(request, asker, snapshot.trust_forwarded);
     annotate::request_id(request, request_id, worker);
     service.chain.select(&request.path, selected);
     if selected.response_encoding() > Encoding::Raw {
@@ -243,7 +235,7 @@ async fn serve(
         worker,
         snapshot,
         service,
-        peer,
+        asker,
         request_id,
         // Only plugins are told the time.
         received: if selected.is_empty() { UNIX_EPOCH } else { SystemTime::now() },
@@ -431,8 +423,9 @@ impl Exchange<'_> {
             request_id: self.request_id,
             service: &self.service.name,
             route_path: &self.service.base_path,
-            scheme: "http",
-            client_ip: self.peer.ip,
+            scheme: self.asker.scheme,
+            client_ip: self.asker.ip,
+            connection: self.asker.connection,
             received: self.received,
             bounds: self.snapshot.message_bounds(),
             trace: Some(self.trace),
@@ -485,7 +478,8 @@ impl Exchange<'_> {
                 let path = self.origin_path(request);
                 let mut seen = request.clone();
                 seen.fields.set_all(&self.fields_for_target(request));
-                let local = echo::answer(&seen, &request.authority, path, &bytes);
+                let local =
+                    echo::answer(&seen, (self.asker.scheme, &request.authority), path, &bytes);
                 let response = &mut *messages.response;
                 response.status = local.status;
                 response.fields = local.fields;

@@ -2,6 +2,7 @@
 
 pub mod cdn_loop;
 pub mod coding;
+pub mod connection;
 pub mod field_class;
 pub mod h1;
 pub mod message;

@@ -12,7 +12,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
@@ -471,9 +471,11 @@ pub fn accept_now(
     Ok((stream, address.and_then(|address| address.try_into().ok())))
 }
 
-/// Who is at the other end of a downstream connection.
-#[derive(Debug, Clone, Copy)]
-pub struct Peer {
-    /// The client's address; loopback for a Unix socket.
-    pub ip: IpAddr,
+/// The address at this end of a socket; `None` for one that has none.
+///
+/// `fd` must belong to a live stream of this worker: callers hold a half of it.
+pub fn local_address(fd: RawFd) -> Option<SocketAddr> {
+    // SAFETY: the caller holds a half of the stream, so the descriptor is open during this call.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    rustix::net::getsockname(fd).ok()?.try_into().ok()
 }

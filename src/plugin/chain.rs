@@ -17,6 +17,7 @@ use super::module::Plugin;
 use super::pool::Pools;
 use super::spec::{FailureMode, Phase};
 use super::stats::ErrorKind;
+use crate::http::connection::{Connection, Scheme};
 use crate::http::message::{Fields, LocalResponse, RequestHead, ResponseHead};
 use crate::http::respond;
 use crate::limits;
@@ -108,10 +109,13 @@ pub struct Facts<'a> {
     pub service: &'a str,
     /// `context.routePath`: the service's base path.
     pub route_path: &'a str,
-    /// `http` or `https`: how the client came, for `input.url`.
-    pub scheme: &'a str,
-    /// `context.clientIp`.
+    /// `context.scheme`: how the client came, for `input.url` too. Behind a trusted proxy it is
+    /// what that says.
+    pub scheme: Scheme,
+    /// `context.clientIp`: behind a trusted proxy, whom that names.
     pub client_ip: IpAddr,
+    /// The client's connection: `context.protocol`, `context.tls`.
+    pub connection: &'a Connection,
     /// `context.timestamp`: when the head had come.
     pub received: SystemTime,
     /// What bounds its messages.

@@ -13,6 +13,7 @@ use super::{
     PluginSpec, PluginType, Pools, Runtime, RuntimeOptions, Selected, Verdict, run_aggregation,
     run_request, run_response,
 };
+use crate::http::connection::{Connection, Scheme};
 use crate::http::message::{Fields, LocalResponse, Method, RequestHead, ResponseHead};
 
 /// Runs a test on every driver that this machine has, each with a runtime like a worker's.
@@ -92,8 +93,9 @@ pub(super) fn facts() -> Facts<'static> {
         request_id: "r-1",
         service: "users-service",
         route_path: "/api/users",
-        scheme: "http",
+        scheme: Scheme::Http,
         client_ip: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
+        connection: Connection::NONE,
         received: UNIX_EPOCH + Duration::from_secs(1_704_067_200),
         bounds: MessageBounds::DEFAULT,
         trace: None,

@@ -5,11 +5,11 @@
 //! lines of that buffer are dropped and counted.
 
 use std::io::Write as _;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, SystemTime};
 
+use crate::http::connection::{Asker, TlsFacts};
 use crate::http::message::RequestHead;
 use crate::limits::ACCESS_LOG_BUFFER_BYTES;
 use crate::text::{self, rfc_3339};
@@ -25,6 +25,20 @@ pub enum Field {
     TraceId,
     /// The client's address.
     Client,
+    /// What the client's connection speaks: `HTTP/1.1` or `HTTP/2`.
+    Protocol,
+    /// How the client came: `http` or `https`.
+    Scheme,
+    /// The other end of the connection: a proxy's address, where the client has one in between.
+    Peer,
+    /// The version of TLS; empty without.
+    TlsVersion,
+    /// The cipher suite; empty without TLS.
+    TlsCipher,
+    /// The host that the client's TLS has asked for (SNI).
+    ServerName,
+    /// The subject of the client's certificate.
+    ClientCertificate,
     /// The request's method.
     Method,
     /// The path as the client sent it, without the query.
@@ -55,11 +69,18 @@ pub enum Field {
 
 impl Field {
     /// All of them, by name.
-    pub const ALL: [(&'static str, Self); 17] = [
+    pub const ALL: [(&'static str, Self); 24] = [
         ("time", Self::Time),
         ("request_id", Self::RequestId),
         ("trace_id", Self::TraceId),
         ("client", Self::Client),
+        ("protocol", Self::Protocol),
+        ("scheme", Self::Scheme),
+        ("peer", Self::Peer),
+        ("tls_version", Self::TlsVersion),
+        ("tls_cipher", Self::TlsCipher),
+        ("server_name", Self::ServerName),
+        ("client_certificate", Self::ClientCertificate),
         ("method", Self::Method),
         ("path", Self::Path),
         ("query", Self::Query),
@@ -180,8 +201,8 @@ pub struct Answered<'a> {
     pub request_id: &'a str,
     /// See [`Field`].
     pub trace_id: &'a str,
-    /// See [`Field`].
-    pub client: IpAddr,
+    /// Who asked, and how.
+    pub asker: Asker<'a>,
     /// See [`Field`].
     pub status: u16,
     /// See [`Field`].
@@ -260,7 +281,15 @@ fn write_line(
             Field::Time => row.text(name, clock.now(SystemTime::now())),
             Field::RequestId => row.text(name, answered.request_id),
             Field::TraceId => row.text(name, answered.trace_id),
-            Field::Client => row.display(name, answered.client, true),
+            Field::Client => row.display(name, answered.asker.ip, true),
+            Field::Scheme => row.text(name, answered.asker.scheme.as_str()),
+            Field::Protocol => row.text(name, answered.asker.connection.protocol.as_str()),
+            Field::Peer => row.display(name, answered.asker.connection.peer, true),
+            Field::TlsVersion | Field::TlsCipher | Field::ServerName | Field::ClientCertificate => {
+                if let Some(tls) = &answered.asker.connection.tls {
+                    row.text(name, of_tls(field, tls));
+                }
+            }
             Field::Method => row.text(name, &asked.method),
             Field::Path => row.text(name, &asked.path),
             Field::Query => row.text(name, &asked.query),
@@ -280,6 +309,16 @@ fn write_line(
         }
     }
     row.close();
+}
+
+fn of_tls(field: Field, tls: &TlsFacts) -> &str {
+    match field {
+        Field::TlsVersion => tls.version,
+        Field::TlsCipher => tls.cipher,
+        Field::ServerName => tls.server_name.as_deref().unwrap_or_default(),
+        Field::ClientCertificate => tls.client.as_ref().map_or("", |client| &client.subject),
+        _ => "",
+    }
 }
 
 /// A line that is being written.

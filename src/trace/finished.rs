@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use super::context::{Context, SpanId};
 use super::notes::PluginEnd;
+use crate::http::connection::{Protocol, Scheme};
 use crate::http::message::Method;
 use crate::limits::TRACE_TEXT_BYTES_MAX;
 
@@ -32,6 +33,12 @@ pub struct Finished {
     pub user_agent: String,
     /// The client.
     pub client: IpAddr,
+    /// How it came.
+    pub scheme: Scheme,
+    /// What its connection speaks.
+    pub protocol: Protocol,
+    /// The TLS of its connection; empty: none.
+    pub tls_version: &'static str,
     /// `X-Request-Id`.
     pub request_id: String,
     /// The service; empty: none was found.

@@ -24,8 +24,8 @@ use self::finished::{Finished, Part, cut, known_method, names, target};
 pub use self::notes::PluginEnd;
 use self::notes::{Attempt, Note, What};
 use crate::error::Error;
+use crate::http::connection::Asker;
 use crate::http::message::RequestHead;
-use crate::io::stream::Peer;
 use crate::limits::TRACE_SPANS_MAX;
 
 /// How the exchanges of a snapshot are traced.
@@ -115,14 +115,14 @@ impl Trace {
         &mut self,
         (tracing, is_timed): (Option<&Tracing>, bool),
         worker: OnWorker<impl Fn() -> u64>,
-        peer: Peer,
+        asker: Asker<'_>,
         request: &mut RequestHead,
         started: Instant,
     ) {
         self.clear();
         self.is_timed = is_timed;
         if let Some(tracing) = tracing {
-            self.join(tracing, &worker, peer, request);
+            self.join(tracing, &worker, asker, request);
         }
         if self.is_timed || self.finished.is_some() {
             self.started = Some(started);
@@ -133,7 +133,7 @@ impl Trace {
         &mut self,
         tracing: &Tracing,
         worker: &OnWorker<impl Fn() -> u64>,
-        peer: Peer,
+        asker: Asker<'_>,
         request: &mut RequestHead,
     ) {
         let random = &worker.random;
@@ -158,7 +158,7 @@ impl Trace {
         fields.set(TRACEPARENT.as_bytes(), &context.text(parent));
         context.push_id(&mut self.id);
         if is_exported {
-            self.finished = Some(Box::new(begun(context, worker.id, peer, request)));
+            self.finished = Some(Box::new(begun(context, worker.id, asker, request)));
         }
         self.context = Some(context);
     }
@@ -290,7 +290,7 @@ impl Trace {
 }
 
 /// What is known of an exchange when its head has come.
-fn begun(context: Context, worker: usize, peer: Peer, request: &RequestHead) -> Finished {
+fn begun(context: Context, worker: usize, asker: Asker<'_>, request: &RequestHead) -> Finished {
     let text = |name: &str| {
         let value = request.fields.get(name).unwrap_or_default();
         cut(&String::from_utf8_lossy(value))
@@ -305,7 +305,10 @@ fn begun(context: Context, worker: usize, peer: Peer, request: &RequestHead) -> 
         query: request.query.strip_prefix('?').map(names).unwrap_or_default(),
         authority: cut(&request.authority),
         user_agent: text("user-agent"),
-        client: peer.ip,
+        client: asker.ip,
+        scheme: asker.scheme,
+        protocol: asker.connection.protocol,
+        tls_version: asker.connection.tls.as_ref().map_or("", |tls| tls.version),
         request_id: String::new(),
         service: String::new(),
         route: String::new(),

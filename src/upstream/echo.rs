@@ -4,10 +4,18 @@
 use base64::prelude::{BASE64_STANDARD, Engine};
 use serde_json::{Map, Value, json};
 
+use crate::http::connection::Scheme;
 use crate::http::message::{Fields, LocalResponse, RequestHead};
 
-/// The answer to a request with this head (`path` as the origin would get it) and body.
-pub fn answer(head: &RequestHead, authority: &str, path: &str, body: &[u8]) -> LocalResponse {
+/// The answer to a request with this head (`path` as the origin would get it) and body. `scheme` is
+/// how the client came: nobody has asked an origin.
+pub fn answer(
+    head: &RequestHead,
+    (scheme, authority): (Scheme, &str),
+    path: &str,
+    body: &[u8],
+) -> LocalResponse {
+    let scheme = scheme.as_str();
     let mut headers = Map::new();
     headers.insert("Host".into(), json!([authority]));
     for (name, value) in head.fields.iter() {
@@ -20,7 +28,7 @@ pub fn answer(head: &RequestHead, authority: &str, path: &str, body: &[u8]) -> L
     }
     let mut echo = json!({
         "method": head.method.as_str(),
-        "url": format!("http://{authority}{path}{}", head.query),
+        "url": format!("{scheme}://{authority}{path}{}", head.query),
         "headers": headers,
     });
     match std::str::from_utf8(body) {
@@ -49,9 +57,9 @@ mod tests {
         head.query.push_str("?a=1");
         head.fields.push(b"X-Two", b"1");
         head.fields.push(b"X-Two", b"caf\xe9");
-        let response = answer(&head, "host:1", "/users", b"hi");
+        let response = answer(&head, (Scheme::Https, "host:1"), "/users", b"hi");
         let echo: Value = serde_json::from_slice(&response.body).unwrap();
-        assert_eq!(echo["url"], "http://host:1/users?a=1");
+        assert_eq!(echo["url"], "https://host:1/users?a=1");
         assert_eq!(echo["headers"]["X-Two"], json!(["1", "caf\u{fffd}"]));
         assert_eq!(echo["body"], "hi");
     }

@@ -16,6 +16,7 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 use prost::Message;
 
+use crate::http::connection::Protocol;
 use crate::http::message::Method;
 use crate::trace::PluginEnd;
 use crate::trace::context::SpanId;
@@ -60,11 +61,20 @@ fn server(finished: &Finished) -> Span {
     if known == "_OTHER" {
         attributes.text("http.request.method_original", &finished.method);
     }
-    attributes.text("url.scheme", "http");
+    attributes.text("url.scheme", finished.scheme.as_str());
     attributes.text("url.path", &finished.path);
     attributes.text("url.query", &finished.query);
     attributes.text("http.route", &finished.route);
-    attributes.address("server", &finished.authority, 80);
+    attributes.address("server", &finished.authority, finished.scheme.port().into());
+    attributes.text("network.protocol.name", "http");
+    let version = match finished.protocol {
+        Protocol::Http1 => "1.1",
+        Protocol::Http2 => "2",
+    };
+    attributes.text("network.protocol.version", version);
+    // The convention has it without its name before it.
+    let tls_version = finished.tls_version.trim_start_matches("TLSv");
+    attributes.text("tls.protocol.version", tls_version);
     attributes.text("client.address", &finished.client.to_string());
     attributes.text("user_agent.original", &finished.user_agent);
     attributes.status(finished.status);

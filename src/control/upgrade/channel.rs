@@ -134,9 +134,9 @@ fn read(socket: BorrowedFd<'_>) -> Result<Option<Received>, Errno> {
         return Ok(None);
     }
     let text = String::from_utf8_lossy(&bytes[..count]);
-    let received = match (handover::peer(&text), descriptor) {
-        (Some(peer), Some(descriptor)) => {
-            Accepted::of(descriptor, peer).map_or(Received::Unknown, Received::Connection)
+    let received = match (handover::facts(&text), descriptor) {
+        (Some(facts), Some(descriptor)) => {
+            Accepted::of(descriptor, facts).map_or(Received::Unknown, Received::Connection)
         }
         // No descriptor was free for it here: RLIMIT_NOFILE.
         (Some(_), None) => Received::Unknown,
@@ -152,7 +152,7 @@ mod tests {
 
     use super::*;
     use crate::downstream::handover::{Handover, Sent};
-    use crate::io::stream::Peer;
+    use crate::http::connection::Connection;
 
     #[tokio::test(flavor = "current_thread")]
     async fn messages_and_connections_arrive_and_the_end_shows() {
@@ -162,22 +162,23 @@ mod tests {
         theirs.send(&failed).unwrap();
         assert!(matches!(ours.receive().await, Some(Received::Message(got)) if got == failed));
 
-        let (mut client, served) = std::os::unix::net::UnixStream::pair().unwrap();
+        let (mut socket, served) = std::os::unix::net::UnixStream::pair().unwrap();
         let handover = Handover::new(ours.share().unwrap());
-        let peer = Peer { ip: "2001:db8::7".parse().unwrap() };
-        assert_eq!(handover.send(served.as_raw_fd(), peer), Sent::Moved);
+        let client = "2001:db8::7".parse().unwrap();
+        let proxied = Connection { client, ..Connection::plain("192.0.2.7".parse().unwrap()) };
+        assert_eq!(handover.send(served.as_raw_fd(), &proxied), Sent::Moved);
         drop(served);
-        client.write_all(b"?").unwrap();
+        socket.write_all(b"?").unwrap();
         let Some(Received::Connection(Accepted::Unix(mut moved, from))) = theirs.receive().await
         else {
             panic!("no connection")
         };
-        assert_eq!(from.ip, peer.ip);
+        assert_eq!((from.client, from.peer), (proxied.client, proxied.peer));
         moved.read_exact(&mut [0]).unwrap();
 
         drop(theirs);
         assert!(ours.receive().await.is_none());
-        assert_eq!(handover.send(client.as_raw_fd(), peer), Sent::Gone);
+        assert_eq!(handover.send(socket.as_raw_fd(), &proxied), Sent::Gone);
     }
 
     #[tokio::test(flavor = "current_thread")]
@@ -186,14 +187,14 @@ mod tests {
         let theirs = Channel::open(theirs).unwrap();
         let (_client, served) = std::os::unix::net::UnixStream::pair().unwrap();
         let handover = Handover::new(ours.share().unwrap());
-        let peer = Peer { ip: "127.0.0.1".parse().unwrap() };
+        let plain = Connection::plain("127.0.0.1".parse().unwrap());
         let mut moved = 0;
-        while handover.send(served.as_raw_fd(), peer) == Sent::Moved {
+        while handover.send(served.as_raw_fd(), &plain) == Sent::Moved {
             moved += 1;
         }
         assert!(moved > 0);
-        assert_eq!(handover.send(served.as_raw_fd(), peer), Sent::Later);
+        assert_eq!(handover.send(served.as_raw_fd(), &plain), Sent::Later);
         assert_eq!(theirs.close().len(), moved);
-        assert_eq!(handover.send(served.as_raw_fd(), peer), Sent::Gone);
+        assert_eq!(handover.send(served.as_raw_fd(), &plain), Sent::Gone);
     }
 }

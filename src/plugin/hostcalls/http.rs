@@ -24,6 +24,7 @@ use super::super::state::HostState;
 use super::{LinkResult, Served, bytes, c_string, memory_of, packed};
 use crate::error::Error;
 use crate::http::cdn_loop;
+use crate::http::connection::Scheme;
 use crate::http::message::{BodyLength, ResponseHead};
 use crate::limits;
 use crate::upstream::call::{Answer, Bounds, Message};
@@ -173,7 +174,8 @@ async fn make(host: &Rc<Host>, plugin: &Plugin, request: &Request) -> Outcome {
 
 /// The services' own target that needs no origin.
 fn echoed(request: &Request, name: &str) -> Answer {
-    let local = echo::answer(&request.head, name, &request.head.path, &request.body);
+    let local =
+        echo::answer(&request.head, (Scheme::Http, name), &request.head.path, &request.body);
     Answer {
         head: ResponseHead {
             status: local.status,

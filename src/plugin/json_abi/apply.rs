@@ -81,7 +81,7 @@ pub(super) fn change_request(
     let target = message
         .url
         .as_ref()
-        .map(|url| target(&url.0, facts.scheme, bounds, head))
+        .map(|url| target(&url.0, facts.scheme.as_str(), bounds, head))
         .transpose()?
         .flatten();
     let headers = message.headers.as_ref();

@@ -11,6 +11,7 @@ use super::super::spec::Phase;
 use super::draft::{Known, Layout};
 use super::escape::{is_plain_ascii, write_escaped};
 use super::text::{write_list, write_lossy, write_query, write_str, write_time};
+use crate::http::connection::{Protocol, Scheme, TlsFacts};
 use crate::http::message::{Fields, IpText, RequestHead, ResponseHead};
 use crate::text::decimal;
 
@@ -64,7 +65,8 @@ pub(super) fn write(
     write_str(out, &plugin.spec.name);
     out.extend_from_slice(b",\"clientIp\":\"");
     out.extend_from_slice(IpText::new(facts.client_ip.to_canonical()).as_bytes());
-    out.extend_from_slice(b"\",\"config\":");
+    write_connection(out, facts);
+    out.extend_from_slice(b",\"config\":");
     out.extend_from_slice(config);
     out.extend_from_slice(b",\"metadata\":");
     out.extend_from_slice(metadata_json.as_bytes());
@@ -81,6 +83,49 @@ pub(super) fn write(
     let messages = start..out.len();
     out.push(b'}');
     Layout { messages, body }
+}
+
+/// Ends `clientIp`, and tells how the client has come.
+fn write_connection(out: &mut Vec<u8>, facts: &Facts<'_>) {
+    match (facts.scheme, facts.connection.protocol) {
+        (Scheme::Http, Protocol::Http1) => {
+            out.extend_from_slice(b"\",\"scheme\":\"http\",\"protocol\":\"HTTP/1.1\"");
+        }
+        (scheme, protocol) => {
+            for piece in
+                ["\",\"scheme\":\"", scheme.as_str(), "\",\"protocol\":\"", protocol.as_str()]
+            {
+                out.extend_from_slice(piece.as_bytes());
+            }
+            out.push(b'"');
+        }
+    }
+    if let Some(tls) = &facts.connection.tls {
+        write_tls(out, tls);
+    }
+}
+
+/// `,"tls":{…}`
+#[cold]
+fn write_tls(out: &mut Vec<u8>, tls: &TlsFacts) {
+    out.extend_from_slice(b",\"tls\":{\"version\":");
+    write_str(out, tls.version);
+    out.extend_from_slice(b",\"cipher\":");
+    write_str(out, tls.cipher);
+    if let Some(name) = &tls.server_name {
+        out.extend_from_slice(b",\"serverName\":");
+        write_str(out, name);
+    }
+    if let Some(client) = &tls.client {
+        out.extend_from_slice(b",\"clientCertificate\":{\"subject\":");
+        write_str(out, &client.subject);
+        out.extend_from_slice(b",\"fingerprint\":");
+        write_str(out, &client.fingerprint);
+        out.extend_from_slice(b",\"names\":");
+        write_list(out, client.names.iter().map(String::as_bytes));
+        out.push(b'}');
+    }
+    out.push(b'}');
 }
 
 /// Writes the messages; returns where among them the members of the body stand.
@@ -165,7 +210,7 @@ fn write_target(out: &mut Vec<u8>, facts: &Facts<'_>, request: &RequestHead) {
     out.push(b'"');
     // An HTTP/1.0 request need not name a host: its URL is a path.
     if !request.authority.is_empty() {
-        write_escaped(out, facts.scheme.as_bytes());
+        out.extend_from_slice(facts.scheme.as_str().as_bytes());
         out.extend_from_slice(b"://");
         write_escaped(out, request.authority.as_bytes());
     }

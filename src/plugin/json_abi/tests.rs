@@ -121,7 +121,8 @@ fn the_input_of_the_request_phase_is_the_documented_one() {
             "context": {
                 "requestId": "r-1", "serviceId": "users-service", "routePath": "/api/users",
                 "timestamp": "2024-01-01T00:00:00.000Z", "phase": "request", "plugin": "p",
-                "clientIp": "192.0.2.7", "config": {"key": "value"}, "metadata": {}
+                "clientIp": "192.0.2.7", "scheme": "http", "protocol": "HTTP/1.1",
+                "config": {"key": "value"}, "metadata": {}
             },
             "input": {
                 "method": "GET", "url": "http://gateway.test/api/users?limit=10",

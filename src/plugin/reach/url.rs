@@ -1,34 +1,8 @@
 //! URLs as plugins and their configurations write them: read strictly, so that what is compared
 //! with the allowed hosts is what is connected to.
 
+pub use crate::http::connection::Scheme;
 use crate::limits;
-
-/// How an origin is spoken to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Scheme {
-    /// HTTP/1.1 over TCP.
-    Http,
-    /// HTTP/1.1 over TLS.
-    Https,
-}
-
-impl Scheme {
-    /// As it stands in a URL.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-        }
-    }
-
-    /// The port of a URL that names none.
-    pub fn port(self) -> u16 {
-        match self {
-            Self::Http => 80,
-            Self::Https => 443,
-        }
-    }
-}
 
 /// A URL in its parts.
 #[derive(Debug, Clone, PartialEq, Eq)]

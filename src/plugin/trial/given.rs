@@ -19,6 +19,7 @@ use super::super::module::Plugin;
 use super::super::scene::Annotate;
 use super::super::spec::{Phase, PluginType};
 use crate::error::Error;
+use crate::http::connection::{Connection, Scheme};
 use crate::http::field_class::is_of_connection;
 use crate::http::h1::head;
 use crate::http::message::{Fields, RequestHead, ResponseHead};
@@ -210,8 +211,9 @@ impl<'i> Given<'i> {
             request_id: self.request_id,
             service: self.service,
             route_path: self.route_path,
-            scheme: "http",
+            scheme: Scheme::Http,
             client_ip: self.client_ip,
+            connection: Connection::NONE,
             received: SystemTime::UNIX_EPOCH,
             bounds: MessageBounds::DEFAULT,
             trace: None,

@@ -4,7 +4,52 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::UNIX_EPOCH;
 
 use super::*;
+use crate::http::connection::{ClientCertificate, Connection, Protocol, Scheme};
 use crate::http::message::Method;
+
+static CLIENT: Connection = Connection::plain(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
+
+#[test]
+fn a_line_tells_how_the_client_came() {
+    let fields = [
+        Field::Scheme,
+        Field::Protocol,
+        Field::Peer,
+        Field::TlsVersion,
+        Field::TlsCipher,
+        Field::ServerName,
+        Field::ClientCertificate,
+    ];
+    let line = |connection: &Connection| {
+        let (log, lines) = log(Form::Text, &fields);
+        let mut own = Lines::default();
+        let answered = Answered { asker: Asker::of(connection), ..answered() };
+        own.add(&log, &Asked::default(), &answered);
+        own.flush();
+        let Ok(Batch::Lines(bytes)) = lines.try_recv() else { panic!("no line") };
+        String::from_utf8(bytes).unwrap()
+    };
+    assert_eq!(line(&CLIENT), "scheme=http protocol=HTTP/1.1 peer=127.0.0.1\n");
+    let client = ClientCertificate { subject: "CN=a b".to_owned(), ..Default::default() };
+    let tls = TlsFacts {
+        version: "TLSv1.3",
+        cipher: "TLS13_AES_128_GCM_SHA256",
+        server_name: Some("a.example".to_owned()),
+        is_resumed: false,
+        client: Some(client),
+    };
+    let secure = Connection {
+        scheme: Scheme::Https,
+        protocol: Protocol::Http2,
+        tls: Some(Box::new(tls)),
+        ..CLIENT.clone()
+    };
+    assert_eq!(
+        line(&secure),
+        "scheme=https protocol=HTTP/2 peer=127.0.0.1 tls_version=TLSv1.3 \
+         tls_cipher=TLS13_AES_128_GCM_SHA256 server_name=a.example client_certificate=\"CN=a b\"\n"
+    );
+}
 
 fn log(form: Form, fields: &[Field]) -> (Arc<AccessLog>, Receiver<Batch>) {
     let (queue, lines) = sync_channel(1);
@@ -15,7 +60,7 @@ fn answered() -> Answered<'static> {
     Answered {
         request_id: "17",
         trace_id: "",
-        client: IpAddr::from([127, 0, 0, 1]),
+        asker: Asker::of(&CLIENT),
         status: 200,
         body_bytes_sent: 5,
         took: Duration::from_micros(1234),

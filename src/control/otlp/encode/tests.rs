@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;
+use crate::http::connection::Scheme;
 use crate::trace::context::Context;
 
 fn exchange() -> Finished {
@@ -18,6 +19,9 @@ fn exchange() -> Finished {
         authority: "gateway.example:8080".to_owned(),
         user_agent: "curl".to_owned(),
         client: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
+        scheme: Scheme::Https,
+        protocol: Protocol::Http1,
+        tls_version: "TLSv1.3",
         request_id: "r-1".to_owned(),
         service: "users".to_owned(),
         route: "/api".to_owned(),
@@ -87,12 +91,14 @@ fn an_exchange_is_a_server_span_by_the_conventions() {
     assert_eq!((&*span.trace_state, span.parent_span_id.len()), ("a=b", 0));
     for (key, value) in [
         ("http.request.method", "GET"),
-        ("url.scheme", "http"),
+        ("url.scheme", "https"),
         ("url.path", "/api/users"),
         ("url.query", "token=REDACTED"),
         ("http.route", "/api"),
         ("server.address", "gateway.example"),
         ("server.port", "8080"),
+        ("network.protocol.version", "1.1"),
+        ("tls.protocol.version", "1.3"),
         ("client.address", "192.0.2.7"),
         ("user_agent.original", "curl"),
         ("http.response.status_code", "200"),
