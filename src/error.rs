@@ -79,6 +79,9 @@ pub enum Error {
     ResponseTooLarge,
     /// The origin did not answer within `timeouts.firstByte` or the service's `timeout`.
     UpstreamTimeout,
+    /// The origin has answered with a status, 500 or more, for which another one is asked
+    /// (`services[].retry.on`), and none was left to ask.
+    Unavailable(u16),
 }
 
 /// What counts an error.
@@ -151,6 +154,7 @@ labels! {
         BadResponseBody = "bad_response_body",
         ResponseTooLarge = "response_too_large",
         UpstreamTimeout = "upstream_timeout",
+        Unavailable = "unavailable",
     }
 }
 
@@ -185,7 +189,8 @@ impl Error {
             | Self::BadResponse(_)
             | Self::BadResponseBody(_)
             | Self::ResponseTooLarge
-            | Self::UpstreamTimeout => Side::Upstream,
+            | Self::UpstreamTimeout
+            | Self::Unavailable(_) => Side::Upstream,
         }
     }
 
@@ -213,6 +218,7 @@ impl Error {
             Self::ConnectTimeout | Self::UpstreamTimeout => 504,
             Self::UnsupportedVersion => 505,
             Self::Loop => 508,
+            Self::Unavailable(status) => status,
         }
     }
 
@@ -249,6 +255,7 @@ impl Error {
             Self::BadResponseBody(_) => upstream(U::BadResponseBody),
             Self::ResponseTooLarge => upstream(U::ResponseTooLarge),
             Self::UpstreamTimeout => upstream(U::UpstreamTimeout),
+            Self::Unavailable(_) => upstream(U::Unavailable),
         }
     }
 
@@ -283,6 +290,7 @@ impl Error {
             Self::BadResponseBody(_) => "bad_response_body",
             Self::ResponseTooLarge => "response_too_large",
             Self::UpstreamTimeout => "upstream_timeout",
+            Self::Unavailable(_) => "unavailable",
         }
     }
 
@@ -345,6 +353,7 @@ impl fmt::Display for Error {
                  aggregation reads it"
             }
             Self::UpstreamTimeout => "upstream did not answer in time",
+            Self::Unavailable(_) => "the service's endpoints cannot serve the request, try again",
         })
     }
 }
@@ -387,6 +396,7 @@ mod tests {
             Error::BadResponseBody(text),
             Error::ResponseTooLarge,
             Error::UpstreamTimeout,
+            Error::Unavailable(503),
         ];
         let (mut rejected, mut upstream) = (Vec::new(), Vec::new());
         for error in errors {

@@ -232,7 +232,7 @@ fn equip(plugin: &Plugin) -> Result<Reach, String> {
     let (mut warnings, mut ids) = (Vec::new(), 0..);
     let id_of = |_: &_| {
         let id = ids.next().unwrap_or_default();
-        (id, id)
+        (id, id, std::sync::Arc::default())
     };
     let reach = reaching.equip(plugin, &common, id_of, &mut warnings)?;
     reaching.settle(&mut warnings);

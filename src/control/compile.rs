@@ -4,6 +4,7 @@
 //! endpoint from working is a warning, not an error: the snapshot is published, the plugin's
 //! failure mode or a 502 tells its clients, and the log and the admin API tell the operator.
 
+mod clusters;
 mod findings;
 mod modules;
 mod names;
@@ -12,6 +13,7 @@ mod scope;
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
@@ -23,18 +25,17 @@ use super::reach::{Common, OriginKey, Upkeep};
 use super::trust::Trust;
 use crate::aggregate::{Aggregation, Call, Dependency};
 use crate::http::message::Fields;
-use crate::limits::{TRACE_QUEUE_EXCHANGES, UPSTREAM_TARGET_QUARTERS};
+use crate::limits::TRACE_QUEUE_EXCHANGES;
 use crate::plugin::{Callee, Chain, Plugin, Runtime, Scheme};
 use crate::route::table::Table;
 use crate::snapshot::{Limits, Service, Snapshot, Timeouts};
 use crate::trace::finished::Finished;
 use crate::trace::{Sampler, Tracing};
-use crate::upstream::admission::Caps;
 use crate::upstream::call::Bounds;
-use crate::upstream::cluster::{Address, Cluster, Endpoint, Endpoints};
+use crate::upstream::cluster::{Address, Cluster};
+use crate::upstream::condition::Condition;
 pub use findings::{Failure, Findings};
 pub use names::have_names_moved;
-use names::{addresses, authority};
 use plugins::Loader;
 pub use scope::Scope;
 
@@ -56,18 +57,27 @@ struct Ids {
     next: usize,
     endpoints: HashMap<Address, usize>,
     origins: HashMap<OriginKey, usize>,
-    targets: HashMap<TargetKind, usize>,
+    targets: HashMap<TargetKey, (usize, Arc<Condition>)>,
     clusters: HashMap<String, usize>,
 }
+
+/// What a target is over all snapshots: where it is, and which address of a name it is.
+type TargetKey = (TargetKind, Option<SocketAddr>);
 
 impl Ids {
     fn of_endpoint(&mut self, address: &Address) -> usize {
         number(&mut self.next, &mut self.endpoints, address)
     }
 
-    /// Of a target, wherever its name leads.
-    fn of_target(&mut self, target: &TargetKind) -> usize {
-        number(&mut self.next, &mut self.targets, target)
+    /// Of a target, what the process knows of it, and whether it is new.
+    fn of_target(&mut self, key: &TargetKey) -> (usize, Arc<Condition>, bool) {
+        if let Some((id, condition)) = self.targets.get(key) {
+            return (*id, Arc::clone(condition), false);
+        }
+        let (id, condition) = (self.next, Arc::<Condition>::default());
+        self.next += 1;
+        self.targets.insert(key.clone(), (id, Arc::clone(&condition)));
+        (id, condition, true)
     }
 
     /// Of the endpoints of the service of this name.
@@ -76,13 +86,14 @@ impl Ids {
     }
 
     /// Of a host that a plugin calls; and as a target, which a service may have too.
-    fn of_origin(&mut self, key: &OriginKey) -> (usize, usize) {
+    fn of_origin(&mut self, key: &OriginKey) -> (usize, usize, Arc<Condition>) {
         let (scheme, host, port) = (key.0, key.1.clone(), key.2);
         let target = match scheme {
             Scheme::Http => TargetKind::Http { host, port },
             Scheme::Https => TargetKind::Https { host, port },
         };
-        (number(&mut self.next, &mut self.origins, key), self.of_target(&target))
+        let (named, condition, _) = self.of_target(&(target, None));
+        (number(&mut self.next, &mut self.origins, key), named, condition)
     }
 }
 
@@ -250,60 +261,6 @@ impl Compiler {
                 .map(|aggregation| self::aggregation(aggregation, &config.services)),
         }
     }
-
-    fn cluster(
-        &mut self,
-        service: &config::Service,
-        config: &Config,
-        published: Option<&Snapshot>,
-        findings: &mut Findings,
-    ) -> Arc<Cluster> {
-        let (mut endpoints, mut missing) = (Vec::new(), Vec::new());
-        for target in &service.targets {
-            let (address, authority) = match &target.kind {
-                TargetKind::Echo => return reused(Cluster::Echo, published),
-                TargetKind::Unix(path) => (Ok(Address::Unix(path.clone())), "localhost".to_owned()),
-                TargetKind::Http { host, port } => {
-                    let authority = authority(host, *port, Scheme::Http);
-                    let at = (host.as_str(), *port, Scheme::Http);
-                    let found = addresses(at, &service.name, published, &mut findings.warnings);
-                    (found.map(Address::Tcp), authority)
-                }
-                TargetKind::Https { host, port } => {
-                    let authority = authority(host, *port, Scheme::Https);
-                    let at = (host.as_str(), *port, Scheme::Https);
-                    let found = addresses(at, &service.name, published, &mut findings.warnings);
-                    // Never in the clear: without trust there is no target.
-                    let tls = self.trust.tls(host);
-                    (found.and_then(|found| Ok(Address::Tls(found, tls?))), authority)
-                }
-            };
-            let address = address.unwrap_or_else(|reason| {
-                missing.push((authority.clone(), reason));
-                Address::Tcp(Vec::new())
-            });
-            let id = self.ids.of_endpoint(&address);
-            let named = self.ids.of_target(&target.kind);
-            endpoints.push((Endpoint { id, target: named, address, authority }, target.weight));
-        }
-        // Those without an address have no turns where others have one: they are looked up again.
-        let has_others = missing.len() < endpoints.len();
-        if has_others {
-            endpoints.retain(|(endpoint, _)| endpoint.address.is_known());
-        }
-        findings.unreachable(&service.name, missing, has_others);
-        let id = self.ids.of_cluster(&service.name);
-        let caps = caps(&service.limits, &config.server.limits, self.workers);
-        let cluster = Cluster::Endpoints(Endpoints::new(id, endpoints).with_caps(caps));
-        reused(cluster, published)
-    }
-}
-
-/// The same cluster of the published snapshot: a plugin that calls it stays as it is, then.
-fn reused(cluster: Cluster, published: Option<&Snapshot>) -> Arc<Cluster> {
-    let services = published.map_or(&[][..], |snapshot| &snapshot.services);
-    let earlier = services.iter().find(|earlier| *earlier.cluster == cluster);
-    earlier.map_or_else(|| Arc::new(cluster), |earlier| Arc::clone(&earlier.cluster))
 }
 
 /// Its `headers`, and what tells its targets of the path that they do not see.
@@ -410,17 +367,6 @@ fn upstream_max(limits: &config::Limits) -> usize {
 /// unless they are more than that.
 fn share(total: usize, workers: usize) -> usize {
     (total / workers.max(1)).max(1)
-}
-
-/// What one worker may have under way at a target of the service.
-fn caps(service: &config::ServiceLimits, server: &config::Limits, workers: usize) -> Caps {
-    let default = || upstream_max(server) / 4 * UPSTREAM_TARGET_QUARTERS;
-    let pending = service.pending;
-    Caps {
-        connections: share(service.connections.unwrap_or_else(default), workers),
-        pending: if pending == 0 { 0 } else { share(pending, workers) },
-        pending_timeout: service.pending_timeout,
-    }
 }
 
 fn timeouts(timeouts: &config::Timeouts) -> Timeouts {

@@ -25,6 +25,7 @@ use crate::plugin::{
     Callee, GivenFile, Origin, Outbound, Plugin, Reach, Scheme, Url, authority_of,
 };
 use crate::upstream::call::Bounds;
+use crate::upstream::condition::Condition;
 use crate::upstream::tls::Tls;
 
 /// Longest text of a `config` that may be a path: Linux's own bound.
@@ -81,7 +82,7 @@ impl Reaching {
         &mut self,
         plugin: &Plugin,
         common: &Common<'_>,
-        id_of: impl FnMut(&OriginKey) -> (usize, usize),
+        id_of: impl FnMut(&OriginKey) -> (usize, usize, Arc<Condition>),
         warnings: &mut Vec<String>,
     ) -> Result<Reach, String> {
         let (uses, config) = (plugin.uses(), plugin.spec.config());
@@ -128,7 +129,7 @@ impl Reaching {
         &mut self,
         config: &Value,
         trust: &Trust,
-        mut id_of: impl FnMut(&OriginKey) -> (usize, usize),
+        mut id_of: impl FnMut(&OriginKey) -> (usize, usize, Arc<Condition>),
         mistakes: &mut Vec<String>,
     ) -> Vec<Arc<Origin>> {
         let mut keys = named_origins(config, mistakes);
@@ -159,7 +160,7 @@ impl Reaching {
         &mut self,
         key: &OriginKey,
         tls: Option<Tls>,
-        (id, target): (usize, usize),
+        (id, target, condition): (usize, usize, Arc<Condition>),
         mistakes: &mut Vec<String>,
     ) -> Arc<Origin> {
         let earlier = self.origins.get(key).and_then(Weak::upgrade);
@@ -172,6 +173,7 @@ impl Reaching {
                 port: key.2,
                 id,
                 target,
+                condition,
                 addresses: ArcSwap::from_pointee(unresolved),
             })
         });

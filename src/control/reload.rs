@@ -11,6 +11,7 @@
 
 mod change;
 mod fixed;
+mod lookups;
 mod persist;
 mod state;
 
@@ -28,11 +29,12 @@ use super::config::{Config, Located};
 use super::fleet::Outboxes;
 use super::log;
 use super::watch::{Files, Seen};
-use crate::limits::{NAME_REFRESH_INTERVAL, RELOAD_TURN_TIMEOUT, RELOADS_WAITING_MAX};
+use crate::limits::{RELOAD_TURN_TIMEOUT, RELOADS_WAITING_MAX};
 use crate::snapshot::Snapshot;
 use crate::worker::report::Report;
 
 pub use change::{Cause, Change};
+use lookups::Lookups;
 use state::State;
 pub use state::{Outcome, Refused, Reload, ReloadTimes, Running, Upgrades};
 
@@ -296,14 +298,13 @@ impl Reloader {
 
     /// Makes changes for as long as it is polled.
     pub async fn run(mut self) {
-        let mut refreshed = tokio::time::interval(NAME_REFRESH_INTERVAL);
-        refreshed.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        refreshed.reset();
+        let mut lookups = Lookups::default();
         loop {
+            let due = lookups.due(&self.state.running().config, Instant::now());
             let order = tokio::select! {
                 order = self.orders.recv() => order,
-                _ = refreshed.tick() => {
-                    self.follow_names().await;
+                () = tokio::time::sleep_until(due.into()) => {
+                    self.follow_names(&mut lookups).await;
                     continue;
                 }
             };
@@ -319,10 +320,11 @@ impl Reloader {
         }
     }
 
-    async fn follow_names(&mut self) {
+    async fn follow_names(&mut self, lookups: &mut Lookups) {
         let running = self.state.running();
         let (config, snapshot) = (running.config, running.snapshot);
-        let moved = move || have_names_moved(&config, &snapshot);
+        let services = lookups.take_due(&config, Instant::now());
+        let moved = move || have_names_moved(&config, &services, &snapshot);
         if tokio::task::spawn_blocking(moved).await.unwrap_or(false) {
             // The answer is in the log.
             let _ = self.make(Change::Addresses, Cause::Names).await;

@@ -19,10 +19,10 @@ use crate::limits::AGGREGATION_BODIES_MAX;
 use crate::snapshot::{Service, Snapshot};
 use crate::text;
 use crate::upstream::call::{read_final_head, read_whole_body};
-use crate::upstream::cluster::{Cluster, Endpoint, Endpoints};
+use crate::upstream::cluster::{Cluster, Endpoints};
 use crate::upstream::echo;
 use crate::upstream::h1::Connection;
-use crate::upstream::tries::{self, Failure};
+use crate::upstream::tries::{self, Ask, Failure, Try};
 
 /// What a call was answered.
 #[derive(Debug, Default)]
@@ -129,7 +129,9 @@ impl<'a> Caller<'a> {
         let timeout = service.timeout.as_millis() as u64;
         let expires_ms = exchange.expires_ms.min(now_ms().saturating_add(timeout));
         let targets = exchange.worker.targets();
-        tries::run(endpoints, targets, expires_ms, async |to| {
+        let key = exchange.key(endpoints, head);
+        let ask = Ask { method: &head.method, key };
+        tries::run(endpoints, targets, ask, expires_ms, async |to| {
             let authority = if service.preserve_host && !self.authority.is_empty() {
                 self.authority
             } else {
@@ -138,8 +140,7 @@ impl<'a> Caller<'a> {
             let attempt = &exchange.attempt(service, to, (head, &head.path));
             let outcome = match exchange.connection(to, attempt, expires_ms).await {
                 Ok(connection) => {
-                    let to = (to.endpoint, attempt);
-                    self.attempt(to, connection, head, authority, expires_ms).await
+                    self.attempt((to, attempt), connection, head, authority, expires_ms).await
                 }
                 Err(error) => Err(error),
             };
@@ -152,7 +153,7 @@ impl<'a> Caller<'a> {
 
     async fn attempt(
         &self,
-        (endpoint, attempt): (&Endpoint, &Attempt<'_>),
+        (to, attempt): (Try<'_>, &Attempt<'_>),
         mut connection: Box<Connection>,
         head: &RequestHead,
         authority: &str,
@@ -168,14 +169,19 @@ impl<'a> Caller<'a> {
         let source = &mut connection.response;
         let mut response = ResponseHead::default();
         let Snapshot { timeouts, limits, .. } = self.exchange.snapshot;
-        let (wait, most) = (timeouts.first_byte, limits.head_bytes_max);
+        let most = limits.head_bytes_max;
+        let wait = to.bound().map_or(timeouts.first_byte, |bound| bound.min(timeouts.first_byte));
         read_final_head(source, &head.method, wait, most, &mut response).await?;
         attempt.answered(response.status);
+        to.answered(response.status);
+        if to.passes_over(response.status) {
+            return Err(Error::Unavailable(response.status));
+        }
         let (most, buffers) = (limits.plugin_body_bytes_max, self.exchange.worker.buffers());
         let held = &self.exchange.held;
         let body = read_whole_body(source, most, &self.bytes_left, buffers, held).await?;
         if is_sent && connection.is_reusable() {
-            self.exchange.keep(endpoint, connection);
+            self.exchange.keep(to.endpoint, connection);
         }
         Ok(Answer::new(response.status, response.fields, body))
     }

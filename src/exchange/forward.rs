@@ -16,7 +16,7 @@ use crate::limits::INTERIM_MAX;
 use crate::upstream::cluster::{Endpoint, Endpoints};
 use crate::upstream::connect::connect;
 use crate::upstream::h1::{Connection, ResponseSource};
-use crate::upstream::tries::{self, Failure, Try};
+use crate::upstream::tries::{self, Ask, Failure, Try};
 
 /// The request's body as the exchange goes on with it.
 pub(super) enum Payload {
@@ -83,12 +83,13 @@ impl Call<'_> {
         let expires_ms = exchange.expires_ms;
         let targets = exchange.worker.targets();
         let path = exchange.origin_path(self.request);
-        tries::run(self.endpoints, targets, expires_ms, async |to| {
+        let key = exchange.key(self.endpoints, self.request);
+        let ask = Ask { method: &self.request.method, key };
+        tries::run(self.endpoints, targets, ask, expires_ms, async |to| {
             let attempt = &exchange.attempt(exchange.service, to, (self.request, path));
             let outcome = match exchange.connection(to, attempt, expires_ms).await {
                 Ok(connection) => {
-                    let to = (to.endpoint, attempt);
-                    self.attempt(to, connection, messages, body, reply).await
+                    self.attempt((to, attempt), connection, messages, body, reply).await
                 }
                 Err(error) => Err(error),
             };
@@ -113,7 +114,7 @@ impl Call<'_> {
 
     async fn attempt(
         &self,
-        (endpoint, attempt): (&Endpoint, &Attempt<'_>),
+        (to, attempt): (Try<'_>, &Attempt<'_>),
         mut connection: Box<Connection>,
         messages: &mut Messages<'_>,
         body: &mut impl BodySource,
@@ -124,7 +125,7 @@ impl Call<'_> {
         let authority = if exchange.service.preserve_host && !self.request.authority.is_empty() {
             &self.request.authority
         } else {
-            &endpoint.authority
+            &to.endpoint.authority
         };
         let path = exchange.origin_path(self.request);
         let set = &exchange.fields_for_target(self.request);
@@ -139,13 +140,13 @@ impl Call<'_> {
                 // A failed write shows as a failed read too, unless the origin has answered early.
                 let is_sent = sink.finish(&Fields::new()).await.is_ok();
                 let done = Cell::new(body.is_done());
-                (self.answer(attempt, source, messages, reply, &done).await, is_sent)
+                (self.answer((to, attempt), source, messages, reply, &done).await, is_sent)
             }
             Payload::Stream => {
                 reply.invite_body().await?;
                 let is_read = Cell::new(false);
                 let pump = pin!(noting(&is_read, async || relay::pump(body, sink, trailers).await));
-                let answer = pin!(self.answer(attempt, source, messages, reply, &is_read));
+                let answer = pin!(self.answer((to, attempt), source, messages, reply, &is_read));
                 duplex(pump, answer).await
             }
             Payload::Prefix(bytes) => {
@@ -153,7 +154,7 @@ impl Call<'_> {
                 let mut whole = Replay::new(bytes, Some(body), exchange.worker.buffers());
                 let pump =
                     pin!(noting(&is_read, async || relay::pump(&mut whole, sink, trailers).await));
-                let answer = pin!(self.answer(attempt, source, messages, reply, &is_read));
+                let answer = pin!(self.answer((to, attempt), source, messages, reply, &is_read));
                 duplex(pump, answer).await
             }
             Payload::Memory(bytes) => {
@@ -162,12 +163,12 @@ impl Call<'_> {
                 let buffers = exchange.worker.buffers();
                 let mut replay = Replay::<super::NoSource>::new(bytes, None, buffers);
                 let pump = pin!(relay::pump(&mut replay, sink, trailers));
-                let answer = pin!(self.answer(attempt, source, messages, reply, &is_read));
+                let answer = pin!(self.answer((to, attempt), source, messages, reply, &is_read));
                 duplex(pump, answer).await
             }
         };
         if is_sent && outcome.is_ok() && connection.is_reusable() {
-            exchange.keep(endpoint, connection);
+            exchange.keep(to.endpoint, connection);
             return outcome;
         }
         match outcome {
@@ -186,14 +187,19 @@ impl Call<'_> {
     /// whether the client's body has been read to its end: if not, its connection cannot be kept.
     async fn answer(
         &self,
-        attempt: &Attempt<'_>,
+        (to, attempt): (Try<'_>, &Attempt<'_>),
         source: &mut ResponseSource,
         messages: &mut Messages<'_>,
         reply: &mut impl Reply,
         is_body_read: &Cell<bool>,
     ) -> Result<u16, Error> {
         let exchange = self.exchange;
-        let wait = exchange.snapshot.timeouts.first_byte;
+        let mut wait = exchange.snapshot.timeouts.first_byte;
+        if let Some(bound) = to.bound()
+            && self.is_repeatable()
+        {
+            wait = wait.min(bound);
+        }
         let head_bytes_max = exchange.snapshot.limits.head_bytes_max;
         for interim in 0.. {
             if interim > INTERIM_MAX {
@@ -208,7 +214,12 @@ impl Call<'_> {
                 _ => break,
             }
         }
-        attempt.answered(messages.response.status);
+        let status = messages.response.status;
+        attempt.answered(status);
+        to.answered(status);
+        if to.passes_over(status) && self.is_repeatable() && !reply.has_started() {
+            return Err(Error::Unavailable(status));
+        }
         let keep_alive = || is_body_read.get();
         exchange.respond(messages, None, source, reply, keep_alive).await
     }

@@ -17,6 +17,7 @@ mod decode;
 mod finish;
 mod forward;
 mod hops;
+mod key;
 mod log;
 mod random;
 mod reply;

@@ -56,3 +56,39 @@ pub const RETRY_RESERVE_REFILL_MS: u64 = 2000;
 /// Most tries that requests may save: a restart of a target fails as many at a time as are under
 /// way there.
 pub const RETRY_TOKENS_MAX: u64 = 50;
+/// Time in which half of what is known of a target's latency is forgotten while nothing new is
+/// learnt, in milliseconds: Finagle's peak EWMA forgets within 10 s.
+pub const LATENCY_HALF_LIFE_MS: u64 = 5000;
+/// One try in so many is timed where the algorithm does not go by it: for operators to see.
+pub const LATENCY_SAMPLE: usize = 16;
+/// Largest value of `services[].outlier.consecutiveErrors`.
+pub const OUTLIER_ERRORS_CEILING: u32 = 10_000;
+/// Tries of a request that was sent, the first included: one more, where another origin may have
+/// what the first lacks. `services[].retry.tries`.
+pub const RETRY_TRIES: usize = 2;
+/// Tries beside the first ones, in percent of the requests: Envoy's and Finagle's default.
+pub const RETRY_BUDGET_PERCENT: u32 = 20;
+/// Most entries of `services[].retry.on`: each status of its range, and the words.
+pub const RETRY_ON_MAX: usize = 103;
+/// Between two active checks of a target. `services[].healthCheck`.
+pub const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+/// Least time between two of them: the control thread makes all of them.
+pub const CHECK_INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// For a whole check, unless the service says otherwise.
+pub const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
+/// Passed checks one after the other that make a sick target well.
+pub const CHECK_HEALTHY_AFTER: u32 = 2;
+/// Failed checks one after the other that make a well target sick.
+pub const CHECK_UNHEALTHY_AFTER: u32 = 3;
+/// Largest value of either.
+pub const CHECKS_CEILING: u32 = 1000;
+/// The statuses by which a check passes: HAProxy's default.
+pub const CHECK_STATUSES: (u16, u16) = (200, 399);
+/// Most entries of `services[].healthCheck.status`.
+pub const CHECK_STATUSES_MAX: usize = 32;
+/// By how much of it an interval between checks is longer or shorter, in percent.
+pub const CHECK_JITTER_PERCENT: u32 = 20;
+/// Least time between two look-ups of the names of a service. `services[].resolve`.
+pub const RESOLVE_INTERVAL_MIN: Duration = Duration::from_millis(500);
+/// Addresses of one name that are used: more than an answer over UDP has room for.
+pub const ADDRESSES_MAX: usize = 256;

@@ -15,6 +15,7 @@ use arc_swap::ArcSwap;
 use crate::kv;
 use crate::upstream::call::Bounds;
 use crate::upstream::cluster::Cluster;
+use crate::upstream::condition::Condition;
 use crate::upstream::tls::Tls;
 pub(crate) use url::authority_of;
 pub use url::{Scheme, Url};
@@ -77,6 +78,8 @@ pub struct Origin {
     pub id: usize,
     /// What it is among the targets of services: it may be one of them too.
     pub target: usize,
+    /// What the process knows of it.
+    pub condition: Arc<Condition>,
     /// How its connections are secured; `None` for plain HTTP.
     pub tls: Option<Tls>,
     /// The last answer to its name, or why there was none. Looked up by the control thread.
@@ -225,6 +228,7 @@ mod tests {
                 port,
                 id: 0,
                 target: 0,
+                condition: Arc::default(),
                 tls: None,
                 addresses: ArcSwap::from_pointee(Ok(Vec::new())),
             })

@@ -1,5 +1,6 @@
-//! How many requests are under way at each target and at all of them together, and who waits until
-//! one of them ends.
+//! What one worker knows of each target: how many requests are under way there, who waits until one
+//! of them ends, what its answers were like and how long they took. What all workers know of it is
+//! its [`super::condition`].
 //!
 //! Of one worker: the caps are its share of the process's. A request that finds no room waits for a
 //! short time in the short queue of its target, first come, first served, and is refused then: an
@@ -13,6 +14,9 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use super::condition::Reason;
+use super::ejection::{Outlier, Record, Sign};
+use super::latency::Latency;
 use crate::error::Error;
 use crate::io::deadline::now_ms;
 use crate::io::timeout;
@@ -62,6 +66,8 @@ struct State {
 struct Target {
     under_way: usize,
     waiting: VecDeque<Rc<Waiter>>,
+    record: Record,
+    latency: Latency,
 }
 
 struct Waiter {
@@ -106,6 +112,42 @@ impl Admission {
     /// How many idle connections there may be beside those that are in use.
     pub fn idle_max(&self) -> usize {
         self.most.get().saturating_sub(self.state.borrow().under_way)
+    }
+
+    /// The requests under way at a target.
+    pub fn under_way(&self, target: usize) -> usize {
+        self.state.borrow().targets.get(target).map_or(0, |target| target.under_way)
+    }
+
+    /// The requests that wait for a target.
+    pub fn waiting(&self, target: usize) -> usize {
+        self.state.borrow().targets.get(target).map_or(0, |target| target.waiting.len())
+    }
+
+    /// How long a target's answers take, in microseconds; 0: not known.
+    pub fn latency(&self, target: usize, now_ms: u64) -> u64 {
+        self.state.borrow().targets.get(target).map_or(0, |target| target.latency.micros(now_ms))
+    }
+
+    /// Notes how long an answer took.
+    pub fn note_latency(&self, target: usize, took: Duration, now_ms: u64) {
+        if let Some(target) = self.state.borrow_mut().targets.get_mut(target) {
+            target.latency.note(took, now_ms);
+        }
+    }
+
+    /// Notes an answer that was as it should be.
+    pub fn note_good(&self, target: usize) {
+        if let Some(target) = self.state.borrow_mut().targets.get_mut(target) {
+            target.record.note_good();
+        }
+    }
+
+    /// Notes what a try said of a target; why that is to be ejected, if it is.
+    #[cold]
+    pub fn note(&self, target: usize, sign: Sign, policy: &Outlier, now_ms: u64) -> Option<Reason> {
+        let mut state = self.state.borrow_mut();
+        state.targets.get_mut(target)?.record.note(sign, policy, now_ms)
     }
 
     /// Whether a request to the target would not have to wait.

@@ -80,7 +80,7 @@ impl Weights {
     /// The endpoint to ask, of those that fit; `None` if none does.
     pub fn pick(&self, by: &Pick<'_>, fits: &dyn Fn(usize) -> bool) -> Option<usize> {
         match by.algorithm {
-            Algorithm::RoundRobin => self.in_turn(by.turn, fits),
+            Algorithm::RoundRobin => self.in_turn(by, fits),
             Algorithm::LeastConnections => self.least_busy(by, fits),
             Algorithm::PowerOfTwo => self.better_of_two(by, fits),
             Algorithm::Random => self.drawn(by, fits),
@@ -99,14 +99,22 @@ impl Weights {
         }
     }
 
-    fn in_turn(&self, turn: usize, fits: &dyn Fn(usize) -> bool) -> Option<usize> {
-        let looks = 0..self.turns.len().min(TURNS_LOOKED_AHEAD_MAX);
-        let mut ahead = looks.filter_map(|ahead| self.at_turn(turn.wrapping_add(ahead)));
-        ahead.find(|&at| fits(at)).or_else(|| {
-            // A round may be a thousand times as long as the list.
-            let count = self.weights.len();
-            (0..count).map(|ahead| turn.wrapping_add(ahead) % count).find(|&at| fits(at))
-        })
+    /// The endpoint of the turn. The turns of those that do not fit go round among the others: the
+    /// next one alone would have them all, and twice its share.
+    fn in_turn(&self, by: &Pick<'_>, fits: &dyn Fn(usize) -> bool) -> Option<usize> {
+        let at = self.at_turn(by.turn)?;
+        if fits(at) {
+            return Some(at);
+        }
+        let round = self.turns.len();
+        if round > TURNS_LOOKED_AHEAD_MAX {
+            return self.drawn(by, fits);
+        }
+        let fitting: Vec<usize> = (0..self.weights.len()).filter(|&at| fits(at)).collect();
+        let others = self.turns.iter().map(|&at| usize::from(at));
+        let others: Vec<usize> = others.filter(|at| fitting.contains(at)).collect();
+        let at = (by.turn / round).checked_rem(others.len())?;
+        others.get(at).copied()
     }
 
     /// The one with the fewest requests for its weight, from a start that goes round, so that equal

@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use send_wrapper::SendWrapper;
 
-use super::cluster::{Endpoint, Endpoints};
+use super::cluster::Endpoints;
 use super::connect::connect;
 use super::h1::{Connection, RequestSink, ResponseSource};
 use super::pool::Pool;
 use super::targets::Targets;
-use super::tries::{self, Failure, Try};
+use super::tries::{self, Ask, Failure, Try};
 use crate::error::Error;
 use crate::http::message::{BodyLength, Fields, Method, RequestHead, ResponseHead};
 use crate::http::relay::{self, Alongside, BodySink, BodySource, Replay, Trailers};
@@ -101,15 +101,14 @@ impl Client {
         bounds: &Bounds,
         bytes_max: usize,
     ) -> Result<Answer, Error> {
-        let is_repeatable = message.head.method.is_idempotent();
         // The caller bounds the whole.
-        tries::run(endpoints, &self.targets, u64::MAX, async |to| {
+        let ask = Ask { method: &message.head.method, key: None };
+        tries::run(endpoints, &self.targets, ask, u64::MAX, async |to| {
             let outcome = match self.connection(to, bounds).await {
-                Ok(connection) => {
-                    self.attempt(connection, to.endpoint, message, bounds, bytes_max).await
-                }
+                Ok(connection) => self.attempt(connection, to, message, bounds, bytes_max).await,
                 Err(error) => Err(error),
             };
+            let is_repeatable = message.head.method.is_idempotent();
             outcome.map_err(|error| Failure { error, is_repeatable })
         })
         .await
@@ -131,7 +130,7 @@ impl Client {
     async fn attempt(
         &self,
         mut connection: Box<Connection>,
-        to: &Endpoint,
+        to: Try<'_>,
         message: Message<'_>,
         bounds: &Bounds,
         bytes_max: usize,
@@ -139,15 +138,16 @@ impl Client {
         // The caller bounds the whole.
         connection.begin(u64::MAX);
         let path = &message.head.path;
-        connection.request.head(message.head, &to.authority, path, &Fields::new());
+        let authority = &to.endpoint.authority;
+        connection.request.head(message.head, authority, path, &Fields::new());
         let Connection { request, response, .. } = &mut *connection;
         let (outcome, is_sent) = {
-            let answer = pin!(self.answer(response, message.head, bounds, bytes_max));
+            let answer = pin!(self.answer(to, response, message.head, bounds, bytes_max));
             self.send(request, message, answer).await
         };
         if is_sent && outcome.is_ok() && connection.is_reusable() {
             connection.rest();
-            self.pool.give(to.id, connection, bounds.idle_max);
+            self.pool.give(to.endpoint.id, connection, bounds.idle_max);
         }
         outcome
     }
@@ -172,6 +172,7 @@ impl Client {
 
     async fn answer(
         &self,
+        to: Try<'_>,
         source: &mut ResponseSource,
         request: &RequestHead,
         bounds: &Bounds,
@@ -179,7 +180,12 @@ impl Client {
     ) -> Result<Answer, Error> {
         let mut answer = Answer::default();
         let (method, head) = (&request.method, &mut answer.head);
-        read_final_head(source, method, limits::DURATION_MAX, bounds.head_bytes_max, head).await?;
+        let wait = to.bound().unwrap_or(limits::DURATION_MAX);
+        read_final_head(source, method, wait, bounds.head_bytes_max, head).await?;
+        to.answered(answer.head.status);
+        if to.passes_over(answer.head.status) {
+            return Err(Error::Unavailable(answer.head.status));
+        }
         let announced = answer.head.has_body(method)
             && matches!(answer.head.body, BodyLength::Known(n) if n > bytes_max as u64);
         if announced {

@@ -2,8 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use super::admission::Caps;
+use super::balance::{Weights, hash};
+use super::condition::{Condition, Standing};
+use super::policy::Policy;
 use super::tls::Tls;
 
 /// Where an endpoint is reached.
@@ -40,46 +43,56 @@ pub struct Endpoint {
     pub address: Address,
     /// `host:port` as configured: the `Host` of services that do not preserve the client's.
     pub authority: String,
+    /// What people call it, and what keys are led to it by: its URL, and its address where the name
+    /// has several.
+    pub url: String,
+    /// What the process knows of the target.
+    pub condition: Arc<Condition>,
 }
 
 /// What serves a service's requests.
 #[derive(Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "there is one for a service, and it never moves")]
 pub enum Cluster {
     /// `builtin:echo`: the gateway answers with the request as an origin would have seen it.
     Echo,
-    /// Endpoints in weighted turns.
+    /// Endpoints that share them.
     Endpoints(Endpoints),
 }
 
-/// Endpoints and the order of their turns.
+/// Endpoints, and how requests are shared out among them.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Endpoints {
     /// Names the cluster over all snapshots: its turns go on after a reload. Small and dense.
     id: usize,
     endpoints: Vec<Endpoint>,
-    /// How many requests each of them takes at once.
-    caps: Caps,
-    /// One round: an endpoint of weight 3 stands in it three times, spread out.
-    turns: Vec<u16>,
+    weights: Weights,
+    policy: Policy,
 }
 
 impl Endpoints {
     /// Endpoints with their weights (at least 1 each, see `limits::TARGET_WEIGHT_MAX`).
     pub fn new(id: usize, weighted: Vec<(Endpoint, u32)>) -> Self {
-        let weights: Vec<u32> = weighted.iter().map(|(_, weight)| *weight).collect();
+        let named =
+            weighted.iter().map(|(endpoint, weight)| (*weight, hash(endpoint.url.as_bytes())));
+        let weights = Weights::new(&named.collect::<Vec<_>>());
         let endpoints = weighted.into_iter().map(|(endpoint, _)| endpoint).collect();
-        Self { id, endpoints, caps: Caps::default(), turns: turns(&weights) }
+        Self { id, endpoints, weights, policy: Policy::default() }
     }
 
-    /// The same with these caps for each target.
+    /// The same, shared out like this.
     #[must_use]
-    pub fn with_caps(self, caps: Caps) -> Self {
-        Self { caps, ..self }
+    pub fn with_policy(self, policy: Policy) -> Self {
+        Self { policy, ..self }
     }
 
-    /// How many requests each target takes at once.
-    pub(super) fn caps(&self) -> &Caps {
-        &self.caps
+    /// How requests are shared out among them.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    pub(super) fn weights(&self) -> &Weights {
+        &self.weights
     }
 
     /// The name of the cluster among those of all snapshots.
@@ -87,15 +100,19 @@ impl Endpoints {
         self.id
     }
 
-    /// The endpoint of a turn; the turns go round and round.
-    pub(super) fn at(&self, turn: usize) -> Option<&Endpoint> {
-        let turn = *self.turns.get(turn % self.round().max(1))?;
-        self.endpoints.get(usize::from(turn))
+    /// The endpoint at this place of the list.
+    pub(super) fn get(&self, at: usize) -> Option<&Endpoint> {
+        self.endpoints.get(at)
     }
 
-    /// How many turns a round has.
-    pub(super) fn round(&self) -> usize {
-        self.turns.len()
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.endpoints.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.endpoints.is_empty()
     }
 
     /// The endpoints, in the order of the configuration.
@@ -103,47 +120,18 @@ impl Endpoints {
         self.endpoints.iter()
     }
 
+    /// Whether none of them is to be sent requests, so that all are (but those that an operator has
+    /// drained).
+    pub fn is_in_panic(&self, now_ms: u64) -> bool {
+        let mut standings = self.iter().map(|endpoint| endpoint.condition.told(now_ms).standing);
+        !self.is_empty()
+            && standings.clone().any(|standing| standing != Standing::Drained)
+            && standings.all(|standing| !standing.is_well())
+    }
+
     /// Has one endpoint stand in the list twice.
     #[cfg(test)]
     pub(super) fn make_same_target(&mut self, one: usize, other: usize) {
         self.endpoints[other].target = self.endpoints[one].target;
-    }
-}
-
-/// One round of smooth weighted round-robin (nginx's order: in each step every endpoint gains its
-/// weight, the richest is taken and pays the sum).
-fn turns(weights: &[u32]) -> Vec<u16> {
-    let common = weights.iter().fold(0, |sum, &weight| greatest_common_divisor(sum, weight)).max(1);
-    let weights: Vec<i64> = weights.iter().map(|&weight| i64::from(weight / common)).collect();
-    let sum: i64 = weights.iter().sum();
-    let mut credit = vec![0; weights.len()];
-    (0..sum)
-        .map(|_| {
-            for (credit, weight) in credit.iter_mut().zip(&weights) {
-                *credit += weight;
-            }
-            // The first of the richest: max_by_key returns the last, so the order is turned round.
-            let richest = (0..credit.len()).rev().max_by_key(|&at| credit[at]).unwrap_or(0);
-            credit[richest] -= sum;
-            richest as u16
-        })
-        .collect()
-}
-
-fn greatest_common_divisor(a: u32, b: u32) -> u32 {
-    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn turns_follow_weights_and_are_spread_out() {
-        assert_eq!(turns(&[1, 1, 1]), [0, 1, 2]);
-        assert_eq!(turns(&[3, 1]), [0, 0, 1, 0]);
-        assert_eq!(turns(&[10, 10]), [0, 1]);
-        assert_eq!(turns(&[5, 1, 1]), [0, 0, 1, 0, 2, 0, 0]);
-        assert!(turns(&[]).is_empty());
     }
 }

@@ -133,6 +133,11 @@ pub enum Fitness {
 impl Fitness {
     /// A whole share.
     pub const WHOLE: u32 = 1 << 16;
+
+    /// Whether it is sent requests.
+    pub const fn is_well(self) -> bool {
+        matches!(self, Self::Well | Self::Warming(_))
+    }
 }
 
 /// See the module's text. Times are of `deadline::now_ms`.

@@ -94,20 +94,26 @@ impl Sign {
 pub struct Record {
     /// Failed requests, one after the other.
     failed: u32,
-    /// When the interval began, and what came since.
+    /// When the interval began, and what came since. A count that has gone round is forgotten with
+    /// the interval that the next error begins.
     began_ms: u64,
     requests: u32,
     errors: u32,
 }
 
 impl Record {
+    /// Notes an answer that was as it should be.
+    pub fn note_good(&mut self) {
+        self.failed = 0;
+        self.requests = self.requests.wrapping_add(1);
+    }
+
     /// Notes what a try said; why the target is to be ejected, if it is.
     pub fn note(&mut self, sign: Sign, policy: &Outlier, now_ms: u64) -> Option<Reason> {
         match sign {
             Sign::Nothing => None,
             Sign::Good => {
-                self.failed = 0;
-                self.requests = self.requests.saturating_add(1);
+                self.note_good();
                 None
             }
             Sign::Unsent(reason) => {
@@ -128,7 +134,7 @@ impl Record {
             self.failed = failed;
         }
         self.failed = self.failed.saturating_add(1);
-        self.requests = self.requests.saturating_add(1);
+        self.requests = self.requests.wrapping_add(1);
         self.errors = self.errors.saturating_add(1);
         if policy.consecutive_errors > 0 && self.failed >= policy.consecutive_errors {
             self.forget(now_ms);

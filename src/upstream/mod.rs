@@ -12,6 +12,8 @@ pub mod counts;
 pub mod echo;
 pub mod ejection;
 pub mod h1;
+pub mod latency;
+pub mod policy;
 pub mod pool;
 #[cfg(test)]
 mod simulation;

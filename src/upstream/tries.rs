@@ -1,17 +1,29 @@
 //! The tries of one request: which endpoints are asked, in which order, and when to stop. One loop
 //! for whatever asks a cluster: exchanges, the calls of aggregations, plugins' `http_call`.
 //!
-//! The candidates are the endpoints in their weighted turns, each once. Another try is made only
-//! where no origin can have acted on the request: without a connection nothing was sent, so any
-//! request goes to the next endpoint; an idle connection that the origin had closed meanwhile says
-//! nothing of the endpoint, so it is asked again over a fresh one, if the request may be repeated
-//! (RFC 9110 section 9.2.2). Each try is admitted before it begins ([`super::admission`]).
+//! The candidates are the endpoints in the order of the service's algorithm, each once: first those
+//! that are well and have room, then those that are well, and those that are sick only where no
+//! other is left. Of an ejected one whose time is over, one request finds out whether it is back.
+//!
+//! Without a connection nothing was sent, so any request goes to the next endpoint; an idle
+//! connection that the origin had closed meanwhile says nothing of the endpoint, so it is asked
+//! again over a fresh one, if the request may be repeated (RFC 9110 section 9.2.2). Where an origin
+//! may have acted on the request, another try is made only as the service's `retry` says. What goes
+//! beyond asking one that is well is paid for by the service's budget. Each try is admitted before
+//! it begins ([`super::admission`]), and what it says of its target is noted.
 
+use std::time::{Duration, Instant};
+
+use super::balance::{Algorithm, Pick, mix};
 use super::cluster::{Endpoint, Endpoints};
+use super::condition::Fitness;
+use super::ejection::Sign;
 use super::targets::Targets;
 use crate::error::Error;
+use crate::http::message::Method;
 use crate::io::deadline::now_ms;
-use crate::limits::{TRIES_MAX, TURNS_LOOKED_AHEAD_MAX};
+use crate::io::sleep;
+use crate::limits::{LATENCY_SAMPLE, TRIES_MAX};
 
 /// One try.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +34,14 @@ pub struct Try<'e> {
     pub number: usize,
     /// No idle connection is to be used.
     pub is_fresh: bool,
+    /// Another one may follow although this one was sent.
+    has_next: bool,
+    /// The target is sick: what becomes of this says whether it still is.
+    is_trial: bool,
+    /// When it began, if it is timed.
+    began: Option<Instant>,
+    endpoints: &'e Endpoints,
+    targets: &'e Targets,
 }
 
 /// How a try failed.
@@ -34,17 +54,62 @@ pub struct Failure {
     pub is_repeatable: bool,
 }
 
+/// What a request is, for the choice of its endpoints.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask<'e> {
+    /// Its method.
+    pub method: &'e Method,
+    /// What leads it to its endpoint, where the service goes by a key.
+    pub key: Option<u64>,
+}
+
+impl Try<'_> {
+    /// How long the try may take to the head of its response, if it is to be cut short so that
+    /// another one can follow. Only for a request that may be sent twice.
+    pub fn bound(&self) -> Option<Duration> {
+        if !self.has_next {
+            return None;
+        }
+        self.endpoints.policy().retry.as_ref()?.per_try
+    }
+
+    /// Whether a response is not taken: another endpoint is asked instead. Only for a request that
+    /// may be sent twice.
+    pub fn passes_over(&self, status: u16) -> bool {
+        let retry = self.endpoints.policy().retry.as_ref();
+        self.has_next && retry.is_some_and(|retry| retry.is_on(Error::Unavailable(status)))
+    }
+
+    /// The head of the response has come: what it says of the target is noted.
+    pub fn answered(&self, status: u16) {
+        let sign = Sign::of_status(status);
+        if let Some(began) = self.began {
+            let admission = self.targets.admission();
+            admission.note_latency(self.endpoint.target, began.elapsed(), now_ms());
+        }
+        if sign != Sign::Good {
+            return self.targets.note(self.endpoints, self.endpoint, sign);
+        }
+        self.targets.admission().note_good(self.endpoint.target);
+        if self.is_trial {
+            let slow_start = self.endpoints.policy().slow_start;
+            self.endpoint.condition.readmit(now_ms(), slow_start);
+        }
+    }
+}
+
 /// Tries until one succeeds or no other is allowed. No other begins after `expires_ms`.
 pub async fn run<'e, T>(
     endpoints: &'e Endpoints,
     targets: &'e Targets,
+    ask: Ask<'e>,
     expires_ms: u64,
     mut attempt: impl AsyncFnMut(Try<'e>) -> Result<T, Failure>,
 ) -> Result<T, Error> {
-    let mut tries = Tries::new(endpoints, targets);
+    let mut tries = Tries::new(endpoints, targets, ask);
     let mut next = tries.first().ok_or(Error::NoEndpoint)?;
     loop {
-        let (target, caps) = (next.endpoint.target, endpoints.caps());
+        let (target, caps) = (next.endpoint.target, &endpoints.policy().caps);
         let permit = match targets.admission().enter(target, caps) {
             Some(permit) => permit,
             // Boxed: a request that need not wait has no use for the memory.
@@ -56,10 +121,15 @@ pub async fn run<'e, T>(
             Ok(outcome) => return Ok(outcome),
             Err(failure) => failure,
         };
+        targets.note(endpoints, next.endpoint, Sign::of_error(failure.error));
         if now_ms() >= expires_ms {
             return Err(failure.error);
         }
         next = tries.after(next, failure).ok_or(failure.error)?;
+        let delay = tries.delay(failure.error);
+        if !delay.is_zero() {
+            sleep(delay).await;
+        }
     }
 }
 
@@ -67,65 +137,206 @@ pub async fn run<'e, T>(
 struct Tries<'e> {
     endpoints: &'e Endpoints,
     targets: &'e Targets,
-    /// The turn to look at next, and how many are left to look at.
+    ask: Ask<'e>,
     turn: usize,
-    left: usize,
     /// The targets that were asked; as many as `asked` says.
     met: [usize; TRIES_MAX],
     asked: usize,
+    /// Tries that were sent, or may have been.
+    sent: usize,
+}
+
+/// How good a candidate must be, the best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Demand {
+    /// Well, and with room for a request.
+    Room,
+    /// Well, or warming: who has no room is waited for.
+    Well,
+    /// Not drained.
+    Any,
 }
 
 impl<'e> Tries<'e> {
-    fn new(endpoints: &'e Endpoints, targets: &'e Targets) -> Self {
-        let (turn, left) = (targets.turn(endpoints.id()), endpoints.round());
-        Self { endpoints, targets, turn, left, met: [0; TRIES_MAX], asked: 0 }
+    fn new(endpoints: &'e Endpoints, targets: &'e Targets, ask: Ask<'e>) -> Self {
+        let turn = targets.turn(endpoints.id());
+        let (met, asked, sent) = ([0; TRIES_MAX], 0, 0);
+        Self { endpoints, targets, ask, turn, met, asked, sent }
     }
 
     fn first(&mut self) -> Option<Try<'e>> {
-        let endpoint = self.unmet()?;
-        Some(Try { endpoint, number: 1, is_fresh: false })
+        let policy = self.endpoints.policy();
+        let (endpoint, is_trial) = match policy.algorithm {
+            Algorithm::RoundRobin => self.in_turn().or_else(|| self.unmet())?,
+            _ => self.unmet()?,
+        };
+        if let Some(retry) = &policy.retry {
+            let percent = retry.budget_percent;
+            self.targets.with_budget(self.endpoints.id(), |budget| budget.earn(percent));
+        }
+        Some(self.next(endpoint, 1, false, is_trial))
+    }
+
+    /// The endpoint whose turn it is, if there is nothing to think about.
+    fn in_turn(&mut self) -> Option<(&'e Endpoint, bool)> {
+        let endpoint = self.endpoints.get(self.endpoints.weights().at_turn(self.turn)?)?;
+        if !endpoint.condition.is_plain() || !self.has_room(endpoint) {
+            return None;
+        }
+        self.met[0] = endpoint.target;
+        self.asked = 1;
+        Some((endpoint, false))
+    }
+
+    fn next(
+        &mut self,
+        endpoint: &'e Endpoint,
+        number: usize,
+        is_fresh: bool,
+        is_trial: bool,
+    ) -> Try<'e> {
+        let policy = self.endpoints.policy();
+        let is_timed =
+            policy.algorithm == Algorithm::PowerOfTwo || self.turn.is_multiple_of(LATENCY_SAMPLE);
+        Try {
+            endpoint,
+            number,
+            is_fresh,
+            has_next: policy.retry.is_some() && self.has_next(),
+            is_trial,
+            began: is_timed.then(Instant::now),
+            endpoints: self.endpoints,
+            targets: self.targets,
+        }
+    }
+
+    /// Whether the try that begins may be followed by another one although it was sent.
+    fn has_next(&self) -> bool {
+        let retry = self.endpoints.policy().retry.as_ref();
+        retry.is_some_and(|retry| {
+            self.sent + 1 < retry.tries && retry.methods.contains(self.ask.method)
+        }) && self.asked < TRIES_MAX
+            && self.endpoints.iter().any(|one| {
+                !self.has_met(one) && one.condition.fitness(now_ms()) != Fitness::Drained
+            })
+            && self.may_spend(false)
+    }
+
+    /// Whether the budget has another try, which is taken from it if `spends`.
+    fn may_spend(&self, spends: bool) -> bool {
+        let now = now_ms();
+        let see = |budget: &mut super::budget::Budget| match spends {
+            true => budget.spend(now),
+            false => budget.has_one(now),
+        };
+        self.targets.with_budget(self.endpoints.id(), see).unwrap_or(false)
     }
 
     fn after(&mut self, last: Try<'e>, failure: Failure) -> Option<Try<'e>> {
         let number = last.number + 1;
         match failure.error {
             error if error.is_unsent() => {
-                let endpoint = self.unmet()?;
-                Some(Try { endpoint, number, is_fresh: last.is_fresh })
+                let (endpoint, is_trial) = self.unmet()?;
+                // Who is well is found out about once. To ask those in vain that are known to be
+                // sick, for each request, would make a dead service's load many times its requests.
+                let is_sick = !endpoint.condition.fitness(now_ms()).is_well();
+                if is_sick && !self.may_spend(true) {
+                    return None;
+                }
+                Some(self.next(endpoint, number, last.is_fresh, is_trial))
             }
             // Once: a connection that is fresh cannot be stale.
             Error::UpstreamStale if failure.is_repeatable && !last.is_fresh => {
-                Some(Try { endpoint: last.endpoint, number, is_fresh: true })
+                Some(Try { number, is_fresh: true, ..last })
             }
-            _ => None,
+            error => {
+                let retry = self.endpoints.policy().retry.as_ref()?;
+                let may_follow = failure.is_repeatable && last.has_next && retry.is_on(error);
+                if !may_follow || !self.may_spend(true) {
+                    return None;
+                }
+                self.sent += 1;
+                let (endpoint, is_trial) = self.unmet()?;
+                Some(self.next(endpoint, number, last.is_fresh, is_trial))
+            }
         }
     }
 
-    /// The next endpoint whose target this request has not met: one that has room, if one does.
-    fn unmet(&mut self) -> Option<&'e Endpoint> {
+    /// How long the next try waits.
+    fn delay(&self, error: Error) -> Duration {
+        let retry = self.endpoints.policy().retry.as_ref();
+        let waits = !error.is_unsent() && error != Error::UpstreamStale;
+        retry.filter(|_| waits).map_or(Duration::ZERO, |retry| retry.delay)
+    }
+
+    /// The best endpoint whose target this request has not met, and whether that is known to be
+    /// sick.
+    #[cold]
+    fn unmet(&mut self) -> Option<(&'e Endpoint, bool)> {
         if self.asked == TRIES_MAX {
             return None;
         }
-        let mut next = self.at(0)?;
-        while self.has_met(next) {
-            self.turn = self.turn.wrapping_add(1);
-            self.left -= 1;
-            next = self.at(0)?;
-        }
-        if self.left > 1 && !self.has_room(next) {
-            let looks = 1..self.left.min(TURNS_LOOKED_AHEAD_MAX);
-            let mut others = looks.filter_map(|ahead| self.at(ahead));
-            next = others.find(|one| !self.has_met(one) && self.has_room(one)).unwrap_or(next);
-        }
-        self.met[self.asked] = next.target;
+        let now_ms = now_ms();
+        let demands = [Demand::Room, Demand::Well, Demand::Any];
+        let due = self.due(now_ms);
+        let picked =
+            due.or_else(|| demands.iter().find_map(|demand| self.pick(*demand, now_ms)))?;
+        let endpoint = self.endpoints.get(picked)?;
+        self.met[self.asked] = endpoint.target;
         self.asked += 1;
-        Some(next)
+        // Of a healthy one nothing is to be found out.
+        Some((endpoint, !endpoint.condition.is_plain()))
     }
 
-    /// The endpoint of a turn that is left.
-    fn at(&self, ahead: usize) -> Option<&'e Endpoint> {
-        let turn = self.turn.wrapping_add(ahead);
-        if ahead < self.left { self.endpoints.at(turn) } else { None }
+    /// One that this request is to try: its ejection is over, and no other request does so.
+    fn due(&self, now_ms: u64) -> Option<usize> {
+        self.endpoints.iter().position(|one| {
+            !one.condition.is_plain()
+                && one.condition.fitness(now_ms) == Fitness::DueForTrial
+                && !self.has_met(one)
+                && one.condition.take_trial(now_ms)
+        })
+    }
+
+    fn pick(&self, demand: Demand, now_ms: u64) -> Option<usize> {
+        let admission = self.targets.admission();
+        let target = |at: usize| self.endpoints.get(at).map_or(usize::MAX, |one| one.target);
+        // Without a key any endpoint will do.
+        let key = self.ask.key.unwrap_or_else(|| self.targets.random());
+        let by = Pick {
+            algorithm: self.endpoints.policy().algorithm,
+            turn: self.turn,
+            key,
+            random: &|| self.targets.random(),
+            under_way: &|at| admission.under_way(target(at)),
+            latency: &|at| admission.latency(target(at), now_ms),
+        };
+        let fits = |at: usize| {
+            self.endpoints.get(at).is_some_and(|one| {
+                !self.has_met(one)
+                    && match (one.condition.fitness(now_ms), demand) {
+                        (Fitness::Drained, _) => false,
+                        (_, Demand::Any) => true,
+                        (Fitness::Well, Demand::Well) => true,
+                        (Fitness::Well, Demand::Room) => self.has_room(one),
+                        (Fitness::Warming(_), Demand::Well) => true,
+                        (Fitness::Warming(share), Demand::Room) => {
+                            self.is_within(share, key, at) && self.has_room(one)
+                        }
+                        (Fitness::DueForTrial | Fitness::Sick, _) => false,
+                    }
+            })
+        };
+        self.endpoints.weights().pick(&by, &fits)
+    }
+
+    /// Whether this request is among those of a share. Those of one key always are, or never.
+    fn is_within(&self, share: u32, key: u64, at: usize) -> bool {
+        let drawn = match self.endpoints.policy().algorithm {
+            Algorithm::ConsistentHash { .. } => mix(key ^ mix(at as u64)),
+            _ => self.targets.random(),
+        };
+        drawn % u64::from(Fitness::WHOLE) < u64::from(share)
     }
 
     fn has_met(&self, endpoint: &Endpoint) -> bool {
@@ -133,30 +344,22 @@ impl<'e> Tries<'e> {
     }
 
     fn has_room(&self, endpoint: &Endpoint) -> bool {
-        self.targets.admission().has_room(endpoint.target, self.endpoints.caps())
+        self.targets.admission().has_room(endpoint.target, &self.endpoints.policy().caps)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
+    use std::sync::Arc;
 
     use super::*;
     use crate::upstream::admission::Caps;
     use crate::upstream::cluster::Address;
+    use crate::upstream::policy::Policy;
+    use crate::upstream::simulation::Random;
 
-    /// Numbers that a seed decides (splitmix64).
-    struct Random(u64);
-
-    impl Random {
-        fn below(&mut self, bound: usize) -> usize {
-            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut mixed = self.0;
-            mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            ((mixed ^ (mixed >> 31)) % bound as u64) as usize
-        }
-    }
+    const ASK: Ask<'static> = Ask { method: &Method::Get, key: None };
 
     fn cluster(weights: &[u32]) -> Endpoints {
         let endpoint = |target| Endpoint {
@@ -164,6 +367,8 @@ mod tests {
             target,
             address: Address::Tcp(Vec::new()),
             authority: String::new(),
+            url: target.to_string(),
+            condition: Arc::default(),
         };
         let weighted = weights.iter().enumerate();
         Endpoints::new(0, weighted.map(|(at, weight)| (endpoint(at), *weight)).collect())
@@ -198,7 +403,7 @@ mod tests {
         is_repeatable: bool,
     ) -> (Vec<(usize, bool)>, Result<(), Error>) {
         let targets = Targets::starting_at(turn);
-        let mut tries = Tries::new(endpoints, &targets);
+        let mut tries = Tries::new(endpoints, &targets, ASK);
         let mut asked = Vec::new();
         let mut next = tries.first().unwrap();
         loop {
@@ -225,11 +430,8 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::print_stdout, reason = "who sees it fail needs the seed")]
     fn no_request_meets_an_endpoint_twice_and_none_is_lost_while_one_is_there() {
-        let seed = getrandom::u64().unwrap();
-        println!("seed: {seed}");
-        let mut random = Random(seed);
+        let mut random = Random::seeded();
         for _ in 0..20_000 {
             let count = 1 + random.below(TRIES_MAX);
             let weights: Vec<u32> = (0..count).map(|_| 1 + random.below(5) as u32).collect();
@@ -269,9 +471,9 @@ mod tests {
     #[test]
     fn a_target_that_is_full_is_passed_over_while_another_has_room() {
         let caps = Caps { connections: 1, ..Caps::default() };
-        let endpoints = cluster(&[2, 1, 1]).with_caps(caps);
+        let endpoints = cluster(&[2, 1, 1]).with_policy(Policy { caps, ..Policy::default() });
         let targets = Targets::default();
-        let first = || Tries::new(&endpoints, &targets).first().unwrap().endpoint.target;
+        let first = || Tries::new(&endpoints, &targets, ASK).first().unwrap().endpoint.target;
         let mut held = Vec::new();
         let mut met = HashSet::new();
         for _ in 0..3 {

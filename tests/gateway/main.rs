@@ -47,6 +47,7 @@ mod metrics_docs;
 mod names;
 mod openapi;
 mod operations;
+mod origins;
 mod outputs;
 mod peers;
 mod pipelining;

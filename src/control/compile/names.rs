@@ -3,14 +3,16 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 
 use super::super::config::{Config, TargetKind};
+use crate::limits::ADDRESSES_MAX;
 use crate::plugin::Scheme;
 use crate::snapshot::Snapshot;
 use crate::upstream::cluster::{Address, Cluster};
 
-/// Whether a name behind a target resolves to other addresses than those in the published
-/// snapshot. Blocks. A name that does not resolve has not changed.
-pub fn have_names_moved(config: &Config, published: &Snapshot) -> bool {
-    let targets = config.services.iter().flat_map(|service| &service.targets);
+/// Whether a name behind a target of these services resolves to other addresses than those in the
+/// published snapshot. Blocks. A name that does not resolve has not changed.
+pub fn have_names_moved(config: &Config, services: &[String], published: &Snapshot) -> bool {
+    let due = config.services.iter().filter(|service| services.contains(&service.name));
+    let targets = due.flat_map(|service| &service.targets);
     let mut names = targets.filter_map(|target| match &target.kind {
         TargetKind::Http { host, port } => Some((host, *port, Scheme::Http)),
         TargetKind::Https { host, port } => Some((host, *port, Scheme::Https)),
@@ -22,8 +24,10 @@ pub fn have_names_moved(config: &Config, published: &Snapshot) -> bool {
         };
         let mut last = last_addresses(published, scheme, &authority(host, port, scheme));
         // Name servers turn their answers round: the order says nothing.
-        now.sort_unstable();
-        last.sort_unstable();
+        for list in [&mut now, &mut last] {
+            list.sort_unstable();
+            list.dedup();
+        }
         now != last
     })
 }
@@ -53,20 +57,26 @@ fn last_addresses(published: &Snapshot, scheme: Scheme, authority: &str) -> Vec<
         Cluster::Endpoints(endpoints) => endpoints.iter(),
         Cluster::Echo => [].iter(),
     });
-    let mut named = endpoints.filter(|endpoint| endpoint.authority == authority);
-    let addresses = named.find_map(|endpoint| match (&endpoint.address, scheme) {
-        (Address::Tcp(addresses), Scheme::Http) => Some(addresses.clone()),
-        (Address::Tls(addresses, _), Scheme::Https) => Some(addresses.clone()),
-        _ => None,
-    });
-    addresses.unwrap_or_default()
+    let named = endpoints.filter(|endpoint| endpoint.authority == authority);
+    let mut all = Vec::new();
+    // Each is a target of its own, or all are ways to one.
+    for endpoint in named {
+        let addresses = match (&endpoint.address, scheme) {
+            (Address::Tcp(addresses), Scheme::Http) => addresses,
+            (Address::Tls(addresses, _), Scheme::Https) => addresses,
+            _ => continue,
+        };
+        all.extend(addresses.iter().filter(|one| !all.contains(*one)).copied().collect::<Vec<_>>());
+    }
+    all
 }
 
 /// The addresses of a host, in the resolver's order.
 fn resolve(host: &str, port: u16) -> Result<Vec<std::net::SocketAddr>, String> {
     let unresolved = |reason: String| format!("cannot resolve {host}: {reason}");
-    let addresses: Vec<_> =
+    let mut addresses: Vec<_> =
         (host, port).to_socket_addrs().map_err(|error| unresolved(error.to_string()))?.collect();
+    addresses.truncate(ADDRESSES_MAX);
     if addresses.is_empty() { Err(unresolved("no address".to_owned())) } else { Ok(addresses) }
 }
 

@@ -8,7 +8,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Limits, ServiceLimits, Tracing, Wasm};
+use super::{Limits, Origins, ServiceLimits, Tracing, Wasm};
 use crate::aggregate::Rule;
 use crate::limits;
 use crate::route::path::Rules;
@@ -345,8 +345,8 @@ pub struct Service {
     pub strip_base_path: bool,
     /// Where its requests go; empty only where `aggregation.calls` answer instead.
     pub targets: Vec<Target>,
-    /// How targets take turns.
-    pub load_balancing: LoadBalancing,
+    /// How requests are shared out among them, and what becomes of those that fail.
+    pub origins: Origins,
     /// From the routed request to the relayed response.
     pub timeout: Duration,
     /// Fields to set on the upstream request: names are tokens, none of framing or hop-by-hop,
@@ -427,12 +427,4 @@ pub enum TargetKind {
     Unix(PathBuf),
     /// `builtin:echo`: the gateway answers with the request as an origin would see it.
     Echo,
-}
-
-/// `services[].loadBalancing`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum LoadBalancing {
-    /// In turn, by weight.
-    #[default]
-    RoundRobin,
 }

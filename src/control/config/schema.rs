@@ -110,6 +110,15 @@ pub(super) const SERVICE: Keys = Keys {
         "stripBasePath",
         "targets",
         "loadBalancing",
+        "hash",
+        "outlier",
+        "slowStart",
+        "retry",
+        "retryCount",
+        "retryDelay",
+        "healthCheck",
+        "resolve",
+        "addresses",
         "timeout",
         "headers",
         "requestTrailers",
@@ -118,10 +127,29 @@ pub(super) const SERVICE: Keys = Keys {
         "limits",
         "aggregation",
     ],
-    later: &[
-        ("retry", "take the key out; a request is sent once"),
-        ("healthCheck", "take the key out; every target gets its share of requests"),
+    later: &[],
+};
+
+pub(super) const HASH: Keys = keys(&["header", "cookie", "ip", "boundedLoad"]);
+
+pub(super) const OUTLIER: Keys =
+    keys(&["consecutiveErrors", "errorRate", "interval", "ejection", "ejectedMax"]);
+
+pub(super) const RETRY: Keys = keys(&["tries", "on", "perTry", "budget", "delay", "methods"]);
+
+pub(super) const HEALTH_CHECK: Keys = Keys {
+    allowed: &[
+        "path",
+        "host",
+        "interval",
+        "timeout",
+        "healthyAfter",
+        "unhealthyAfter",
+        "status",
+        "jitter",
+        "tcp",
     ],
+    later: &[("grpc", "use tcp: true, or a path that answers over HTTP/1.1")],
 };
 
 pub(super) const SERVICE_LIMITS: Keys = keys(&["connections", "pending", "pendingTimeout"]);
@@ -154,6 +182,10 @@ pub(super) const ALL: &[(&str, &Keys)] = &[
     ("wasm", &WASM),
     ("wasm.plugins[]", &PLUGIN),
     ("services[]", &SERVICE),
+    ("services[].hash", &HASH),
+    ("services[].outlier", &OUTLIER),
+    ("services[].retry", &RETRY),
+    ("services[].healthCheck", &HEALTH_CHECK),
     ("services[].limits", &SERVICE_LIMITS),
     ("services[].targets[]", &TARGET),
     ("services[].aggregation", &AGGREGATION),

@@ -3,11 +3,10 @@
 use super::aggregation::{References, aggregation};
 use super::decode::{Item, Section, boolean, duration, integer, list, map, string};
 use super::errors::Errors;
+use super::origins::origins;
 use super::tree::Value;
 use super::wasm::Names;
-use super::{
-    LoadBalancing, Place, Service, ServiceLimits, Target, TargetKind, address, schema, value,
-};
+use super::{Place, Service, ServiceLimits, Target, TargetKind, address, schema, value};
 use crate::http::field_class;
 use crate::http::message::{is_field_value, is_token};
 use crate::limits;
@@ -69,7 +68,7 @@ fn service<'n>(
             _ => map.require("targets", aimed, errors, targets),
         }
         .unwrap_or_default(),
-        load_balancing: map.read("loadBalancing", errors, load_balancing).unwrap_or_default(),
+        origins: origins(&map, errors),
         timeout: map.read("timeout", errors, duration).unwrap_or(limits::SERVICE_TIMEOUT),
         request_trailers: map
             .read("requestTrailers", errors, |item, errors| trailers(item, &headers, errors))
@@ -174,20 +173,6 @@ fn target_url(item: &Item<'_>, errors: &mut Errors) -> Option<TargetKind> {
         Ok(kind) => Some(kind),
         Err(form) => {
             item.expected(errors, &form);
-            None
-        }
-    }
-}
-
-fn load_balancing(item: &Item<'_>, errors: &mut Errors) -> Option<LoadBalancing> {
-    match string(item, errors)?.as_str() {
-        "round-robin" => Some(LoadBalancing::RoundRobin),
-        "least-connections" | "p2c" | "random" | "consistent-hash" => {
-            item.expected(errors, "round-robin; this version has no other yet");
-            None
-        }
-        _ => {
-            item.expected(errors, "round-robin");
             None
         }
     }

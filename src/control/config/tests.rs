@@ -319,7 +319,7 @@ fn every_key_of_services_reaches_its_field() {
     let (host, port) = ("h".to_owned(), 1);
     let unix = TargetKind::Unix("/s".into());
     assert_eq!(targets, [(TargetKind::Http { host, port }, 7), (unix, 1)]);
-    assert_eq!(service.load_balancing, LoadBalancing::RoundRobin);
+    assert_eq!(service.origins, Origins::default());
     assert_eq!(service.timeout, Duration::from_secs(11));
     let headers = [("X-A", "b"), ("X-N", "1")].map(|(n, v)| (n.to_owned(), v.to_owned()));
     assert_eq!(service.headers, headers);

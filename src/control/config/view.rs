@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::{
     AccessLog, Admin, Aggregation, Config, Encoding, FailureMode, Format, IoDriver, Isolation,
-    Level, Limits, LoadBalancing, Logging, OnBodyTooLarge, Plugin, Server, Service, Target,
-    TargetKind, Timeouts, Tracing, Variables, Wasm, Workers,
+    Level, Limits, Logging, OnBodyTooLarge, Plugin, Server, Service, Target, TargetKind, Timeouts,
+    Tracing, Variables, Wasm, Workers, view_origins,
 };
 use crate::kv::config::{BackendName, RedisConfig};
 use crate::route::path::Parameters;
@@ -230,9 +230,7 @@ pub fn plugin(plugin: &Plugin, variables: &Variables) -> Value {
 }
 
 fn service(service: &Service) -> Value {
-    let load_balancing = match service.load_balancing {
-        LoadBalancing::RoundRobin => "round-robin",
-    };
+    let origins = &service.origins;
     // Whatever it is called, it may be what the origin knows the gateway by.
     let headers = service.headers.iter().map(|(name, _)| (name.clone(), MASK.into()));
     json!({
@@ -240,7 +238,16 @@ fn service(service: &Service) -> Value {
         "basePath": service.base_path,
         "stripBasePath": service.strip_base_path,
         "targets": service.targets.iter().map(target).collect::<Vec<_>>(),
-        "loadBalancing": load_balancing,
+        "loadBalancing": view_origins::algorithm(origins.algorithm),
+        "hash": view_origins::hash(origins),
+        "outlier": view_origins::outlier(origins.outlier.as_ref()),
+        "slowStart": span(origins.slow_start),
+        "retry": origins.retry.as_ref().map(view_origins::retry),
+        "retryCount": null,
+        "retryDelay": null,
+        "healthCheck": origins.check.as_ref().map(view_origins::check),
+        "resolve": span(origins.resolve),
+        "addresses": if origins.splits_names { "each" } else { "together" },
         "timeout": span(service.timeout),
         "headers": headers.collect::<Map<String, Value>>(),
         "requestTrailers": service.request_trailers,
@@ -256,7 +263,12 @@ fn service(service: &Service) -> Value {
 }
 
 fn target(target: &Target) -> Value {
-    let url = match &target.kind {
+    json!({ "url": target_url(&target.kind), "weight": target.weight })
+}
+
+/// The URL of a target, as the file writes it.
+pub fn target_url(kind: &TargetKind) -> String {
+    match kind {
         TargetKind::Http { host, port } if host.contains(':') => format!("http://[{host}]:{port}"),
         TargetKind::Http { host, port } => format!("http://{host}:{port}"),
         TargetKind::Https { host, port } if host.contains(':') => {
@@ -265,8 +277,7 @@ fn target(target: &Target) -> Value {
         TargetKind::Https { host, port } => format!("https://{host}:{port}"),
         TargetKind::Unix(path) => format!("http://unix:{}", path.display()),
         TargetKind::Echo => "builtin:echo".to_owned(),
-    };
-    json!({ "url": url, "weight": target.weight })
+    }
 }
 
 fn aggregation(aggregation: &Aggregation) -> Value {
@@ -417,6 +428,10 @@ services:
   - name: a
     basePath: /
     targets: ['http://u:1']
+    loadBalancing: consistent-hash
+    hash: {header: X-User}
+    retry: {}
+    healthCheck: {}
     aggregation:
       calls: [{name: c, service: b, path: /c}]
       dependencies:

@@ -66,7 +66,8 @@ fn what_a_name_server_answers_leads_nowhere_else() {
     // 3. A name that moves there keeps its last good addresses; one that never had any has none.
     let mut reaching = Reaching::new(&kv::config::Config::default());
     let config = json!({"url": "http://127.0.0.1:9/"});
-    let origins = reaching.origins(&config, &Trust::default(), |_| (7, 8), &mut Vec::new());
+    let origins =
+        reaching.origins(&config, &Trust::default(), |_| (7, 8, Arc::default()), &mut Vec::new());
     let good = Ok(vec!["127.0.0.1:9".parse().unwrap()]);
     assert_eq!(**origins[0].addresses.load(), good);
     assert!(take_answer(&origins[0], refused.clone()).is_err());
@@ -81,8 +82,10 @@ fn an_origin_keeps_its_last_addresses_while_it_is_used() {
     let mut reaching = Reaching::new(&kv::config::Config::default());
     let config = json!({"url": "http://127.0.0.1:9/"});
     let mut mistakes = Vec::new();
-    let first = reaching.origins(&config, &Trust::default(), |_| (7, 8), &mut mistakes);
-    let again = reaching.origins(&config, &Trust::default(), |_| (7, 8), &mut mistakes);
+    let first =
+        reaching.origins(&config, &Trust::default(), |_| (7, 8, Arc::default()), &mut mistakes);
+    let again =
+        reaching.origins(&config, &Trust::default(), |_| (7, 8, Arc::default()), &mut mistakes);
     assert!(Arc::ptr_eq(&first[0], &again[0]) && mistakes.is_empty());
     assert_eq!(first[0].id, 7);
     drop((first, again));

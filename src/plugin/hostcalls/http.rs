@@ -8,6 +8,7 @@
 mod request;
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use send_wrapper::SendWrapper;
@@ -199,7 +200,8 @@ async fn to_origin(
         Some(tls) => Address::Tls(addresses, tls.clone()),
     };
     let (id, authority) = (origin.id, origin.authority());
-    let endpoint = Endpoint { id, target: origin.target, address, authority };
+    let (url, condition) = (origin.to_string(), Arc::clone(&origin.condition));
+    let endpoint = Endpoint { id, target: origin.target, address, authority, url, condition };
     send(host, bounds, &Endpoints::new(id, vec![(endpoint, 1)]), request).await
 }
 

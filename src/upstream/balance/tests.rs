@@ -132,6 +132,24 @@ fn load_follows_weights() {
 }
 
 #[test]
+fn the_turns_of_who_is_missing_are_shared_out_among_all_others() {
+    let mut world = World::new(&[1, 1, 1, 2], Random::seeded());
+    for missing in 0..4 {
+        let mut served = [0_usize; 4];
+        for _ in 0..6000 {
+            let picked = world.pick(Algorithm::RoundRobin, 0, &|at| at != missing).unwrap();
+            served[picked] += 1;
+        }
+        let list = [1, 1, 1, 2];
+        let whole = 5 - list[missing];
+        for at in (0..4).filter(|at| *at != missing) {
+            let part = 6000 * list[at] / whole;
+            assert!(served[at].abs_diff(part) < 60, "{missing} is missing: {served:?}");
+        }
+    }
+}
+
+#[test]
 fn no_more_keys_move_than_those_of_who_came_or_went() {
     let random = Random::seeded();
     let list = [1, 2, 1, 3, 1, 1, 2, 1];

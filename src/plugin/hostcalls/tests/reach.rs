@@ -117,6 +117,7 @@ fn reach(address: SocketAddr) -> Reach {
         port: 80,
         id: 0,
         target: 0,
+        condition: Arc::default(),
         tls: None,
         addresses: ArcSwap::from_pointee(Ok(vec![address])),
     })];
@@ -125,6 +126,8 @@ fn reach(address: SocketAddr) -> Reach {
         target: 1,
         address: Address::Tcp(vec![address]),
         authority: "users.internal".to_owned(),
+        url: "http://users.internal".to_owned(),
+        condition: Arc::default(),
     };
     let cluster = Arc::new(Cluster::Endpoints(Endpoints::new(1, vec![(endpoint, 1)])));
     let echo = Callee { name: "echo".to_owned(), cluster: Arc::new(Cluster::Echo) };

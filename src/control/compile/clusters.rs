@@ -1,0 +1,148 @@
+//! What a service says of its targets becomes a cluster: names become addresses, each of them a
+//! target of its own unless the service says otherwise.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::super::config::{self, Config, Target, TargetKind};
+use super::names::{addresses, authority};
+use super::{Compiler, Findings, share, upstream_max};
+use crate::io::deadline::now_ms;
+use crate::limits::UPSTREAM_TARGET_QUARTERS;
+use crate::plugin::Scheme;
+use crate::snapshot::Snapshot;
+use crate::upstream::admission::Caps;
+use crate::upstream::cluster::{Address, Cluster, Endpoint, Endpoints};
+use crate::upstream::policy::Policy;
+
+/// The targets that are found for one of a configuration: an address, and which one of a name it
+/// is.
+type Found = Vec<(Address, Option<SocketAddr>)>;
+
+impl Compiler {
+    pub(super) fn cluster(
+        &mut self,
+        service: &config::Service,
+        config: &Config,
+        published: Option<&Snapshot>,
+        findings: &mut Findings,
+    ) -> Arc<Cluster> {
+        let (mut endpoints, mut missing) = (Vec::new(), Vec::new());
+        for target in &service.targets {
+            let (found, authority) = match &target.kind {
+                TargetKind::Echo => return reused(Cluster::Echo, published),
+                TargetKind::Unix(path) => {
+                    (Ok(vec![(Address::Unix(path.clone()), None)]), "localhost".to_owned())
+                }
+                TargetKind::Http { host, port } => {
+                    let at = (host.as_str(), *port, Scheme::Http);
+                    let found = addresses(at, &service.name, published, &mut findings.warnings);
+                    let each = |found| each_target(found, host, service, Address::Tcp);
+                    (found.map(each), authority(host, *port, Scheme::Http))
+                }
+                TargetKind::Https { host, port } => {
+                    let at = (host.as_str(), *port, Scheme::Https);
+                    let found = addresses(at, &service.name, published, &mut findings.warnings);
+                    // Never in the clear: without trust there is no target.
+                    let found = found.and_then(|found| Ok((found, self.trust.tls(host)?)));
+                    let each = |(found, tls): (Vec<SocketAddr>, crate::upstream::tls::Tls)| {
+                        each_target(found, host, service, |list| Address::Tls(list, tls.clone()))
+                    };
+                    (found.map(each), authority(host, *port, Scheme::Https))
+                }
+            };
+            let found = found.unwrap_or_else(|reason| {
+                missing.push((authority.clone(), reason));
+                vec![(Address::Tcp(Vec::new()), None)]
+            });
+            for one in found {
+                endpoints.push((self.endpoint(service, target, &authority, one), target.weight));
+            }
+        }
+        // Those without an address have no turns where others have one: they are looked up again.
+        let has_others = endpoints.iter().any(|(endpoint, _)| endpoint.address.is_known());
+        if has_others {
+            endpoints.retain(|(endpoint, _)| endpoint.address.is_known());
+        }
+        findings.unreachable(&service.name, missing, has_others);
+        let id = self.ids.of_cluster(&service.name);
+        let policy = self.policy(service, config);
+        let cluster = Cluster::Endpoints(Endpoints::new(id, endpoints).with_policy(policy));
+        reused(cluster, published)
+    }
+
+    fn endpoint(
+        &mut self,
+        service: &config::Service,
+        target: &Target,
+        authority: &str,
+        (address, one): (Address, Option<SocketAddr>),
+    ) -> Endpoint {
+        let id = self.ids.of_endpoint(&address);
+        let (named, condition, is_new) = self.ids.of_target(&(target.kind.clone(), one));
+        // What is there when the gateway starts is as warm as it will be.
+        if is_new && self.generation > 0 {
+            condition.warm(now_ms(), service.origins.slow_start);
+        }
+        let url = config::view::target_url(&target.kind);
+        let url = one.map_or_else(|| url.clone(), |one| format!("{url} ({})", one.ip()));
+        let authority = authority.to_owned();
+        Endpoint { id, target: named, address, authority, url, condition }
+    }
+
+    fn policy(&self, service: &config::Service, config: &Config) -> Policy {
+        let origins = &service.origins;
+        Policy {
+            algorithm: origins.algorithm,
+            hash: origins.hash.clone(),
+            caps: caps(&service.limits, &config.server.limits, self.workers),
+            outlier: origins.outlier,
+            slow_start: origins.slow_start,
+            retry: origins.retry.clone(),
+        }
+    }
+}
+
+/// The addresses of a host, each as a target of its own. Those of the other family than the first
+/// one's are other ways to the same machines: they are tried where an address leads nowhere (RFC
+/// 8305), and no targets.
+fn each_target(
+    found: Vec<SocketAddr>,
+    host: &str,
+    service: &config::Service,
+    address: impl Fn(Vec<SocketAddr>) -> Address,
+) -> Found {
+    let is_name = host.parse::<std::net::IpAddr>().is_err();
+    if !is_name || !service.origins.splits_names {
+        return vec![(address(found), None)];
+    }
+    let is_v6 = found.first().is_some_and(SocketAddr::is_ipv6);
+    let (mut ours, mut others): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|one| one.is_ipv6() == is_v6);
+    // Name servers turn their answers round: the order says nothing.
+    ours.sort_unstable();
+    ours.dedup();
+    others.sort_unstable();
+    others.dedup();
+    let with_others =
+        |one: SocketAddr| std::iter::once(one).chain(others.iter().copied()).collect();
+    ours.into_iter().map(|one| (address(with_others(one)), Some(one))).collect()
+}
+
+/// The same cluster of the published snapshot: a plugin that calls it stays as it is, then.
+fn reused(cluster: Cluster, published: Option<&Snapshot>) -> Arc<Cluster> {
+    let services = published.map_or(&[][..], |snapshot| &snapshot.services);
+    let earlier = services.iter().find(|earlier| *earlier.cluster == cluster);
+    earlier.map_or_else(|| Arc::new(cluster), |earlier| Arc::clone(&earlier.cluster))
+}
+
+/// What one worker may have under way at a target of the service.
+fn caps(service: &config::ServiceLimits, server: &config::Limits, workers: usize) -> Caps {
+    let default = || upstream_max(server) / 4 * UPSTREAM_TARGET_QUARTERS;
+    let pending = service.pending;
+    Caps {
+        connections: share(service.connections.unwrap_or_else(default), workers),
+        pending: if pending == 0 { 0 } else { share(pending, workers) },
+        pending_timeout: service.pending_timeout,
+    }
+}

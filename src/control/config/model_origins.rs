@@ -1,0 +1,92 @@
+//! What a configuration file says of how a service's requests are shared out among its targets, and
+//! of targets that fail.
+
+use std::time::Duration;
+
+use crate::limits;
+use crate::upstream::balance::Algorithm;
+use crate::upstream::check::Thresholds;
+use crate::upstream::ejection::Outlier;
+use crate::upstream::policy::{HashOn, Retry};
+
+/// `services[].loadBalancing`, `hash`, `outlier`, `slowStart`, `retry`, `healthCheck`, `resolve`
+/// and `addresses`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origins {
+    /// How targets take turns.
+    pub algorithm: Algorithm,
+    /// What leads a request to its target, where the algorithm goes by a key.
+    pub hash: HashOn,
+    /// When a target is ejected; `None`: never.
+    pub outlier: Option<Outlier>,
+    /// How long a target that is new or back takes to its whole share; zero: no time.
+    pub slow_start: Duration,
+    /// When a request that was sent is sent again.
+    pub retry: Option<Retry>,
+    /// How targets are checked; `None`: by their requests alone.
+    pub check: Option<Check>,
+    /// How often the names of targets are looked up.
+    pub resolve: Duration,
+    /// Whether each address of a name is a target of its own; else a name is one target, and its
+    /// addresses are tried one after the other.
+    pub splits_names: bool,
+}
+
+impl Default for Origins {
+    fn default() -> Self {
+        Self {
+            algorithm: Algorithm::default(),
+            hash: HashOn::default(),
+            outlier: Some(Outlier::default()),
+            slow_start: Duration::ZERO,
+            retry: None,
+            check: None,
+            resolve: limits::NAME_REFRESH_INTERVAL,
+            splits_names: true,
+        }
+    }
+}
+
+/// `services[].healthCheck`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Check {
+    /// What a target is asked for; `None`: it is only connected to.
+    pub path: Option<String>,
+    /// The `Host` of the question; `None`: the target's own.
+    pub host: Option<String>,
+    /// Between two checks of a target.
+    pub interval: Duration,
+    /// For a whole check.
+    pub timeout: Duration,
+    /// Passed checks that make a sick target well.
+    pub healthy_after: u32,
+    /// Failed checks that make a well target sick.
+    pub unhealthy_after: u32,
+    /// The statuses that pass, as ranges with their ends.
+    pub statuses: Vec<(u16, u16)>,
+    /// By how much an interval is longer or shorter, in percent of it.
+    pub jitter_percent: u32,
+}
+
+impl Check {
+    /// How many checks change what is thought of a target.
+    pub fn thresholds(&self) -> Thresholds {
+        let Self { healthy_after, unhealthy_after, .. } = *self;
+        Thresholds { healthy_after, unhealthy_after }
+    }
+}
+
+impl Default for Check {
+    fn default() -> Self {
+        Self {
+            path: Some("/".to_owned()),
+            host: None,
+            interval: limits::CHECK_INTERVAL,
+            timeout: limits::CHECK_TIMEOUT,
+            healthy_after: limits::CHECK_HEALTHY_AFTER,
+            unhealthy_after: limits::CHECK_UNHEALTHY_AFTER,
+            statuses: vec![limits::CHECK_STATUSES],
+            jitter_percent: limits::CHECK_JITTER_PERCENT,
+        }
+    }
+}

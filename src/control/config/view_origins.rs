@@ -1,0 +1,72 @@
+//! How a service's requests are shared out, as JSON: see [`super::view`].
+
+use serde_json::{Value, json};
+
+use super::model_origins::{Check, Origins};
+use super::origins::{show_optional, show_percent, show_statuses};
+use super::value::show_duration;
+use crate::upstream::balance::Algorithm;
+use crate::upstream::ejection::Outlier;
+use crate::upstream::policy::{HashOn, Retry};
+
+/// The name of an algorithm in the file.
+pub fn algorithm(algorithm: Algorithm) -> &'static str {
+    match algorithm {
+        Algorithm::RoundRobin => "round-robin",
+        Algorithm::LeastConnections => "least-connections",
+        Algorithm::PowerOfTwo => "p2c",
+        Algorithm::Random => "random",
+        Algorithm::ConsistentHash { .. } => "consistent-hash",
+    }
+}
+
+pub(super) fn hash(origins: &Origins) -> Option<Value> {
+    let Algorithm::ConsistentHash { bound_percent } = origins.algorithm else { return None };
+    let (header, cookie, ip) = match &origins.hash {
+        HashOn::Header(name) => (Some(name), None, false),
+        HashOn::Cookie(name) => (None, Some(name), false),
+        HashOn::ClientAddress => (None, None, true),
+    };
+    let bound = (bound_percent > 0).then(|| f64::from(bound_percent) / 100.0);
+    Some(json!({ "header": header, "cookie": cookie, "ip": ip, "boundedLoad": bound }))
+}
+
+pub(super) fn outlier(outlier: Option<&Outlier>) -> Value {
+    let Some(outlier) = outlier else { return "off".into() };
+    json!({
+        "consecutiveErrors": outlier.consecutive_errors,
+        "errorRate": show_percent(outlier.error_rate_percent),
+        "interval": show_duration(outlier.interval),
+        "ejection": show_duration(outlier.ejection),
+        "ejectedMax": show_percent(outlier.ejected_max_percent),
+    })
+}
+
+pub(super) fn retry(retry: &Retry) -> Value {
+    let mut on = vec!["connect".to_owned()];
+    on.extend(retry.on_reset.then(|| "reset".to_owned()));
+    on.extend(retry.on_timeout.then(|| "timeout".to_owned()));
+    on.extend(retry.on_statuses.iter().map(ToString::to_string));
+    json!({
+        "tries": retry.tries,
+        "on": on,
+        "perTry": show_optional(retry.per_try),
+        "budget": show_percent(retry.budget_percent),
+        "delay": show_duration(retry.delay),
+        "methods": retry.methods.iter().map(|method| method.as_str()).collect::<Vec<_>>(),
+    })
+}
+
+pub(super) fn check(check: &Check) -> Value {
+    json!({
+        "path": check.path,
+        "host": check.host,
+        "interval": show_duration(check.interval),
+        "timeout": show_duration(check.timeout),
+        "healthyAfter": check.healthy_after,
+        "unhealthyAfter": check.unhealthy_after,
+        "status": check.statuses.iter().map(|one| show_statuses(*one)).collect::<Vec<_>>(),
+        "jitter": show_percent(check.jitter_percent),
+        "tcp": check.path.is_none(),
+    })
+}

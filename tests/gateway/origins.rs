@@ -1,0 +1,161 @@
+//! Origins that fail: who pays for it, for how long, and that what is sent twice may be.
+
+mod choice;
+mod state;
+
+use std::time::{Duration, Instant};
+
+use crate::support::failing::{Failing, Mode, swallowing};
+use crate::support::{Gateway, Setup, ask, get};
+
+/// Three origins and a gateway in front of them.
+fn three(keys: &str) -> ([Failing; 3], Gateway) {
+    let origins = [Failing::new("a"), Failing::new("b"), Failing::new("c")];
+    let gateway = in_front(&origins, keys).start();
+    (origins, gateway)
+}
+
+fn in_front(origins: &[Failing], keys: &str) -> Setup {
+    let targets: Vec<_> = origins.iter().map(|origin| format!("'{}'", origin.url())).collect();
+    let targets = targets.join(", ");
+    Setup::new().service(&format!("name: a, basePath: /, targets: [{targets}], {keys}"))
+}
+
+/// How many of so many requests one after the other got 200.
+fn served(gateway: &Gateway, requests: usize) -> usize {
+    (0..requests).filter(|_| get(gateway.addr, "/").status == 200).count()
+}
+
+fn post(gateway: &Gateway, path: &str) -> u16 {
+    let head = format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi");
+    ask(gateway.addr, head).status
+}
+
+#[test]
+fn a_killed_origin_costs_nobody_a_request_and_is_asked_again_when_it_is_back() {
+    let (origins, gateway) = three("retry: {}");
+    assert_eq!(served(&gateway, 30), 30);
+    assert!(origins.iter().all(|origin| origin.count() == 10));
+    origins[1].dies();
+    assert_eq!(served(&gateway, 100), 100);
+    for number in 0..20 {
+        assert_eq!(post(&gateway, &format!("/{number}")), 200, "nothing of it was sent");
+    }
+    origins[1].comes_back();
+    let (before, started) = (origins[1].count(), Instant::now());
+    while origins[1].count() < before + 5 {
+        assert_eq!(served(&gateway, 3), 3);
+        assert!(started.elapsed() < Duration::from_secs(8), "it is never asked again");
+    }
+}
+
+#[test]
+fn an_origin_that_cannot_serve_is_passed_over_and_then_left_alone() {
+    let (origins, gateway) = three("retry: {}");
+    origins[0].becomes(Mode::Status(503));
+    assert_eq!(served(&gateway, 200), 200);
+    assert_eq!(origins[0].count(), 5, "it is ejected by then");
+    // What an application says of one request says nothing of the next.
+    origins[1].becomes(Mode::Status(500));
+    let fine = served(&gateway, 40);
+    assert!((15..25).contains(&fine), "{fine} of 40");
+}
+
+#[test]
+fn an_origin_that_resets_is_ejected_and_no_post_is_sent_twice() {
+    let (origins, gateway) = three("retry: {}");
+    origins[2].becomes(Mode::Resets);
+    assert_eq!(served(&gateway, 10), 10, "each is repeated elsewhere");
+    for number in 0..20 {
+        let status = post(&gateway, &format!("/once/{number}"));
+        assert!([200, 502].contains(&status), "{status}");
+    }
+    let mut posts: Vec<_> = origins.iter().flat_map(Failing::requests).collect();
+    posts.retain(|line| line.starts_with("POST"));
+    assert_eq!(posts.len(), 20, "{posts:?}");
+    assert!(origins[2].count() <= 5, "it is ejected by then");
+}
+
+#[test]
+fn without_retry_nothing_that_was_sent_is_sent_again() {
+    let (origins, gateway) = three("outlier: off");
+    origins[0].becomes(Mode::Status(503));
+    origins[1].becomes(Mode::Resets);
+    let statuses: Vec<_> = (0..6).map(|_| get(gateway.addr, "/").status).collect();
+    let count = |status| statuses.iter().filter(|one| **one == status).count();
+    assert_eq!((count(200), count(503), count(502)), (2, 2, 2), "{statuses:?}");
+    assert_eq!(origins.iter().map(Failing::count).sum::<usize>(), 6);
+}
+
+#[test]
+fn an_origin_that_hangs_is_left_for_another_one_within_a_trys_time() {
+    let (origins, gateway) = three("retry: {perTry: 200ms, tries: 3}");
+    origins[1].becomes(Mode::Hangs);
+    let started = Instant::now();
+    assert_eq!(served(&gateway, 60), 60);
+    assert_eq!(origins[1].count(), 5);
+    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+}
+
+#[test]
+fn an_origin_that_swallows_connections_costs_one_request_its_time() {
+    let origins = [Failing::new("a"), Failing::new("b")];
+    let (_listener, _held, silent) = swallowing();
+    let targets = format!("'{}', '{}', 'http://{silent}'", origins[0].url(), origins[1].url());
+    let gateway = Setup::new()
+        .server("timeouts: {connect: 500ms}")
+        .service(&format!("name: a, basePath: /, targets: [{targets}]"))
+        .start();
+    let mut late = 0;
+    for _ in 0..60 {
+        let started = Instant::now();
+        assert_eq!(get(gateway.addr, "/").status, 200);
+        late += usize::from(started.elapsed() >= Duration::from_millis(400));
+    }
+    assert_eq!(late, 1);
+}
+
+#[test]
+fn when_all_fail_they_are_asked_little_more_than_clients_ask_and_all_is_well_when_they_are_back() {
+    let (origins, gateway) = three("retry: {tries: 3}");
+    for origin in &origins {
+        origin.becomes(Mode::Status(503));
+    }
+    let requests = 400;
+    for _ in 0..requests {
+        assert_eq!(get(gateway.addr, "/").status, 503);
+    }
+    let tries: usize = origins.iter().map(Failing::count).sum();
+    assert!(tries >= requests, "all are sick, so all are asked: {tries}");
+    assert!(tries as f64 <= requests as f64 * 1.25, "{tries} tries of {requests} requests");
+    for origin in &origins {
+        origin.dies();
+    }
+    assert_eq!(get(gateway.addr, "/").status, 502);
+    for origin in &origins {
+        origin.comes_back();
+    }
+    assert_eq!(served(&gateway, 50), 50, "who is well is found at once");
+}
+
+#[test]
+fn a_request_body_is_repeated_where_it_is_in_memory_alone() {
+    let (origins, gateway) = three("retry: {}, outlier: off");
+    origins[0].becomes(Mode::Status(503));
+    let head = "PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
+    let statuses: Vec<_> = (0..6).map(|_| ask(gateway.addr, head).status).collect();
+    assert_eq!(statuses.iter().filter(|status| **status == 503).count(), 2, "{statuses:?}");
+}
+
+#[test]
+fn retries_wait_and_the_originals_keys_say_so() {
+    let (origins, gateway) = three("retryCount: 1, retryDelay: 300ms, outlier: off");
+    origins[0].becomes(Mode::Status(502));
+    let mut delayed = 0;
+    for _ in 0..6 {
+        let started = Instant::now();
+        assert_eq!(get(gateway.addr, "/").status, 200);
+        delayed += usize::from(started.elapsed() >= Duration::from_millis(300));
+    }
+    assert_eq!(delayed, 2);
+}
