@@ -205,6 +205,15 @@ pub const PLUGIN_INPUT_BYTES_MIN: u32 = 4 * 1024;
 pub const PLUGIN_LOG_LINE_BYTES_MAX: usize = 4 * 1024;
 /// Log lines of one plugin on one worker per second; more are counted and dropped.
 pub const PLUGIN_LOG_LINES_PER_SECOND: u32 = 200;
+/// Lines that a guest wrote last and that stand in the text of its failure: a panic's are two.
+pub const PLUGIN_LAST_WORDS_LINES: usize = 3;
+/// Longest of them; the rest is cut, so that a failure stays one line of a log.
+pub const PLUGIN_LAST_WORDS_LINE_BYTES: usize = 512;
+/// Functions that the text of a failure names beside the one that failed: enough to find the way
+/// from `execute` to it in a plugin, without the runtime's below it.
+pub const PLUGIN_TRACE_CALLERS_MAX: usize = 5;
+/// Longest of their names in characters (generic Rust has some of kilobytes); the rest is cut.
+pub const PLUGIN_TRACE_NAME_CHARS_MAX: usize = 120;
 /// Log lines on their way from the workers to the log; more are dropped.
 pub const PLUGIN_LOG_QUEUE_LINES: usize = 4096;
 /// Longest key of `get_config`.

@@ -9,7 +9,8 @@ use super::otlp;
 use super::reload::{Control, Outcome, Upgrades};
 use crate::durations::Durations;
 use crate::error::{Rejection, UpstreamFailure};
-use crate::plugin::{ErrorKind, PluginReport};
+use crate::plugin::{ErrorKind, LastFailure, PluginReport};
+use crate::text::rfc_3339;
 use crate::upstream::counts::{UpstreamCounts, UpstreamOutcome};
 use crate::worker::report::Report;
 
@@ -146,6 +147,17 @@ pub fn plugin(report: &PluginReport) -> Value {
         "instancesDiscarded": stats.instances_discarded,
         "memoryBytes": stats.memory_bytes,
         "isBackedOff": stats.is_backed_off,
+        "lastFailure": report.last_failure.as_ref().map(failure),
+    })
+}
+
+fn failure(last: &LastFailure) -> Value {
+    let mut time = Vec::new();
+    rfc_3339(last.at, &mut time);
+    json!({
+        "time": String::from_utf8_lossy(&time),
+        "kind": last.kind.as_str(),
+        "text": last.text,
     })
 }
 

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::backtrace;
+use super::last_words::LastWords;
 use super::stats::ErrorKind;
 
 /// A failed call: its kind for the counters and the client, its text for the log.
@@ -11,11 +13,20 @@ use super::stats::ErrorKind;
 pub(super) struct CallError {
     pub(super) kind: ErrorKind,
     pub(super) text: String,
+    /// Whether it only says that the plugin is left alone because of earlier failures.
+    pub(super) is_echo: bool,
 }
 
 impl CallError {
     pub(super) fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
-        Self { kind, text: text.into() }
+        Self { kind, text: text.into(), is_echo: false }
+    }
+
+    /// The plugin was not called, because earlier calls failed: the last of them so.
+    pub(super) fn echo(text: impl Into<String>, earlier: Option<&str>) -> Self {
+        let earlier =
+            earlier.map_or_else(String::new, |text| format!("; the last failure: {text}"));
+        Self { is_echo: true, ..Self::refused(format!("{}{earlier}", text.into())) }
     }
 
     pub(super) fn bad_output(text: impl Into<String>) -> Self {
@@ -28,6 +39,17 @@ impl CallError {
 
     pub(super) fn trap(text: impl Into<String>) -> Self {
         Self::new(ErrorKind::Trap, text)
+    }
+
+    /// Says what the guest wrote last. Before a trap that is the reason, so it comes first.
+    pub(super) fn after(mut self, words: &LastWords) -> Self {
+        if let Some(words) = words.text() {
+            self.text = match self.kind {
+                ErrorKind::Trap => format!("{words} ({})", self.text),
+                _ => format!("{}; it wrote: {words}", self.text),
+            };
+        }
+        self
     }
 
     /// Says in which step of an instance's life it happened.
@@ -47,28 +69,36 @@ impl std::error::Error for CallError {}
 
 impl From<wasmtime::Error> for CallError {
     fn from(error: wasmtime::Error) -> Self {
-        if let Some(timed_out) = error.downcast_ref::<TimedOut>() {
-            return Self::new(ErrorKind::Timeout, timed_out.to_string());
+        let mut call = without_place(&error);
+        if let Some(place) = backtrace::place_of(&error) {
+            call.text = format!("{}, {place}", call.text);
         }
-        if let Some(exceeded) = error.downcast_ref::<MemoryExceeded>() {
-            return Self::new(ErrorKind::Memory, exceeded.to_string());
-        }
-        if let Some(call) = error.downcast_ref::<CallError>() {
-            return call.clone();
-        }
-        if error.is::<wasmtime::PoolConcurrencyLimitError>() {
-            return Self::refused(format!(
-                "no room for another instance in this process: {}",
-                error.root_cause()
-            ));
-        }
-        if let Some(trap) = error.downcast_ref::<wasmtime::Trap>() {
-            let text = trap.to_string();
-            let text = text.trim_start_matches("wasm trap: ");
-            return Self::trap(format!("the plugin trapped: {text}"));
-        }
-        Self::trap(error.root_cause().to_string())
+        call
     }
+}
+
+fn without_place(error: &wasmtime::Error) -> CallError {
+    if let Some(timed_out) = error.downcast_ref::<TimedOut>() {
+        return CallError::new(ErrorKind::Timeout, timed_out.to_string());
+    }
+    if let Some(exceeded) = error.downcast_ref::<MemoryExceeded>() {
+        return CallError::new(ErrorKind::Memory, exceeded.to_string());
+    }
+    if let Some(call) = error.downcast_ref::<CallError>() {
+        return call.clone();
+    }
+    if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+        return CallError::refused(format!(
+            "no room for another instance in this process: {}",
+            error.root_cause()
+        ));
+    }
+    if let Some(trap) = error.downcast_ref::<wasmtime::Trap>() {
+        let text = trap.to_string();
+        let text = text.trim_start_matches("wasm trap: ");
+        return CallError::trap(format!("the plugin trapped: {text}"));
+    }
+    CallError::trap(error.root_cause().to_string())
 }
 
 /// The call ran past its deadline.

@@ -24,6 +24,7 @@ use wasmtime::{Caller, ExternType, FuncType, Linker, Module, ValType};
 
 use super::abi::Abi;
 use super::failure::CallError;
+use super::last_words::LastWords;
 use super::memory;
 use super::module::Uses;
 use super::state::HostState;
@@ -165,6 +166,12 @@ fn c_string(
 fn packed(address: u32, length: usize) -> i64 {
     // The length of something in a memory of 32 bits.
     ((length as u64) << 32 | u64::from(address)).cast_signed()
+}
+
+/// What the guest wrote last; an unfinished line too.
+pub(super) fn last_words(state: &mut HostState) -> &LastWords {
+    end_of_call(state);
+    &state.words
 }
 
 /// A call is over, well or not: what it left unfinished (a line of output) is let go.

@@ -54,7 +54,9 @@ impl Instance {
             .get_memory(&mut store, "memory")
             .ok_or_else(|| CallError::trap("the module exports no memory"))?;
         store.data_mut().memory = Some(memory);
-        let guest = loaded.abi.start(&instance, &mut store).await?;
+        let started = loaded.abi.start(&instance, &mut store).await;
+        let guest =
+            started.map_err(|error| error.after(hostcalls::last_words(store.data_mut())))?;
         Ok(Self { store, memory, guest })
     }
 
@@ -87,7 +89,7 @@ impl Instance {
         self.begin(Instant::now() + timeout, Ids::default());
         let result = call_plain(cleanup, &mut self.store).await;
         hostcalls::end_of_call(self.store.data_mut());
-        result.map_err(|error| error.during("cleanup"))
+        result.map_err(|error| error.during("cleanup").after(&self.store.data().words))
     }
 
     /// How many bytes the guest's memory has now.

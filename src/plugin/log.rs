@@ -187,7 +187,7 @@ impl PluginLog {
 
 /// The text as it may stand in one line of a log: with control characters escaped, so that no
 /// plugin (and no client, through a plugin) can write a line of somebody else, and cut.
-fn printable(text: &[u8]) -> Cow<'_, str> {
+pub(super) fn printable(text: &[u8]) -> Cow<'_, str> {
     let most = limits::PLUGIN_LOG_LINE_BYTES_MAX;
     let text = String::from_utf8_lossy(&text[..text.len().min(most)]);
     // What is not UTF-8 may have become longer.

@@ -22,7 +22,7 @@ use super::instance::Instance;
 use super::log::{Ids, PluginLog};
 use super::module::{Loaded, Plugin};
 use super::spec::LogLevel;
-use super::stats::{ErrorKind, PluginReport, PluginStats};
+use super::stats::{ErrorKind, LastFailure, PluginReport, PluginStats};
 use super::waiting::{Grant, Queue};
 use crate::durations::Durations;
 use crate::kv::Stores;
@@ -208,6 +208,7 @@ pub(super) struct Pool {
     live: Cell<u32>,
     stats: RefCell<PluginStats>,
     durations: RefCell<Durations>,
+    last_failure: RefCell<Option<LastFailure>>,
     /// Of instances that could not be made.
     backoff: Cell<BackedOff>,
     /// Of calls that ended their instance.
@@ -239,6 +240,7 @@ impl Pool {
             live: Cell::new(0),
             stats: RefCell::default(),
             durations: RefCell::default(),
+            last_failure: RefCell::default(),
             backoff: Cell::default(),
             health: Cell::default(),
             retired: Cell::new(false),
@@ -298,6 +300,7 @@ impl Pool {
         self.stats.borrow_mut().count(took, kind);
         self.durations.borrow_mut().record(took);
         if let Some(error) = error {
+            self.remember(error);
             let (kind, mode) = (error.kind.as_str(), self.plugin.spec.failure_mode.as_str());
             let text = format!("{error} (kind {kind}, failure mode {mode})");
             self.host.log.gateway(LogLevel::Error, ids, &text);
@@ -315,7 +318,7 @@ impl Pool {
         let backoff = self.backoff.get();
         if let Some(left) = backoff.left(Instant::now()) {
             let failures = backoff.failures;
-            return Err(CallError::refused(format!(
+            return Err(self.echo(format!(
                 "could not be started {failures} times, tried again in {left:.1?}"
             )));
         }
@@ -344,6 +347,7 @@ impl Pool {
         if error.kind != ErrorKind::Refused {
             self.backoff.set(self.backoff.get().after_failure(Instant::now()));
         }
+        self.remember(error);
         let text = format!("no instance: {error}");
         self.host.log.gateway(LogLevel::Error, Ids::default(), &text);
     }
@@ -415,6 +419,7 @@ impl Pool {
     async fn clean_up(&self, instance: &mut Instance) {
         if let Err(error) = instance.cleanup().await {
             self.stats.borrow_mut().count_error(error.kind);
+            self.remember(&error);
             let kind = error.kind.as_str();
             self.host.log.gateway(
                 LogLevel::Warn,

@@ -12,6 +12,7 @@ use wasmtime::{Memory, ResourceLimiter};
 use super::failure::{MemoryExceeded, TimedOut};
 use super::host::Host;
 use super::hostcalls;
+use super::last_words::LastWords;
 use super::log::Ids;
 use super::memory::{Allocator, Arena, Region};
 use super::module::Plugin;
@@ -48,6 +49,8 @@ pub(super) struct HostState {
     pub(super) is_allocating: bool,
     /// The unfinished lines that the guest wrote to its standard output and error.
     pub(super) lines: [Vec<u8>; 2],
+    /// What it wrote last in the running call.
+    pub(super) words: LastWords,
     pub(super) host: SendWrapper<Rc<Host>>,
 }
 
@@ -66,6 +69,7 @@ impl HostState {
             arena: Arena::default(),
             is_allocating: false,
             lines: [const { Vec::new() }; 2],
+            words: LastWords::default(),
             host: SendWrapper::new(host),
         }
     }
@@ -80,8 +84,9 @@ impl HostState {
         Ids { request: &self.request_id, trace: &self.trace_id }
     }
 
-    /// The running call is for this request.
+    /// A call begins, for this request.
     pub(super) fn set_ids(&mut self, ids: Ids<'_>) {
+        self.words.clear();
         ids.request.clone_into(&mut self.request_id);
         ids.trace.clone_into(&mut self.trace_id);
     }

@@ -1,6 +1,6 @@
 //! What one worker counts of one plugin: plain integers, read when asked for.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::metrics::PluginMetric;
 use crate::durations::Durations;
@@ -16,21 +16,45 @@ pub struct PluginReport {
     pub durations: Durations,
     /// What it counts itself, by name.
     pub metrics: Vec<(String, PluginMetric)>,
+    /// The last failure of any of them.
+    pub last_failure: Option<LastFailure>,
+}
+
+/// What went wrong last: in a call, in an instance's start or in its `cleanup`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastFailure {
+    /// When.
+    pub at: SystemTime,
+    /// Its kind.
+    pub kind: ErrorKind,
+    /// Why, as the log has it.
+    pub text: String,
 }
 
 impl PluginReport {
     /// Nothing counted.
     pub fn new(name: &str) -> Self {
         let (stats, durations) = (PluginStats::default(), Durations::default());
-        Self { name: name.to_owned(), stats, durations, metrics: Vec::new() }
+        Self { name: name.to_owned(), stats, durations, metrics: Vec::new(), last_failure: None }
     }
 
     /// Adds what another worker, or an earlier plugin of the name, has counted.
     pub fn add(&mut self, other: &Self) {
         self.stats.add(&other.stats);
         self.durations.add(&other.durations);
+        self.add_failure(other.last_failure.as_ref());
         for (name, metric) in &other.metrics {
             self.add_metric(name, metric);
+        }
+    }
+
+    /// The later one stays.
+    pub(super) fn add_failure(&mut self, other: Option<&LastFailure>) {
+        let is_later = |other: &&LastFailure| {
+            self.last_failure.as_ref().is_none_or(|known| known.at < other.at)
+        };
+        if let Some(later) = other.filter(is_later) {
+            self.last_failure = Some(later.clone());
         }
     }
 

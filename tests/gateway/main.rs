@@ -14,6 +14,7 @@
 mod author_cli;
 mod author_project;
 mod author_run;
+mod author_traps;
 mod admin;
 mod admin_bounds;
 mod aggregation;

@@ -11,6 +11,7 @@
  *
  * Include it in one source file: it defines the exports. Define the functions of the phases that
  * the plugin is about (odin_on_request, odin_on_response, odin_on_answers); the others do nothing.
+ * odin_on_config reads the plugin's config.
  *
  * The input stays the JSON text that the gateway wrote. An odin_json is a range of it; odin_get
  * finds a key by skipping over the others, odin_text decodes a string. Malformed text reads as
@@ -67,6 +68,11 @@ typedef struct {
 /* Weak: one that is not defined is NULL. */
 #define ODIN_OPTIONAL __attribute__((weak))
 
+/* Reads the plugin's config when an instance starts, before its first call. odin_fail refuses it: the
+ * gateway does not take it in a reload, and where it has nothing else, the plugin's failureMode
+ * decides every request. The config's text, and what is allocated here, live as long as the
+ * instance. */
+ODIN_OPTIONAL void odin_on_config(odin_json config, odin_result *result);
 ODIN_OPTIONAL void odin_on_request(const odin_call *call, odin_result *result);
 ODIN_OPTIONAL void odin_on_response(const odin_call *call, odin_result *result);
 ODIN_OPTIONAL void odin_on_answers(const odin_call *call, odin_result *result);
@@ -767,6 +773,27 @@ static inline void odin_dispatch(const odin_call *call, odin_result *result) {
     } else {
         if (odin_on_request) odin_on_request(call, result);
     }
+}
+
+/* What odin_on_config says of a configuration; size 0: nothing is wrong with it. */
+static inline odin_str odin_configure(odin_json config) {
+    odin_result result = {0};
+    odin_on_config(config, &result);
+    /* What it has allocated stays: no later call uses it again. */
+    odin_chunks = NULL;
+    return result.fails ? result.error : (odin_str){0, 0};
+}
+
+ODIN_EXPORT("init") void odin_export_init(void) {
+    if (!odin_on_config) return;
+    odin_str wrong = odin_configure(odin_config((odin_str){"", 0}));
+    if (wrong.size == 0) return;
+    odin_str text = {odin_allocate(8 + wrong.size), 8 + wrong.size};
+    for (size_t i = 0; i < text.size; i++) {
+        ((char *)text.at)[i] = i < 8 ? "config: "[i] : wrong.at[i - 8];
+    }
+    odin_log(ODIN_ERROR, text);
+    __builtin_trap();
 }
 
 /* The host keeps a buffer and asks for twice the size when it needs more, so that what it leaves

@@ -3,6 +3,8 @@ package odin
 import (
 	"runtime/debug"
 	"unsafe"
+
+	"odin.internal/odin/internal/json"
 )
 
 // The border to the gateway: the exported functions, and who owns which memory.
@@ -40,6 +42,24 @@ func alloc(size uint32) uint32 {
 
 //go:wasmexport dealloc
 func dealloc(address, _ uint32) { delete(hostBuffers, address) }
+
+// start reads the configuration when an instance starts, so that a gateway refuses a wrong one when
+// it is loaded. A gateway that does not tell it here tells it with the first call.
+//
+//go:wasmexport init
+func start() {
+	config, isTold := hostConfig("")
+	if !isTold {
+		return
+	}
+	if err := configure(json.Value(config)); err != nil {
+		Log(Error, err.Error())
+		exit(1)
+	}
+}
+
+//go:wasmimport wasi_snapshot_preview1 proc_exit
+func exit(code int32)
 
 //go:wasmexport execute
 func execute(address, size uint32) uint64 { return Execute(address, size) }

@@ -42,9 +42,9 @@ var plugin struct {
 	cleanup    func()
 }
 
-// OnConfig registers what reads the plugin's configuration: called before the first call, and again
-// should the configuration differ from the one before. Its error is the outcome of every call until
-// then.
+// OnConfig registers what reads the plugin's configuration: called when an instance starts, before
+// its first call. An error refuses the configuration: the gateway does not take it in a reload, and
+// where it has nothing else, the plugin's failureMode decides every request.
 func OnConfig(read func(config Config) error) { plugin.onConfig = read }
 
 // OnRequest registers the request phase. The request is valid until the function returns.

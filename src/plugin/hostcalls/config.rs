@@ -94,11 +94,15 @@ async fn value_of(
 }
 
 /// The value at `key`: a key as it stands, else a path of keys (and places in lists) with dots
-/// between them.
+/// between them; the whole for the empty key. (Written by what writes it into inputs, so a guest
+/// can compare the two.)
 fn find<'a>(config: &'a Value, key: &[u8]) -> Option<&'a Value> {
     let key = std::str::from_utf8(key).ok()?;
     if let Some(value) = config.get(key) {
         return Some(value);
+    }
+    if key.is_empty() {
+        return Some(config);
     }
     key.split('.').try_fold(config, |value, part| match value {
         Value::Object(object) => object.get(part),
@@ -127,6 +131,8 @@ mod tests {
         assert_eq!(find(&config, b"a.b"), Some(&Value::from("plain")));
         assert_eq!(find(&config, b"a.c.0.d"), Some(&Value::from(true)));
         assert_eq!(find(&config, b"a.x"), None);
+        assert_eq!(find(&config, b""), Some(&config), "the whole");
+        assert_eq!(find(&serde_json::json!({"": 7}), b""), Some(&Value::from(7)));
         assert_eq!(find(&config, b"limit.x"), None);
         assert_eq!(find(&config, b"\xff"), None);
     }

@@ -84,7 +84,11 @@ fn log(
     length: i32,
 ) -> wasmtime::Result<()> {
     let (text, state) = bytes(&mut caller, "log", address, length)?;
-    state.log(level_of(level), text);
+    let level = level_of(level);
+    if level == LogLevel::Error {
+        state.words.note(text);
+    }
+    state.log(level, text);
     Ok(())
 }
 

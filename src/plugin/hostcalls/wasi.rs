@@ -292,6 +292,9 @@ fn log_lines(state: &mut HostState, stream: Stream, mut bytes: &[u8]) {
 /// Gives the line to the log, if there is one. Says whether the log takes more.
 fn end_line(state: &mut HostState, stream: Stream) -> bool {
     let mut line = std::mem::take(stream.line(state));
+    if matches!(stream, Stream::Error) {
+        state.words.note(&line);
+    }
     let takes_more = line.is_empty() || state.log(stream.level(), &line);
     line.clear();
     *stream.line(state) = line;

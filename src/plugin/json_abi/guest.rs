@@ -117,7 +117,7 @@ pub(in crate::plugin) async fn call(
     let place = (address.cast_signed(), length.cast_signed());
     let answered = guest.enter(store, entry, place).await;
     hostcalls::end_of_call(store.data_mut());
-    let (address, length) = answered?;
+    let (address, length) = answered.map_err(|error| error.after(&store.data().words))?;
     copy_output(memory.data(&*store), address, length, most, output)
 }
 

@@ -28,6 +28,12 @@ pub(in crate::plugin) enum AllocatorShape {
     HostRegion,
 }
 
+/// What a Go module lacks that was written for TinyGo, as the original's documentation is.
+const GO_EXPORTS: &str = ". Go's own toolchain passes over `//export execute`, which is TinyGo's. \
+     Write\n//go:wasmexport execute\nin its place (the same for alloc), and build with\n\
+     GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -o plugin.wasm .\n(Go 1.24 or newer; \
+     plugins/page-samples/go is the documentation's sample, mended so)";
+
 /// What a module exports, as far as the ABI knows it.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::plugin) struct Shape {
@@ -49,8 +55,9 @@ pub(in crate::plugin) fn inspect(
     let execute = result_form(module, "execute")?.ok_or_else(|| {
         let exports: Vec<_> = module.exports().map(|export| export.name().to_owned()).collect();
         format!(
-            "the module exports no function execute(ptr: i32, len: i32) -> i64; it exports {}",
-            if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") }
+            "the module exports no function execute(ptr: i32, len: i32) -> i64; it exports {}{}",
+            if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") },
+            if is_go(wasm) { GO_EXPORTS } else { "" }
         )
     })?;
     let allocator = allocator_of(module);

@@ -1,8 +1,9 @@
 //! How long a plugin that keeps failing is left alone: waits that double, and when they begin.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use super::super::failure::CallError;
+use super::super::stats::LastFailure;
 use super::Pool;
 use crate::limits;
 
@@ -52,17 +53,32 @@ impl Pool {
         }
         let failures = health.failures;
         if let Some(left) = health.backoff.left(Instant::now()) {
-            return Err(CallError::refused(format!(
+            return Err(self.echo(format!(
                 "backed off: its last {failures} calls failed, tried again in {left:.1?}"
             )));
         }
         if health.is_probing {
-            return Err(CallError::refused(format!(
+            return Err(self.echo(format!(
                 "backed off: its last {failures} calls failed, one call tries it now"
             )));
         }
         self.health.set(CallHealth { is_probing: true, ..health });
         Ok(Probe { pool: Some(self) })
+    }
+
+    /// The plugin is not called, because of what `text` tells of earlier failures.
+    pub(super) fn echo(&self, text: String) -> CallError {
+        let last = self.last_failure.borrow();
+        CallError::echo(text, last.as_ref().map(|last| last.text.as_str()))
+    }
+
+    /// Keeps a failure for whoever asks why the plugin is not well.
+    pub(super) fn remember(&self, error: &CallError) {
+        if !error.is_echo {
+            let (kind, text) = (error.kind, error.text.clone());
+            let failure = LastFailure { at: SystemTime::now(), kind, text };
+            self.last_failure.replace(Some(failure));
+        }
     }
 
     /// The call that tried the plugin has ended; where it did not tell, the next one tries again.

@@ -76,9 +76,11 @@ impl Pool {
                 stats: PluginStats::default(),
                 durations: durations.clone(),
                 metrics: Vec::new(),
+                last_failure: None,
             }),
         };
         report.stats.add(&self.stats_now());
+        report.add_failure(self.last_failure.borrow().as_ref());
         for (name, metric) in self.host.metrics.borrow().iter() {
             report.add_metric(name, metric);
         }

@@ -7,7 +7,7 @@
 import { Json, Request, Result, count, onConfig, onRequest } from "odin-plugin/assembly";
 import { HASH_BYTES, fromHex, sha256 } from "./sha256";
 
-export { alloc, dealloc, execute } from "odin-plugin/assembly";
+export { alloc, dealloc, execute, init } from "odin-plugin/assembly";
 
 // A key that is shorter can be guessed; longer ones are no keys, and would cost time.
 const KEY_BYTES_MAX = 1024;

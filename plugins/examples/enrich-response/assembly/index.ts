@@ -9,7 +9,7 @@ import {
 } from "odin-plugin/assembly";
 import { escapeSegment, findAll, scalar } from "./path";
 
-export { alloc, dealloc, execute } from "odin-plugin/assembly";
+export { alloc, dealloc, execute, init } from "odin-plugin/assembly";
 
 let isOn = true;
 let serviceUrl = "";

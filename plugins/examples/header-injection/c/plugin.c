@@ -6,15 +6,22 @@
  */
 #include "odin_plugin.h"
 
+void odin_on_config(odin_json config, odin_result *result) {
+    odin_iterator added = odin_iterate(odin_get(config, "addHeaders"));
+    while (odin_next(&added)) {
+        if (!odin_is_string(added.value) && !odin_is_array(added.value)) {
+            odin_fail(result, ODIN("a value of addHeaders is neither a string nor a list"));
+        }
+    }
+}
+
 static void add(odin_result *result, odin_str name, odin_json value) {
     odin_forget_header(result, name);
     if (odin_is_string(value)) {
         odin_add_header(result, name, odin_text(value));
-    } else if (odin_is_array(value)) {
+    } else {
         odin_iterator values = odin_iterate(value);
         while (odin_next(&values)) odin_add_header(result, name, odin_text(values.value));
-    } else {
-        odin_fail(result, ODIN("config: a value of addHeaders is neither a string nor a list"));
     }
 }
 

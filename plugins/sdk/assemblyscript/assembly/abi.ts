@@ -4,6 +4,7 @@
 // functions return. It is the host's, which gives it back with dealloc when it wants a larger one.
 // The output lives in the writer's buffer, valid until the next call.
 
+import { error, wholeConfig } from "./host";
 import { Answer, Exchange, Request, Response } from "./input";
 import { Cursor, Json } from "./json";
 import { Result } from "./result";
@@ -15,8 +16,10 @@ let decideResponse: ((response: Response) => Result) | null = null;
 let mergeAnswers: ((request: Request, answers: Answer[]) => Result) | null = null;
 let clean: (() => void) | null = null;
 
-/** Registers what reads the plugin's configuration: called before the first call, and again should
- * it differ from the one before. Returns what is wrong with it, or null. */
+/** Registers what reads the plugin's configuration when an instance starts, before its first call.
+ * Returns what is wrong with it, or null. A wrong one is refused: the gateway does not take it in a
+ * reload, and where it has nothing else, the plugin's failureMode decides every request. (For that
+ * the plugin exports `init`.) */
 export function onConfig(read: (config: Json) => string | null): void {
   readConfig = read;
 }
@@ -49,6 +52,19 @@ export function alloc(size: usize): usize {
 /** For the gateway: memory that it needs no longer. */
 export function dealloc(address: usize, _: usize): void {
   heap.free(address);
+}
+
+/** For the gateway: an instance starts. What is wrong with its configuration ends it, so that a
+ * gateway refuses it when it is loaded. (One that does not tell it here tells it with the first
+ * call.) */
+export function init(): void {
+  const packed = wholeConfig();
+  const address = <usize>(packed & 0xffffffff);
+  if (address == 0) return;
+  const wrong = configure(new Json(address, address + <usize>(packed >> 32)));
+  if (wrong === null) return;
+  error("config: " + wrong);
+  unreachable();
 }
 
 /** For the gateway: one call. */

@@ -59,6 +59,11 @@ export function configText(key: string): string | null {
   return read(envGetConfig(changetype<usize>(buffer), <usize>buffer.byteLength));
 }
 
+/** The plugin's whole config as JSON text: its packed place, 0 if the gateway does not tell it. */
+export function wholeConfig(): u64 {
+  return envGetConfig(0, 0);
+}
+
 /** Unix time in milliseconds. */
 export function nowMillis(): i64 {
   return envGetTimeMs();

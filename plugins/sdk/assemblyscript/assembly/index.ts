@@ -1,7 +1,7 @@
 // Write plugins for the Odin gateway in AssemblyScript.
 //
 //   import { Request, Result, onRequest } from "odin-plugin/assembly";
-//   export { alloc, dealloc, execute } from "odin-plugin/assembly";
+//   export { alloc, dealloc, execute, init } from "odin-plugin/assembly";
 //
 //   onRequest((request: Request): Result => Result.next().setHeader("X-Hello", request.method));
 //
@@ -20,5 +20,5 @@ export { count, nowMillis, nowSeconds, readFile, record } from "./host";
 export { Answered, Call } from "./http";
 import * as kv from "./kv";
 export { kv };
-export { alloc, cleanup, dealloc, execute } from "./abi";
+export { alloc, cleanup, dealloc, execute, init } from "./abi";
 export { onAnswers, onCleanup, onConfig, onRequest, onResponse } from "./abi";

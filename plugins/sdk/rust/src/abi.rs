@@ -58,6 +58,12 @@ impl<P: Plugin> Instance<P> {
         }
     }
 
+    /// The instance's start: the plugin is built, if its configuration is known already (a gateway
+    /// that does not tell it gets a plugin that is built with its first call).
+    pub fn start(&mut self, config: Option<&[u8]>) -> Result<(), Error> {
+        config.map_or(Ok(()), |config| self.plugin(config).map(drop))
+    }
+
     /// The instance's end: the plugin's own `cleanup`, once.
     pub fn cleanup(&mut self) {
         if let Some(Ok(mut plugin)) = self.plugin.take() {
@@ -90,7 +96,19 @@ fn build<P: Plugin>(config: &[u8]) -> Result<P, Error> {
     P::new(parsed).map_err(|error| Error::new(format!("config: {}", error.text())))
 }
 
+/// The export `init`: builds the plugin, or says why not and traps, so that a gateway refuses a
+/// wrong configuration when it is loaded.
+#[cfg(target_arch = "wasm32")]
+pub fn init<P: Plugin>(instance: &mut Instance<P>) {
+    report_panics();
+    if let Err(error) = instance.start(crate::sys::get_config("").as_deref()) {
+        crate::host::error(error.text());
+        core::arch::wasm32::unreachable();
+    }
+}
+
 /// Sends a panic's message to the gateway's log before the module traps.
+#[cfg(target_arch = "wasm32")]
 pub fn report_panics() {
     std::panic::set_hook(Box::new(|info| crate::host::error(&info.to_string())));
 }

@@ -100,8 +100,9 @@ pub trait Plugin: Sized + 'static {
     /// The plugin's `config` block. Use [`NoConfig`] where there is none.
     type Config: DeserializeOwned;
 
-    /// Called before the first call, and again should the configuration ever differ from the one
-    /// before. An error here is the outcome of every call until the configuration changes.
+    /// Called when an instance starts, before its first call. An error refuses the configuration:
+    /// the gateway does not take it in a reload, and where it has nothing else, the plugin's
+    /// `failureMode` decides every request.
     ///
     /// # Errors
     /// Whatever makes the configuration unusable.
@@ -183,7 +184,7 @@ macro_rules! export {
 
             #[unsafe(no_mangle)]
             extern "C" fn init() {
-                $crate::abi::report_panics();
+                INSTANCE.with_borrow_mut(|instance| $crate::abi::init(instance));
             }
 
             #[unsafe(no_mangle)]

@@ -80,6 +80,7 @@ function updateDetails(details, plugin, figures) {
       total ? `${count(total.instances)}, ${count(total.instancesActive)} in a call` : NONE,
     ],
     ["Thrown away", count(total?.instancesDiscarded ?? 0)],
+    ["Last failure", total?.lastFailure?.text ?? NONE, total?.lastFailure?.time],
     ["Memory limit", runs ? `${bytes(runs.maxMemoryPages * 65536)} each` : NONE],
   ]);
   setFacts(find(".configured"), [

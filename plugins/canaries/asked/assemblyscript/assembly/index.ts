@@ -3,7 +3,7 @@
 
 import { Request, Response, Result, onRequest, onResponse } from "odin-plugin/assembly";
 
-export { alloc, dealloc, execute } from "odin-plugin/assembly";
+export { alloc, dealloc, execute, init } from "odin-plugin/assembly";
 
 function asked(request: Request): Result {
   const limit = request.query("limit");

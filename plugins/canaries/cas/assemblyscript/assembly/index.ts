@@ -3,7 +3,7 @@
 
 import { Request, Result, kv, onRequest } from "odin-plugin/assembly";
 
-export { alloc, dealloc, execute } from "odin-plugin/assembly";
+export { alloc, dealloc, execute, init } from "odin-plugin/assembly";
 
 onRequest((_: Request): Result => {
   let next = "";

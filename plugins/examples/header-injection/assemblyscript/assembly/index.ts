@@ -8,7 +8,7 @@ import {
   Json, Request, Response, Result, onConfig, onRequest, onResponse,
 } from "odin-plugin/assembly";
 
-export { alloc, dealloc, execute } from "odin-plugin/assembly";
+export { alloc, dealloc, execute, init } from "odin-plugin/assembly";
 
 // The outcome of every call: it depends on the configuration alone. `hiding` is the same, and tells
 // a cache behind this plugin that what it sees is not to be stored.
