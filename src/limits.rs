@@ -205,6 +205,18 @@ pub const PLUGIN_INPUT_BYTES_MIN: u32 = 4 * 1024;
 pub const PLUGIN_LOG_LINE_BYTES_MAX: usize = 4 * 1024;
 /// Log lines of one plugin on one worker per second; more are counted and dropped.
 pub const PLUGIN_LOG_LINES_PER_SECOND: u32 = 200;
+/// Files and folders of sources that `odin-cli run --build` watches: far more than a plugin has,
+/// far fewer than a home has.
+pub const BUILD_SOURCES_MAX: usize = 4096;
+/// How long no source must change before a build begins: an editor saves in some milliseconds.
+pub const BUILD_QUIET: Duration = Duration::from_millis(20);
+/// How long changes may go on before a build begins all the same.
+pub const BUILD_BURST_MAX: Duration = Duration::from_millis(500);
+/// Builds one after another, each because a source changed during the one before; then a pause
+/// comes before each, so that a build that writes its own sources does not keep the machine busy.
+pub const BUILDS_IN_A_ROW: u32 = 3;
+/// That pause.
+pub const BUILD_PAUSE: Duration = Duration::from_secs(2);
 /// Lines that a guest wrote last and that stand in the text of its failure: a panic's are two.
 pub const PLUGIN_LAST_WORDS_LINES: usize = 3;
 /// Longest of them; the rest is cut, so that a failure stays one line of a log.

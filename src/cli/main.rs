@@ -5,6 +5,7 @@
 //! that cannot be used.
 
 mod bench;
+mod build;
 mod cases;
 mod expect;
 mod explain;

@@ -10,6 +10,7 @@ use odin::control::process::{self, Options};
 use odin::control::upgrade::Inheritance;
 use serde_json::json;
 
+use super::build::Builder;
 use super::keys::Keys;
 
 #[derive(clap::Args)]
@@ -26,6 +27,9 @@ pub(crate) struct Arguments {
     /// plugins refuse it
     #[arg(long, value_name = "open|closed", value_parser = ["open", "closed"])]
     failure_mode: Option<String>,
+    /// Builds it first, and again whenever a source in this folder changes: --build make
+    #[arg(long, value_name = "COMMAND")]
+    build: Option<String>,
     #[command(flatten)]
     keys: Keys,
 }
@@ -34,8 +38,22 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
     let path = std::path::absolute(&arguments.plugin)
         .map_err(|error| format!("cannot find {}: {error}", arguments.plugin.display()))?;
+    let builder = match &arguments.build {
+        Some(command) => {
+            let mut builder = Builder::new(command, &path)?;
+            // What was built before is served until the sources are mended.
+            if !builder.build()? && !path.exists() {
+                return Ok(ExitCode::FAILURE);
+            }
+            Some(builder)
+        }
+        None => None,
+    };
     // A typing error must not become a gateway that waits for the file.
-    super::read(&path)?;
+    super::read(&path).map_err(|reason| match builder {
+        Some(_) => format!("{reason}; --build has made no such file"),
+        None => reason,
+    })?;
     let mut entry = arguments.keys.entry(&path);
     if let Some(mode) = &arguments.failure_mode {
         entry["failureMode"] = mode.as_str().into();
@@ -53,6 +71,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
     let config = located.load().map_err(|errors| errors.to_string())?;
     log::init(&config.logging);
     let inheritance = Inheritance::from_env()?;
+    if let Some(builder) = builder {
+        // It ends with the process.
+        let thread = std::thread::Builder::new().name("builder".to_owned());
+        thread.spawn(|| builder.watch()).map_err(|error| format!("no thread to build: {error}"))?;
+    }
     let options = Options { located, watches: true, pid_file: None, inheritance };
     process::run(config, options).map(|()| ExitCode::SUCCESS).map_err(|reason| {
         let way_out = match reason.contains("cannot listen") {

@@ -1,5 +1,5 @@
-//! The plugin ABIs: which one a module speaks, and what each does at the points where the chain, the
-//! pool and an instance meet a guest.
+//! The plugin ABIs: which one a module speaks, and what each does at the points where the chain,
+//! the pool and an instance meet a guest.
 //!
 //! Everything else in this room knows phases, verdicts and instances.
 

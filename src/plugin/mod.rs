@@ -7,7 +7,7 @@
 //! [`run_request`] and [`run_response`]; what joins the answers of an aggregation, with
 //! [`run_aggregation`].
 //!
-//! The chain knows phases and verdicts. How a plugin is spoken to is the business of its ABI (`abi`):
+//! The chain knows phases and verdicts. How a plugin is spoken to is its ABI's business (`abi`):
 //! `json_abi` (docs/plugin-abi.md) today.
 
 // in the order in which a call meets them

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use crate::support::{TempDir, get, post, wait_until, wasm};
 
@@ -148,5 +149,58 @@ fn run_says_what_a_flag_takes() {
         let text = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(64), "{args:?}: {text}");
         assert!(text.contains(reason), "{args:?}: {text}");
+    }
+}
+
+/// A build that takes `source.txt` for the plugin, and refuses one with a mistake in it as a
+/// compiler does.
+const BUILD: &str = "if grep -q mistake source.txt; then echo 'source.txt:1: error: no such thing' \
+    >&2; exit 1; fi; mkdir -p build; cp source.txt build/new; mv build/new build/plugin.wasm";
+
+#[test]
+fn run_builds_again_whenever_a_source_changes() {
+    let dir = TempDir::new();
+    let save = |text: &[u8]| dir.write("source.txt", text);
+    save(&tagged("one"));
+    let serving = Serving::start(dir.path(), &["build/plugin.wasm", "--build", BUILD]);
+    assert_eq!(tag(serving.addr), "one");
+    // A mistake is shown, and what was built before goes on.
+    save(b"a mistake");
+    wait_until("the compiler's words are shown", || {
+        let said = serving.said();
+        said.contains("source.txt:1: error: no such thing") && said.contains("exit status: 1")
+    });
+    assert_eq!(tag(serving.addr), "one");
+    let saved = Instant::now();
+    save(&tagged("two"));
+    wait_until("the new one serves", || tag(serving.addr) == "two");
+    let took = saved.elapsed();
+    assert!(took < Duration::from_secs(1), "from save to served: {took:?}");
+    // In a folder that was not there before; a file that an editor keeps is no source.
+    let builds = || serving.said().matches("odin-cli: ").count();
+    let before = builds();
+    dir.write(".source.txt.swp", "x");
+    dir.write("more/deep.txt", "x");
+    wait_until("it is built again", || builds() > before);
+    let before = builds();
+    dir.write("more/deep.txt", "xy");
+    wait_until("it is built again", || builds() > before);
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(builds() <= before + 2, "it builds without a reason: {}", serving.said());
+}
+
+#[test]
+fn run_says_what_a_first_build_lacks() {
+    let dir = TempDir::new();
+    for (build, code, told) in [
+        ("echo 'x.c:1: error' >&2; false", 1, "x.c:1: error"),
+        ("true", 64, "--build has made no such file"),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_odin-cli"));
+        let args = ["run", "plugin.wasm", "--build", build];
+        let output = command.args(args).current_dir(dir.path()).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        assert!(text.contains(told), "{text}");
     }
 }
