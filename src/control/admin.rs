@@ -12,6 +12,7 @@ mod linger;
 mod name;
 mod plugins;
 mod reply;
+mod targets;
 mod upload;
 
 use std::sync::Arc;
@@ -72,6 +73,7 @@ fn router(control: Control) -> Router {
         .route("/api/plugins/{name}", get(plugins::one))
         .route("/api/plugins/{name}/enabled", put(plugins::enable))
         .route("/api/plugins/{name}/module", module)
+        .route("/api/targets/drained", put(targets::drain))
         .route("/api/config", get(config))
         .route("/api/config/reload", post(reload))
         .route("/api/reloads", get(reloads))

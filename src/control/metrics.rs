@@ -4,6 +4,7 @@
 //! what the workers count. docs/metrics.md says what each line means.
 
 mod process;
+mod targets;
 mod text;
 mod upstream;
 
@@ -55,6 +56,7 @@ pub fn text(control: &Control, reports: &[Report]) -> String {
     own_metrics(&mut text, &totals);
     services(&mut text, &totals);
     upstream::families(&mut text, &totals);
+    targets::families(&mut text, control, reports);
     workers(&mut text, reports);
     spans(&mut text, reports);
     control_plane(&mut text, control);

@@ -18,6 +18,8 @@ pub mod descriptors;
 pub mod fleet;
 // changes while traffic goes on
 pub mod reload;
+// targets: checked, watched over, drained
+pub mod targets;
 // files that change on disk
 pub mod watch;
 // whom to trust when an origin is called by TLS

@@ -22,7 +22,7 @@ use super::sockets::{Inherited, Sockets};
 use super::status::Facts;
 use super::supervisor::Supervisor;
 use super::upgrade::{self, Inheritance, Successor, Upgrader};
-use super::{access_log, admin, descriptors, watch};
+use super::{access_log, admin, descriptors, targets, watch};
 use crate::io::driver::{self, Choice, Preference};
 use crate::limits::{ACCESS_LOG_END_TIMEOUT, LOG_END_INTERVAL, LOG_END_TIMEOUT};
 use crate::plugin::{self, PrepareFailure, Runtime, RuntimeOptions};
@@ -172,6 +172,7 @@ impl Serving {
                 tokio::join!(
                     serve_admin(prepared.sockets.admin, &control, facts, &admin_ends),
                     upkeep.run(),
+                    targets::run(&control),
                     reloader.run(),
                     reload_on_signal(hangups, &control, &supervisor),
                     watching,

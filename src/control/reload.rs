@@ -168,6 +168,16 @@ impl Control {
         self.state.times()
     }
 
+    /// The last check of a target has failed for this reason, or has passed.
+    pub fn note_check(&self, target: usize, failed: Option<String>) {
+        self.state.note_check(target, failed);
+    }
+
+    /// Why the last checks of targets failed, by their numbers.
+    pub fn checks(&self) -> std::collections::HashMap<usize, String> {
+        self.state.checks()
+    }
+
     /// Whether the gateway is ending.
     pub fn is_draining(&self) -> bool {
         self.state.is_draining()

@@ -1,12 +1,13 @@
 //! `GET /api/status`: the gateway at a glance, as JSON. docs/metrics.md has its shape.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
 use super::metrics::Totals;
 use super::otlp;
 use super::reload::{Control, Outcome, Upgrades};
+use super::targets::{Target, panicking, targets};
 use crate::durations::Durations;
 use crate::error::{Rejection, UpstreamFailure};
 use crate::plugin::{ErrorKind, LastFailure, PluginReport};
@@ -72,7 +73,26 @@ pub fn document(control: &Control, facts: &Facts, reports: &[Report], totals: &T
             "latency": latency(&counts.durations),
             "timeTotalMicros": counts.time_total.as_micros() as u64,
         })).collect::<Vec<_>>(),
+        "targets": targets(control, reports).iter().map(target).collect::<Vec<_>>(),
+        "panicking": panicking(control),
         "plugins": totals.plugins.values().map(plugin).collect::<Vec<_>>(),
+    })
+}
+
+fn target(target: &Target) -> Value {
+    let since = target.since.map(|at| at.duration_since(UNIX_EPOCH).unwrap_or_default());
+    json!({
+        "service": target.service,
+        "url": target.url,
+        "state": target.told.standing.as_str(),
+        "reason": target.told.reason.as_str(),
+        "sinceMs": since.map(millis),
+        "triedInMs": target.tried_in.map(millis),
+        "ejections": target.told.ejections,
+        "check": target.check,
+        "active": target.counts.under_way,
+        "waiting": target.counts.waiting,
+        "latencyMicros": target.counts.latency_micros,
     })
 }
 

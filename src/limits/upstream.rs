@@ -92,3 +92,12 @@ pub const CHECK_JITTER_PERCENT: u32 = 20;
 pub const RESOLVE_INTERVAL_MIN: Duration = Duration::from_millis(500);
 /// Addresses of one name that are used: more than an answer over UDP has room for.
 pub const ADDRESSES_MAX: usize = 256;
+/// Checks that the control thread makes at once: each is a socket.
+pub const CHECKS_AT_ONCE: usize = 64;
+/// Bytes of the head of a check's answer: as much as hyper needs at least.
+pub const CHECK_BYTES_MAX: usize = 8192;
+/// How often the control thread looks at how targets stand: to say it in the log, and to try those
+/// that take no connections.
+pub const TARGETS_WATCH_INTERVAL: Duration = Duration::from_millis(250);
+/// Targets that status and metrics tell of: more make neither readable.
+pub const TARGETS_REPORTED_MAX: usize = 4096;

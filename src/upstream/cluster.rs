@@ -31,7 +31,7 @@ impl Address {
 }
 
 /// One target of a service.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     /// Names the address over all snapshots of the process: idle connections are kept under it, so
     /// that they outlive a reload. Small and dense; given by the control plane.

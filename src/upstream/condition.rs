@@ -304,6 +304,14 @@ impl Condition {
         }
     }
 
+    /// It stays ejected for so long at least: it is known to take no connections.
+    pub fn hold(&self, now_ms: u64, length: Duration) {
+        if self.word.load(Relaxed) & EJECTED != 0 {
+            let until = now_ms.saturating_add(length.as_millis() as u64);
+            self.ejected_until_ms.fetch_max(until, Relaxed);
+        }
+    }
+
     /// What active checks have found. `true` if that is news.
     pub fn set_health(&self, now_ms: u64, is_healthy: bool, slow_start: Duration) -> bool {
         let before = match is_healthy {

@@ -15,16 +15,18 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use self::mailbox::{Inbox, Mail};
-use self::report::{Report, TimerDelay};
+use self::report::{Report, TargetCounts, TimerDelay};
 use crate::downstream::frontend::Frontend;
 use crate::downstream::handover::Handover;
 use crate::downstream::listener::{self, Listeners};
 use crate::exchange::Core;
 use crate::exchange::core::Published;
+use crate::io::deadline::now_ms;
 use crate::io::pace::Pace;
 use crate::io::{sleep, spawn};
-use crate::limits::POOL_SWEEP_INTERVAL;
+use crate::limits::{POOL_SWEEP_INTERVAL, TARGETS_REPORTED_MAX};
 use crate::plugin::PrepareFailure;
+use crate::upstream::cluster::Cluster;
 
 /// One worker. `!Send`: its tasks share it by `Rc`.
 pub struct Worker {
@@ -65,9 +67,30 @@ impl Worker {
             access_lines_dropped: core.access_lines_dropped(),
             spans_dropped: core.spans_lost(),
             timer_delay: self.timer_delay.get(),
+            targets: self.targets(),
             services,
             plugins,
         }
+    }
+
+    /// What is known of the targets of the snapshot.
+    fn targets(&self) -> Vec<TargetCounts> {
+        let (core, now_ms) = (self.core(), now_ms());
+        let (snapshot, admission) = (core.snapshot(), core.targets().admission());
+        let clusters = snapshot.services.iter().map(|service| &*service.cluster);
+        let endpoints = clusters.flat_map(|cluster| match cluster {
+            Cluster::Endpoints(endpoints) => endpoints.iter(),
+            Cluster::Echo => [].iter(),
+        });
+        endpoints
+            .take(TARGETS_REPORTED_MAX)
+            .map(|endpoint| TargetCounts {
+                target: endpoint.target,
+                under_way: admission.under_way(endpoint.target),
+                waiting: admission.waiting(endpoint.target),
+                latency_micros: admission.latency(endpoint.target, now_ms),
+            })
+            .collect()
     }
 }
 

@@ -32,6 +32,19 @@ impl TimerDelay {
     }
 }
 
+/// What a worker knows of a target.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TargetCounts {
+    /// Its number over all snapshots.
+    pub target: usize,
+    /// Requests under way there.
+    pub under_way: usize,
+    /// Requests that wait for it.
+    pub waiting: usize,
+    /// How long its answers take of late, in microseconds; 0: not known.
+    pub latency_micros: u64,
+}
+
 /// All that one worker has counted.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
@@ -54,6 +67,8 @@ pub struct Report {
     pub spans_dropped: u64,
     /// How late its timers fire: how long its tasks keep one another waiting.
     pub timer_delay: TimerDelay,
+    /// Of the targets of the worker's snapshot.
+    pub targets: Vec<TargetCounts>,
     /// By name.
     pub services: Vec<(String, ServiceCounts)>,
     /// By name.

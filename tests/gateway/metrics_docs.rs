@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::metrics::scrape;
-use crate::support::{Client, Setup, get, wasm};
+use crate::support::{Client, Origin, Setup, get, wasm};
 
 const DOCUMENTATION: &str = include_str!("../../docs/metrics.md");
 
@@ -60,8 +60,13 @@ const COUNTING: &str = r#"(module
 
 #[test]
 fn every_family_is_documented_with_its_type_and_labels_and_the_other_way_round() {
-    let gateway = Setup::echo().plugin("p", wasm::module(COUNTING), "type: request").start();
+    let origin = Origin::ok();
+    let gateway = Setup::echo()
+        .service(&format!("name: o, basePath: /o, targets: ['{}']", origin.url()))
+        .plugin("p", wasm::module(COUNTING), "type: request")
+        .start();
     assert_eq!(get(gateway.addr, "/").status, 200);
+    assert_eq!(get(gateway.addr, "/o").status, 200);
     let (shown, documented) = (shown(&scrape(&gateway)), documented());
     assert!(shown.len() > 30, "{shown:?}");
     let names = |families: &Families| families.keys().cloned().collect::<BTreeSet<_>>();
@@ -73,7 +78,11 @@ fn every_family_is_documented_with_its_type_and_labels_and_the_other_way_round()
 
 #[test]
 fn every_field_of_the_status_is_documented() {
-    let gateway = Setup::echo().plugin("p", wasm::passing(), "type: request").start();
+    let origin = Origin::ok();
+    let gateway = Setup::echo()
+        .service(&format!("name: o, basePath: /o, targets: ['{}']", origin.url()))
+        .plugin("p", wasm::passing(), "type: request")
+        .start();
     let mut client = Client::connect(gateway.addr);
     assert_eq!(client.get("/").status, 200);
     assert_eq!(gateway.call("POST", "/api/config/reload", "").status, 200);

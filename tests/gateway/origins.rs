@@ -1,5 +1,6 @@
 //! Origins that fail: who pays for it, for how long, and that what is sent twice may be.
 
+mod checks;
 mod choice;
 mod state;
 

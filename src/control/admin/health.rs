@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use super::super::targets::panicking;
 use super::guard::shows_token;
 use super::{State, millis};
 
@@ -14,7 +15,8 @@ pub(super) async fn healthz() -> Json<Value> {
 }
 
 /// 503 while it drains, or while a plugin or a service that does not work refuses requests; 200
-/// and `degraded` when all are served, some without a plugin that fails open. What it is that does
+/// and `degraded` when all are served, some without a plugin that fails open, or by targets that
+/// are all sick. What it is that does
 /// not work (names, paths, reasons) is for those who show `admin.token`; probes need the status.
 /// So is which configuration was refused since: what runs serves as well as before.
 pub(super) async fn readyz(control: State, headers: HeaderMap) -> Response {
@@ -26,7 +28,14 @@ pub(super) async fn readyz(control: State, headers: HeaderMap) -> Response {
             "effect": failure.effect,
         })
     });
-    let failures: Vec<Value> = failures.collect();
+    let panicking = panicking(&control).into_iter().map(|service| {
+        json!({
+            "what": format!("service {service}"),
+            "reason": "all of its targets are sick (GET /api/status says why)",
+            "effect": "requests go to all of them",
+        })
+    });
+    let failures: Vec<Value> = failures.chain(panicking).collect();
     let status = if control.is_draining() {
         "draining"
     } else if running.failures.iter().any(|failure| failure.refuses) {

@@ -5,7 +5,7 @@
     reason = "no worker locks it: the control thread and its tasks do"
 )]
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
@@ -107,6 +107,8 @@ struct Inner {
     tried: Option<Arc<Seen>>,
     /// The digest of the configuration file as the gateway itself wrote it last.
     written: Option<[u8; 32]>,
+    /// Why the last check of a target failed, by its number.
+    checks: HashMap<usize, String>,
 }
 
 impl State {
@@ -125,6 +127,7 @@ impl State {
             refused_file: None,
             tried: None,
             written: None,
+            checks: HashMap::new(),
         };
         Self { inner: Mutex::new(inner), is_draining: AtomicBool::new(false) }
     }
@@ -185,6 +188,18 @@ impl State {
 
     pub(super) fn written(&self) -> Option<[u8; 32]> {
         self.lock().written
+    }
+
+    pub(super) fn note_check(&self, target: usize, failed: Option<String>) {
+        let mut inner = self.lock();
+        match failed {
+            Some(words) => drop(inner.checks.insert(target, words)),
+            None => drop(inner.checks.remove(&target)),
+        }
+    }
+
+    pub(super) fn checks(&self) -> HashMap<usize, String> {
+        self.lock().checks.clone()
     }
 
     pub(super) fn refused_file(&self) -> Option<Refused> {

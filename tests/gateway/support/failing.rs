@@ -39,7 +39,11 @@ struct Shared {
 impl Failing {
     /// One that is well, on a port of its own.
     pub fn new(name: &'static str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::on(name, TcpListener::bind("127.0.0.1:0").unwrap())
+    }
+
+    /// One that is well, on this port.
+    pub fn on(name: &'static str, listener: TcpListener) -> Self {
         let shared = Shared {
             mode: Mutex::new(Mode::Well),
             requests: Mutex::default(),

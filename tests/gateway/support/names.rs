@@ -36,10 +36,21 @@ pub unsafe extern "C" fn getaddrinfo(
     let table = std::fs::read_to_string(std::env::var("ODIN_TEST_NAMES").unwrap_or_default());
     let table = table.unwrap_or_default();
     let line = table.lines().find_map(|line| line.strip_prefix(&name)?.strip_prefix(' '));
-    let Some(address) = line.and_then(|address| CString::new(address).ok()) else {
-        return UNKNOWN;
-    };
-    unsafe { real(address.as_ptr(), service, hints, found) }
+    let Some(line) = line else { return UNKNOWN };
+    // The lists of each address become one: freeaddrinfo(3) frees them all the same.
+    let mut end = found;
+    for address in line.split(' ') {
+        let Ok(address) = CString::new(address) else { return UNKNOWN };
+        let failed = unsafe { real(address.as_ptr(), service, hints, end) };
+        if failed != 0 {
+            return failed;
+        }
+        // struct addrinfo: four ints, a length, two pointers, then the next.
+        while !unsafe { *end }.is_null() {
+            end = unsafe { (*end).cast::<*mut c_void>().add(5) };
+        }
+    }
+    0
 }
 "#;
 
@@ -63,8 +74,8 @@ fn library() -> &'static PathBuf {
 }
 
 impl Setup {
-    /// Has these names, which end with `.test`, lead to these addresses, and no other such name
-    /// anywhere.
+    /// Has these names, which end with `.test`, lead to these addresses (several with spaces
+    /// between them), and no other such name anywhere.
     pub fn names(self, names: &[(&str, &str)]) -> Self {
         let table = self.dir.write("names", table(names));
         let library = library().to_str().unwrap();

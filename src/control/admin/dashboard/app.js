@@ -57,6 +57,7 @@ function show(sortNow = false) {
   }));
   showPlugins(rows, actions, sortNow);
   showServices(window, configured.services, status?.failures ?? []);
+  showTargets(status?.targets ?? [], actions.drain);
   showWorkers(window);
   showRecent(configured.reloads);
   showReloads(configured.reloads, status);
@@ -73,7 +74,8 @@ function showState(name, words) {
 function showConnected(status) {
   if (status.draining) showState("draining", "draining");
   else if (status.failures.some((failure) => failure.refuses)) showState("lost", "not ready");
-  else if (status.failures.length > 0) showState("degraded", "degraded");
+  else if (status.failures.length > 0 || (status.panicking ?? []).length > 0)
+    showState("degraded", "degraded");
   else showState("ready", "ready");
   setText(
     byId("facts"),
@@ -98,6 +100,14 @@ const actions = {
         pluginPath(name, "/enabled"),
         { enabled },
       ),
+    );
+  },
+  async drain(url, drained) {
+    await attempt(() =>
+      change(`Target ${url} ${drained ? "drained" : "restored"}`, "PUT", "/api/targets/drained", {
+        url,
+        drained,
+      }),
     );
   },
   upload: openUpload,

@@ -137,7 +137,7 @@ function showAttention(status) {
       text: "it kept failing, so it is not called for a while",
       effect: "see its errors below",
     }));
-  const entries = [...failures, ...backedOff];
+  const entries = [...sickTargets(status), ...failures, ...backedOff];
   keep(
     byId("attention-list"),
     entries,
