@@ -98,7 +98,9 @@ async fn serve_one<S: Stream>(
             Start::Refused(reason) => break Some(Error::BadRequest(reason)),
         }
     };
-    body.receiver.deadline.arm(timeouts.head, Direction::Read);
+    if !body.receiver.has_whole_head() {
+        body.receiver.deadline.arm(timeouts.head, Direction::Read);
+    }
     let mut scratch = worker.take_scratch();
     let read = match refused {
         None => read_request(body, reply, &mut scratch, worker).await,

@@ -105,14 +105,13 @@ pub(super) fn request_id(request: &mut RequestHead, id: &mut String, worker: &Co
         request.fields.remove(b"X-Request-Id");
     }
     if id.is_empty() {
-        push_hexadecimal(worker.random(), id);
-        push_hexadecimal(worker.random(), id);
+        push_hexadecimal([worker.random(), worker.random()], id);
     }
     request.fields.push(b"X-Request-Id", id.as_bytes());
 }
 
-/// Sixteen digits: the eight of each half at once, a digit in each byte of a word.
-fn push_hexadecimal(number: u64, text: &mut String) {
+/// Thirty-two digits: the eight of each half of a number at once, a digit in each byte of a word.
+fn push_hexadecimal(numbers: [u64; 2], text: &mut String) {
     const EACH: u64 = 0x0101_0101_0101_0101;
     let digits = |half: u64| {
         let half = (half | half << 16) & 0x0000_ffff_0000_ffff;
@@ -121,10 +120,13 @@ fn push_hexadecimal(number: u64, text: &mut String) {
         let is_letter = (values + 6 * EACH) >> 4 & EACH;
         (values + u64::from(b'0') * EACH + is_letter * u64::from(b'a' - b'9' - 1)).to_be_bytes()
     };
-    for digits in [digits(number >> 32), digits(number & 0xffff_ffff)] {
-        // They are digits: never empty.
-        text.push_str(crate::text::from_bytes(&digits).unwrap_or_default());
+    let mut all = [[0; 8]; 4];
+    for (two, number) in all.chunks_exact_mut(2).zip(numbers) {
+        two[0] = digits(number >> 32);
+        two[1] = digits(number & 0xffff_ffff);
     }
+    // They are digits: never empty.
+    text.push_str(crate::text::from_bytes(all.as_flattened()).unwrap_or_default());
 }
 
 /// Asks the origin for the whole answer without a content coding: plugins are to read its body.
@@ -150,8 +152,8 @@ mod tests {
         for shift in 0..64 {
             for number in [0x0123_4567_89ab_cdef_u64, u64::MAX, 0, 0x9a9a_9a9a_a9a9_a9a9] {
                 let (number, mut text) = (number.rotate_left(shift), String::new());
-                push_hexadecimal(number, &mut text);
-                assert_eq!(text, format!("{number:016x}"));
+                push_hexadecimal([number, !number], &mut text);
+                assert_eq!(text, format!("{number:016x}{:016x}", !number));
             }
         }
     }

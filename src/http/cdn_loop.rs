@@ -29,6 +29,9 @@ pub fn passes(passed: &[u8]) -> usize {
 
 /// All whom a request has passed, in one value; empty for most requests.
 pub fn passed(fields: &Fields) -> Vec<u8> {
+    if !fields.contains(NAME) {
+        return Vec::new();
+    }
     fields.get_all(NAME).collect::<Vec<_>>().join(&b", "[..])
 }
 

@@ -83,7 +83,7 @@ impl Special {
 /// Whether a token is this one, in letters of either case; `lower` is of small letters and hyphens.
 /// Its length is known when this is compiled, which makes it a few instructions.
 #[inline(always)]
-fn is<const N: usize>(token: &[u8], lower: &[u8; N]) -> bool {
+pub(in crate::http) fn is<const N: usize>(token: &[u8], lower: &[u8; N]) -> bool {
     // With this bit, only a letter in either case becomes that small letter, and only a hyphen
     // becomes a hyphen, or a CR, which no token has.
     let Ok(token) = <&[u8; N]>::try_from(token) else {

@@ -186,6 +186,7 @@ pub struct Places {
 }
 
 /// A bit for a name, by its length and first letter, the same in either case.
+#[inline]
 fn kind(name: &[u8]) -> u64 {
     let first = name.first().map_or(0, |byte| usize::from(byte | 0x20));
     1 << ((name.len() ^ first << 3) % 64)
@@ -320,16 +321,19 @@ impl Fields {
     }
 
     /// The first value of the field `name` (any letter case).
+    #[inline]
     pub fn get<'a>(&'a self, name: &str) -> Option<&'a [u8]> {
         self.places_of(name.as_bytes()).next().map(|place| self.value_of(*place))
     }
 
     /// All values of the field `name` (any letter case), in order.
+    #[inline]
     pub fn get_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         self.places_of(name.as_bytes()).map(|place| self.value_of(*place))
     }
 
     /// Whether there is a field `name` (any letter case).
+    #[inline]
     pub fn contains(&self, name: &str) -> bool {
         self.has(name.as_bytes())
     }
@@ -374,6 +378,7 @@ impl Fields {
     }
 
     /// The places of the fields `name`. By its kind first, then by length: most fields are not it.
+    #[inline]
     fn places_of<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a Place> {
         let is_possible = self.places.kinds & kind(name) != 0;
         let list = if is_possible { &self.places.list[..] } else { &[] };

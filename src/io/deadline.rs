@@ -70,9 +70,9 @@ struct Slot {
     fd: RawFd,
     direction: Direction,
     has_fired: bool,
-    /// From when on a drain ends it: the socket waits for a request that may never come. `u64::MAX`
-    /// while it does not.
-    idle_from_ms: u64,
+    /// Since when the socket has waited for a request, which may never come: a drain ends that.
+    /// `u64::MAX` while it does not.
+    idle_since_ms: u64,
     watch: Watch,
 }
 
@@ -86,7 +86,7 @@ impl Deadlines {
             fd,
             direction: Direction::Both,
             has_fired: false,
-            idle_from_ms: u64::MAX,
+            idle_since_ms: u64::MAX,
             watch: Watch::Off,
         };
         let mut slots = self.table.slots.borrow_mut();
@@ -116,8 +116,9 @@ impl Deadlines {
     /// Ends the waiting of all sockets that have been idle for [`DRAIN_IDLE_TIME`], as when
     /// draining. Those that have received something meanwhile still read it.
     pub fn expire_idle(&self, now_ms: u64) {
+        let spared = DRAIN_IDLE_TIME.as_millis() as u64;
         for slot in self.table.slots.borrow_mut().iter_mut() {
-            if slot.idle_from_ms <= now_ms && slot.at_ms != u64::MAX {
+            if slot.idle_since_ms.saturating_add(spared) <= now_ms && slot.at_ms != u64::MAX {
                 slot.fire();
             }
         }
@@ -190,9 +191,8 @@ impl Deadline {
     pub fn arm_idle(&self, after: Duration, direction: Direction) {
         let now_ms = now_ms();
         self.arm_at(now_ms.saturating_add(after.as_millis() as u64), direction);
-        let idle_from_ms = now_ms + DRAIN_IDLE_TIME.as_millis() as u64;
         let slot = &mut self.table.slots.borrow_mut()[self.index];
-        slot.idle_from_ms = idle_from_ms;
+        slot.idle_since_ms = now_ms;
         slot.watch = Watch::Off;
     }
 
@@ -201,7 +201,7 @@ impl Deadline {
         let slot = &mut self.table.slots.borrow_mut()[self.index];
         slot.at_ms = at_ms;
         slot.direction = direction;
-        slot.idle_from_ms = u64::MAX;
+        slot.idle_since_ms = u64::MAX;
     }
 
     /// Begins a warm read, which is over when what this returns is dropped. `None`: too many are
@@ -213,7 +213,12 @@ impl Deadline {
         }
         self.table.warm.set(warm + 1);
         let slot = &mut self.table.slots.borrow_mut()[self.index];
-        slot.parks_at_ms = now_ms() + WARM_TIME.as_millis() as u64;
+        // For one that has just become idle the clock need not be asked again.
+        let since_ms = match slot.idle_since_ms {
+            u64::MAX => now_ms(),
+            idle_since_ms => idle_since_ms,
+        };
+        slot.parks_at_ms = since_ms + WARM_TIME.as_millis() as u64;
         Some(Warm { deadline: self, cancel: slot.canceller.get_or_insert_default().handle() })
     }
 

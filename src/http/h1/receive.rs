@@ -212,16 +212,18 @@ impl<S: Stream> Receiver<S> {
         }
     }
 
-    /// How many bytes are buffered, if they end as a head does: then there is one, nearly always
-    /// nothing else, and the parser finds its end as it goes. The scan would look at each byte
-    /// twice.
+    /// How many bytes are buffered, if there is a whole head and they end with it: the parser finds
+    /// its end as it goes. The scan would look at each byte twice.
     fn whole_head(&self, bytes_max: usize) -> Option<usize> {
+        let length = self.buffer.unread().len();
+        (length <= bytes_max && self.has_whole_head()).then_some(length)
+    }
+
+    /// Whether what is buffered ends as a head does: then there is one, nearly always nothing else.
+    pub fn has_whole_head(&self) -> bool {
         let unread = self.buffer.unread();
         // An empty line is no head.
-        let is_whole = unread.ends_with(b"\r\n\r\n")
-            && unread.len() <= bytes_max
-            && !matches!(unread.first(), Some(b'\r' | b'\n'));
-        is_whole.then_some(unread.len())
+        unread.ends_with(b"\r\n\r\n") && !matches!(unread.first(), Some(b'\r' | b'\n'))
     }
 
     /// One empty line before a request line is ignored (RFC 9112 section 2.2).

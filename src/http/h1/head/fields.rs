@@ -2,7 +2,7 @@
 
 use super::HeadFacts;
 use crate::error::Error;
-use crate::http::field_class::Special;
+use crate::http::field_class::{Special, is};
 use crate::http::h1::lines::{Line, Malformed, TakeField, take_fields};
 use crate::http::message::{BodyLength, Fields, Places, RequestHead, is_authority};
 use crate::limits::NOMINATIONS_MAX;
@@ -167,6 +167,11 @@ impl<'a> FieldRules<'a> {
     }
 
     fn note_connection(&mut self, value: &'a [u8]) -> Result<(), &'static str> {
+        // What nearly all clients and origins say.
+        if is(value, b"keep-alive") {
+            self.has_keep_alive = true;
+            return Ok(());
+        }
         let before = self.nominated;
         for option in options(value) {
             if option.eq_ignore_ascii_case(b"close") {
