@@ -62,26 +62,32 @@ pub fn hex_number(mut number: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(&digits[at..]);
 }
 
-/// Appends a point in time as RFC 3339 has it, in UTC with milliseconds. Before 1970 is 1970.
+/// Appends a point in time as RFC 3339 has it, in UTC with milliseconds. Before 1970 is 1970, after
+/// 9999 its last second.
 pub fn rfc_3339(time: SystemTime, out: &mut Vec<u8>) {
+    /// 9999-12-31T23:59:59Z.
+    const LAST: u64 = 253_402_300_799;
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let seconds = since.as_secs();
+    let (seconds, millis) = (since.as_secs().min(LAST), since.subsec_millis());
     let (year, month, day) = civil_date(seconds / 86_400);
-    padded(year, 4, b'-', out);
-    padded(month, 2, b'-', out);
-    padded(day, 2, b'T', out);
-    padded(seconds / 3600 % 24, 2, b':', out);
-    padded(seconds / 60 % 60, 2, b':', out);
-    padded(seconds % 60, 2, b'.', out);
-    padded(u64::from(since.subsec_millis()), 3, b'Z', out);
-}
-
-/// Appends that many digits of a number and what stands behind them.
-fn padded(number: u64, digits: u32, behind: u8, out: &mut Vec<u8>) {
-    for place in (0..digits).rev() {
-        out.push(b'0' + (number / 10_u64.pow(place) % 10) as u8);
+    let of_day = (seconds % 86_400) as u32;
+    let mut text = *b"0000-00-00T00:00:00.000Z";
+    let pairs = [
+        (0, year as u32 / 100),
+        (2, year as u32 % 100),
+        (5, month as u32),
+        (8, day as u32),
+        (11, of_day / 3600),
+        (14, of_day / 60 % 60),
+        (17, of_day % 60),
+        (20, millis / 10),
+    ];
+    for (place, number) in pairs {
+        text[place] += (number / 10) as u8;
+        text[place + 1] += (number % 10) as u8;
     }
-    out.push(behind);
+    text[22] += (millis % 10) as u8;
+    out.extend_from_slice(&text);
 }
 
 /// The Gregorian date of a day since 1970-01-01: years are counted from March, so that the leap day

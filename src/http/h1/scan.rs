@@ -84,10 +84,10 @@ mod vectors {
     pub(super) fn first_line_end(bytes: &[u8], start: usize) -> Option<usize> {
         let mut at = start;
         if at < 2 {
-            // These have no two bytes before them.
-            let few = &bytes[..bytes.len().min(2)];
-            if let Some(found) = by_bytes(few, at) {
-                return Some(found);
+            // These have no two bytes before them: a line feed there is bare, or the line is empty.
+            let few = bytes.get(at..bytes.len().min(2))?;
+            if let Some(place) = few.iter().position(|byte| *byte == b'\n') {
+                return Some(at + place);
             }
             at = 2;
         }

@@ -33,25 +33,38 @@ impl IpText {
     }
 
     fn push_v4(&mut self, ip: Ipv4Addr) {
-        for (index, octet) in ip.octets().into_iter().enumerate() {
-            if index > 0 {
-                self.push(b'.');
+        for octet in ip.octets() {
+            let (digits, count) = OCTETS[usize::from(octet)];
+            // All four are written, those that count are kept: no branch for each digit.
+            if let Some(place) = self.bytes[self.length..].first_chunk_mut() {
+                *place = digits;
             }
-            if octet >= 100 {
-                self.push(b'0' + octet / 100);
-            }
-            if octet >= 10 {
-                self.push(b'0' + octet / 10 % 10);
-            }
-            self.push(b'0' + octet % 10);
+            self.length += usize::from(count);
         }
-    }
-
-    fn push(&mut self, byte: u8) {
-        self.bytes[self.length] = byte;
-        self.length += 1;
+        // No dot behind the last.
+        self.length -= 1;
     }
 }
+
+/// The digits of each octet with a dot behind them, and how many bytes that is.
+static OCTETS: [([u8; 4], u8); 256] = {
+    let mut octets = [([b'.'; 4], 0); 256];
+    let mut octet = 0;
+    while octet < 256 {
+        let (mut digits, mut count) = ([b'.'; 4], 0);
+        let mut place = 100;
+        while place > 0 {
+            if octet >= place || place == 1 {
+                digits[count] = b'0' + (octet / place % 10) as u8;
+                count += 1;
+            }
+            place /= 10;
+        }
+        octets[octet] = (digits, count as u8 + 1);
+        octet += 1;
+    }
+    octets
+};
 
 #[cfg(test)]
 mod tests {
