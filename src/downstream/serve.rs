@@ -8,6 +8,7 @@ use std::task::Poll;
 use super::frontend::{Admission, Frontend};
 use super::h1;
 use crate::http::connection::{Connection, Protocol};
+use crate::io::futures;
 use crate::io::runtime::{TcpStream, UnixStream};
 use crate::io::stream::{self, Stream};
 
@@ -21,7 +22,8 @@ pub(super) fn start(stream: impl ServedStream, facts: Connection, frontend: &Rc<
     let local = stream::local_address(stream.as_raw_fd());
     let connection = Rc::new(Connection { local, ..facts });
     let frontend = frontend.clone();
-    crate::io::spawn(guarded(move || speak(stream, connection, frontend), admission));
+    let speak = move || speak(stream, connection, frontend);
+    crate::io::spawn(futures::boxed(|| guarded(speak, admission)));
 }
 
 /// Serves a connection in the protocol that it is for.
