@@ -107,38 +107,37 @@ pub fn is_field_value(bytes: &[u8]) -> bool {
 /// Whether `bytes` can be an authority without user information: `host`, `host:port`, `[v6]:port`
 /// (RFC 3986 section 3.2), by its bytes alone.
 pub fn is_authority(bytes: &[u8]) -> bool {
-    if is_name(bytes) {
-        return true;
+    if let [b'[', rest @ ..] = bytes {
+        let Some(end) = rest.iter().position(|&byte| byte == b']') else {
+            return false;
+        };
+        let (address, behind) = (&rest[..end], &rest[end + 1..]);
+        let is_address = |byte: &u8| byte.is_ascii_hexdigit() || b":.".contains(byte);
+        return !address.is_empty() && address.iter().all(is_address) && is_no_or_a_port(behind);
     }
-    let (host, port) = match bytes.iter().rposition(|&byte| byte == b':') {
-        Some(colon) if !bytes[colon..].contains(&b']') => (&bytes[..colon], &bytes[colon + 1..]),
-        _ => (bytes, &b""[..]),
-    };
-    let name = match host {
-        [b'[', address @ .., b']'] => {
-            return !address.is_empty()
-                && address.iter().all(|byte| byte.is_ascii_hexdigit() || b":.".contains(byte))
-                && is_port(port);
-        }
-        name => name,
-    };
-    is_port(port) && is_name(name)
+    let name = bytes.iter().take_while(|&&byte| NAME_BYTES[usize::from(byte)]).count();
+    name > 0 && is_no_or_a_port(&bytes[name..])
 }
 
-/// Whether `bytes` can be the name of a host (`reg-name`, but for `,`, and not empty).
-fn is_name(bytes: &[u8]) -> bool {
-    static NAME_BYTES: [bool; 256] = {
-        let mut table = [false; 256];
-        let mut byte = 0;
-        while byte < 256 {
-            table[byte] = matches!(byte as u8, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'.'
-                | b'_' | b'~' | b'%' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b';'
-                | b'=');
-            byte += 1;
-        }
-        table
-    };
-    !bytes.is_empty() && bytes.iter().all(|&byte| NAME_BYTES[usize::from(byte)])
+/// The bytes of a host's name (`reg-name`, but for `,`).
+static NAME_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = matches!(byte as u8, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'.'
+            | b'_' | b'~' | b'%' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b';'
+            | b'=');
+        byte += 1;
+    }
+    table
+};
+
+fn is_no_or_a_port(behind_host: &[u8]) -> bool {
+    match behind_host {
+        [] => true,
+        [b':', port @ ..] => is_port(port),
+        _ => false,
+    }
 }
 
 fn is_port(bytes: &[u8]) -> bool {

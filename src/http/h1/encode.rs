@@ -121,6 +121,10 @@ pub fn last_chunk(trailers: &Fields, out: &mut Vec<u8>) {
 }
 
 fn status_line(status: u16, out: &mut Vec<u8>) {
+    if status == 200 {
+        // Most responses.
+        return out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+    }
     out.extend_from_slice(b"HTTP/1.1 ");
     decimal(u64::from(status), out);
     out.push(b' ');

@@ -182,19 +182,10 @@ impl<S: Stream> Receiver<S> {
         let mut scanner = HeadScanner::default();
         self.skip_empty_line();
         loop {
-            if let Some(length) = self.whole_head(bytes_max) {
+            let is_first = self.buffer.is_empty();
+            if !is_first && let Some(length) = self.find_head(&mut scanner, bytes_max)? {
                 return Ok(length);
             }
-            match scanner.find_end(self.buffer.unread()) {
-                Err(_) => return Err(HeadFailure::BareLineFeed),
-                Ok(Some(length)) if length <= bytes_max => return Ok(length),
-                Ok(Some(_)) => return Err(self.too_large()),
-                Ok(None) if self.buffer.unread().len() >= bytes_max => {
-                    return Err(self.too_large());
-                }
-                Ok(None) => {}
-            }
-            let is_first = self.buffer.is_empty();
             match self.fill().await {
                 Ok(0) if self.deadline.has_fired() && !is_first => {
                     return Err(HeadFailure::Timeout);
@@ -209,6 +200,23 @@ impl<S: Stream> Receiver<S> {
                 Err(_) if is_first => return Err(HeadFailure::Nothing),
                 Err(_) => return Err(HeadFailure::Closed),
             }
+        }
+    }
+
+    /// Looks for the end of a head in what is buffered.
+    fn find_head(
+        &self,
+        scanner: &mut HeadScanner,
+        bytes_max: usize,
+    ) -> Result<Option<usize>, HeadFailure> {
+        if let Some(length) = self.whole_head(bytes_max) {
+            return Ok(Some(length));
+        }
+        match scanner.find_end(self.buffer.unread()) {
+            Err(_) => Err(HeadFailure::BareLineFeed),
+            Ok(Some(length)) if length <= bytes_max => Ok(Some(length)),
+            Ok(None) if self.buffer.unread().len() < bytes_max => Ok(None),
+            Ok(_) => Err(self.too_large()),
         }
     }
 

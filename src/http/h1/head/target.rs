@@ -5,9 +5,6 @@ use crate::http::message::{Method, RequestHead, is_authority};
 
 /// Takes `target` apart into the head's path, query and, in absolute-form, authority.
 pub(super) fn parse(target: &str, head: &mut RequestHead) -> Result<(), Error> {
-    if memchr::memchr(b'#', target.as_bytes()).is_some() {
-        return Err(Error::BadRequest("request target has a fragment"));
-    }
     if target == "*" {
         if head.method != Method::Options {
             return Err(Error::BadRequest("request target * is for OPTIONS only"));
@@ -19,8 +16,12 @@ pub(super) fn parse(target: &str, head: &mut RequestHead) -> Result<(), Error> {
         Some(b'/') => target,
         _ => absolute_form(target, head)?,
     };
-    let mark = memchr::memchr(b'?', origin_form.as_bytes());
+    let mark = memchr::memchr2(b'?', b'#', origin_form.as_bytes());
     let (path, query) = origin_form.split_at(mark.unwrap_or(origin_form.len()));
+    // None can stand before the path: an authority has no such byte.
+    if !query.is_empty() && memchr::memchr(b'#', query.as_bytes()).is_some() {
+        return Err(Error::BadRequest("request target has a fragment"));
+    }
     head.path.push_str(if path.is_empty() { "/" } else { path });
     head.query.push_str(query);
     Ok(())
