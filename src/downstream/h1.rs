@@ -20,7 +20,7 @@ use crate::http::h1::receive::{BodyFailure, HeadFailure, Receiver, Start, Wait};
 use crate::http::h1::send::Sender;
 use crate::http::message::{Fields, Method, ResponseHead};
 use crate::http::relay::{BodySink, BodySource};
-use crate::io::buffer::Chunk;
+use crate::io::buffer::{BufferPool, Chunk};
 use crate::io::deadline::{Deadline, now_ms};
 use crate::io::stream::{self, Direction, Stream};
 
@@ -368,6 +368,14 @@ impl<S: Stream> Reply for HttpReply<S> {
 impl<S: Stream> BodySink for HttpReply<S> {
     async fn write(&mut self, chunk: Chunk) -> Result<(), Error> {
         self.sender.body(chunk).await.map_err(|_| Error::DownstreamGone)
+    }
+
+    async fn copy(&mut self, piece: &[u8], pool: &BufferPool) -> Result<(), Error> {
+        match self.sender.copy(piece).await {
+            Ok(true) => Ok(()),
+            Ok(false) => self.write(Chunk::copy_of(piece, pool)).await,
+            Err(_) => Err(Error::DownstreamGone),
+        }
     }
 
     async fn flush(&mut self) -> Result<(), Error> {

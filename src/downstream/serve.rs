@@ -22,8 +22,8 @@ pub(super) fn start(stream: impl ServedStream, facts: Connection, frontend: &Rc<
     let local = stream::local_address(stream.as_raw_fd());
     let connection = Rc::new(Connection { local, ..facts });
     let frontend = frontend.clone();
-    let speak = move || speak(stream, connection, frontend);
-    crate::io::spawn(futures::boxed(|| guarded(speak, admission)));
+    let spoken = futures::boxed(|| speak(stream, connection, frontend));
+    crate::io::spawn(guarded(spoken, admission));
 }
 
 /// Serves a connection in the protocol that it is for.
@@ -51,12 +51,9 @@ impl ServedStream for UnixStream {}
 
 /// A panic ends its connection, not the worker. There is no known way to cause one; this is the
 /// line that holds if there is.
-///
-/// The future is made here: one that is handed over would take its room twice.
-async fn guarded<F: Future<Output = ()>>(serve: impl FnOnce() -> F, admission: Admission) {
-    let mut serve = std::pin::pin!(serve());
+async fn guarded(mut spoken: Pin<Box<impl Future<Output = ()>>>, admission: Admission) {
     std::future::poll_fn(|cx| {
-        let poll = AssertUnwindSafe(|| Pin::as_mut(&mut serve).poll(cx));
+        let poll = AssertUnwindSafe(|| spoken.as_mut().poll(cx));
         std::panic::catch_unwind(poll).unwrap_or_else(|_| {
             tracing::error!("a connection was closed by a defect in the gateway (panic above)");
             Poll::Ready(())

@@ -131,10 +131,7 @@ impl Exchange<'_> {
             _ if !gets_body || response.body == BodyLength::Empty => {
                 return reply.finish(&Fields::new()).await.map(|()| response.status);
             }
-            Some(bytes) => {
-                let mut replay = Replay::<NoSource>::new(bytes, None, self.worker.buffers());
-                relay::pump(&mut replay, reply, trailers).await
-            }
+            Some(bytes) => relay::send(bytes, reply, self.worker.buffers()).await,
             None if prefix.is_empty() => relay::pump(source, reply, trailers).await,
             None => {
                 let mut whole = Replay::new(&prefix, Some(source), self.worker.buffers());

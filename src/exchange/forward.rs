@@ -160,9 +160,7 @@ impl Call<'_> {
             Payload::Memory(bytes) => {
                 // A plugin may have made this body while the client's is still unread.
                 let is_read = Cell::new(body.is_done());
-                let buffers = exchange.worker.buffers();
-                let mut replay = Replay::<super::NoSource>::new(bytes, None, buffers);
-                let pump = pin!(relay::pump(&mut replay, sink, trailers));
+                let pump = pin!(relay::send(bytes, sink, exchange.worker.buffers()));
                 let answer = pin!(self.answer((to, attempt), source, messages, reply, &is_read));
                 duplex(pump, answer).await
             }

@@ -33,6 +33,10 @@ pub trait BodySource {
 pub trait BodySink {
     /// Takes a piece; it may stay pending until `flush` or `finish`.
     fn write(&mut self, chunk: Chunk) -> impl Future<Output = Result<(), Error>>;
+    /// The same of a piece that stays with the caller.
+    fn copy(&mut self, piece: &[u8], pool: &BufferPool) -> impl Future<Output = Result<(), Error>> {
+        self.write(Chunk::copy_of(piece, pool))
+    }
     /// Writes what is pending.
     fn flush(&mut self) -> impl Future<Output = Result<(), Error>>;
     /// Ends the body and writes what is pending.
@@ -92,6 +96,18 @@ pub async fn pump(
             }
         }
     }
+}
+
+/// Sends a body that is whole in memory.
+pub async fn send(
+    bytes: &[u8],
+    sink: &mut impl BodySink,
+    pool: &BufferPool,
+) -> Result<(), PumpFailure> {
+    for piece in bytes.chunks(READ_BYTES_MAX) {
+        sink.copy(piece, pool).await.map_err(PumpFailure::Sink)?;
+    }
+    sink.finish(&Fields::new()).await.map_err(PumpFailure::Sink)
 }
 
 /// A request body on its way while the response is awaited or relayed: the two directions overlap.
@@ -211,9 +227,7 @@ impl<B: BodySource> BodySource for Replay<'_, B> {
         }
         let (piece, left) = self.bytes.split_at(self.bytes.len().min(READ_BYTES_MAX));
         self.bytes = left;
-        let mut buffer = self.pool.take_for(piece.len());
-        buffer.extend_from_slice(piece);
-        Ok(Some(Chunk::new(buffer, 0..piece.len())))
+        Ok(Some(Chunk::copy_of(piece, self.pool)))
     }
 
     fn is_done(&self) -> bool {

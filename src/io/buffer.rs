@@ -86,6 +86,13 @@ impl Chunk {
         Self { buffer, range }
     }
 
+    /// A piece in a buffer of the pool's.
+    pub fn copy_of(piece: &[u8], pool: &BufferPool) -> Self {
+        let mut buffer = pool.take_for(piece.len());
+        buffer.extend_from_slice(piece);
+        Self::new(buffer, 0..piece.len())
+    }
+
     /// The bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.buffer[self.range.clone()]

@@ -288,6 +288,14 @@ impl BodySink for RequestSink {
         self.sender.body(chunk).await.map_err(|WriteFailed| self.write_error())
     }
 
+    async fn copy(&mut self, piece: &[u8], pool: &BufferPool) -> Result<(), Error> {
+        match self.sender.copy(piece).await {
+            Ok(true) => Ok(()),
+            Ok(false) => self.write(Chunk::copy_of(piece, pool)).await,
+            Err(WriteFailed) => Err(self.write_error()),
+        }
+    }
+
     async fn flush(&mut self) -> Result<(), Error> {
         self.sender.flush().await.map_err(|WriteFailed| self.write_error())
     }

@@ -143,7 +143,26 @@ impl<S: Stream> Sender<S> {
             self.pool.give(bytes);
             return Ok(());
         }
-        let mut rest = chunk.bytes();
+        self.append_or_write(chunk.bytes()).await?;
+        self.pool.give(chunk.into_parts().0);
+        Ok(())
+    }
+
+    /// As [`Self::body`] of a piece that stays with the caller; whether it was taken. What is large
+    /// is not: it is to be written from a buffer of its own.
+    pub async fn copy(&mut self, piece: &[u8]) -> Result<bool, WriteFailed> {
+        if piece.len() >= DIRECT_BEHIND_BYTES_MIN {
+            return Ok(false);
+        }
+        self.body_bytes += piece.len() as u64;
+        self.append_or_write(piece).await?;
+        Ok(true)
+    }
+
+    /// Appends a piece of the body to what is pending, which is written as often as there is no
+    /// room left.
+    async fn append_or_write(&mut self, piece: &[u8]) -> Result<(), WriteFailed> {
+        let mut rest = piece;
         while self.pending.len() + rest.len() + FRAME_BYTES > LARGE_BUFFER_BYTES {
             // Where a chunk ends says nothing (RFC 9112 section 7.1): rather two than one that
             // outgrows the pool's buffers.
@@ -154,7 +173,6 @@ impl<S: Stream> Sender<S> {
             rest = later;
         }
         self.append(rest);
-        self.pool.give(chunk.into_parts().0);
         if self.pending.len() >= BUFFER_BYTES { self.flush().await } else { Ok(()) }
     }
 
