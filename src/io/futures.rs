@@ -54,8 +54,8 @@ impl FuturePool {
     }
 }
 
-/// The future that `make` makes, in memory of its own: for those that live long. Boxed otherwise, it
-/// is made on the stack, and copied whole for each hand that it goes through.
+/// The future that `make` makes, in memory of its own: for those that live long. Boxed otherwise,
+/// it is made on the stack, and copied whole for each hand that it goes through.
 #[inline]
 pub fn boxed<F: Future>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
     Box::into_pin(Box::write(Box::new_uninit(), make()))
