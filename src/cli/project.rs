@@ -191,37 +191,50 @@ pub(crate) fn create(name: &str, language: Language) -> Result<PathBuf, String> 
         return Err(format!("there is a {name} already; choose another name or remove it"));
     }
     let own = language.folder();
-    // The folder is called as was asked; within it, a name that clashes is prefixed.
+    // Folder and module are called as was asked; a name that clashes is prefixed for its toolchain.
     let inner = if TAKEN.contains(&name) { format!("my-{name}") } else { name.to_owned() };
     copy(&SDKS, own, &folder.join("sdk"), None)?;
     write(&folder.join("sdk/toolchain.sh"), TOOLCHAIN.as_bytes())?;
     write(&folder.join("tests/CASES.md"), CASES.as_bytes())?;
     // After the SDK: the Rust one's manifest takes from its workspace what a project does not have.
     for template in ["common", own] {
-        copy(&TEMPLATES, template, &folder, Some(&inner))?;
+        copy(&TEMPLATES, template, &folder, Some(Names { project: name, inner: &inner }))?;
     }
     fs::rename(folder.join("gitignore"), folder.join(".gitignore"))
         .map_err(|error| format!("cannot write {name}/.gitignore: {error}"))?;
     Ok(folder)
 }
 
-/// Writes what is in a folder of `from`, with `name` in the place of NAME.
-fn copy(from: &Dir<'_>, folder: &str, to: &Path, name: Option<&str>) -> Result<(), String> {
-    let folder = from.get_dir(folder).ok_or("the tool was built without its templates")?;
-    copy_entries(folder, folder.path(), to, name)
+/// What stands in the place of PROJECT and of NAME.
+#[derive(Clone, Copy)]
+struct Names<'n> {
+    project: &'n str,
+    inner: &'n str,
 }
 
-fn copy_entries(dir: &Dir<'_>, root: &Path, to: &Path, name: Option<&str>) -> Result<(), String> {
+/// Writes what is in a folder of `from`, with the names put in, if there are any.
+fn copy(from: &Dir<'_>, folder: &str, to: &Path, names: Option<Names<'_>>) -> Result<(), String> {
+    let folder = from.get_dir(folder).ok_or("the tool was built without its templates")?;
+    copy_entries(folder, folder.path(), to, names)
+}
+
+fn copy_entries(
+    dir: &Dir<'_>,
+    root: &Path,
+    to: &Path,
+    names: Option<Names<'_>>,
+) -> Result<(), String> {
     for file in dir.files() {
         let path = file.path().strip_prefix(root).unwrap_or(file.path());
-        match (name, file.contents_utf8()) {
-            (Some(name), Some(text)) => {
-                write(&to.join(path), text.replace("NAME", name).as_bytes())?;
+        match (names, file.contents_utf8()) {
+            (Some(Names { project, inner }), Some(text)) => {
+                let text = text.replace("PROJECT", project).replace("NAME", inner);
+                write(&to.join(path), text.as_bytes())?;
             }
             _ => write(&to.join(path), file.contents())?,
         }
     }
-    dir.dirs().try_for_each(|inner| copy_entries(inner, root, to, name))
+    dir.dirs().try_for_each(|inner| copy_entries(inner, root, to, names))
 }
 
 #[expect(clippy::disallowed_methods, reason = "a tool of its own, there is no worker")]

@@ -12,6 +12,7 @@
 )]
 
 mod author_cli;
+mod author_page;
 mod author_project;
 mod author_run;
 mod author_traps;
