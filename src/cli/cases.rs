@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use odin::control::reach;
 use odin::http::message::{BodyLength, Fields, ResponseHead};
 use odin::kv::{self, Backends};
 use odin::plugin::trial::{Answers, Lines, Scene, Trial, collect_lines};
-use odin::plugin::{GivenFile, LogLevel, Plugin, PluginSpec, PluginType, Reach};
+use odin::plugin::{GivenFile, LogLevel, Plugin, PluginSpec, PluginType, Reach, Url};
 use odin::upstream::call::Answer;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -69,6 +70,7 @@ struct Host {
     kv_is_down: Option<bool>,
     files: Option<BTreeMap<String, Content>>,
     http: Option<Vec<Stub>>,
+    services: Option<Vec<String>>,
 }
 
 impl Host {
@@ -80,6 +82,7 @@ impl Host {
             kv_is_down: own.kv_is_down.or(self.kv_is_down),
             files: own.files.clone().or_else(|| self.files.clone()),
             http: own.http.clone().or_else(|| self.http.clone()),
+            services: own.services.clone().or_else(|| self.services.clone()),
         }
     }
 }
@@ -308,11 +311,8 @@ impl Ground<'_> {
             // A case may expect just that, of a wrong config.
             Err(reason) => {
                 let output = Err(format!("it does not start: {reason}"));
-                let logged: Vec<String> = lines.try_iter().map(|(_, text)| text).collect();
                 let first = steps.iter().take(1);
-                return Ok(first
-                    .flat_map(|step| step.expect.check(&output, &logged, &calls.borrow()))
-                    .collect());
+                return Ok(first.flat_map(|step| judge(step, &output, &lines, &calls)).collect());
             }
         };
         for (key, value) in self.host.kv.iter().flatten() {
@@ -346,8 +346,7 @@ impl Ground<'_> {
             lines.try_iter().for_each(drop);
             output = trial.call(&document);
         }
-        let logged: Vec<String> = lines.try_iter().map(|(_, text)| text).collect();
-        step.expect.check(&output, &logged, &calls.borrow())
+        judge(step, &output, lines, calls)
     }
 
     /// What a step tells of its call; the trial makes of it what a gateway would.
@@ -386,7 +385,11 @@ impl Ground<'_> {
     }
 
     fn files(&self) -> Result<Vec<GivenFile>, String> {
-        let given = self.host.files.iter().flatten().map(|(path, content)| {
+        let config = Value::Object(self.config.clone());
+        let given = self.host.files.iter().flatten();
+        // A gateway reads no others.
+        let given = given.filter(|(path, _)| reach::names_file(&config, path));
+        let given = given.map(|(path, content)| {
             let bytes = match content {
                 Content::Text(text) => text.clone().into_bytes(),
                 Content::File { from } => super::read(&self.folder.join(from))?,
@@ -399,6 +402,11 @@ impl Ground<'_> {
     fn reach(&self, plugin: &Plugin, files: Vec<GivenFile>) -> Result<Reach, String> {
         let mut reach = Reach { files, ..Reach::default() };
         if plugin.uses().state {
+            // What the config says of it must be right, though the case's store is used. (Where the
+            // gateway's own Redis is asked for, it has one.)
+            let redis = kv::config::RedisConfig::at("127.0.0.1").ok();
+            let with_redis = kv::config::Config { redis, ..kv::config::Config::default() };
+            kv::config::Selection::from_plugin_config(plugin.spec.config(), &with_redis)?;
             let gateway = kv::config::Config::default();
             // Nobody listens on port 1.
             let config = match self.host.kv_is_down.unwrap_or(false) {
@@ -415,12 +423,17 @@ impl Ground<'_> {
 
     fn answers(&self, calls: Rc<RefCell<Vec<String>>>) -> Answers {
         let stubs = self.host.http.clone().unwrap_or_default();
+        let services = self.host.services.clone().unwrap_or_default();
+        let config = Value::Object(self.config.clone());
         Box::new(move |method, url| {
+            check_reach(url, &config, &services)?;
             calls.borrow_mut().push(url.to_owned());
             let is_it =
                 |stub: &&Stub| stub.url == url && stub.method.as_deref().unwrap_or("GET") == method;
             let Some(stub) = stubs.iter().find(is_it) else {
-                return Err(format!("the case has no answer for {method} {url}"));
+                return Err(format!(
+                    "the case has no answer for {method} {url}; give it one under host.http"
+                ));
             };
             if let Some(error) = &stub.error {
                 return Err(error.clone());
@@ -437,6 +450,36 @@ impl Ground<'_> {
             Ok(Answer { head, body, held: None })
         })
     }
+}
+
+/// What is not as expected, and what the log said of it.
+fn judge(
+    step: &Step,
+    output: &Result<String, String>,
+    lines: &Lines,
+    calls: &RefCell<Vec<String>>,
+) -> Vec<String> {
+    let logged: Vec<_> = lines.try_iter().collect();
+    let texts: Vec<_> = logged.iter().map(|(_, text)| text.clone()).collect();
+    let mut failures = step.expect.check(output, &texts, &calls.borrow());
+    if !failures.is_empty() {
+        let grave = logged.iter().filter(|(level, _)| *level >= LogLevel::Warn);
+        failures.extend(grave.map(|(level, text)| format!("log: {} {text}", level.as_str())));
+    }
+    failures
+}
+
+/// A gateway answers no call elsewhere.
+fn check_reach(url: &str, config: &Value, services: &[String]) -> Result<(), String> {
+    let url = Url::parse(url)?;
+    if services.contains(&url.host) || reach::names_url(config, &url) {
+        return Ok(());
+    }
+    let host = &url.host;
+    Err(format!(
+        "{host} is not allowed: the plugin's config names it neither as a URL nor in allowedHosts; \
+         if it is a service of the gateway, say so in the case: host: {{services: [{host}]}}"
+    ))
 }
 
 fn part(part: &Part) -> Value {

@@ -185,6 +185,21 @@ impl Reaching {
     }
 }
 
+/// Whether a plugin of this `config` may call a URL that leads to no service. For an author's tests:
+/// nothing is looked up.
+pub fn names_url(config: &Value, url: &Url<'_>) -> bool {
+    let port = url.port.unwrap_or(url.scheme.port());
+    let keys = named_origins(config, &mut Vec::new());
+    keys.iter().any(|key| (key.0, key.1.as_str(), key.2) == (url.scheme, url.host.as_str(), port))
+}
+
+/// Whether a plugin of this `config` may read a file. For an author's tests: nothing is read.
+pub fn names_file(config: &Value, path: &str) -> bool {
+    let mut is_named = false;
+    each_string(config, &mut |text| is_named |= text == path);
+    is_named
+}
+
 fn named_origins(config: &Value, mistakes: &mut Vec<String>) -> Vec<OriginKey> {
     let mut keys = Vec::new();
     each_string(config, &mut |text| {

@@ -231,3 +231,43 @@ fn every_standard_package_of_the_installed_go_is_prefixed() {
         assert!(module.contains(&format!("module my-{name}")), "{name}: {module}");
     }
 }
+
+/// Reads the file and calls the host that its input names, and fails where it may not.
+const REACHING: &str = r#"(module
+    (import "env" "read_file" (func $read (param i32 i32) (result i64)))
+    (import "env" "http_call" (func $call (param i32 i32) (result i64)))
+    (memory (export "memory") 1)
+    (data (i32.const 0) "/etc/key")
+    (data (i32.const 16) "{\22url\22:\22http://users/\22}")
+    (data (i32.const 100) "{\22continue\22:true}")
+    (func (export "execute") (param i32 i32) (result i64)
+        (if (i64.eqz (call $read (i32.const 0) (i32.const 8))) (then unreachable))
+        (drop (call $call (i32.const 16) (i32.const 23)))
+        (i64.const 73014444132)))"#;
+
+#[test]
+fn a_case_reaches_what_a_gateway_would_and_nothing_else() {
+    let dir = TempDir::new();
+    dir.write("plugin.wasm", wasm::module(REACHING));
+    for (config, host, told) in [
+        ("{file: /etc/key, url: 'http://users'}", "", "1 passed"),
+        ("{allowedHosts: [users], file: /etc/key}", "", "1 passed"),
+        ("{file: /etc/key}", ", services: [users]", "1 passed"),
+        // The file is not named by the config.
+        ("{url: 'http://users'}", "", "the plugin trapped"),
+        ("{file: /etc/key}", "", "users is not allowed: the plugin's config names it neither"),
+        ("{file: /etc/key, url: 'http://users:81'}", "", "host: {services: [users]}"),
+    ] {
+        dir.write(
+            "tests/cases.yaml",
+            format!(
+                "plugin: ../plugin.wasm\nconfig: {config}\ncases:\n  - name: a\n    \
+                 host: {{files: {{/etc/key: k}}, http: [{{url: 'http://users/', body: b}}]{host}}}\n    \
+                 expect: {{calls: ['http://users/']}}\n"
+            ),
+        );
+        let output = odin_cli(dir.path(), &["test"]);
+        let text = said(&output, i32::from(told != "1 passed"));
+        assert!(text.contains(told), "{config}: {text}");
+    }
+}
