@@ -185,8 +185,8 @@ impl Reaching {
     }
 }
 
-/// Whether a plugin of this `config` may call a URL that leads to no service. For an author's tests:
-/// nothing is looked up.
+/// Whether a plugin of this `config` may call a URL that leads to no service. For an author's
+/// tests: nothing is looked up.
 pub fn names_url(config: &Value, url: &Url<'_>) -> bool {
     let port = url.port.unwrap_or(url.scheme.port());
     let keys = named_origins(config, &mut Vec::new());

@@ -262,7 +262,8 @@ fn a_case_reaches_what_a_gateway_would_and_nothing_else() {
             "tests/cases.yaml",
             format!(
                 "plugin: ../plugin.wasm\nconfig: {config}\ncases:\n  - name: a\n    \
-                 host: {{files: {{/etc/key: k}}, http: [{{url: 'http://users/', body: b}}]{host}}}\n    \
+                 host: {{files: {{/etc/key: k}}, \
+                 http: [{{url: 'http://users/', body: b}}]{host}}}\n    \
                  expect: {{calls: ['http://users/']}}\n"
             ),
         );
