@@ -161,6 +161,7 @@ impl Compiler {
         let mut findings = Findings::default();
         if *scope == Scope::All {
             self.trust.renew();
+            self.trust.trim();
         }
         let clusters: Vec<Arc<Cluster>> = config
             .services

@@ -2,6 +2,9 @@
 //! those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name. Read again with each configuration that
 //! needs them.
 
+mod origin;
+
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use rustls::client::Resumption;
@@ -9,6 +12,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use sha2::{Digest, Sha256};
 
+use super::config::OriginTls;
 use crate::upstream::tls::Tls;
 
 /// The certificates of one configuration: read when the first origin needs them.
@@ -16,10 +20,14 @@ use crate::upstream::tls::Tls;
 pub struct Trust {
     earlier: Option<Arc<Trusted>>,
     now: OnceLock<Result<Arc<Trusted>, String>>,
+    /// Those of services that say so themselves, by what their files hold: with all sessions, and
+    /// the same again as long as the files are.
+    of_services: HashMap<[u8; 32], Arc<ClientConfig>>,
 }
 
 struct Trusted {
     digest: [u8; 32],
+    roots: RootCertStore,
     /// For HTTP/1.1, which is asked for by name.
     http: Arc<ClientConfig>,
     /// For protocols without a name to ask for.
@@ -38,6 +46,39 @@ impl Trust {
     /// How to call a host by HTTP over TLS; why not, in words.
     pub fn tls(&self, host: &str) -> Result<Tls, String> {
         self.to(host, |trusted| &trusted.http)
+    }
+
+    /// How to call a target of a service that says how; why not, in words. Reads its files.
+    pub fn origin(&mut self, host: &str, tls: &OriginTls) -> Result<Tls, String> {
+        let host = tls.server_name.as_deref().unwrap_or(host);
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| format!("{host:?} cannot be the name in a certificate"))?;
+        if tls.is_default() {
+            return Ok(Tls { name, ..self.tls(host)? });
+        }
+        let files = origin::Files::read(tls)?;
+        let system = || {
+            let trusted = self.now.get_or_init(|| self.read());
+            trusted.as_ref().map(|trusted| trusted.roots.clone()).map_err(String::clone)
+        };
+        let mut digest = files.digest();
+        if files.needs_system() {
+            // Where those change that the system trusts, it is another one.
+            let trusted = self.now.get_or_init(|| self.read());
+            let trusted = trusted.as_ref().map_err(String::clone)?;
+            digest.iter_mut().zip(trusted.digest).for_each(|(ours, theirs)| *ours ^= theirs);
+        }
+        let config = match self.of_services.get(&digest) {
+            Some(config) => Arc::clone(config),
+            None => Arc::new(files.config(system)?),
+        };
+        self.of_services.insert(digest, Arc::clone(&config));
+        Ok(Tls { config, name })
+    }
+
+    /// Forgets what no target is called by any more.
+    pub fn trim(&mut self) {
+        self.of_services.retain(|_, config| Arc::strong_count(config) > 1);
     }
 
     /// How to call a Redis by TLS; why not, in words.
@@ -76,13 +117,13 @@ impl Trust {
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| format!("TLS cannot be set up: {error}"))?
-            .with_root_certificates(roots)
+            .with_root_certificates(roots.clone())
             .with_no_client_auth();
         let plain = Arc::new(config.clone());
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         // Sessions are kept by the server's name alone: each protocol keeps its own.
         config.resumption = Resumption::default();
-        Ok(Arc::new(Trusted { digest, http: Arc::new(config), plain }))
+        Ok(Arc::new(Trusted { digest, roots, http: Arc::new(config), plain }))
     }
 }
 

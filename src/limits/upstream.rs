@@ -101,3 +101,5 @@ pub const CHECK_BYTES_MAX: usize = 8192;
 pub const TARGETS_WATCH_INTERVAL: Duration = Duration::from_millis(250);
 /// Targets that status and metrics tell of: more make neither readable.
 pub const TARGETS_REPORTED_MAX: usize = 4096;
+/// Largest file of `services[].tls`: the certificates of all public authorities are 220 KiB.
+pub const TLS_FILE_BYTES_MAX: usize = 1024 * 1024;

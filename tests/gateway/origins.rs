@@ -2,6 +2,7 @@
 
 mod checks;
 mod choice;
+mod secure;
 mod state;
 
 use std::time::{Duration, Instant};

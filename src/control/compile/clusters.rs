@@ -44,7 +44,8 @@ impl Compiler {
                     let at = (host.as_str(), *port, Scheme::Https);
                     let found = addresses(at, &service.name, published, &mut findings.warnings);
                     // Never in the clear: without trust there is no target.
-                    let found = found.and_then(|found| Ok((found, self.trust.tls(host)?)));
+                    let tls = &service.origins.tls;
+                    let found = found.and_then(|found| Ok((found, self.trust.origin(host, tls)?)));
                     let each = |(found, tls): (Vec<SocketAddr>, crate::upstream::tls::Tls)| {
                         each_target(found, host, service, |list| Address::Tls(list, tls.clone()))
                     };
@@ -58,6 +59,12 @@ impl Compiler {
             for one in found {
                 endpoints.push((self.endpoint(service, target, &authority, one), target.weight));
             }
+        }
+        if service.origins.tls.is_insecure {
+            findings.warnings.push(format!(
+                "service {}: tls.insecure is true: whoever answers is taken for its target",
+                service.name
+            ));
         }
         // Those without an address have no turns where others have one: they are looked up again.
         let has_others = endpoints.iter().any(|(endpoint, _)| endpoint.address.is_known());

@@ -156,6 +156,11 @@ fn services_are_told_what_they_can_be() {
         (service("healthCheck: {status: [200-99]}"), "a status or a range of them"),
         (service("healthCheck: {interval: 1ms}"), "from 100ms to"),
         (service("healthCheck: {grpc: true}"), "is not supported yet; use tcp: true"),
+        (service("tls: {}"), "is of no use: no target is https://"),
+        (secure("tls: {cert: a.pem}"), "has one of cert and key"),
+        (secure("tls: {insecure: true, ca: a.pem}"), "asks nobody for"),
+        (secure("tls: {serverName: 'a b'}"), "a name or an address as certificates have it"),
+        (secure("tls: {alpn: [h2]}"), "is not supported yet; take the key out"),
         (service("resolve: 10ms"), "from 500ms to"),
         (service("addresses: all"), "expected one of each, together"),
         (service("headers: {Host: a}"), "preserveHost: false"),
@@ -210,6 +215,11 @@ fn plugins_are_told_what_they_can_be() {
         (plugin("allowedUrls: /api"), "got \"/api\", expected a list"),
         (plugin("path: ''"), "1:37: key \"path\" stands twice in one map, first at 1:28"),
     ]);
+}
+
+/// A service with a target by TLS and one more key.
+fn secure(key: &str) -> &'static str {
+    format!("services: [{{name: a, targets: ['https://a.example'], {key}}}]").leak()
 }
 
 /// A service with one more key.

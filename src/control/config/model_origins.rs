@@ -1,6 +1,7 @@
 //! What a configuration file says of how a service's requests are shared out among its targets, and
 //! of targets that fail.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::limits;
@@ -25,6 +26,8 @@ pub struct Origins {
     pub retry: Option<Retry>,
     /// How targets are checked; `None`: by their requests alone.
     pub check: Option<Check>,
+    /// How targets of `https://` are called.
+    pub tls: OriginTls,
     /// How often the names of targets are looked up.
     pub resolve: Duration,
     /// Whether each address of a name is a target of its own; else a name is one target, and its
@@ -41,9 +44,38 @@ impl Default for Origins {
             slow_start: Duration::ZERO,
             retry: None,
             check: None,
+            tls: OriginTls::default(),
             resolve: limits::NAME_REFRESH_INTERVAL,
             splits_names: true,
         }
+    }
+}
+
+/// `services[].tls`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OriginTls {
+    /// Who signs the targets' certificates; `None`: whom the system trusts.
+    pub ca: Option<PathBuf>,
+    /// The name in their certificates, which they are asked for; `None`: that of the URL.
+    pub server_name: Option<String>,
+    /// Whether any certificate will do.
+    pub is_insecure: bool,
+    /// What the gateway shows of its own; never without `key`.
+    pub cert: Option<PathBuf>,
+    /// The key of that.
+    pub key: Option<PathBuf>,
+}
+
+impl OriginTls {
+    /// Whether nothing is said but, perhaps, the name.
+    pub fn is_default(&self) -> bool {
+        let Self { ca, server_name: _, is_insecure, cert, key } = self;
+        ca.is_none() && !is_insecure && cert.is_none() && key.is_none()
+    }
+
+    /// Its files.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.ca.iter().chain(&self.cert).chain(&self.key)
     }
 }
 

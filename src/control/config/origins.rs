@@ -3,9 +3,11 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::decode::{Item, Section, duration, duration_from, integer, list, string, word};
+use super::decode::{
+    Item, Section, boolean, duration, duration_from, integer, list, path, string, word,
+};
 use super::errors::Errors;
-use super::model_origins::{Check, Origins};
+use super::model_origins::{Check, OriginTls, Origins};
 use super::schema;
 use super::tree::Value;
 use super::value::{self, Plain};
@@ -40,6 +42,7 @@ pub(super) fn origins(map: &Section<'_>, errors: &mut Errors) -> Origins {
         slow_start: map.read("slowStart", errors, any_duration).unwrap_or_default(),
         retry: retry_of(map, errors),
         check: map.filled("healthCheck").and_then(|item| check(&item, errors)),
+        tls: map.filled("tls").and_then(|item| tls(&item, errors)).unwrap_or_default(),
         resolve: map
             .read("resolve", errors, |item, errors| {
                 duration_from(item, limits::RESOLVE_INTERVAL_MIN, errors)
@@ -74,7 +77,7 @@ fn hash(item: &Item<'_>, errors: &mut Errors) -> Option<(HashOn, u32)> {
     let map = Section::open(item, &schema::HASH, errors)?;
     let header = map.read("header", errors, name).map(HashOn::Header);
     let cookie = map.read("cookie", errors, name).map(HashOn::Cookie);
-    let ip = map.read("ip", errors, super::decode::boolean).unwrap_or(false);
+    let ip = map.read("ip", errors, boolean).unwrap_or(false);
     let ip = ip.then_some(HashOn::ClientAddress);
     let bound = map.read("boundedLoad", errors, bounded_load).unwrap_or_default();
     let mut given = [header, cookie, ip].into_iter().flatten();
@@ -264,8 +267,8 @@ fn methods(item: &Item<'_>, errors: &mut Errors) -> Option<Vec<Method>> {
 fn check(item: &Item<'_>, errors: &mut Errors) -> Option<Check> {
     let map = Section::open(item, &schema::HEALTH_CHECK, errors)?;
     let default = Check::default();
-    let is_tcp = map.read("tcp", errors, super::decode::boolean).unwrap_or(false);
-    let path = map.read("path", errors, check_path);
+    let is_tcp = map.read("tcp", errors, boolean).unwrap_or(false);
+    let asked = map.read("path", errors, check_path);
     if is_tcp && let Some(item) = map.filled("path") {
         item.refuse(errors, "is never asked for with tcp: true; take one of them out");
     }
@@ -278,7 +281,7 @@ fn check(item: &Item<'_>, errors: &mut Errors) -> Option<Check> {
         duration_from(item, limits::CHECK_INTERVAL_MIN, errors)
     });
     Some(Check {
-        path: if is_tcp { None } else { path.or(default.path) },
+        path: if is_tcp { None } else { asked.or(default.path) },
         host: map.read("host", errors, check_host),
         interval: interval.unwrap_or(default.interval),
         timeout: map.read("timeout", errors, duration).unwrap_or(default.timeout),
@@ -294,6 +297,33 @@ fn check(item: &Item<'_>, errors: &mut Errors) -> Option<Check> {
             .read("jitter", errors, |item, errors| percent(item, 0..=100, errors))
             .unwrap_or(default.jitter_percent),
     })
+}
+
+fn tls(item: &Item<'_>, errors: &mut Errors) -> Option<OriginTls> {
+    let map = Section::open(item, &schema::SERVICE_TLS, errors)?;
+    let tls = OriginTls {
+        ca: map.read("ca", errors, path),
+        server_name: map.read("serverName", errors, server_name),
+        is_insecure: map.read("insecure", errors, boolean).unwrap_or(false),
+        cert: map.read("cert", errors, path),
+        key: map.read("key", errors, path),
+    };
+    if map.filled("cert").is_some() != map.filled("key").is_some() {
+        item.refuse(errors, "has one of cert and key; give both, or take it out");
+    }
+    if tls.is_insecure && tls.ca.is_some() {
+        item.refuse(errors, "has a ca that insecure: true asks nobody for; take one of them out");
+    }
+    Some(tls)
+}
+
+fn server_name(item: &Item<'_>, errors: &mut Errors) -> Option<String> {
+    let text = string(item, errors)?;
+    if rustls::pki_types::ServerName::try_from(text.as_str()).is_ok() {
+        return Some(text);
+    }
+    item.expected(errors, "a name or an address as certificates have it, such as api.internal");
+    None
 }
 
 /// A request target in origin form (RFC 9112 section 3.2.1).

@@ -117,6 +117,7 @@ pub(super) const SERVICE: Keys = Keys {
         "retryCount",
         "retryDelay",
         "healthCheck",
+        "tls",
         "resolve",
         "addresses",
         "timeout",
@@ -150,6 +151,11 @@ pub(super) const HEALTH_CHECK: Keys = Keys {
         "tcp",
     ],
     later: &[("grpc", "use tcp: true, or a path that answers over HTTP/1.1")],
+};
+
+pub(super) const SERVICE_TLS: Keys = Keys {
+    allowed: &["ca", "serverName", "insecure", "cert", "key"],
+    later: &[("alpn", "take the key out; targets are asked for http/1.1")],
 };
 
 pub(super) const SERVICE_LIMITS: Keys = keys(&["connections", "pending", "pendingTimeout"]);
@@ -186,6 +192,7 @@ pub(super) const ALL: &[(&str, &Keys)] = &[
     ("services[].outlier", &OUTLIER),
     ("services[].retry", &RETRY),
     ("services[].healthCheck", &HEALTH_CHECK),
+    ("services[].tls", &SERVICE_TLS),
     ("services[].limits", &SERVICE_LIMITS),
     ("services[].targets[]", &TARGET),
     ("services[].aggregation", &AGGREGATION),

@@ -52,9 +52,10 @@ fn service<'n>(
     let aggregation =
         map.filled("aggregation").and_then(|item| aggregation(&item, references, errors));
     let headers = map.read("headers", errors, headers).unwrap_or_default();
+    let origins = origins(&map, errors);
     let named = "each service has a name of its own";
     let aimed = "give where its requests go, such as [http://127.0.0.1:9001] or [builtin:echo]";
-    Some(Service {
+    let service = Service {
         place: map.place,
         name: map
             .require("name", named, errors, |item, errors| names.take(item, errors))
@@ -68,7 +69,7 @@ fn service<'n>(
             _ => map.require("targets", aimed, errors, targets),
         }
         .unwrap_or_default(),
-        origins: origins(&map, errors),
+        origins,
         timeout: map.read("timeout", errors, duration).unwrap_or(limits::SERVICE_TIMEOUT),
         request_trailers: map
             .read("requestTrailers", errors, |item, errors| trailers(item, &headers, errors))
@@ -80,7 +81,19 @@ fn service<'n>(
         preserve_host: map.read("preserveHost", errors, boolean).unwrap_or(true),
         limits: map.read("limits", errors, service_limits).unwrap_or_default(),
         aggregation,
-    })
+    };
+    check_tls(&map, &service, errors);
+    Some(service)
+}
+
+/// `tls` is for targets that are called by it.
+fn check_tls(map: &Section<'_>, service: &Service, errors: &mut Errors) {
+    let is_secure = |target: &Target| matches!(target.kind, TargetKind::Https { .. });
+    if let Some(item) = map.filled("tls")
+        && !service.targets.iter().any(is_secure)
+    {
+        item.refuse(errors, "is of no use: no target is https://; make one so, or take it out");
+    }
 }
 
 fn service_limits(item: &Item<'_>, errors: &mut Errors) -> Option<ServiceLimits> {

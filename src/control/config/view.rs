@@ -246,6 +246,7 @@ fn service(service: &Service) -> Value {
         "retryCount": null,
         "retryDelay": null,
         "healthCheck": origins.check.as_ref().map(view_origins::check),
+        "tls": view_origins::tls(&origins.tls),
         "resolve": span(origins.resolve),
         "addresses": if origins.splits_names { "each" } else { "together" },
         "timeout": span(service.timeout),

@@ -1,8 +1,10 @@
 //! How a service's requests are shared out, as JSON: see [`super::view`].
 
+use std::path::PathBuf;
+
 use serde_json::{Value, json};
 
-use super::model_origins::{Check, Origins};
+use super::model_origins::{Check, OriginTls, Origins};
 use super::origins::{show_optional, show_percent, show_statuses};
 use super::value::show_duration;
 use crate::upstream::balance::Algorithm;
@@ -54,6 +56,18 @@ pub(super) fn retry(retry: &Retry) -> Value {
         "budget": show_percent(retry.budget_percent),
         "delay": show_duration(retry.delay),
         "methods": retry.methods.iter().map(|method| method.as_str()).collect::<Vec<_>>(),
+    })
+}
+
+pub(super) fn tls(tls: &OriginTls) -> Value {
+    let show =
+        |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
+    json!({
+        "ca": show(&tls.ca),
+        "serverName": tls.server_name,
+        "insecure": tls.is_insecure,
+        "cert": show(&tls.cert),
+        "key": show(&tls.key),
     })
 }
 

@@ -33,11 +33,13 @@ pub struct Files {
 }
 
 impl Files {
-    /// A configuration, and the modules that it names.
+    /// A configuration, and the modules and certificates that it names.
     #[must_use]
     pub fn of(located: &Located, config: &Config) -> Self {
         let enabled = config.wasm.plugins.iter().filter(|plugin| plugin.enabled);
-        let modules = enabled.map(|plugin| config.wasm.file_of(plugin)).collect();
+        let modules = enabled.map(|plugin| config.wasm.file_of(plugin));
+        let certificates = config.services.iter().flat_map(|service| service.origins.tls.files());
+        let modules = modules.chain(certificates.cloned()).collect();
         let config = match located {
             Located::File(path) => Some(path.clone()),
             Located::Embedded | Located::Given { .. } => None,
