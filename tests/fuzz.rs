@@ -122,6 +122,7 @@ replays!(
     host_functions,
     http1_body,
     http1_head,
+    http2_frames,
     kv_ops,
     plugin_output,
     resp_reply

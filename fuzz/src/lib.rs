@@ -10,6 +10,7 @@ mod guest;
 pub mod host_functions;
 pub mod http1_body;
 pub mod http1_head;
+pub mod http2_frames;
 pub mod kv_ops;
 pub mod plugin_output;
 pub mod resp_reply;
@@ -18,12 +19,13 @@ pub mod resp_reply;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target. Its seeds are in `seeds/NAME`.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     ("aggregation", aggregation::run),
     ("config", config::run),
     ("host_functions", host_functions::run),
     ("http1_body", http1_body::run),
     ("http1_head", http1_head::run),
+    ("http2_frames", http2_frames::run),
     ("kv_ops", kv_ops::run),
     ("plugin_output", plugin_output::run),
     ("resp_reply", resp_reply::run),

@@ -22,6 +22,11 @@ pub fn write_line(out: &mut Vec<u8>) {
     out.extend_from_slice(LINE.as_bytes());
 }
 
+/// Hands `write` the value of that line.
+pub fn with_value(write: impl FnOnce(&[u8])) {
+    write(OWN.as_bytes());
+}
+
 /// How often this gateway is among those whom a request has passed.
 pub fn passes(passed: &[u8]) -> usize {
     memchr::memmem::find_iter(passed, OWN.as_bytes()).count()

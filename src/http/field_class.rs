@@ -54,6 +54,10 @@ pub(in crate::http) enum Special {
     ContentLength,
     /// `Transfer-Encoding`.
     TransferEncoding,
+    /// `TE`.
+    Te,
+    /// `Trailer`.
+    Trailer,
     /// One that belongs to a connection and says nothing to us.
     OtherHop,
 }
@@ -64,10 +68,10 @@ impl Special {
     pub(in crate::http) fn of(name: &[u8]) -> Option<Self> {
         let first = name.first()? | 0x20;
         let (is_it, special) = match (name.len(), first) {
-            (2, b't') => (is(name, b"te"), Self::OtherHop),
+            (2, b't') => (is(name, b"te"), Self::Te),
             (4, b'h') => (is(name, b"host"), Self::Host),
             (6, b'e') => (is(name, b"expect"), Self::Expect),
-            (7, b't') => (is(name, b"trailer"), Self::OtherHop),
+            (7, b't') => (is(name, b"trailer"), Self::Trailer),
             (7, b'u') => (is(name, b"upgrade"), Self::OtherHop),
             (10, b'c') => (is(name, b"connection"), Self::Connection),
             (10, b'k') => (is(name, b"keep-alive"), Self::OtherHop),

@@ -278,6 +278,14 @@ impl Fields {
         self.bytes.extend_from_slice(LINE_END);
     }
 
+    /// The same for a field of a head that is read (see [`Self::has_underscores`]).
+    pub fn push_received(&mut self, name: &[u8], value: &[u8]) {
+        if memchr::memchr(b'_', name).is_some() {
+            self.places.note_underscore();
+        }
+        self.push(name, value);
+    }
+
     /// Appends each field to `out` as a line of an HTTP/1 head. Lines that stand one behind the
     /// other are written together.
     pub fn write_lines(&self, out: &mut Vec<u8>) {

@@ -5,6 +5,7 @@ pub mod coding;
 pub mod connection;
 pub mod field_class;
 pub mod h1;
+pub mod h2;
 pub mod message;
 pub mod relay;
 pub mod respond;

@@ -323,6 +323,25 @@ impl<S: Stream> Receiver<S> {
         self.half.readable().await
     }
 
+    /// What has been read and not used: of who reads another protocol than HTTP/1.
+    pub fn unread(&self) -> &[u8] {
+        self.buffer.unread()
+    }
+
+    /// So many bytes of it have been used.
+    pub fn consume(&mut self, bytes: usize) {
+        self.buffer.consume(bytes);
+    }
+
+    /// Reads more; how many bytes, 0 at the end.
+    pub async fn read_more(&mut self) -> std::io::Result<usize> {
+        if self.has_filled && self.buffer.is_empty() {
+            self.buffer.release(&self.pool);
+            self.buffer.enlarge(&self.pool);
+        }
+        self.fill().await
+    }
+
     /// Gives a chunk's buffer back to the pool.
     pub fn give(&self, chunk: Chunk) {
         self.pool.give(chunk.into_parts().0);

@@ -214,6 +214,12 @@ impl<S: Stream> Sender<S> {
         Ok(())
     }
 
+    /// Writes bytes that are framed already, and gives their buffer back.
+    pub async fn send(&mut self, bytes: Vec<u8>) -> Result<Vec<u8>, WriteFailed> {
+        let end = bytes.len();
+        self.write(bytes, 0, end).await
+    }
+
     /// Writes all that is pending.
     pub async fn flush(&mut self) -> Result<(), WriteFailed> {
         if self.pending.is_empty() {

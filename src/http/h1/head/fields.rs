@@ -161,7 +161,7 @@ impl<'a> FieldRules<'a> {
                 }
                 self.coding = parse_coding(line.value)?;
             }
-            Special::OtherHop => {}
+            Special::Te | Special::Trailer | Special::OtherHop => {}
         }
         Ok(false)
     }
