@@ -3,6 +3,7 @@
 //! By hand: the format is lines, and a crate with counters of its own would be a second copy of
 //! what the workers count. docs/metrics.md says what each line means.
 
+mod http2;
 mod process;
 mod targets;
 mod text;
@@ -58,6 +59,7 @@ pub fn text(control: &Control, reports: &[Report]) -> String {
     upstream::families(&mut text, &totals);
     targets::families(&mut text, control, reports);
     workers(&mut text, reports);
+    http2::families(&mut text, reports);
     spans(&mut text, reports);
     control_plane(&mut text, control);
     process::families(&mut text);

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use super::handover::{Handover, Sent};
@@ -23,6 +24,8 @@ pub struct Frontend {
     handed_over: Cell<u64>,
     open: Cell<usize>,
     counts: Cell<ConnectionCounts>,
+    /// Who is to be woken when a drain begins; `None`: a free place.
+    watches: RefCell<Vec<Option<Waker>>>,
 }
 
 /// How many connections there were.
@@ -32,6 +35,25 @@ pub struct ConnectionCounts {
     pub accepted: u64,
     /// Closed at once because there were too many.
     pub shed: u64,
+    /// What was counted of those of HTTP/2.
+    pub http2: Http2Counts,
+}
+
+/// What is counted of HTTP/2.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Http2Counts {
+    /// Connections.
+    pub connections: u64,
+    /// Streams.
+    pub streams: u64,
+    /// Streams that were reset by clients, or for what they did.
+    pub resets: u64,
+    /// Connections that were told to end, because the worker drains or they were used up.
+    pub goaways: u64,
+    /// Connections that were cut because the client broke the protocol.
+    pub broken: u64,
+    /// Connections that were cut because the client asked for too much.
+    pub abused: u64,
 }
 
 impl Frontend {
@@ -44,6 +66,7 @@ impl Frontend {
             handed_over: Cell::new(0),
             open: Cell::new(0),
             counts: Cell::default(),
+            watches: RefCell::default(),
         })
     }
 
@@ -111,6 +134,19 @@ impl Frontend {
     pub fn start_drain(&self, handover: Option<Arc<Handover>>) {
         self.is_draining.set(handover.is_none());
         *self.handover.borrow_mut() = handover;
+        self.watches.borrow().iter().flatten().for_each(Waker::wake_by_ref);
+    }
+
+    /// A place for who is to be woken when a drain begins.
+    pub fn watch(self: &Rc<Self>) -> DrainWatch {
+        let mut watches = self.watches.borrow_mut();
+        let free = watches.iter().position(Option::is_none);
+        let place = free.unwrap_or_else(|| {
+            watches.push(None);
+            watches.len() - 1
+        });
+        watches[place] = Some(Waker::noop().clone());
+        DrainWatch { frontend: self.clone(), place }
     }
 
     /// Waits until the last connection has ended or moved on. The control plane bounds how long.
@@ -129,10 +165,37 @@ impl Frontend {
         }
     }
 
+    pub(super) fn count_http2(&self, change: impl FnOnce(&mut Http2Counts)) {
+        self.count(|counts| change(&mut counts.http2));
+    }
+
     fn count(&self, change: impl FnOnce(&mut ConnectionCounts)) {
         let mut counts = self.counts.get();
         change(&mut counts);
         self.counts.set(counts);
+    }
+}
+
+/// See [`Frontend::watch`].
+pub struct DrainWatch {
+    frontend: Rc<Frontend>,
+    place: usize,
+}
+
+impl DrainWatch {
+    /// Wakes this task when a drain begins.
+    pub fn wakes(&self, waker: &Waker) {
+        if let Some(Some(known)) = self.frontend.watches.borrow_mut().get_mut(self.place) {
+            known.clone_from(waker);
+        }
+    }
+}
+
+impl Drop for DrainWatch {
+    fn drop(&mut self) {
+        if let Some(place) = self.frontend.watches.borrow_mut().get_mut(self.place) {
+            *place = None;
+        }
     }
 }
 

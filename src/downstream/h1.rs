@@ -10,14 +10,16 @@ use std::time::Duration;
 
 use super::body_rate::BodyRate;
 use super::frontend::Frontend;
+use super::h2;
 use super::linger::{is_settled, linger};
 use crate::error::{Error, Side};
 use crate::exchange::{self, Core, Reply, Scratch};
-use crate::http::connection::Connection;
+use crate::http::connection::{Connection, Protocol};
 use crate::http::h1::encode::{self, ResponseForm};
 use crate::http::h1::head::{self, HeadFacts};
 use crate::http::h1::receive::{BodyFailure, HeadFailure, Receiver, Start, Wait};
 use crate::http::h1::send::Sender;
+use crate::http::h2::frame::PREFACE;
 use crate::http::message::{Fields, Method, ResponseHead};
 use crate::http::relay::{BodySink, BodySource};
 use crate::io::buffer::{BufferPool, Chunk};
@@ -52,6 +54,15 @@ pub async fn serve<S: Stream>(stream: S, connection: Rc<Connection>, frontend: R
                 return;
             }
             Next::Close => return,
+            Next::Http2 => {
+                let (receiver, sender) = (body.receiver, reply.sender);
+                let halves = h2::Halves { receiver, sender, fd };
+                let facts =
+                    Connection { protocol: Protocol::Http2, ..Connection::clone(&connection) };
+                // Boxed: a connection of HTTP/1 shall not be as large.
+                Box::pin(h2::serve(halves, Rc::new(facts), frontend)).await;
+                return;
+            }
             Next::Reset => {
                 stream::reset_on_close(fd);
                 // Dropping it would say the end before the reset.
@@ -73,6 +84,8 @@ enum Next {
     Close,
     /// Close so that what was sent cannot be taken for the whole.
     Reset,
+    /// Go on with HTTP/2, of whose preface nothing has been used.
+    Http2,
 }
 
 async fn serve_one<S: Stream>(
@@ -122,6 +135,10 @@ async fn serve_one<S: Stream>(
             worker.give_scratch(scratch);
             return Next::Close;
         }
+        Err(Some(Error::UnsupportedVersion)) if is_http2(body, reply) => {
+            worker.give_scratch(scratch);
+            return Next::Http2;
+        }
         Err(Some(error)) => {
             let scratch = &mut scratch;
             worker
@@ -130,6 +147,7 @@ async fn serve_one<S: Stream>(
                 .await
         }
     };
+    reply.has_served = true;
     worker.account(&outcome);
     worker.give_scratch(scratch);
     if !outcome.is_complete {
@@ -140,6 +158,15 @@ async fn serve_one<S: Stream>(
         return if sends_on || !is_settled(fd) { Next::Linger { sends_on } } else { Next::Close };
     }
     Next::Request
+}
+
+/// Whether the first that has come is what a connection of HTTP/2 begins with, by prior knowledge
+/// (RFC 9113 section 3.3).
+#[cold]
+fn is_http2<S: Stream>(body: &RequestBody<S>, reply: &HttpReply<S>) -> bool {
+    // Its first part, which reads as a head.
+    let head = PREFACE.split_at(PREFACE.len() - 6).0;
+    !reply.has_served && body.receiver.unread().starts_with(head)
 }
 
 /// How a connection ends whose response broke off.
@@ -285,6 +312,8 @@ struct HttpReply<S: Stream> {
     /// Whether another request may follow: the client's wish, until `head` has decided.
     keeps_alive: bool,
     has_started: bool,
+    /// An exchange has been on this connection.
+    has_served: bool,
     frontend: Rc<Frontend>,
 }
 
@@ -296,6 +325,7 @@ impl<S: Stream> HttpReply<S> {
             is_head: false,
             keeps_alive: false,
             has_started: false,
+            has_served: false,
             frontend,
         }
     }

@@ -3,6 +3,7 @@
 mod body_rate;
 pub mod frontend;
 pub mod h1;
+mod h2;
 pub mod handover;
 mod linger;
 pub mod listener;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use super::frontend::{Admission, Frontend};
-use super::h1;
+use super::{h1, h2};
 use crate::http::connection::{Connection, Protocol};
 use crate::io::futures;
 use crate::io::runtime::{TcpStream, UnixStream};
@@ -30,7 +30,10 @@ pub(super) fn start(stream: impl ServedStream, facts: Connection, frontend: &Rc<
 async fn speak<S: Stream>(stream: S, connection: Rc<Connection>, frontend: Rc<Frontend>) {
     match connection.protocol {
         Protocol::Http1 => h1::serve(stream, connection, frontend).await,
-        Protocol::Http2 => tracing::error!("HTTP/2 was agreed on, and nothing here speaks it"),
+        Protocol::Http2 => {
+            let halves = h2::Halves::of(stream, &frontend.core);
+            h2::serve(halves, connection, frontend).await;
+        }
     }
 }
 

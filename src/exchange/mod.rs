@@ -39,7 +39,7 @@ use crate::http::message::{BodyLength, Fields, LocalResponse, Method, RequestHea
 use crate::http::relay::{self, BodySource, Collected, NoSource};
 use crate::http::{cdn_loop, respond};
 use crate::io::budget::Held;
-use crate::io::deadline::{Deadline, now_ms};
+use crate::io::deadline::{Presence, now_ms};
 use crate::limits::DISCARD_BYTES_MAX;
 use crate::plugin::{self, BodySlot, Carried, Encoding, Facts, Part, Selected, Verdict};
 use crate::route;
@@ -123,7 +123,7 @@ struct Exchange<'a> {
 pub async fn run(
     worker: &Core,
     connection: &Connection,
-    client: &Deadline,
+    client: &impl Presence,
     scratch: &mut Scratch,
     body: &mut impl BodySource,
     reply: &mut impl Reply,

@@ -71,6 +71,18 @@ impl Held {
         Ok(reserved)
     }
 
+    /// Gives so many bytes back of those that [`Self::claim`] has taken.
+    pub fn release(&self, bytes: usize) {
+        let bytes = bytes.min(self.bytes.get());
+        self.bytes.set(self.bytes.get() - bytes);
+        self.budget.used.set(self.budget.used.get() - bytes);
+    }
+
+    /// Holds so many bytes more, of memory that is allocated elsewhere.
+    pub fn claim(&self, bytes: usize) -> Result<(), Error> {
+        self.take(bytes)
+    }
+
     fn take(&self, bytes: usize) -> Result<(), Error> {
         let used = self.budget.used.get().saturating_add(bytes);
         if used > self.budget.max.get() {

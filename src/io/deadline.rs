@@ -11,9 +11,11 @@
 //! The same table parks connections: a connection that waits for a request keeps a read pending
 //! for a while (it is *warm*), because the next request of a busy client comes soon. The sweep ends
 //! a read that has waited too long, and the connection goes on waiting without a buffer. And it
-//! notices peers that go away while nobody reads or writes (`deadline/departure.rs`).
+//! notices peers that go away while nobody reads or writes (`deadline/departure.rs`), and wakes
+//! those who share a socket with others (`deadline/timer.rs`).
 
 mod departure;
+mod timer;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -24,7 +26,10 @@ use std::time::Duration;
 
 use monoio::io::{CancelHandle, Canceller};
 
+pub use self::departure::Presence;
 use self::departure::{Round, Watch};
+use self::timer::Alarms;
+pub use self::timer::Timer;
 
 use crate::io::stream::{Direction, shutdown};
 use crate::limits::{DRAIN_IDLE_TIME, WARM_READS_MAX, WARM_TIME};
@@ -50,6 +55,8 @@ pub struct Deadlines {
 struct Table {
     slots: RefCell<Vec<Slot>>,
     free: RefCell<Vec<usize>>,
+    /// Those that wake a task instead.
+    alarms: RefCell<Alarms>,
     /// How many slots are warm.
     warm: Cell<usize>,
     /// By slot: who waits in [`Deadline::or_handover`].
@@ -145,7 +152,7 @@ impl Deadlines {
 
     /// Fires what is due at `now_ms`; whether anything is still armed.
     pub(crate) fn sweep(&self, now_ms: u64) -> bool {
-        let mut is_any_armed = false;
+        let mut is_any_armed = self.table.alarms.borrow_mut().sweep(now_ms);
         for slot in self.table.slots.borrow_mut().iter_mut() {
             if slot.at_ms <= now_ms {
                 slot.fire();

@@ -40,6 +40,7 @@ mod framing;
 mod headers;
 mod hops;
 mod hostcalls;
+mod http2;
 mod keepalive;
 mod leaving;
 mod limits;

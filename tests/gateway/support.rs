@@ -3,6 +3,7 @@
 pub mod client;
 pub mod failing;
 pub mod gateway;
+pub mod http2;
 pub mod load;
 mod names;
 pub mod nginx;

@@ -137,11 +137,6 @@ static inline void odin_count(odin_str metric, int64_t by) {
     odin_host_metric_increment(metric.at, metric.size, by);
 }
 
-/* Records a value in a histogram of the plugin's own. */
-static inline void odin_record(odin_str metric, int64_t value) {
-    odin_host_metric_record(metric.at, metric.size, value);
-}
-
 /* Shared state: the value of a key. found: 1, 0, or -1 where the state can't be reached. */
 static inline odin_str odin_kv_get(odin_str key, int *found) {
     uint64_t packed = odin_host_kv_get(key.at, key.size);

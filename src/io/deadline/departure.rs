@@ -35,6 +35,36 @@ pub(super) struct Round {
     begins_ms: u64,
 }
 
+/// Whoever an exchange is for, and who may go away meanwhile.
+pub trait Presence {
+    /// Awaits `exchange`; `None` once the peer, if it is watched, has gone. Whatever `exchange` has
+    /// in flight is then given up with it.
+    fn unless_gone<T>(
+        &self,
+        exchange: Pin<&mut impl Future<Output = T>>,
+    ) -> impl Future<Output = Option<T>>;
+}
+
+impl Presence for Deadline {
+    async fn unless_gone<T>(&self, mut exchange: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+        let mut has_waited = false;
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(outcome) = exchange.as_mut().poll(cx) {
+                return Poll::Ready(Some(outcome));
+            }
+            if !has_waited {
+                has_waited = true;
+                self.wake_when_gone(cx.waker());
+            }
+            match self.table.slots.borrow()[self.index].watch {
+                Watch::Gone => Poll::Ready(None),
+                _ => Poll::Pending,
+            }
+        })
+        .await
+    }
+}
+
 impl Deadlines {
     /// Whether a peer that has ended its sending is still there: it may wait for its answer, or may
     /// have closed, which looks the same.
@@ -97,29 +127,6 @@ impl Deadline {
         let slot = &mut self.table.slots.borrow_mut()[self.index];
         slot.at_ms = u64::MAX;
         slot.watch = Watch::New;
-    }
-
-    /// Awaits `exchange`; `None` once the peer, if it is watched, has gone. Whatever `exchange` has
-    /// in flight is then given up with it.
-    pub async fn unless_gone<T>(
-        &self,
-        mut exchange: Pin<&mut impl Future<Output = T>>,
-    ) -> Option<T> {
-        let mut has_waited = false;
-        std::future::poll_fn(|cx| {
-            if let Poll::Ready(outcome) = exchange.as_mut().poll(cx) {
-                return Poll::Ready(Some(outcome));
-            }
-            if !has_waited {
-                has_waited = true;
-                self.wake_when_gone(cx.waker());
-            }
-            match self.table.slots.borrow()[self.index].watch {
-                Watch::Gone => Poll::Ready(None),
-                _ => Poll::Pending,
-            }
-        })
-        .await
     }
 
     /// Leaves the waker there for the next exchange: it is that of the same task.
