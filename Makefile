@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup plugins build run test test-browser lint advisories bench perf-check perf-accept \
+.PHONY: help setup keys plugins build run test test-browser lint advisories bench perf-check perf-accept \
 	perf-show perf-selftest flamegraph release pgo loadtest soak fuzz clean
 
 help: ## this list
@@ -13,6 +13,9 @@ help: ## this list
 setup: ## install what the tests run against (nginx, redis, wrk …), where that is missing
 	@.ci/setup
 	@.ci/tools
+
+keys: ## write docs/schema.json and the tables of docs/configuration.md from the table of keys
+	ODIN_WRITE_KEYS=1 cargo test --locked --lib -q written_from_the_table
 
 plugins: ## build the plugins into plugins/dist, installing toolchains that are missing
 	@$(MAKE) --no-print-directory -C plugins

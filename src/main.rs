@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use odin::control::config::{self, Located, NotLoaded};
 use odin::control::process::{self, Options};
 use odin::control::terminal::{err, out};
 use odin::control::upgrade::Inheritance;
-use odin::control::{descriptors, log};
+use odin::control::{descriptors, log, manual};
 use odin::limits::LOG_END_TIMEOUT;
 
 #[global_allocator]
@@ -35,6 +35,17 @@ enum Command {
     Check {
         /// The file
         file: PathBuf,
+    },
+    /// Print the script that completes this command line in a shell
+    Completions {
+        /// Which shell
+        shell: manual::Shell,
+    },
+    /// Write the manual pages
+    #[command(hide = true)]
+    Man {
+        /// The folder that they go to
+        folder: PathBuf,
     },
 }
 
@@ -63,8 +74,25 @@ fn main() -> ExitCode {
     };
     match arguments.command {
         Some(Command::Check { file }) => check(&file),
+        Some(Command::Completions { shell }) => {
+            out(manual::completions(shell, Arguments::command()).trim_end());
+            ExitCode::SUCCESS
+        }
+        Some(Command::Man { folder }) => {
+            written(manual::write_pages(Arguments::command(), &folder))
+        }
         Some(Command::Run(run)) => start(&run),
         None => start(&arguments.run),
+    }
+}
+
+fn written(result: Result<(), String>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            err(format_args!("odin: {reason}"));
+            ExitCode::FAILURE
+        }
     }
 }
 

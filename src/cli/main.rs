@@ -18,7 +18,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use odin::control::manual;
 use odin::control::reach::{Common, Reaching};
 use odin::control::terminal::{err, out};
 use odin::control::trust::Trust;
@@ -69,6 +70,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Serve one plugin in front of an echo or a service, and again whenever its file changes
     Run(serve::Arguments),
+    /// Print the JSON Schema of the gateway's configuration, for editors and for other checks
+    Schema,
     /// Say which plugins run for a request, and why the others don't
     Explain {
         /// The gateway's configuration
@@ -77,6 +80,17 @@ enum Command {
         /// The request's URL, or its path
         #[arg(long)]
         url: String,
+    },
+    /// Print the script that completes this command line in a shell
+    Completions {
+        /// Which shell
+        shell: manual::Shell,
+    },
+    /// Write the manual pages
+    #[command(hide = true)]
+    Man {
+        /// The folder that they go to
+        folder: PathBuf,
     },
 }
 
@@ -116,6 +130,17 @@ fn main() -> ExitCode {
         Command::Inspect { plugin } => inspect(&plugin),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Run(arguments) => serve::run(&arguments),
+        Command::Completions { shell } => {
+            out(manual::completions(shell, Arguments::command()).trim_end());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man { folder } => {
+            manual::write_pages(Arguments::command(), &folder).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Schema => {
+            out(odin::control::config::json_schema().trim_end());
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Explain { config, url } => explain::explain(&config, &url).map(|lines| {
             lines.iter().for_each(out);
             ExitCode::SUCCESS

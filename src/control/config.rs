@@ -13,11 +13,13 @@ mod aggregation;
 mod decode;
 mod errors;
 mod expand;
+mod keys;
 mod kv;
 mod model;
 mod model_limits;
 mod model_origins;
 mod model_wasm;
+mod near;
 mod origins;
 mod schema;
 mod server;
@@ -62,6 +64,13 @@ const EMBEDDED_NAME: &str = "built-in configuration";
 /// What a duration looks like.
 pub fn duration(text: &str) -> Result<std::time::Duration, String> {
     value::duration(text)
+}
+
+/// The JSON Schema (draft 2020-12) of a configuration file, as a text that ends with a line.
+pub fn json_schema() -> String {
+    let mut text = format!("{:#}", schema::document());
+    text.push('\n');
+    text
 }
 
 /// Where the configuration is.
@@ -298,7 +307,7 @@ fn decode_root(
         return config;
     };
     let key = String::new();
-    let Some(map) = Section::open(&Item { node, key }, &schema::ROOT, errors) else {
+    let Some(map) = Section::open(&Item { node, key }, &keys::ROOT, errors) else {
         return config;
     };
     let server = map.read("server", errors, |item, errors| server::server(item, default, errors));

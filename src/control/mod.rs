@@ -42,6 +42,8 @@ pub mod upgrade;
 pub mod supervisor;
 // what a command says on its standard streams
 pub mod terminal;
+// completions for shells, manual pages
+pub mod manual;
 // what ends or upgrades it
 mod signals;
 // from a configuration to a running gateway to its end

@@ -173,3 +173,39 @@ fn the_log_says_which_io_driver_was_chosen() {
         other => assert!(log.contains(other), "{log}"),
     }
 }
+
+#[test]
+fn each_program_completes_its_command_line_in_a_shell_and_has_manual_pages() {
+    let dir = TempDir::new();
+    for (program, command) in
+        [(env!("CARGO_BIN_EXE_odin"), "check"), (env!("CARGO_BIN_EXE_odin-cli"), "inspect")]
+    {
+        let run = |args: &[&str]| {
+            let output = Command::new(program).current_dir(dir.path()).args(args).output().unwrap();
+            assert!(output.status.success(), "{args:?}: {}", said(&output));
+            String::from_utf8(output.stdout).unwrap()
+        };
+        for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+            assert!(run(&["completions", shell]).contains(command), "{program} {shell}");
+        }
+        dir.write("completions.bash", run(&["completions", "bash"]));
+        let mut bash = Command::new("bash");
+        bash.args(["-n", "completions.bash"]).current_dir(dir.path());
+        assert!(bash.output().unwrap().status.success(), "{program}");
+        run(&["man", "."]);
+        let name = Path::new(program).file_name().unwrap().to_str().unwrap();
+        for page in [format!("{name}.1"), format!("{name}-{command}.1")] {
+            let page = std::fs::read_to_string(dir.path().join(&page)).unwrap();
+            assert!(page.contains(".SH SYNOPSIS"), "{page}");
+        }
+    }
+    let output = odin(dir.path(), &["completions", "tcsh"]);
+    assert_eq!(output.status.code(), Some(64), "{}", said(&output));
+}
+
+#[test]
+fn odin_cli_prints_the_schema_of_docs() {
+    let output = Command::new(env!("CARGO_BIN_EXE_odin-cli")).arg("schema").output().unwrap();
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schema.json");
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), std::fs::read_to_string(docs).unwrap());
+}

@@ -6,7 +6,7 @@
 use super::decode::{Item, Section, boolean, list, name, string, word};
 use super::errors::Errors;
 use super::wasm::{Names, check_service};
-use super::{Aggregation, Call, Dependency, Service, schema};
+use super::{Aggregation, Call, Dependency, Service, keys};
 use crate::aggregate::condition::Condition;
 use crate::aggregate::path::{FORM, Path};
 use crate::aggregate::rule::{Misfit, Parameter, Placing, Rule};
@@ -57,7 +57,7 @@ pub(super) fn aggregation<'n>(
     references: &mut References<'n>,
     errors: &mut Errors,
 ) -> Option<Aggregation> {
-    let map = Section::open(item, &schema::AGGREGATION, errors)?;
+    let map = Section::open(item, &keys::AGGREGATION, errors)?;
     map.read("mode", errors, |item, errors| word(item, &[("merge", ())], errors));
     let has_work = map.get("calls").is_some() || map.get("dependencies").is_some();
     if !has_work && !item.node.is_null() {
@@ -86,7 +86,7 @@ fn call<'n>(
     references: &mut References<'n>,
     errors: &mut Errors,
 ) -> Option<Call> {
-    let map = Section::open(item, &schema::CALL, errors)?;
+    let map = Section::open(item, &keys::CALL, errors)?;
     let name = map.require("name", CALL_NAME, errors, |item, errors| names.take(item, errors));
     let service =
         map.require("service", SERVICE, errors, |item, errors| references.take(item, errors));
@@ -110,7 +110,7 @@ fn dependency<'n>(
     references: &mut References<'n>,
     errors: &mut Errors,
 ) -> Option<Dependency> {
-    let map = Section::open(item, &schema::DEPENDENCY, errors)?;
+    let map = Section::open(item, &keys::DEPENDENCY, errors)?;
     let service =
         map.require("service", SERVICE, errors, |item, errors| references.take(item, errors));
     let template = map.require("path", PATH, errors, template);
@@ -165,7 +165,7 @@ fn report(map: &Section<'_>, misfit: Misfit, text: String, errors: &mut Errors) 
 }
 
 fn parameter(item: &Item<'_>, errors: &mut Errors) -> Option<Parameter> {
-    let map = Section::open(item, &schema::MAPPING, errors)?;
+    let map = Section::open(item, &keys::PARAMETER, errors)?;
     let given = "give the value's place in the response, such as $.productId";
     let from = map.require("from", given, errors, path);
     let named = "give the {name} in the path that the value is for";
@@ -174,7 +174,7 @@ fn parameter(item: &Item<'_>, errors: &mut Errors) -> Option<Parameter> {
 }
 
 fn placing(item: &Item<'_>, errors: &mut Errors) -> Option<Placing> {
-    let map = Section::open(item, &schema::MAPPING, errors)?;
+    let map = Section::open(item, &keys::RESULT, errors)?;
     let from = map.require("from", "give what of the answer, or $ for all", errors, path);
     let placed = "give its place in the response, such as $.product";
     let to = map.require("to", placed, errors, path);

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use super::Place;
 use super::errors::Errors;
-use super::schema::{Keys, nearest};
+use super::keys::Keys;
+use super::near::nearest;
 use super::tree::{Entry, Node, Scalar, Value, Written};
 use super::value::{self, Plain};
 use crate::limits;
@@ -76,7 +77,7 @@ impl<'n> Section<'n> {
             Value::Map(entries) => entries,
             _ if item.node.is_null() => &[],
             _ => {
-                item.expected(errors, &format!("a map of: {}", keys.allowed.join(", ")));
+                item.expected(errors, &format!("a map of: {}", keys.listed()));
                 return None;
             }
         };
@@ -88,17 +89,17 @@ impl<'n> Section<'n> {
     }
 
     fn check_key(&self, entry: &Entry, errors: &mut Errors) {
-        let Keys { allowed, later, .. } = self.keys;
-        if allowed.contains(&entry.key.as_str()) {
+        let Keys { later, .. } = self.keys;
+        if self.keys.find(&entry.key).is_some() {
             return;
         }
         let key = self.path_of(&entry.key);
         if let Some((_, instead)) = later.iter().find(|(key, _)| *key == entry.key) {
             return errors.push_at(entry.place, &key, format!("is not supported yet; {instead}"));
         }
-        let meant = nearest(&entry.key, allowed.iter().copied());
+        let meant = nearest(&entry.key, self.keys.names());
         let hint = meant.map_or_else(String::new, |meant| format!("did you mean {meant:?}? "));
-        let list = allowed.join(", ");
+        let list = self.keys.listed();
         errors.push_at(entry.place, &key, format!("unknown key; {hint}allowed here: {list}"));
     }
 
@@ -108,7 +109,7 @@ impl<'n> Section<'n> {
 
     /// The value of `key`, if it is there.
     pub(super) fn get(&self, key: &str) -> Option<Item<'n>> {
-        debug_assert!(self.keys.allowed.contains(&key), "{key} is in the schema");
+        debug_assert!(self.keys.find(key).is_some(), "{key} is in the table of keys");
         let entry = self.entries.iter().find(|entry| entry.key == key)?;
         Some(Item { node: &entry.node, key: self.path_of(key) })
     }

@@ -1,5 +1,6 @@
 //! What a file can hold that is wrong: each error's words and place, all at once, and the bounds.
 
+use super::keys::tests::refuse_too;
 use super::tests::{EVERY_KEY, bad, good};
 use super::*;
 
@@ -49,13 +50,16 @@ odin.yaml:15:15: services[0].basePath: got \"api\", expected a path such as /api
     assert_eq!(bad(text), want);
 }
 
-/// Each text has exactly one error, which contains the words beside it.
+/// Each text has exactly one error, which contains the words beside it. The schema refuses it too,
+/// as far as one can.
 fn check(cases: &[(&str, &str)]) {
-    for (text, want) in cases {
+    let said = cases.iter().map(|(text, want)| {
         let error = bad(text);
         assert!(error.contains(want), "{text}\ngot:  {error}\nwant: {want}");
         assert_eq!(error.lines().count(), 1, "{text}\n{error}");
-    }
+        (*text, error)
+    });
+    refuse_too(&said.collect::<Vec<_>>());
 }
 
 #[test]

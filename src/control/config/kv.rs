@@ -2,13 +2,13 @@
 
 use super::decode::{Item, Section, boolean, duration, integer, size, string, word};
 use super::errors::Errors;
-use super::schema;
+use super::keys;
 use crate::kv::config::{BackendName, Config, MemoryConfig, RedisConfig};
 use crate::limits;
 
 /// `kv`.
 pub(super) fn kv(item: &Item<'_>, errors: &mut Errors) -> Option<Config> {
-    let map = Section::open(item, &schema::KV, errors)?;
+    let map = Section::open(item, &keys::KV, errors)?;
     let backends = [("memory", BackendName::Memory), ("redis", BackendName::Redis)];
     let redis = map.filled("redis");
     let config = Config {
@@ -25,7 +25,7 @@ pub(super) fn kv(item: &Item<'_>, errors: &mut Errors) -> Option<Config> {
 }
 
 fn memory(item: &Item<'_>, errors: &mut Errors) -> Option<MemoryConfig> {
-    let map = Section::open(item, &schema::KV_MEMORY, errors)?;
+    let map = Section::open(item, &keys::MEMORY, errors)?;
     let mut bytes = |key: &str| {
         let range = limits::KV_MEMORY_BYTES_FLOOR as u64..=limits::KV_MEMORY_BYTES_CEILING;
         map.read(key, errors, |item, errors| size(item, range, errors))
@@ -38,7 +38,7 @@ fn memory(item: &Item<'_>, errors: &mut Errors) -> Option<MemoryConfig> {
 }
 
 fn redis(item: &Item<'_>, errors: &mut Errors) -> Option<RedisConfig> {
-    let map = Section::open(item, &schema::KV_REDIS, errors)?;
+    let map = Section::open(item, &keys::REDIS, errors)?;
     let tls = map.read("tls", errors, boolean);
     let db = map.read("db", errors, |item, errors| integer(item, 0..=u32::MAX, errors));
     let username = map.read("username", errors, string);

@@ -7,8 +7,8 @@ use super::decode::{
     Item, Section, boolean, duration, duration_from, integer, list, path, string, word,
 };
 use super::errors::Errors;
+use super::keys;
 use super::model_origins::{Check, OriginTls, Origins};
-use super::schema;
 use super::tree::Value;
 use super::value::{self, Plain};
 use crate::http::message::{Method, is_field_value, is_token};
@@ -74,7 +74,7 @@ fn any_duration(item: &Item<'_>, errors: &mut Errors) -> Option<Duration> {
 
 /// What requests are told apart by, and how much more than its part one target may have.
 fn hash(item: &Item<'_>, errors: &mut Errors) -> Option<(HashOn, u32)> {
-    let map = Section::open(item, &schema::HASH, errors)?;
+    let map = Section::open(item, &keys::HASH, errors)?;
     let header = map.read("header", errors, name).map(HashOn::Header);
     let cookie = map.read("cookie", errors, name).map(HashOn::Cookie);
     let ip = map.read("ip", errors, boolean).unwrap_or(false);
@@ -136,7 +136,7 @@ fn outlier(item: &Item<'_>, errors: &mut Errors) -> Option<Option<Outlier>> {
     {
         return word(item, &[("off", None)], errors);
     }
-    let map = Section::open(item, &schema::OUTLIER, errors)?;
+    let map = Section::open(item, &keys::OUTLIER, errors)?;
     let default = Outlier::default();
     let part = |key: &str, range, errors: &mut Errors| {
         map.read(key, errors, |item, errors| percent(item, range, errors))
@@ -195,7 +195,7 @@ const IDEMPOTENT: [Method; 5] =
 const SAFE: [Method; 3] = [Method::Get, Method::Head, Method::Options];
 
 fn retry(item: &Item<'_>, errors: &mut Errors) -> Option<Retry> {
-    let map = Section::open(item, &schema::RETRY, errors)?;
+    let map = Section::open(item, &keys::RETRY, errors)?;
     let default = default_retry();
     let on =
         map.read("on", errors, |item, errors| list(item, limits::RETRY_ON_MAX, errors, retry_on));
@@ -265,7 +265,7 @@ fn methods(item: &Item<'_>, errors: &mut Errors) -> Option<Vec<Method>> {
 }
 
 fn check(item: &Item<'_>, errors: &mut Errors) -> Option<Check> {
-    let map = Section::open(item, &schema::HEALTH_CHECK, errors)?;
+    let map = Section::open(item, &keys::HEALTH_CHECK, errors)?;
     let default = Check::default();
     let is_tcp = map.read("tcp", errors, boolean).unwrap_or(false);
     let asked = map.read("path", errors, check_path);
@@ -300,7 +300,7 @@ fn check(item: &Item<'_>, errors: &mut Errors) -> Option<Check> {
 }
 
 fn tls(item: &Item<'_>, errors: &mut Errors) -> Option<OriginTls> {
-    let map = Section::open(item, &schema::SERVICE_TLS, errors)?;
+    let map = Section::open(item, &keys::SERVICE_TLS, errors)?;
     let tls = OriginTls {
         ca: map.read("ca", errors, path),
         server_name: map.read("serverName", errors, server_name),

@@ -1,268 +1,169 @@
-//! The keys that each section of a configuration may have.
+//! The table of keys as a JSON Schema (draft 2020-12): for editors, and checks without a gateway.
 //!
-//! One table, so that errors can list them and the tests can hold `config/odin.yaml` and
-//! `docs/configuration.md` against it.
+//! It says of a file what can be said of each value by itself. What only the gateway knows (names
+//! that point to each other, bounds of what is written with a unit, regular expressions, what two
+//! keys may say together) it lets through; `docs/configuration.md` lists that by kind.
 
-/// The keys of one section.
-#[derive(Debug)]
-pub(super) struct Keys {
-    /// What it may hold, in the order of the documentation.
-    pub(super) allowed: &'static [&'static str],
-    /// Keys of the format that this version can't do, with what to do instead.
-    pub(super) later: &'static [(&'static str, &'static str)],
+use serde_json::{Map, Value, json};
+
+use super::decode::{self, Item};
+use super::errors::Errors;
+use super::keys::{Key, Keys, Kind, ROOT, Required};
+use super::tree;
+use crate::limits;
+use crate::trace::access_log::Field;
+
+/// The value of a header field: no control characters, no white space at its ends.
+const FIELD_VALUE: &str = r"^([!-~\u0080-\uffff]([\t -~\u0080-\uffff]*[!-~\u0080-\uffff])?)?$";
+
+/// The schema of a whole file.
+pub(super) fn document() -> Value {
+    let mut schema = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Odin's configuration",
+    });
+    extend(&mut schema, section(&ROOT));
+    // An empty file is refused.
+    schema["type"] = "object".into();
+    schema["$defs"] = json!({
+        "variable": {
+            "description": "A value with a variable in it: its form is known when it is filled in.",
+            "type": "string",
+            "pattern": r"\$\{",
+        },
+    });
+    schema
 }
 
-const fn keys(allowed: &'static [&'static str]) -> Keys {
-    Keys { allowed, later: &[] }
-}
-
-pub(super) const ROOT: Keys =
-    keys(&["server", "admin", "logging", "tracing", "kv", "wasm", "services"]);
-
-pub(super) const SERVER: Keys = Keys {
-    allowed: &[
-        "listen",
-        "workers",
-        "pinCores",
-        "ioDriver",
-        "trustForwarded",
-        "underscoresInHeaders",
-        "encodedSlashes",
-        "pathParameters",
-        "nonUtf8Paths",
-        "halfClosedClients",
-        "serverTiming",
-        "limits",
-        "timeouts",
-        "drainTimeout",
-        "upgradeTimeout",
-    ],
-    later: &[("tls", "end TLS in front of the gateway and take the key out")],
-};
-
-pub(super) const LIMITS: Keys = keys(&[
-    "headBytesMax",
-    "headFieldsMax",
-    "uriBytesMax",
-    "bodyBytesMax",
-    "bodyRateMin",
-    "pluginBodyBytesMax",
-    "bufferedBytesMax",
-    "connectionsMax",
-    "upstreamConnectionsMax",
-    "upstreamIdleMax",
-]);
-
-pub(super) const TIMEOUTS: Keys =
-    keys(&["head", "idle", "body", "connect", "firstByte", "upstreamIdle"]);
-
-pub(super) const ADMIN: Keys = keys(&["listen", "token"]);
-
-pub(super) const LOGGING: Keys = keys(&["level", "format", "accessLog", "accessLogFields"]);
-
-pub(super) const TRACING: Keys = keys(&["enabled", "incoming", "sampleRate", "otlp"]);
-
-pub(super) const OTLP: Keys = keys(&["endpoint", "timeout", "headers", "serviceName"]);
-
-pub(super) const KV: Keys = keys(&["backend", "redis", "memory"]);
-
-pub(super) const KV_REDIS: Keys =
-    keys(&["host", "tls", "db", "username", "password", "timeout", "prefix"]);
-
-pub(super) const KV_MEMORY: Keys = keys(&["bytesMax", "namespaceBytesMax"]);
-
-pub(super) const WASM: Keys = keys(&[
-    "enabled",
-    "pluginDir",
-    "maxMemoryPages",
-    "maxInstances",
-    "cacheEnabled",
-    "cacheDir",
-    "timeout",
-    "plugins",
-]);
-
-pub(super) const PLUGIN: Keys = keys(&[
-    "name",
-    "path",
-    "type",
-    "enabled",
-    "priority",
-    "timeout",
-    "allowedUrls",
-    "services",
-    "config",
-    "failureMode",
-    "body",
-    "onBodyTooLarge",
-    "encoding",
-    "isolation",
-    "instances",
-    "maxInstances",
-    "maxMemoryPages",
-    "sha256",
-]);
-
-pub(super) const SERVICE: Keys = Keys {
-    allowed: &[
-        "name",
-        "basePath",
-        "stripBasePath",
-        "targets",
-        "loadBalancing",
-        "hash",
-        "outlier",
-        "slowStart",
-        "retry",
-        "retryCount",
-        "retryDelay",
-        "healthCheck",
-        "tls",
-        "resolve",
-        "addresses",
-        "timeout",
-        "headers",
-        "requestTrailers",
-        "responseTrailers",
-        "preserveHost",
-        "limits",
-        "aggregation",
-    ],
-    later: &[],
-};
-
-pub(super) const HASH: Keys = keys(&["header", "cookie", "ip", "boundedLoad"]);
-
-pub(super) const OUTLIER: Keys =
-    keys(&["consecutiveErrors", "errorRate", "interval", "ejection", "ejectedMax"]);
-
-pub(super) const RETRY: Keys = keys(&["tries", "on", "perTry", "budget", "delay", "methods"]);
-
-pub(super) const HEALTH_CHECK: Keys = Keys {
-    allowed: &[
-        "path",
-        "host",
-        "interval",
-        "timeout",
-        "healthyAfter",
-        "unhealthyAfter",
-        "status",
-        "jitter",
-        "tcp",
-    ],
-    later: &[("grpc", "use tcp: true, or a path that answers over HTTP/1.1")],
-};
-
-pub(super) const SERVICE_TLS: Keys = Keys {
-    allowed: &["ca", "serverName", "insecure", "cert", "key"],
-    later: &[("alpn", "take the key out; targets are asked for http/1.1")],
-};
-
-pub(super) const SERVICE_LIMITS: Keys = keys(&["connections", "pending", "pendingTimeout"]);
-
-pub(super) const TARGET: Keys = keys(&["url", "weight"]);
-
-pub(super) const AGGREGATION: Keys = keys(&["mode", "failOnError", "calls", "dependencies"]);
-
-pub(super) const CALL: Keys = keys(&["name", "service", "path"]);
-
-pub(super) const DEPENDENCY: Keys =
-    keys(&["service", "path", "condition", "parameterMapping", "resultMapping"]);
-
-pub(super) const MAPPING: Keys = keys(&["from", "to"]);
-
-/// Every section by its own key: `[]` for an entry of a list, empty for the file.
-#[cfg(test)]
-pub(super) const ALL: &[(&str, &Keys)] = &[
-    ("", &ROOT),
-    ("server", &SERVER),
-    ("server.limits", &LIMITS),
-    ("server.timeouts", &TIMEOUTS),
-    ("admin", &ADMIN),
-    ("logging", &LOGGING),
-    ("tracing", &TRACING),
-    ("tracing.otlp", &OTLP),
-    ("kv", &KV),
-    ("kv.redis", &KV_REDIS),
-    ("kv.memory", &KV_MEMORY),
-    ("wasm", &WASM),
-    ("wasm.plugins[]", &PLUGIN),
-    ("services[]", &SERVICE),
-    ("services[].hash", &HASH),
-    ("services[].outlier", &OUTLIER),
-    ("services[].retry", &RETRY),
-    ("services[].healthCheck", &HEALTH_CHECK),
-    ("services[].tls", &SERVICE_TLS),
-    ("services[].limits", &SERVICE_LIMITS),
-    ("services[].targets[]", &TARGET),
-    ("services[].aggregation", &AGGREGATION),
-    ("services[].aggregation.calls[]", &CALL),
-    ("services[].aggregation.dependencies[]", &DEPENDENCY),
-    ("services[].aggregation.dependencies[].parameterMapping[]", &MAPPING),
-    ("services[].aggregation.dependencies[].resultMapping[]", &MAPPING),
-];
-
-/// The one of `known` that `got` is most likely meant to be; `None` if none is near.
-pub(super) fn nearest<'k>(got: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
-    let bare = |name: &str| -> Vec<u8> {
-        let letters = name.bytes().filter(u8::is_ascii_alphanumeric);
-        letters.map(|byte| byte.to_ascii_lowercase()).collect()
+/// A map of these keys. A section that is left empty is one without keys.
+fn section(keys: &'static Keys) -> Value {
+    let properties = keys.allowed.iter().map(|key| (key.name.to_owned(), property(key)));
+    let named = |is: fn(&Key) -> bool| {
+        let names = keys.allowed.iter().filter(|key| is(key)).map(|key| key.name);
+        names.collect::<Vec<_>>()
     };
-    // The cost is quadratic; no key is near one of that length.
-    if got.len() > 64 {
-        return None;
+    let required = named(|key| key.required == Required::Always);
+    let mut schema = json!({
+        "type": if required.is_empty() { json!(["object", "null"]) } else { json!("object") },
+        "properties": properties.collect::<Map<_, _>>(),
+        "additionalProperties": false,
+    });
+    if !required.is_empty() {
+        schema["required"] = required.into();
     }
-    let got = bare(got);
-    let best = known
-        .into_iter()
-        .map(|name| (distance(&got, &bare(name)), name))
-        .min_by_key(|(distance, _)| *distance)?;
-    let (distance, name) = best;
-    (distance <= name.len() / 3).then_some(name)
+    let either: Vec<_> = keys
+        .allowed
+        .iter()
+        .filter_map(|key| match key.required {
+            Required::Unless(other) => {
+                Some(json!({ "anyOf": [{ "required": [key.name] }, { "required": [other] }] }))
+            }
+            Required::Always | Required::Never => None,
+        })
+        .collect();
+    if !either.is_empty() {
+        schema["allOf"] = either.into();
+    }
+    schema
 }
 
-/// How many letters to put in, take out or change (Levenshtein) to get from `a` to `b`.
-fn distance(a: &[u8], b: &[u8]) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut diagonal = i;
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
+fn property(key: &'static Key) -> Value {
+    let mut schema = json!({ "description": key.about, "markdownDescription": told(key) });
+    if let Some(default) = key.default {
+        schema["default"] = value(default);
     }
-    row[b.len()]
+    if let Some(example) = key.example {
+        schema["examples"] = json!([value(example)]);
+    }
+    extend(&mut schema, takes(&key.kind));
+    schema
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// All that is said of a key, for editors that show Markdown.
+fn told(key: &Key) -> String {
+    let parts = [
+        ("Takes", key.takes()),
+        ("Default", key.without()),
+        ("Change it when", key.when.to_owned()),
+    ];
+    let parts = parts.iter().filter(|(_, text)| !text.is_empty());
+    let parts: Vec<_> = parts.map(|(name, text)| format!("\n- {name}: {text}")).collect();
+    format!("{}\n{}", key.about, parts.concat())
+}
 
-    #[test]
-    fn near_keys_are_found_and_far_ones_are_not() {
-        for (got, want) in [
-            ("max_memory_pages", Some("maxMemoryPages")),
-            ("maxmemorypages", Some("maxMemoryPages")),
-            ("maxMemoryPage", Some("maxMemoryPages")),
-            ("plugin", Some("plugins")),
-            ("tiemout", Some("timeout")),
-            ("colour", None),
-            ("", None),
-        ] {
-            assert_eq!(nearest(got, WASM.allowed.iter().copied()), want, "{got}");
+/// A value of the table, written as YAML.
+pub(super) fn value(yaml: &str) -> Value {
+    let mut errors = Errors::default();
+    // Variables stay as they are written.
+    let same = |name: &str| Some(format!("${{{name}}}"));
+    let node = tree::read(yaml, Some(&same), &mut errors);
+    let item = node.as_deref().map(|node| Item { node, key: String::new() });
+    item.and_then(|item| decode::json(&item, &mut errors)).unwrap_or_default()
+}
+
+/// What a key of this kind takes.
+fn takes(kind: &'static Kind) -> Value {
+    const TEXT: [&str; 3] = ["string", "number", "boolean"];
+    match kind {
+        Kind::Text | Kind::Path => json!({ "type": TEXT, "minLength": 1 }),
+        Kind::Anything => json!({ "type": ["object", "null"] }),
+        Kind::Headers(max) => json!({
+            "type": ["object", "null"],
+            "maxProperties": max,
+            "propertyNames": { "pattern": r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$" },
+            "additionalProperties": { "type": TEXT, "pattern": FIELD_VALUE },
+        }),
+        Kind::List(of, min, max) => {
+            let mut schema = json!({
+                "type": if *min == 0 { json!(["array", "null"]) } else { json!("array") },
+                "items": takes(of),
+                "maxItems": max,
+            });
+            if *min > 0 {
+                schema["minItems"] = (*min).into();
+            }
+            schema
         }
+        Kind::Section(keys) => section(keys),
+        Kind::Either(kinds) => json!({ "anyOf": kinds.iter().map(takes).collect::<Vec<_>>() }),
+        _ => json!({ "anyOf": [plain(kind), { "$ref": "#/$defs/variable" }] }),
     }
+}
 
-    #[test]
-    fn no_key_stands_twice() {
-        for (section, keys) in ALL {
-            let mut all: Vec<_> = keys.allowed.to_vec();
-            all.extend(keys.later.iter().map(|(key, _)| *key));
-            all.sort_unstable();
-            all.dedup();
-            assert_eq!(all.len(), keys.allowed.len() + keys.later.len(), "{section}");
+/// What a key of this kind takes when no variable is in it.
+fn plain(kind: &'static Kind) -> Value {
+    match kind {
+        Kind::Boolean => json!({ "type": "boolean" }),
+        Kind::Integer(min, max) => json!({ "type": "integer", "minimum": min, "maximum": max }),
+        Kind::Number(min, max) => json!({ "type": "number", "minimum": min, "maximum": max }),
+        Kind::Part => json!({ "type": "string", "pattern": r"^(100|[1-9]?[0-9])\s*%$" }),
+        Kind::Size(min, max) => json!({ "anyOf": [
+            { "type": "integer", "minimum": min, "maximum": max },
+            { "type": "string", "pattern": "^[0-9]+(KiB|MiB|GiB|TiB)?$" },
+        ] }),
+        Kind::Duration(0) => json!({ "type": "string", "pattern": "^([0-9]+(ms|s|m|h))+$" }),
+        Kind::Duration(_) => {
+            json!({ "type": "string", "pattern": "^(?=.*[1-9])([0-9]+(ms|s|m|h))+$" })
         }
+        Kind::Word(words) => json!({ "enum": words }),
+        Kind::Field => json!({ "enum": Field::ALL.map(|(name, _)| name) }),
+        Kind::Name => {
+            let max = limits::NAME_BYTES_MAX;
+            let pattern = format!("^[A-Za-z0-9._-]{{1,{max}}}$");
+            json!({ "type": ["string", "number", "boolean"], "pattern": pattern })
+        }
+        Kind::Shaped(pattern) => {
+            // A number is a text where texts of digits are.
+            let takes_numbers = regex::Regex::new(pattern).is_ok_and(|regex| regex.is_match("5"));
+            let kinds = if takes_numbers { json!(["string", "number"]) } else { json!("string") };
+            json!({ "type": kinds, "pattern": pattern })
+        }
+        other => takes(other),
+    }
+}
+
+fn extend(schema: &mut Value, more: Value) {
+    if let (Value::Object(schema), Value::Object(more)) = (schema, more) {
+        schema.extend(more);
     }
 }

@@ -9,7 +9,7 @@ use super::errors::Errors;
 use super::tree::{Node, Value};
 use super::{
     AccessLog, Admin, Format, IoDriver, Level, Limits, Listen, Logging, Secret, Server, Timeouts,
-    Workers, address, schema,
+    Workers, address, keys,
 };
 use crate::limits;
 use crate::route::path::{Parameters, Rules};
@@ -17,7 +17,7 @@ use crate::trace::access_log::Field;
 
 /// `server`; `default` holds where it says nothing.
 pub(super) fn server(item: &Item<'_>, default: Server, errors: &mut Errors) -> Option<Server> {
-    let map = Section::open(item, &schema::SERVER, errors)?;
+    let map = Section::open(item, &keys::SERVER, errors)?;
     let io_drivers =
         [("auto", IoDriver::Auto), ("io_uring", IoDriver::IoUring), ("epoll", IoDriver::Epoll)];
     Some(Server {
@@ -108,7 +108,7 @@ fn workers(item: &Item<'_>, errors: &mut Errors) -> Option<Workers> {
 }
 
 fn server_limits(item: &Item<'_>, errors: &mut Errors) -> Option<Limits> {
-    let map = Section::open(item, &schema::LIMITS, errors)?;
+    let map = Section::open(item, &keys::LIMITS, errors)?;
     let default = Limits::default();
     let bytes = |key: &str, min: usize, max: usize, default: usize, errors: &mut Errors| {
         let read =
@@ -183,7 +183,7 @@ fn paths(map: &Section<'_>, errors: &mut Errors) -> Rules {
 }
 
 fn timeouts(item: &Item<'_>, errors: &mut Errors) -> Option<Timeouts> {
-    let map = Section::open(item, &schema::TIMEOUTS, errors)?;
+    let map = Section::open(item, &keys::TIMEOUTS, errors)?;
     let default = Timeouts::default();
     let mut read =
         |key: &str, default: Duration| map.read(key, errors, duration).unwrap_or(default);
@@ -199,7 +199,7 @@ fn timeouts(item: &Item<'_>, errors: &mut Errors) -> Option<Timeouts> {
 
 /// `admin`.
 pub(super) fn admin(item: &Item<'_>, errors: &mut Errors) -> Option<Admin> {
-    let map = Section::open(item, &schema::ADMIN, errors)?;
+    let map = Section::open(item, &keys::ADMIN, errors)?;
     let token = map.read("token", errors, token);
     // A token with an error of its own is not missing too.
     let is_open = match map.get("token") {
@@ -250,7 +250,7 @@ fn token(item: &Item<'_>, errors: &mut Errors) -> Option<Option<Secret>> {
 
 /// `logging`.
 pub(super) fn logging(item: &Item<'_>, errors: &mut Errors) -> Option<Logging> {
-    let map = Section::open(item, &schema::LOGGING, errors)?;
+    let map = Section::open(item, &keys::LOGGING, errors)?;
     let default = Logging::default();
     let levels = [
         ("off", Level::Off),

@@ -6,7 +6,7 @@ use super::errors::Errors;
 use super::origins::origins;
 use super::tree::Value;
 use super::wasm::Names;
-use super::{Place, Service, ServiceLimits, Target, TargetKind, address, schema, value};
+use super::{Place, Service, ServiceLimits, Target, TargetKind, address, keys, value};
 use crate::http::field_class;
 use crate::http::message::{is_field_value, is_token};
 use crate::limits;
@@ -48,7 +48,7 @@ fn service<'n>(
     references: &mut References<'n>,
     errors: &mut Errors,
 ) -> Option<Service> {
-    let map = Section::open(item, &schema::SERVICE, errors)?;
+    let map = Section::open(item, &keys::SERVICE, errors)?;
     let aggregation =
         map.filled("aggregation").and_then(|item| aggregation(&item, references, errors));
     let headers = map.read("headers", errors, headers).unwrap_or_default();
@@ -97,7 +97,7 @@ fn check_tls(map: &Section<'_>, service: &Service, errors: &mut Errors) {
 }
 
 fn service_limits(item: &Item<'_>, errors: &mut Errors) -> Option<ServiceLimits> {
-    let map = Section::open(item, &schema::SERVICE_LIMITS, errors)?;
+    let map = Section::open(item, &keys::SERVICE_LIMITS, errors)?;
     let default = ServiceLimits::default();
     let number = |key: &str, min, max, errors: &mut Errors| {
         map.read(key, errors, |item, errors| integer(item, min..=max, errors))
@@ -171,7 +171,7 @@ fn target(item: &Item<'_>, errors: &mut Errors) -> Option<Target> {
         let (kind, weight) = (target_url(item, errors)?, 1);
         return Some(Target { place, kind, weight });
     }
-    let map = Section::open(item, &schema::TARGET, errors)?;
+    let map = Section::open(item, &keys::TARGET, errors)?;
     let weight = map.read("weight", errors, |item, errors| {
         integer(item, 1..=limits::TARGET_WEIGHT_MAX, errors)
     });

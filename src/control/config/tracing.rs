@@ -6,7 +6,7 @@ use super::decode::{Item, Section, boolean, duration, map, string, word};
 use super::errors::Errors;
 use super::tree::Value;
 use super::value::{self, Plain};
-use super::{Secret, address, schema};
+use super::{Secret, address, keys};
 use crate::http::field_class;
 use crate::http::message::{is_field_value, is_token};
 use crate::limits;
@@ -75,7 +75,7 @@ impl std::fmt::Display for Endpoint {
 
 /// `tracing`. Where the section stands, tracing is on unless it says otherwise.
 pub(super) fn tracing(item: &Item<'_>, errors: &mut Errors) -> Option<Tracing> {
-    let map = Section::open(item, &schema::TRACING, errors)?;
+    let map = Section::open(item, &keys::TRACING, errors)?;
     let default = Tracing::default();
     let is_there =
         !item.node.is_null() && !matches!(&item.node.value, Value::Map(e) if e.is_empty());
@@ -108,7 +108,7 @@ fn share(item: &Item<'_>, errors: &mut Errors) -> Option<f64> {
 }
 
 fn otlp(item: &Item<'_>, errors: &mut Errors) -> Option<Otlp> {
-    let map = Section::open(item, &schema::OTLP, errors)?;
+    let map = Section::open(item, &keys::OTLP, errors)?;
     let timeout = map.read("timeout", errors, duration);
     let headers = map.read("headers", errors, headers);
     let service_name = map.read("serviceName", errors, string);

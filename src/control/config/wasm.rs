@@ -6,11 +6,11 @@ use super::decode::{
     Item, Section, boolean, duration, integer, json, list, name, path, string, word,
 };
 use super::errors::Errors;
-use super::schema::nearest;
+use super::near::nearest;
 use super::tree::Value;
 use super::{
     Encoding, FailureMode, Isolation, OnBodyTooLarge, Pattern, Place, Plugin, PluginType, Service,
-    Wasm, pattern_set, schema,
+    Wasm, keys, pattern_set,
 };
 use crate::limits;
 
@@ -30,7 +30,7 @@ pub(super) fn wasm(
     services: Option<&[Service]>,
     errors: &mut Errors,
 ) -> Option<Wasm> {
-    let map = Section::open(item, &schema::WASM, errors)?;
+    let map = Section::open(item, &keys::WASM, errors)?;
     let default = Wasm::default();
     let max_instances = map.read("maxInstances", errors, instances);
     let max_instances = max_instances.unwrap_or(default.max_instances);
@@ -109,7 +109,7 @@ fn plugin(
     names: &mut Names,
     errors: &mut Errors,
 ) -> Option<Plugin> {
-    let map = Section::open(item, &schema::PLUGIN, errors)?;
+    let map = Section::open(item, &keys::PLUGIN, errors)?;
     let named = "each plugin has a name of its own";
     let filed = "give its .wasm file, absolute or under wasm.pluginDir";
     let own_max = map.read("maxInstances", errors, instances);

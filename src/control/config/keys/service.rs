@@ -1,0 +1,187 @@
+//! The keys of a service.
+
+use super::aggregation::AGGREGATION;
+use super::origins::{
+    ADDRESSES, HASH_KEY, HEALTH_CHECK_KEY, LOAD_BALANCING, OUTLIER_KEY, RESOLVE, RETRY_COUNT,
+    RETRY_DELAY, RETRY_KEY, SLOW_START, TLS_KEY,
+};
+use super::{DURATION, Keys, Kind, TARGET_URL, TOKEN, key};
+use crate::limits;
+
+/// `services[]`.
+pub(in crate::control::config) const SERVICE: Keys = Keys {
+    allowed: &[
+        key(
+            "name",
+            Kind::Name,
+            "What it is called: A-Z a-z 0-9 . _ -, up to 128, unique. Required.",
+        )
+        .required()
+        .example("users-service"),
+        key(
+            "basePath",
+            Kind::Shaped(r"^/[!-~]*$"),
+            "The path under which it is reached, whole segments: /api has /api and /api/x, not \
+             /apis. The longest one that matches wins. Default: /.",
+        )
+        .form("normalised path, unique")
+        .default("/")
+        .when("the longest one that matches on segment borders wins")
+        .example("/api"),
+        key(
+            "stripBasePath",
+            Kind::Boolean,
+            "Whether basePath is taken off before the request goes on; the target is told it in \
+             X-Forwarded-Prefix. Default: false.",
+        )
+        .default("false")
+        .when("the target doesn't know the prefix; it is told it in `X-Forwarded-Prefix`"),
+        key(
+            "targets",
+            Kind::List(
+                &Kind::Either(&[TARGET_URL, Kind::Section(&TARGET)]),
+                1,
+                limits::TARGETS_MAX,
+            ),
+            "One or more of: http://host:port, https://host:port, http://unix:/path, or with a \
+             share of the requests. Or builtin:echo alone, which answers with the request as an \
+             origin would see it. Required, unless aggregation.calls answer.",
+        )
+        .form("list of targets, 1 to 256")
+        .required_unless("aggregation")
+        .otherwise("required, but for services with `aggregation.calls`")
+        .example("[http://127.0.0.1:9001]"),
+        LOAD_BALANCING,
+        HASH_KEY,
+        OUTLIER_KEY,
+        SLOW_START,
+        RETRY_KEY,
+        RETRY_COUNT,
+        RETRY_DELAY,
+        HEALTH_CHECK_KEY,
+        TLS_KEY,
+        RESOLVE,
+        ADDRESSES,
+        key(
+            "timeout",
+            DURATION,
+            "From the routed request to the relayed response. Default: 60s. Over it: 504. Raise \
+             it for long downloads.",
+        )
+        .form("duration, routed request to relayed response")
+        .default("60s")
+        .when("long uploads get 408, slow targets 504, long downloads get cut"),
+        key(
+            "headers",
+            Kind::Headers(limits::SERVICE_HEADERS_MAX),
+            "Headers to set on what goes to these targets, and to nobody else. Default: none.",
+        )
+        .form("map of name to value, at most 64")
+        .otherwise("none")
+        .when("the target wants them on every request")
+        .example("{X-Gateway: Odin}"),
+        key(
+            "requestTrailers",
+            Kind::List(&TOKEN, 0, limits::SERVICE_TRAILERS_MAX),
+            "Trailers (fields behind a chunked body) that targets get of clients. No plugin sees \
+             them. Default: none.",
+        )
+        .form("list of header names, at most 32")
+        .otherwise("none: trailers of requests are dropped")
+        .when("targets need some: they come behind the body, when every plugin has run")
+        .example("[X-Checksum]"),
+        key(
+            "responseTrailers",
+            Kind::List(&TOKEN, 0, limits::SERVICE_TRAILERS_MAX),
+            "Trailers of targets that clients get although a plugin runs on the response. Where \
+             none does, all pass. Default: none.",
+        )
+        .form("list of header names, at most 32")
+        .otherwise("none pass where a plugin runs on the response; else all do")
+        .when("clients need some, past plugins")
+        .example("[X-Checksum]"),
+        key(
+            "preserveHost",
+            Kind::Boolean,
+            "Whether the target sees the client's Host. Default: true; false: it sees its own.",
+        )
+        .default("true")
+        .otherwise("`true`: the target sees the client's `Host`")
+        .when("`false` where the target only answers to its own name"),
+        key(
+            "limits",
+            Kind::Section(&SERVICE_LIMITS),
+            "How many requests targets get at once, over all workers. Who finds no target with \
+             room waits in a short queue, or gets 503.",
+        ),
+        key(
+            "aggregation",
+            Kind::Section(&AGGREGATION),
+            "How responses are made of those of other services (docs/aggregation.md). Default: \
+             none.",
+        )
+        .otherwise("none")
+        .when(
+            "responses are made of those of several services: \
+            [aggregation.md](aggregation.md)",
+        ),
+    ],
+    later: &[],
+};
+
+/// `services[].limits`.
+pub(in crate::control::config) const SERVICE_LIMITS: Keys = Keys {
+    allowed: &[
+        key(
+            "connections",
+            Kind::Integer(1, limits::CONNECTIONS_CEILING as i64),
+            "Requests under way at one target, 1 to 1048576. Default: three quarters of \
+             server.limits.upstreamConnectionsMax.",
+        )
+        .form("1 to 1048576, whole process")
+        .otherwise("three quarters of `server.limits.upstreamConnectionsMax`")
+        .when(
+            "requests under way at one target: what it can do at once. The next target that \
+            has room is taken, else the request waits",
+        )
+        .example("1024"),
+        key(
+            "pending",
+            Kind::Integer(0, limits::UPSTREAM_PENDING_CEILING as i64),
+            "Requests that wait for one target, 0 to 65536. Default: 256. Over it: 503 at once.",
+        )
+        .form("0 to 65536, whole process")
+        .default("256")
+        .when(
+            "requests that wait for one target; over it 503 with `Retry-After` at once. 0: \
+            nobody waits",
+        ),
+        key("pendingTimeout", DURATION, "How long they wait. Default: 500ms. Over it: 503.")
+            .default("500ms")
+            .when("how long they wait, then 503"),
+    ],
+    later: &[],
+};
+
+/// `services[].targets[]`.
+pub(in crate::control::config) const TARGET: Keys = Keys {
+    allowed: &[
+        key("url", TARGET_URL, "Where it is. Required.")
+            .form(
+                "`http://host:port`, `https://host:port`, `http://unix:/path`, `builtin:echo` \
+            (the only target then)",
+            )
+            .required()
+            .otherwise("required; the target may also be this text alone")
+            .example("http://127.0.0.1:9002"),
+        key(
+            "weight",
+            Kind::Integer(1, limits::TARGET_WEIGHT_MAX as i64),
+            "Its share of the requests beside the others. Default: 1.",
+        )
+        .form("1 to 1000")
+        .default("1")
+        .when("targets differ in size"),
+    ],
+    later: &[],
+};
