@@ -282,10 +282,76 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
 }
 
-/// The output over several lines. (It has been read as JSON before; should this reader disagree, it
-/// is shown as it is.)
+/// The output over several lines, each value as it was written: a number that is read loses digits.
+/// (It has been read as JSON before; should this reader disagree, it is shown as it is.)
 fn pretty(output: &str) -> String {
-    serde_json::from_str::<serde_json::Value>(output)
-        .and_then(|value| serde_json::to_string_pretty(&value))
-        .unwrap_or_else(|_| output.to_owned())
+    if serde_json::from_str::<serde::de::IgnoredAny>(output).is_err() {
+        return output.to_owned();
+    }
+    let (mut text, mut depth, mut in_string, mut is_escaped) = (String::new(), 0, false, false);
+    let mut characters = output.chars().filter(|c| !c.is_control()).peekable();
+    while let Some(character) = characters.next() {
+        if in_string {
+            text.push(character);
+            in_string = is_escaped || character != '"';
+            is_escaped = character == '\\' && !is_escaped;
+            continue;
+        }
+        match character {
+            ' ' => continue,
+            '"' => in_string = true,
+            '}' | ']' => {
+                depth -= 1;
+                break_line(&mut text, depth);
+            }
+            _ => {}
+        }
+        text.push(character);
+        while matches!(character, '{' | '[') && characters.next_if_eq(&' ').is_some() {}
+        match character {
+            '{' | '[' if matches!(characters.peek(), Some('}' | ']')) => {
+                text.extend(characters.next());
+            }
+            '{' | '[' => {
+                depth += 1;
+                break_line(&mut text, depth);
+            }
+            ',' => break_line(&mut text, depth),
+            ':' => text.push(' '),
+            _ => {}
+        }
+    }
+    text
+}
+
+fn break_line(text: &mut String, depth: usize) {
+    text.push('\n');
+    text.extend(std::iter::repeat_n("  ", depth));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_output_is_shown_with_all_its_digits() {
+        let output =
+            r#"{ "a":12345678901234567890123,"b":[ ],"c":{"d":["x\"y: {","z"],"e":1.50} }"#;
+        let shown = [
+            "{",
+            "  \"a\": 12345678901234567890123,",
+            "  \"b\": [],",
+            "  \"c\": {",
+            "    \"d\": [",
+            "      \"x\\\"y: {\",",
+            "      \"z\"",
+            "    ],",
+            "    \"e\": 1.50",
+            "  }",
+            "}",
+        ];
+        assert_eq!(pretty(output), shown.join("\n"));
+        assert_eq!(pretty("{\n}"), "{}");
+        assert_eq!(pretty("no JSON"), "no JSON");
+    }
 }

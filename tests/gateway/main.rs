@@ -12,6 +12,7 @@
 )]
 
 mod author_cli;
+mod author_cures;
 mod author_page;
 mod author_project;
 mod author_run;
