@@ -129,3 +129,60 @@ fn the_page_alone_leads_to_a_plugin_in_assemblyscript() {
 fn the_page_alone_leads_to_a_plugin_in_c() {
     follows_the_page("c", "c", "time");
 }
+
+/// What an SDK offers, by the pattern of a line that offers something, without what is its own
+/// business; each must stand in the README.
+fn is_told_of(sdk: &str, files: &str, pattern: &str, own: &str) {
+    let folder = std::path::Path::new(ROOT).join("plugins/sdk").join(sdk);
+    let readme = std::fs::read_to_string(folder.join("README.md")).unwrap();
+    let pattern = regex::Regex::new(pattern).unwrap();
+    let mut count = 0;
+    for file in files.split(' ') {
+        let source = std::fs::read_to_string(folder.join(file)).unwrap();
+        for found in pattern.captures_iter(&source) {
+            let name = &found[1];
+            if own.split(' ').any(|one| one == name) {
+                continue;
+            }
+            let word = regex::Regex::new(&format!(r"\b{}\b", regex::escape(name))).unwrap();
+            assert!(word.is_match(&readme), "{sdk}/README.md says nothing of {name} ({file})");
+            count += 1;
+        }
+    }
+    assert!(count > 30, "the pattern finds what {sdk} has: {count}");
+}
+
+#[test]
+fn every_function_of_an_sdk_stands_in_its_readme() {
+    is_told_of(
+        "rust",
+        "src/lib.rs src/host.rs src/http.rs src/kv.rs src/input.rs src/outcome.rs src/period.rs \
+         src/testing.rs",
+        r"(?m)^ *pub (?:const )?(?:fn|struct|trait) (\w+)",
+        "",
+    );
+    is_told_of(
+        "go",
+        "odin.go host.go http.go input.go result.go config.go host_native.go",
+        r"(?m)^(?:func|type) (?:\(\w+ \*?\w+\) )?([A-Z]\w*)",
+        "Exchange Level LogLine",
+    );
+    is_told_of(
+        "assemblyscript",
+        "assembly/host.ts assembly/http.ts assembly/input.ts assembly/json.ts assembly/kv.ts \
+         assembly/result.ts",
+        r"(?m)^(?:export \w+ |  (?:static |get )*)(\w+)(?:\(.*| extends .*| )\{$",
+        "constructor read wholeConfig pathOf Message Cursor nameIs nameIsIgnoringCase skipSpace \
+         skipString unescape storeUtf8 write",
+    );
+    is_told_of(
+        "c",
+        "odin_plugin.h",
+        r"(?m)^(?:static inline|ODIN_OPTIONAL) [\w ]+?[ \*](odin_\w+)\(",
+        "odin_unpack odin_lower odin_is odin_hex odin_hex4 odin_unicode odin_append \
+         odin_dispatch odin_configure odin_keep odin_equal_bytes odin_skip_space \
+         odin_skip_string odin_put \
+         odin_put_utf8 odin_utf8_size odin_put_string odin_put_base64 odin_put_body \
+         odin_put_headers odin_put_status odin_put_message odin_put_result",
+    );
+}

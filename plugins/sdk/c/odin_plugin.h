@@ -137,6 +137,11 @@ static inline void odin_count(odin_str metric, int64_t by) {
     odin_host_metric_increment(metric.at, metric.size, by);
 }
 
+/* Records a value in a histogram of the plugin's own. */
+static inline void odin_record(odin_str metric, int64_t value) {
+    odin_host_metric_record(metric.at, metric.size, value);
+}
+
 /* Shared state: the value of a key. found: 1, 0, or -1 where the state can't be reached. */
 static inline odin_str odin_kv_get(odin_str key, int *found) {
     uint64_t packed = odin_host_kv_get(key.at, key.size);
@@ -759,8 +764,37 @@ static inline void odin_put_result(const odin_result *result) {
 
 #define ODIN_EXPORT(name) __attribute__((export_name(name)))
 
+/* The configuration that was last read, and what is wrong with it. */
+static struct {
+    odin_str text, wrong;
+    bool is_read;
+} odin_known;
+
+static inline odin_str odin_keep(odin_str first, odin_str second) {
+    char *kept = odin_take(first.size + second.size);
+    for (size_t i = 0; i < first.size; i++) kept[i] = first.at[i];
+    for (size_t i = 0; i < second.size; i++) kept[first.size + i] = second.at[i];
+    return (odin_str){kept, first.size + second.size};
+}
+
+/* Reads a configuration that is not the one before; what is wrong with it, or nothing. */
+static inline odin_str odin_configure(odin_json config) {
+    if (odin_known.is_read && odin_equal(odin_known.text, config)) return odin_known.wrong;
+    odin_result result = {0};
+    odin_known.text = odin_keep(config, (odin_str){0, 0});
+    odin_known.is_read = true;
+    odin_on_config(odin_known.text, &result);
+    odin_known.wrong = result.fails ? odin_keep(ODIN("config: "), result.error) : (odin_str){0, 0};
+    /* What it has allocated stays: no later call uses it again. */
+    odin_chunks = NULL;
+    return odin_known.wrong;
+}
+
 static inline void odin_dispatch(const odin_call *call, odin_result *result) {
-    if (!odin_is_object(call->context) || !odin_is_object(call->input)) {
+    odin_str wrong = odin_on_config ? odin_configure(call->config) : (odin_str){0, 0};
+    if (wrong.size > 0) {
+        odin_fail(result, wrong);
+    } else if (!odin_is_object(call->context) || !odin_is_object(call->input)) {
         odin_fail(result, ODIN("input has no context and input objects"));
     } else if (odin_equal(odin_text(odin_get(call->context, "phase")), ODIN("aggregation"))) {
         if (odin_on_answers) {
@@ -775,24 +809,13 @@ static inline void odin_dispatch(const odin_call *call, odin_result *result) {
     }
 }
 
-/* What odin_on_config says of a configuration; size 0: nothing is wrong with it. */
-static inline odin_str odin_configure(odin_json config) {
-    odin_result result = {0};
-    odin_on_config(config, &result);
-    /* What it has allocated stays: no later call uses it again. */
-    odin_chunks = NULL;
-    return result.fails ? result.error : (odin_str){0, 0};
-}
-
+/* An instance starts. What is wrong with its config ends it, so that a gateway refuses it when it is
+ * loaded. (One that does not tell it here tells it with the first call.) */
 ODIN_EXPORT("init") void odin_export_init(void) {
-    if (!odin_on_config) return;
-    odin_str wrong = odin_configure(odin_config((odin_str){"", 0}));
+    odin_json config = odin_on_config ? odin_config((odin_str){"", 0}) : (odin_json){0, 0};
+    odin_str wrong = config.size > 0 ? odin_configure(config) : config;
     if (wrong.size == 0) return;
-    odin_str text = {odin_allocate(8 + wrong.size), 8 + wrong.size};
-    for (size_t i = 0; i < text.size; i++) {
-        ((char *)text.at)[i] = i < 8 ? "config: "[i] : wrong.at[i - 8];
-    }
-    odin_log(ODIN_ERROR, text);
+    odin_log(ODIN_ERROR, wrong);
     __builtin_trap();
 }
 
