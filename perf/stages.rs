@@ -23,7 +23,7 @@ use odin::kv::memory::MemoryStore;
 use odin::limits;
 use odin::plugin::Runtime;
 use odin::route::path::{Rules, normalise};
-use odin::route::table::Table;
+use odin::route::table::{Rule, Table};
 use odin::worker::Worker;
 
 use crate::messages::{REQUEST, RESPONSE_HEAD};
@@ -50,7 +50,10 @@ pub fn all(runtime: &Arc<Runtime>) -> Vec<Stage> {
         parse_request(),
         normalise_path(),
         normalise_odd_path(),
-        route(),
+        route("http/route", 32, false),
+        route("http/route-10", 10, false),
+        route("http/route-10000", 10_000, false),
+        route("http/route-100-hosts", 100, true),
         encode_request(),
         parse_response(),
         encode_response(),
@@ -120,12 +123,27 @@ fn normalising(name: &'static str, path: &'static str) -> Stage {
     })
 }
 
-/// Among 32 services; the one that is looked for stands in the middle.
-fn route() -> Stage {
-    let names: Vec<String> = (10..42).map(|number| format!("/api/service-{number}")).collect();
-    let table = Table::new(names.iter().enumerate().map(|(at, name)| (name.as_str(), at)));
-    Stage::new("http/route", move || {
-        assert_eq!(table.find(black_box("/api/service-26/users/1234")), Some(16));
+/// Among so many services; the one that is looked for stands in the middle.
+fn route(name: &'static str, services: usize, hosts: bool) -> Stage {
+    let paths: Vec<String> =
+        (0..services).map(|number| format!("/api/service-{number:05}")).collect();
+    let hosts: Vec<[String; 1]> = match hosts {
+        true => (0..services).map(|number| [format!("service-{number:05}.example")]).collect(),
+        false => Vec::new(),
+    };
+    let rules = paths.iter().enumerate().map(|(at, base_path)| {
+        let hosts = hosts.get(at).map_or(&[][..], |host| &host[..]);
+        (Rule { hosts, base_path, ..Rule::default() }, at)
+    });
+    let table = Table::new(rules);
+    let middle = services / 2;
+    let request = RequestHead {
+        authority: format!("service-{middle:05}.example:8080"),
+        path: format!("/api/service-{middle:05}/users/1234"),
+        ..RequestHead::default()
+    };
+    Stage::new(name, move || {
+        assert_eq!(table.find(black_box(&request)), Some(middle));
     })
 }
 

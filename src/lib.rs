@@ -26,7 +26,7 @@ pub mod http;
 pub mod upstream;
 // the plugins' shared state, in memory or in Redis
 pub mod kv;
-// which service: the normal form of a path, base paths
+// which service: the normal form of a path, hosts, base paths, conditions
 pub mod route;
 // one response of several: what to ask, and where the answers go
 pub mod aggregate;

@@ -11,6 +11,7 @@ mod coding;
 mod http2;
 mod kv;
 mod output;
+mod route;
 mod times;
 mod trace;
 mod upstream;
@@ -24,6 +25,7 @@ pub use coding::*;
 pub use http2::*;
 pub use kv::*;
 pub use output::*;
+pub use route::*;
 pub use times::*;
 pub use trace::*;
 pub use upstream::*;
@@ -326,8 +328,9 @@ pub const CONFIG_EXPANDED_BYTES_MAX: usize = 4 * CONFIG_BYTES_MAX;
 pub const CONFIG_ERRORS_MAX: usize = 100;
 /// Most plugins of a configuration. Each has instances on every worker.
 pub const PLUGINS_MAX: usize = 256;
-/// Most services of a configuration.
-pub const SERVICES_MAX: usize = 1024;
+/// Most services of a configuration: what a request pays for them does not grow with their number,
+/// and a file of [`CONFIG_BYTES_MAX`] has no more.
+pub const SERVICES_MAX: usize = 16 * 1024;
 /// Most targets of one service.
 pub const TARGETS_MAX: usize = 256;
 /// Most addresses that a process listens on; each is a socket per worker.

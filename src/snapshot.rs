@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::aggregate::Aggregation;
 use crate::http::message::Fields;
 use crate::plugin::{Chain, MessageBounds, Plugin};
+use crate::route::edit::{FieldEdit, Redirect, Rewrite};
 use crate::route::path::Rules;
 use crate::route::table::Table;
 use crate::trace::Tracing;
@@ -123,6 +124,14 @@ pub struct Service {
     pub base_path: String,
     /// Whether the base path is taken off for the origin.
     pub strip_base_path: bool,
+    /// What else becomes of the path.
+    pub rewrite: Option<Rewrite>,
+    /// Where clients are sent instead.
+    pub redirect: Option<Redirect>,
+    /// What becomes of the header fields of requests to its own targets, beside `fields`.
+    pub request_edit: Option<Box<FieldEdit>>,
+    /// What becomes of those of its responses.
+    pub response_edit: Option<Box<FieldEdit>>,
     /// Whether the origin sees the client's `Host`.
     pub preserve_host: bool,
     /// For a whole exchange.

@@ -1,39 +1,42 @@
-//! `odin-cli explain`: which plugins run for a request, and why the others don't. Compiles the
-//! configuration and asks the same tables as a gateway; nothing is called.
+//! `odin-cli explain`: which service gets a request, which plugins run for it, and why the others
+//! don't. Compiles the configuration and asks the same tables as a gateway; nothing is called.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use odin::control::compile::{Compiled, Compiler};
+use odin::control::compile::{Compiled, Compiler, matcher};
 use odin::control::config::{self, Config};
+use odin::http::message::{Fields, Method, RequestHead};
 use odin::plugin::{
     FailureMode, Phase, Plugin, PluginSpec, PluginType, Runtime, RuntimeOptions, Url,
 };
 use odin::route::path::normalise;
+use odin::route::table::{Rule, Table};
 use odin::snapshot::Service;
 
 /// The answer, in lines.
 ///
 /// # Errors
 /// Why there is none: the configuration or the URL cannot be read.
-pub(crate) fn explain(file: &Path, url: &str) -> Result<Vec<String>, String> {
+pub(crate) fn explain(file: &Path, asked: &Asked) -> Result<Vec<String>, String> {
     let config = config::load(file).map_err(|errors| errors.to_string())?;
     let runtime = Runtime::new(&RuntimeOptions::default()).map_err(|error| error.to_string())?;
     let mut compiler = Compiler::new(runtime, 1, &config.kv);
     let Compiled { snapshot, .. } = compiler.compile(&config, None);
-    let path = path_of(url)?;
+    let mut request = asked.request()?;
+    let path = &*std::mem::take(&mut request.path);
     let mut normal = String::new();
     if let Err(error) = normalise(path, snapshot.paths, &mut normal) {
         let status = error.status();
         return Ok(vec![format!("{path} is answered with {status}, no plugin runs: {error}")]);
     }
-    let Some(index) = snapshot.routes.find(&normal) else {
-        let bases: Vec<_> = config.services.iter().map(|one| one.base_path.as_str()).collect();
-        let bases = if bases.is_empty() { "(none)".to_owned() } else { bases.join(", ") };
-        return Ok(vec![format!(
-            "{normal} is answered with 404, no plugin runs: no service's basePath begins it; they \
-             are {bases}"
-        )]);
+    request.path.clone_from(&normal);
+    let Some(index) = snapshot.routes.find(&request) else {
+        let mut lines = vec![format!(
+            "{normal} is answered with 404, no plugin runs: no service fits the request"
+        )];
+        lines.extend(services_that_rest(&config, None, &request));
+        return Ok(lines);
     };
     let service = &snapshot.services[index];
     let mut lines = Vec::new();
@@ -44,19 +47,127 @@ pub(crate) fn explain(file: &Path, url: &str) -> Result<Vec<String>, String> {
         "{normal} goes to the service {} (basePath {})",
         service.name, service.base_path
     ));
+    lines.extend(services_that_rest(&config, Some(index), &request));
+    if let Some(redirect) = &service.redirect {
+        let to = redirect.location(asked.scheme(), &request);
+        lines.push(format!("the client is sent to {to} ({})", redirect.status));
+    }
     lines.extend(runs(&config, service, &normal));
     lines.extend(rests(&config, service, &snapshot.plugins, &normal));
     Ok(lines)
 }
 
-/// The path of a URL, or of what is one already.
-fn path_of(url: &str) -> Result<&str, String> {
-    if url.starts_with('/') {
-        return Ok(url.split(['?', '#']).next().unwrap_or_default());
+/// A request to explain.
+#[derive(clap::Args)]
+pub(crate) struct Asked {
+    /// The URL, or its path alone: http://host/path or /path
+    #[arg(long)]
+    url: String,
+    /// The method
+    #[arg(long, default_value = "GET")]
+    method: String,
+    /// A header that the request has, as in 'X-Canary: yes'; may be given several times
+    #[arg(long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<String>,
+}
+
+impl Asked {
+    fn request(&self) -> Result<RequestHead, String> {
+        let method = Method::from_bytes(self.method.as_bytes());
+        let method = method.ok_or_else(|| format!("{:?} is not a method", self.method))?;
+        let behind = |text: &str| {
+            let query = text.split('#').next().and_then(|text| text.split_once('?'));
+            query.map_or_else(String::new, |(_, query)| format!("?{query}"))
+        };
+        let (authority, path) = match self.url.starts_with('/') {
+            true => {
+                let path = self.url.split(['?', '#']).next().unwrap_or_default();
+                (String::new(), path.to_owned())
+            }
+            false => {
+                let parsed = Url::parse(&self.url)
+                    .map_err(|why| format!("{why}; --url takes http://host/path or /path"))?;
+                (parsed.host.clone(), parsed.path.to_owned())
+            }
+        };
+        let mut fields = Fields::new();
+        for header in &self.headers {
+            let (name, value) = header
+                .split_once(':')
+                .ok_or_else(|| format!("--header takes 'Name: value', got {header:?}"))?;
+            fields.push(name.trim().as_bytes(), value.trim().as_bytes());
+        }
+        let query = behind(&self.url);
+        Ok(RequestHead { method, authority, path, query, fields, ..RequestHead::default() })
     }
-    let parsed =
-        Url::parse(url).map_err(|why| format!("{why}; --url takes http://host/path or /path"))?;
-    Ok(parsed.path)
+
+    fn scheme(&self) -> &'static str {
+        if self.url.starts_with("https:") { "https" } else { "http" }
+    }
+}
+
+/// So many services that rest are told of: nobody reads a thousand lines.
+const SERVICES_TOLD_MAX: usize = 20;
+
+/// The services that the request does not go to, and why.
+fn services_that_rest(config: &Config, index: Option<usize>, request: &RequestHead) -> Vec<String> {
+    let others = config.services.iter().enumerate().filter(|(at, _)| Some(*at) != index);
+    let mut lines: Vec<String> = others
+        .map(|(_, service)| {
+            let why = why_not(service, request);
+            let why = if why.is_empty() {
+                "it fits too, and another one fits better".to_owned()
+            } else {
+                why.join("; and ")
+            };
+            format!("-  the service {} is not asked: {why}", service.name)
+        })
+        .collect();
+    let more = lines.len().saturating_sub(SERVICES_TOLD_MAX);
+    lines.truncate(SERVICES_TOLD_MAX);
+    lines.extend((more > 0).then(|| format!("-  and {more} more services are not asked")));
+    lines
+}
+
+fn why_not(service: &config::Service, request: &RequestHead) -> Vec<String> {
+    let routes = &service.routes;
+    let mut why = Vec::new();
+    let fits = |routes: &config::Routes, base: &str| {
+        let rule = Rule { hosts: &routes.hosts, base_path: base, matcher: matcher(routes) };
+        Table::new(std::iter::once((rule, 0))).find(request).is_some()
+    };
+    let only = |change: &dyn Fn(&mut config::Routes)| {
+        let mut routes = config::Routes::default();
+        change(&mut routes);
+        fits(&routes, "/")
+    };
+    if !only(&|one| one.hosts.clone_from(&routes.hosts)) {
+        let host = if request.authority.is_empty() { "(none given)" } else { &request.authority };
+        why.push(format!("its hosts are {}, not {host}", routes.hosts.join(", ")));
+    }
+    if !fits(&config::Routes::default(), &service.base_path) {
+        why.push(format!("its basePath {} does not begin {}", service.base_path, request.path));
+    }
+    if !only(&|one| one.methods.clone_from(&routes.methods)) {
+        let methods: Vec<_> = routes.methods.iter().map(Method::as_str).collect();
+        why.push(format!("its methods are {}", methods.join(", ")));
+    }
+    let names = |list: &[config::Condition]| {
+        let failing = list.iter().filter(|condition| {
+            let alone = |one: &mut config::Routes| one.headers = vec![(*condition).clone()];
+            let in_query = |one: &mut config::Routes| one.query = vec![(*condition).clone()];
+            let is_header = routes.headers.contains(condition);
+            if is_header { !only(&alone) } else { !only(&in_query) }
+        });
+        failing.map(|condition| condition.name.clone()).collect::<Vec<_>>().join(", ")
+    };
+    for (what, list) in [("header", &routes.headers), ("query parameter", &routes.query)] {
+        let failing = names(list);
+        if !failing.is_empty() {
+            why.push(format!("its match asks for another {what} {failing}"));
+        }
+    }
+    why
 }
 
 /// Whether a plugin of the service's chain is called for a request at all: one that joins the

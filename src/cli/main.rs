@@ -72,14 +72,13 @@ enum Command {
     Run(serve::Arguments),
     /// Print the JSON Schema of the gateway's configuration, for editors and for other checks
     Schema,
-    /// Say which plugins run for a request, and why the others don't
+    /// Say which service gets a request, which plugins run for it, and why the others don't
     Explain {
         /// The gateway's configuration
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
-        /// The request's URL, or its path
-        #[arg(long)]
-        url: String,
+        #[command(flatten)]
+        asked: explain::Asked,
     },
     /// Print the script that completes this command line in a shell
     Completions {
@@ -141,7 +140,7 @@ fn main() -> ExitCode {
             out(odin::control::config::json_schema().trim_end());
             Ok(ExitCode::SUCCESS)
         }
-        Command::Explain { config, url } => explain::explain(&config, &url).map(|lines| {
+        Command::Explain { config, asked } => explain::explain(&config, &asked).map(|lines| {
             lines.iter().for_each(out);
             ExitCode::SUCCESS
         }),

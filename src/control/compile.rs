@@ -9,6 +9,7 @@ mod findings;
 mod modules;
 mod names;
 mod plugins;
+mod routes;
 mod scope;
 
 use std::collections::HashMap;
@@ -27,7 +28,6 @@ use crate::aggregate::{Aggregation, Call, Dependency};
 use crate::http::message::Fields;
 use crate::limits::TRACE_QUEUE_EXCHANGES;
 use crate::plugin::{Callee, Chain, Plugin, Runtime, Scheme};
-use crate::route::table::Table;
 use crate::snapshot::{Limits, Service, Snapshot, Timeouts};
 use crate::trace::finished::Finished;
 use crate::trace::{Sampler, Tracing};
@@ -37,6 +37,7 @@ use crate::upstream::condition::Condition;
 pub use findings::{Failure, Findings};
 pub use names::have_names_moved;
 use plugins::Loader;
+pub use routes::matcher;
 pub use scope::Scope;
 
 /// Makes the snapshots of a process, one after the other.
@@ -188,8 +189,7 @@ impl Compiler {
                 self.service(index, service, cluster, config, &plugins)
             })
             .collect();
-        let routes =
-            Table::new(services.iter().map(|service| (service.base_path.as_str(), service.index)));
+        let routes = routes::table(&config.services);
         let access_log = match published.filter(|_| *scope != Scope::All) {
             Some(published) => published.access_log.clone(),
             None => access_log::open(&config.logging).unwrap_or_else(|reason| {
@@ -249,6 +249,10 @@ impl Compiler {
             name: service.name.clone(),
             base_path: service.base_path.clone(),
             strip_base_path: service.strip_base_path,
+            rewrite: service.routes.rewrite.as_ref().and_then(routes::rewrite),
+            redirect: service.routes.redirect.clone(),
+            request_edit: routes::edit(&service.routes.request_headers),
+            response_edit: routes::edit(&service.routes.response_headers),
             preserve_host: service.preserve_host,
             timeout: service.timeout,
             fields: fields_for_targets(service),

@@ -120,6 +120,9 @@ impl Exchange<'_> {
             // RFC 9110 section 6.6.1: who forwards adds what the origin has left out.
             self.worker.with_date(|date| response.fields.push(b"Date", date));
         }
+        if let Some(edit) = &self.service.response_edit {
+            edit.apply(&mut response.fields);
+        }
         self.add_server_timing(&mut response.fields);
         reply.head(response, gets_body, keep_alive);
         // What plugins have let pass is the head.

@@ -82,7 +82,7 @@ impl Call<'_> {
         let exchange = self.exchange;
         let expires_ms = exchange.expires_ms;
         let targets = exchange.worker.targets();
-        let path = exchange.origin_path(self.request);
+        let path = &*exchange.origin_path(self.request);
         let key = exchange.key(self.endpoints, self.request);
         let ask = Ask { method: &self.request.method, key };
         tries::run(self.endpoints, targets, ask, expires_ms, async |to| {
@@ -127,11 +127,13 @@ impl Call<'_> {
         } else {
             &to.endpoint.authority
         };
-        let path = exchange.origin_path(self.request);
+        let path = &*exchange.origin_path(self.request);
         let set = &exchange.fields_for_target(self.request);
-        match attempt.head(self.request) {
-            Some(head) => connection.request.head(&head, authority, path, set),
-            None => connection.request.head(self.request, authority, path, set),
+        let traced = attempt.head(self.request);
+        let head = traced.as_deref().unwrap_or(self.request);
+        match exchange.edited_for_target(head) {
+            Some(edited) => connection.request.head(&edited, authority, path, set),
+            None => connection.request.head(head, authority, path, set),
         }
         let trailers = Trailers::Named(&exchange.service.request_trailers);
         let Connection { request: sink, response: source, .. } = &mut *connection;

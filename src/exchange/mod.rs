@@ -22,20 +22,20 @@ mod log;
 mod random;
 mod reply;
 mod spans;
+mod target;
 
 pub use self::annotate::by_default as annotate_by_default;
 pub use self::core::Core;
 use self::forward::Payload;
 pub use self::reply::Reply;
 use self::reply::send_local;
-use std::borrow::Cow;
 use std::cell::Cell;
 use std::pin::pin;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, Side};
 use crate::http::connection::{Asker, Connection};
-use crate::http::message::{BodyLength, Fields, LocalResponse, Method, RequestHead, ResponseHead};
+use crate::http::message::{BodyLength, LocalResponse, Method, RequestHead, ResponseHead};
 use crate::http::relay::{self, BodySource, Collected, NoSource};
 use crate::http::{cdn_loop, respond};
 use crate::io::budget::Held;
@@ -280,7 +280,7 @@ fn find_service<'a>(
     path: &mut String,
 ) -> Result<&'a Service, Error> {
     normalise(snapshot, request, path)?;
-    let index = snapshot.routes.find(&request.path).ok_or(Error::NoRoute)?;
+    let index = snapshot.routes.find(request).ok_or(Error::NoRoute)?;
     snapshot.services.get(index).ok_or(Error::NoRoute)
 }
 
@@ -434,25 +434,6 @@ impl Exchange<'_> {
         }
     }
 
-    /// The path as the origin gets it.
-    fn origin_path<'p>(&self, request: &'p RequestHead) -> &'p str {
-        if self.service.strip_base_path {
-            route::table::strip(&request.path, &self.service.base_path)
-        } else {
-            &request.path
-        }
-    }
-
-    /// What is set on a request to the service's own targets. Nobody else is sent it: there may be
-    /// secrets among it.
-    fn fields_for_target(&self, request: &RequestHead) -> Cow<'_, Fields> {
-        if !self.service.strip_base_path {
-            return Cow::Borrowed(&self.service.fields);
-        }
-        let is_under = route::table::is_under(&request.path, &self.service.base_path);
-        annotate::for_target(self.service, &request.fields, is_under)
-    }
-
     async fn forward(
         &self,
         mut messages: Messages<'_>,
@@ -460,6 +441,9 @@ impl Exchange<'_> {
         body: &mut impl BodySource,
         reply: &mut impl Reply,
     ) -> Result<u16, Error> {
+        if let Some(redirect) = &self.service.redirect {
+            return self.redirect(redirect, messages, body, reply).await;
+        }
         if let Some(aggregation) = &self.service.aggregation
             && !aggregation.calls.is_empty()
         {
@@ -476,8 +460,9 @@ impl Exchange<'_> {
             crate::upstream::cluster::Cluster::Echo => {
                 let request = messages.request;
                 let bytes = self.echo_body(request, payload, body, reply).await?;
-                let path = self.origin_path(request);
+                let path = &*self.origin_path(request);
                 let mut seen = request.clone();
+                self.edit_for_target(&mut seen.fields);
                 seen.fields.set_all(&self.fields_for_target(request));
                 let local =
                     echo::answer(&seen, (self.asker.scheme, &request.authority), path, &bytes);

@@ -65,6 +65,7 @@ mod products;
 mod pooling;
 mod reload;
 mod reload_rules;
+mod routes;
 mod routing;
 mod sdks;
 mod starting;

@@ -368,7 +368,7 @@ fn lists_have_limits() {
     assert!(error.contains("wasm.plugins: got a list of 257, limit is 256; take some"), "{error}");
     let entry = |n| format!("  - {{name: s{n}, basePath: /s{n}, targets: [builtin:echo]}}\n");
     let many: String = (0..=limits::SERVICES_MAX).map(entry).collect();
-    assert!(bad(&format!("services:\n{many}")).contains("got a list of 1025, limit is 1024"));
+    assert!(bad(&format!("services:\n{many}")).contains("got a list of 16385, limit is 16384"));
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod aggregation;
 mod kv;
 mod operation;
 mod origins;
+mod routes;
 mod server;
 mod service;
 mod wasm;
@@ -17,6 +18,7 @@ pub(super) use aggregation::{AGGREGATION, CALL, DEPENDENCY, PARAMETER, RESULT};
 pub(super) use kv::{KV, MEMORY, REDIS};
 pub(super) use operation::{ADMIN, LOGGING, OTLP, TRACING};
 pub(super) use origins::{HASH, HEALTH_CHECK, OUTLIER, RETRY, SERVICE_TLS};
+pub(super) use routes::{HEADER_EDIT, MATCH, MATCH_TEST, REDIRECT, REWRITE};
 pub(super) use server::{LIMITS, SERVER, TIMEOUTS};
 pub(super) use service::{SERVICE, SERVICE_LIMITS, TARGET};
 pub(super) use wasm::{PLUGIN, WASM};
@@ -76,8 +78,8 @@ pub(super) struct Key {
 pub(super) enum Required {
     Never,
     Always,
-    /// Unless it has this other one.
-    Unless(&'static str),
+    /// Unless it has one of these others.
+    Unless(&'static [&'static str]),
 }
 
 /// A key that takes `kind`; `about` in plain text, its default at the end: "Default: 5s."
@@ -101,9 +103,9 @@ impl Key {
         Self { required: Required::Always, ..self }
     }
 
-    /// Its section must have it or `other`.
-    pub(super) const fn required_unless(self, other: &'static str) -> Self {
-        Self { required: Required::Unless(other), ..self }
+    /// Its section must have it or one of `others`.
+    pub(super) const fn required_unless(self, others: &'static [&'static str]) -> Self {
+        Self { required: Required::Unless(others), ..self }
     }
 
     /// What holds without it, as YAML.
@@ -202,7 +204,7 @@ pub(super) const ROOT: Keys = Keys {
             Kind::List(&Kind::Section(&SERVICE), 0, limits::SERVICES_MAX),
             "What is served, and by whom.",
         )
-        .form("list, at most 1024")
+        .form("list, at most 16384")
         .otherwise("none: every request gets 404"),
     ],
     later: &[],

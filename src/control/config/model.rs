@@ -8,7 +8,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Limits, Origins, ServiceLimits, Tracing, Wasm};
+use super::{Limits, Origins, Routes, ServiceLimits, Tracing, Wasm};
 use crate::aggregate::Rule;
 use crate::limits;
 use crate::route::path::Rules;
@@ -339,8 +339,11 @@ pub struct Service {
     /// Its name: 1 to 128 of `A-Z a-z 0-9 . _ -`, unique.
     pub name: String,
     /// The path under which it is reached: normalised, begins with `/`, no `/` at its end unless
-    /// it is `/`, unique.
+    /// it is `/`.
     pub base_path: String,
+    /// Which requests of that path are its own, and what becomes of them: told apart from those of
+    /// every other service.
+    pub routes: Routes,
     /// Whether `base_path` is taken off before the request goes upstream.
     pub strip_base_path: bool,
     /// Where its requests go; empty only where `aggregation.calls` answer instead.

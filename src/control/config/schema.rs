@@ -55,8 +55,10 @@ fn section(keys: &'static Keys) -> Value {
         .allowed
         .iter()
         .filter_map(|key| match key.required {
-            Required::Unless(other) => {
-                Some(json!({ "anyOf": [{ "required": [key.name] }, { "required": [other] }] }))
+            Required::Unless(others) => {
+                let names = std::iter::once(&key.name).chain(others);
+                let any: Vec<_> = names.map(|name| json!({ "required": [name] })).collect();
+                Some(json!({ "anyOf": any }))
             }
             Required::Always | Required::Never => None,
         })

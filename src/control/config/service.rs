@@ -1,12 +1,15 @@
 //! Decodes `services` and their targets.
 
+use std::collections::HashMap;
+
 use super::aggregation::{References, aggregation};
 use super::decode::{Item, Section, boolean, duration, integer, list, map, string};
 use super::errors::Errors;
 use super::origins::origins;
+use super::routes::routes;
 use super::tree::Value;
 use super::wasm::Names;
-use super::{Place, Service, ServiceLimits, Target, TargetKind, address, keys, value};
+use super::{Place, Routes, Service, ServiceLimits, Target, TargetKind, address, keys, value};
 use crate::http::field_class;
 use crate::http::message::{is_field_value, is_token};
 use crate::limits;
@@ -26,20 +29,33 @@ fn services_of<'n>(
     errors: &mut Errors,
 ) -> Option<Vec<Service>> {
     let mut names = Names::default();
-    let mut paths: Vec<(String, Place)> = Vec::new();
+    let mut taken: HashMap<(String, String), Vec<(Routes, Place)>> = HashMap::new();
     list(item, limits::SERVICES_MAX, errors, |item, errors| {
         let service = service(item, &mut names, references, errors)?;
-        let taken = paths.iter().find(|(path, _)| *path == service.base_path);
-        if let Some((path, first)) = taken {
-            let text = format!(
-                "basePath {path:?} is taken by the service at {}:{}; give each its own",
-                first.line, first.column
-            );
-            item.refuse(errors, text);
+        let any = [String::new()];
+        let hosts = if service.routes.hosts.is_empty() { &any[..] } else { &service.routes.hosts };
+        let mut hidden = None;
+        for host in hosts {
+            let same = taken.entry((host.clone(), service.base_path.clone())).or_default();
+            let hides = |(routes, _): &&(Routes, Place)| routes.hides(&service.routes);
+            hidden = hidden.or_else(|| same.iter().find(hides).map(|(_, first)| *first));
+            same.push((service.routes.clone(), service.place));
         }
-        paths.push((service.base_path.clone(), service.place));
+        if let Some(first) = hidden {
+            item.refuse(errors, taken_by(&service, first));
+        }
         Some(service)
     })
+}
+
+/// That no request would ever come to a service, because of the one at `first`.
+fn taken_by(service: &Service, first: Place) -> String {
+    let path = &service.base_path;
+    format!(
+        "basePath {path:?} is taken by the service at {}:{}; give each its own, or tell them apart \
+         by hosts, methods or match",
+        first.line, first.column
+    )
 }
 
 fn service<'n>(
@@ -52,7 +68,7 @@ fn service<'n>(
     let aggregation =
         map.filled("aggregation").and_then(|item| aggregation(&item, references, errors));
     let headers = map.read("headers", errors, headers).unwrap_or_default();
-    let origins = origins(&map, errors);
+    let (routes, origins) = (routes(&map, errors), origins(&map, errors));
     let named = "each service has a name of its own";
     let aimed = "give where its requests go, such as [http://127.0.0.1:9001] or [builtin:echo]";
     let service = Service {
@@ -66,9 +82,11 @@ fn service<'n>(
             Some(aggregation) if !aggregation.calls.is_empty() => {
                 map.read("targets", errors, targets)
             }
+            _ if routes.redirect.is_some() => map.read("targets", errors, targets),
             _ => map.require("targets", aimed, errors, targets),
         }
         .unwrap_or_default(),
+        routes,
         origins,
         timeout: map.read("timeout", errors, duration).unwrap_or(limits::SERVICE_TIMEOUT),
         request_trailers: map
@@ -83,7 +101,17 @@ fn service<'n>(
         aggregation,
     };
     check_tls(&map, &service, errors);
+    check_rewrite(&map, &service, errors);
     Some(service)
+}
+
+/// One thing becomes of a path.
+fn check_rewrite(map: &Section<'_>, service: &Service, errors: &mut Errors) {
+    if let Some(item) = map.filled("rewrite")
+        && service.strip_base_path
+    {
+        item.refuse(errors, "and stripBasePath both change the path; prefix: / strips it too");
+    }
 }
 
 /// `tls` is for targets that are called by it.
@@ -113,7 +141,7 @@ fn service_limits(item: &Item<'_>, errors: &mut Errors) -> Option<ServiceLimits>
 }
 
 /// A path in the form that requests' paths are brought to, so that it can match one.
-fn base_path(item: &Item<'_>, errors: &mut Errors) -> Option<String> {
+pub(super) fn base_path(item: &Item<'_>, errors: &mut Errors) -> Option<String> {
     let text = string(item, errors)?;
     match check_path(&text) {
         // "/api/" and "/api" are the same on segment borders.
@@ -191,7 +219,7 @@ fn target_url(item: &Item<'_>, errors: &mut Errors) -> Option<TargetKind> {
     }
 }
 
-fn headers(item: &Item<'_>, errors: &mut Errors) -> Option<Vec<(String, String)>> {
+pub(super) fn headers(item: &Item<'_>, errors: &mut Errors) -> Option<Vec<(String, String)>> {
     let entries = map(item, errors)?;
     let max = limits::SERVICE_HEADERS_MAX;
     if entries.len() > max {

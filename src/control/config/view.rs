@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{
     AccessLog, Admin, Aggregation, Config, Encoding, FailureMode, Format, IoDriver, Isolation,
     Level, Limits, Logging, OnBodyTooLarge, Plugin, Server, Service, Target, TargetKind, Timeouts,
-    Tracing, Variables, Wasm, Workers, view_origins,
+    Tracing, Variables, Wasm, Workers, view_origins, view_routes,
 };
 use crate::kv::config::{BackendName, RedisConfig};
 use crate::route::path::Parameters;
@@ -230,13 +230,19 @@ pub fn plugin(plugin: &Plugin, variables: &Variables) -> Value {
 }
 
 fn service(service: &Service) -> Value {
-    let origins = &service.origins;
+    let (routes, origins) = (&service.routes, &service.origins);
+    let methods: Vec<_> = routes.methods.iter().map(|method| method.as_str()).collect();
     // Whatever it is called, it may be what the origin knows the gateway by.
     let headers = service.headers.iter().map(|(name, _)| (name.clone(), MASK.into()));
     json!({
         "name": service.name,
+        "hosts": routes.hosts,
         "basePath": service.base_path,
+        "methods": methods,
+        "match": view_routes::conditions(routes),
         "stripBasePath": service.strip_base_path,
+        "redirect": routes.redirect.as_ref().map(view_routes::redirect),
+        "rewrite": routes.rewrite.as_ref().map(view_routes::rewrite),
         "targets": service.targets.iter().map(target).collect::<Vec<_>>(),
         "loadBalancing": view_origins::algorithm(origins.algorithm),
         "hash": view_origins::hash(origins),
@@ -251,6 +257,8 @@ fn service(service: &Service) -> Value {
         "addresses": if origins.splits_names { "each" } else { "together" },
         "timeout": span(service.timeout),
         "headers": headers.collect::<Map<String, Value>>(),
+        "requestHeaders": view_routes::headers(&routes.request_headers),
+        "responseHeaders": view_routes::headers(&routes.response_headers),
         "requestTrailers": service.request_trailers,
         "responseTrailers": service.response_trailers,
         "preserveHost": service.preserve_host,
@@ -430,6 +438,8 @@ services:
   - name: a
     basePath: /
     targets: ['http://u:1']
+    redirect: {path: /new}
+    rewrite: {prefix: /}
     loadBalancing: consistent-hash
     hash: {header: X-User}
     retry: {}

@@ -210,7 +210,7 @@ fn each_pattern(item: &Item<'_>, errors: &mut Errors) -> Option<Vec<Pattern>> {
 }
 
 /// What is wrong with a pattern, in one line: regex draws the pattern and a caret above it.
-fn pattern_error(error: &regex::Error) -> String {
+pub(super) fn pattern_error(error: &regex::Error) -> String {
     match error {
         regex::Error::CompiledTooBig(limit) => {
             format!("it compiles to more than {limit} bytes; repeat or list less")

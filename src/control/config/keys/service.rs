@@ -5,6 +5,9 @@ use super::origins::{
     ADDRESSES, HASH_KEY, HEALTH_CHECK_KEY, LOAD_BALANCING, OUTLIER_KEY, RESOLVE, RETRY_COUNT,
     RETRY_DELAY, RETRY_KEY, SLOW_START, TLS_KEY,
 };
+use super::routes::{
+    HOSTS, MATCH_KEY, METHODS, REDIRECT_KEY, REQUEST_HEADERS, RESPONSE_HEADERS, REWRITE_KEY,
+};
 use super::{DURATION, Keys, Kind, TARGET_URL, TOKEN, key};
 use crate::limits;
 
@@ -18,16 +21,19 @@ pub(in crate::control::config) const SERVICE: Keys = Keys {
         )
         .required()
         .example("users-service"),
+        HOSTS,
         key(
             "basePath",
             Kind::Shaped(r"^/[!-~]*$"),
             "The path under which it is reached, whole segments: /api has /api and /api/x, not \
              /apis. The longest one that matches wins. Default: /.",
         )
-        .form("normalised path, unique")
+        .form("normalised path")
         .default("/")
         .when("the longest one that matches on segment borders wins")
         .example("/api"),
+        METHODS,
+        MATCH_KEY,
         key(
             "stripBasePath",
             Kind::Boolean,
@@ -36,6 +42,8 @@ pub(in crate::control::config) const SERVICE: Keys = Keys {
         )
         .default("false")
         .when("the target doesn't know the prefix; it is told it in `X-Forwarded-Prefix`"),
+        REDIRECT_KEY,
+        REWRITE_KEY,
         key(
             "targets",
             Kind::List(
@@ -45,11 +53,11 @@ pub(in crate::control::config) const SERVICE: Keys = Keys {
             ),
             "One or more of: http://host:port, https://host:port, http://unix:/path, or with a \
              share of the requests. Or builtin:echo alone, which answers with the request as an \
-             origin would see it. Required, unless aggregation.calls answer.",
+             origin would see it. Required, unless aggregation.calls or redirect answer.",
         )
         .form("list of targets, 1 to 256")
-        .required_unless("aggregation")
-        .otherwise("required, but for services with `aggregation.calls`")
+        .required_unless(&["aggregation", "redirect"])
+        .otherwise("required, but for services with `aggregation.calls` or `redirect`")
         .example("[http://127.0.0.1:9001]"),
         LOAD_BALANCING,
         HASH_KEY,
@@ -80,6 +88,8 @@ pub(in crate::control::config) const SERVICE: Keys = Keys {
         .otherwise("none")
         .when("the target wants them on every request")
         .example("{X-Gateway: Odin}"),
+        REQUEST_HEADERS,
+        RESPONSE_HEADERS,
         key(
             "requestTrailers",
             Kind::List(&TOKEN, 0, limits::SERVICE_TRAILERS_MAX),

@@ -1,0 +1,179 @@
+//! The keys of a service that are about which requests are its own, and what becomes of them.
+
+use super::{Key, Keys, Kind, TOKEN, key};
+use crate::limits;
+
+/// A host, or all below one.
+const HOST: Kind = Kind::Shaped(r"^(\*\.)?[A-Za-z0-9._-]+$|^\[[0-9A-Fa-f:.]+\]$");
+/// A path without a query.
+const PATH: Kind = Kind::Shaped(r"^/[!-~]*$");
+
+pub(super) const HOSTS: Key = key(
+    "hosts",
+    Kind::List(&HOST, 0, limits::SERVICE_HOSTS_MAX),
+    "The hosts whose requests come here: names, or *. in front of one. Default: any.",
+)
+.form("list of hosts, at most 256: `api.example.com`, `*.example.com`")
+.otherwise("any host")
+.when("requests of several hosts come here: [Routes](#routes)")
+.example("[api.example.com]");
+
+pub(super) const METHODS: Key = key(
+    "methods",
+    Kind::List(&Kind::Shaped("^[A-Z0-9-]+$"), 0, limits::SERVICE_METHODS_MAX),
+    "The methods whose requests come here. Default: any.",
+)
+.form("list of methods, at most 16")
+.otherwise("any method")
+.when("reading and writing go to different services")
+.example("[GET, HEAD]");
+
+pub(super) const MATCH_KEY: Key = key(
+    "match",
+    Kind::Section(&MATCH),
+    "What else requests must have that come here. Default: nothing.",
+)
+.otherwise("none")
+.when("canaries, versions, tenants");
+
+/// `services[].match`.
+pub(in crate::control::config) const MATCH: Keys = Keys {
+    allowed: &[
+        key("headers", Kind::Anything, "Headers and what their values must be. Default: none.")
+            .form("map of header name to condition, at most 16")
+            .otherwise("none")
+            .when("a text that its value is; `{regex: expression}`, found in it; `{present: true}`")
+            .example("{X-Canary: 'yes'}"),
+        key(
+            "query",
+            Kind::Anything,
+            "Parameters of the query and what their values must be. Default: none.",
+        )
+        .form("map of parameter to condition, at most 16")
+        .otherwise("none")
+        .when("the same of a parameter of the query, escapes undone")
+        .example("{v: '2'}"),
+    ],
+    later: &[],
+};
+
+/// What a value must be, where that is more than a text.
+pub(in crate::control::config) const MATCH_TEST: Keys = Keys {
+    allowed: &[
+        key("regex", Kind::Text, "What is found in it."),
+        key("present", Kind::Boolean, "Whether it is enough that it is there."),
+    ],
+    later: &[],
+};
+
+pub(super) const REDIRECT_KEY: Key = key(
+    "redirect",
+    Kind::Section(&REDIRECT),
+    "Where clients are sent instead; targets may be left out then. Default: nowhere.",
+)
+.otherwise("none")
+.when("clients are sent elsewhere instead; request plugins run before. The query is kept");
+
+/// `services[].redirect`.
+pub(in crate::control::config) const REDIRECT: Keys = Keys {
+    allowed: &[
+        key("scheme", Kind::Word(&["http", "https"]), "By which scheme. Default: the client's.")
+            .otherwise("the client's")
+            .when("everything is to come by TLS")
+            .example("https"),
+        key("host", Kind::Text, "To which host, with its port. Default: the one that was asked.")
+            .form("host, with its port if it has one")
+            .otherwise("the one that was asked")
+            .when("a name has moved")
+            .example("www.example.com"),
+        key("path", PATH, "To which path. Default: the one that was asked for.")
+            .form("path")
+            .otherwise("the one that was asked for")
+            .when("it takes the place of the whole path")
+            .example("/new"),
+        key("status", Kind::Integer(301, 308), "301, 302, 303, 307 or 308. Default: 302.")
+            .form("`301`, `302`, `303`, `307`, `308`")
+            .default("302")
+            .when("it is for good")
+            .example("301"),
+    ],
+    later: &[],
+};
+
+pub(super) const REWRITE_KEY: Key = key(
+    "rewrite",
+    Kind::Section(&REWRITE),
+    "What becomes of the path. Default: the target gets what was matched.",
+)
+.otherwise("none: the target gets the path that was matched");
+
+/// `services[].rewrite`.
+pub(in crate::control::config) const REWRITE: Keys = Keys {
+    allowed: &[
+        key("prefix", PATH, "What takes the place of basePath.")
+            .form("path")
+            .when("it takes the place of `basePath`")
+            .example("/v2"),
+        key("regex", Kind::Text, "What is replaced in the path, where it is found.")
+            .form("regular expression, with `to`")
+            .when("what it finds in the path is replaced; a path that it does not find stays")
+            .example("^/users/([0-9]+)$"),
+        key("to", PATH, "What takes its place; $1 is its first group.")
+            .form("path, `$1` for the first group")
+            .example("/people/$1"),
+    ],
+    later: &[],
+};
+
+pub(super) const REQUEST_HEADERS: Key = key(
+    "requestHeaders",
+    Kind::Section(&HEADER_EDIT),
+    "What becomes of the headers that targets get, behind every plugin. Default: nothing else.",
+)
+.otherwise("none")
+.when("what becomes of the headers that the targets get, behind every plugin");
+
+pub(super) const RESPONSE_HEADERS: Key = key(
+    "responseHeaders",
+    Kind::Section(&HEADER_EDIT),
+    "What becomes of the headers that clients get of it, behind every plugin. Default: nothing.",
+)
+.otherwise("none")
+.when(
+    "what becomes of the headers that clients get of this service, behind every plugin; not of \
+     refusals and errors of the gateway",
+);
+
+/// `services[].requestHeaders` and `services[].responseHeaders`.
+pub(in crate::control::config) const HEADER_EDIT: Keys = Keys {
+    allowed: &[
+        key(
+            "set",
+            Kind::Headers(limits::SERVICE_HEADERS_MAX),
+            "In the place of those that came. Default: none.",
+        )
+        .form("map of name to value, at most 64")
+        .otherwise("none")
+        .when("in the place of those that came")
+        .example("{X-Tenant: a}"),
+        key(
+            "add",
+            Kind::Headers(limits::SERVICE_HEADERS_MAX),
+            "Beside those that came. Default: none.",
+        )
+        .form("map of name to value, at most 64")
+        .otherwise("none")
+        .when("beside those that came")
+        .example("{X-More: a}"),
+        key(
+            "remove",
+            Kind::List(&TOKEN, 0, limits::SERVICE_HEADERS_MAX),
+            "Names that are taken out. Default: none.",
+        )
+        .form("list of header names, at most 64")
+        .otherwise("none")
+        .when("a header tells what nobody is to know")
+        .example("[X-Debug]"),
+    ],
+    later: &[],
+};

@@ -1,0 +1,18 @@
+//! Bounds of routes.
+
+/// Longest host (RFC 1035 section 2.3.4), and an IPv6 address in its brackets.
+pub const HOST_BYTES_MAX: usize = 255;
+/// Base paths of a host that are looked at one after the other; more are found by a hash. So few
+/// are compared faster than one hash is made.
+pub const PATHS_SCANNED_MAX: usize = 4;
+/// Parameters of a query that conditions are looked for in: a form has fewer, and who sends more
+/// is to cost no more.
+pub const QUERY_PARAMETERS_MAX: usize = 256;
+/// Most `hosts` of a service.
+pub const SERVICE_HOSTS_MAX: usize = 256;
+/// Most `methods` of a service: those that have a name, and some.
+pub const SERVICE_METHODS_MAX: usize = 16;
+/// Most conditions of a service on header fields, and on the query: the Gateway API's.
+pub const CONDITIONS_MAX: usize = 16;
+/// Longest path that a `rewrite` makes of a request's.
+pub const REWRITTEN_PATH_BYTES_MAX: usize = 16 * 1024;
