@@ -272,3 +272,21 @@ fn a_case_reaches_what_a_gateway_would_and_nothing_else() {
         assert!(text.contains(told), "{config}: {text}");
     }
 }
+
+#[test]
+fn a_case_cannot_show_a_plugin_a_coded_body_that_a_gateway_would_decode() {
+    let dir = TempDir::new();
+    dir.write("plugin.wasm", wasm::passing());
+    for (key, message, told) in [
+        ("body: true", "request", "leave the field out"),
+        ("body: true", "response", "leave the field out"),
+        ("body: false", "request", "1 passed"),
+    ] {
+        let headers = "{headers: {Content-Encoding: gzip}, body: x}";
+        let cases = format!("cases: [{{name: a, {message}: {headers}}}]");
+        dir.write("tests/cases.yaml", format!("plugin: ../plugin.wasm\n{key}\n{cases}\n"));
+        let output = odin_cli(dir.path(), &["test"]);
+        let text = said(&output, i32::from(told != "1 passed"));
+        assert!(text.contains(told), "{key}: {text}");
+    }
+}

@@ -17,8 +17,9 @@ use super::super::chain::{BodySlot, CallAnswer, Carried, Facts, MessageBounds, S
 use super::super::json_abi;
 use super::super::module::Plugin;
 use super::super::scene::Annotate;
-use super::super::spec::{Phase, PluginType};
+use super::super::spec::{Encoding, Phase, PluginType};
 use crate::error::Error;
+use crate::http::coding::Codings;
 use crate::http::connection::{Connection, Scheme};
 use crate::http::field_class::is_of_connection;
 use crate::http::h1::head;
@@ -103,7 +104,28 @@ impl<'i> Given<'i> {
                     parts.into_iter().flatten().map(answer_of).collect::<Result<_, _>>()?;
             }
         }
+        given.check_coding(plugin)?;
         Ok(given)
+    }
+
+    /// A plugin that reads bodies is given plain ones, and no word of how they came.
+    fn check_coding(&self, plugin: &Plugin) -> Result<(), String> {
+        let fields = match self.phase {
+            Phase::Request => &self.request.fields,
+            Phase::Response => &self.response.fields,
+            Phase::Aggregation => return Ok(()),
+        };
+        if !plugin.takes_body_in(self.phase) || plugin.spec.encoding == Encoding::Raw {
+            return Ok(());
+        }
+        match Codings::of(fields) {
+            Ok(None) => Ok(()),
+            _ => {
+                Err("the message has a Content-Encoding; a gateway decodes what its plugin reads \
+                      and takes the field away: write the plain body, and leave the field out"
+                    .to_owned())
+            }
+        }
     }
 
     /// As a client of HTTP/1 would send it: read and refused by the gateway's own parser.
