@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use odin::limits;
 use odin::plugin::trial::{Lines, Scene, Trial, collect_lines};
 use odin::plugin::{LogLevel, Plugin, PluginSpec, PluginType};
 use serde::Deserialize;
@@ -29,7 +30,7 @@ struct Suite {
     body: Option<bool>,
     #[serde(default, rename = "maxMemoryPages")]
     max_memory_pages: Option<u32>,
-    timeout: Option<String>,
+    timeout: Option<Value>,
     #[serde(default)]
     config: Map<String, Value>,
     #[serde(default)]
@@ -229,9 +230,17 @@ fn run_suite(
     outcomes: &mut Vec<Outcome>,
 ) -> Result<(), String> {
     let Suite { plugin, kind, body, max_memory_pages, timeout, config, host, cases } = suite;
-    let timeout = timeout.map(|text| odin::control::config::duration(&text)).transpose()?;
+    let refused = |key: &str, why: String| format!("{}: {key}: {why}", file.display());
+    let timeout = timeout.map(|text| odin::control::config::duration(&text_of(&text)));
+    let timeout = timeout.transpose().map_err(|why| refused("timeout", why))?;
+    let most = limits::PLUGIN_MEMORY_PAGES_CEILING;
+    if let Some(pages) = max_memory_pages.filter(|pages| !(1..=most).contains(pages)) {
+        let why = format!("got {pages}, expected 1 to {most} pages of 64 KiB");
+        return Err(refused("maxMemoryPages", why));
+    }
     let keys = Keys { body, max_memory_pages, timeout };
-    let kind = kind.map(|name| super::keys::kind(&name)).transpose()?;
+    let kind = kind.map(|name| super::keys::kind(&name)).transpose();
+    let kind = kind.map_err(|why| refused("type", why))?;
     let cases: Vec<_> = cases.into_iter().map(Case::into_steps).collect::<Result<_, _>>()?;
     for module in plugin.into_vec() {
         let path = folder.join(module);

@@ -58,6 +58,12 @@ fn cases_that_cannot_be_read_end_with_64_and_the_reason() {
         ("plugin: a.wasm\ncases: [{name: a, expekt: {}}]", "expekt"),
         ("plugin: nowhere.wasm\ncases: [{name: a}]", "cannot read"),
         ("plugin: a.wasm\ncases: [{name: a, steps: []}]", "empty list of steps"),
+        ("plugin: a.wasm\ntimeout: 5\ncases: [{name: a}]", "cases.yaml: timeout: a duration"),
+        ("plugin: a.wasm\ntype: guard\ncases: [{name: a}]", "cases.yaml: type: a type is auth"),
+        (
+            "plugin: a.wasm\nmaxMemoryPages: 0\ncases: [{name: a}]",
+            "maxMemoryPages: got 0, expected 1 to",
+        ),
     ] {
         let dir = TempDir::new();
         dir.write("tests/cases.yaml", cases);
