@@ -6,7 +6,7 @@
 //! when the task that writes has its turn goes out with one write. A stream that ends early, by
 //! whichever side, ends alone.
 
-mod incoming;
+mod body;
 mod reply;
 mod shared;
 
@@ -14,7 +14,7 @@ use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::task::Poll;
 
-use self::incoming::{Incoming, StreamBody};
+use self::body::StreamBody;
 use self::reply::StreamReply;
 use self::shared::Shared;
 use super::frontend::Frontend;
@@ -27,7 +27,8 @@ use crate::http::h1::send::Sender;
 use crate::http::h2::connection::{Event, Options, Role};
 use crate::http::h2::frame::{self, Code};
 use crate::http::h2::head::{Facts, RequestLimits};
-use crate::http::message::Method;
+use crate::http::h2::incoming::Incoming;
+use crate::http::message::RequestHead;
 use crate::io::deadline::now_ms;
 use crate::io::stream::{self, Direction, Stream};
 use crate::limits::{CONNECTION_REQUESTS_MAX, STREAMS_MAX};
@@ -163,10 +164,10 @@ fn take_in<S: Stream>(shared: &Rc<Shared>, receiver: &mut Receiver<S>) -> bool {
             Event::Refused { id, error } => {
                 let incoming = shared.incoming(id, true);
                 codec.adopt(id, incoming.clone());
-                let is_head = codec.request().method == Method::Head;
+                let request = std::mem::take(codec.request());
                 drop(codec);
                 shared.receiver_deadline.disarm();
-                crate::io::spawn(refuse(shared.clone(), incoming, error, is_head));
+                crate::io::spawn(refuse(shared.clone(), incoming, error, request));
             }
             Event::Data { id, bytes, ends } => {
                 if let Some(incoming) = codec.owner(id) {
@@ -197,9 +198,8 @@ fn take_in<S: Stream>(shared: &Rc<Shared>, receiver: &mut Receiver<S>) -> bool {
 /// One stream: an exchange.
 async fn run(shared: Rc<Shared>, incoming: Rc<Incoming>, mut scratch: Box<Scratch>, facts: Facts) {
     let worker = &*shared.frontend.core;
-    let is_head = scratch.request.method == Method::Head;
     let mut body = StreamBody::new(&shared, &incoming);
-    let mut reply = StreamReply::new(&shared, &incoming, facts.expects_continue, is_head);
+    let mut reply = StreamReply::new(&shared, &incoming, facts.expects_continue, &scratch.request);
     let outcome = {
         let (scratch, body, reply) = (&mut *scratch, &mut body, &mut reply);
         let connection = &*shared.connection;
@@ -214,10 +214,10 @@ async fn run(shared: Rc<Shared>, incoming: Rc<Incoming>, mut scratch: Box<Scratc
 }
 
 /// A stream whose head is answered with an error.
-async fn refuse(shared: Rc<Shared>, incoming: Rc<Incoming>, error: Error, is_head: bool) {
+async fn refuse(shared: Rc<Shared>, incoming: Rc<Incoming>, error: Error, request: RequestHead) {
     let worker = &*shared.frontend.core;
     let mut scratch = worker.take_scratch();
-    let mut reply = StreamReply::new(&shared, &incoming, false, is_head);
+    let mut reply = StreamReply::new(&shared, &incoming, false, &request);
     let outcome =
         exchange::refuse(worker, &shared.connection, error, &mut scratch, &mut reply).await;
     worker.give_scratch(scratch);
@@ -233,7 +233,7 @@ fn end(shared: &Shared, incoming: &Incoming, outcome: &Outcome) {
         Some(Side::Downstream) => Code::Cancel,
         _ => Code::Internal,
     };
-    shared.release(incoming.id, code);
+    shared.release(incoming.id.get(), code);
 }
 
 /// Writes what there is, until the connection closes. The sender comes back if it still can write.
@@ -257,7 +257,7 @@ async fn write<S: Stream>(
     }
     if !shared.is_closing() {
         // All streams that the peer was promised have ended: who reads is not to wait for more.
-        stream::shutdown(fd, Direction::Read);
+        shared.receiver_deadline.arm_at(now_ms(), Direction::Read);
     }
     Some(sender)
 }

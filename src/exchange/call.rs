@@ -20,8 +20,8 @@ use crate::snapshot::{Service, Snapshot};
 use crate::text;
 use crate::upstream::call::{read_final_head, read_whole_body};
 use crate::upstream::cluster::{Cluster, Endpoints};
+use crate::upstream::connection::Connection;
 use crate::upstream::echo;
-use crate::upstream::h1::Connection;
 use crate::upstream::tries::{self, Ask, Failure, Try};
 
 /// What a call was answered.
@@ -154,19 +154,20 @@ impl<'a> Caller<'a> {
     async fn attempt(
         &self,
         (to, attempt): (Try<'_>, &Attempt<'_>),
-        mut connection: Box<Connection>,
+        mut connection: Connection,
         head: &RequestHead,
         authority: &str,
         expires_ms: u64,
     ) -> Result<Answer, Error> {
         connection.begin(expires_ms);
         match attempt.head(head) {
-            Some(head) => connection.request.head(&head, authority, &head.path, &Fields::new()),
-            None => connection.request.head(head, authority, &head.path, &Fields::new()),
+            Some(head) => connection.head(&head, authority, &head.path, &Fields::new()),
+            None => connection.head(head, authority, &head.path, &Fields::new()),
         }
         // A failed write shows as a failed read too, unless the origin has answered early.
-        let is_sent = connection.request.finish(&Fields::new()).await.is_ok();
-        let source = &mut connection.response;
+        let (mut sink, mut source) = connection.halves();
+        let is_sent = sink.finish(&Fields::new()).await.is_ok();
+        let source = &mut source;
         let mut response = ResponseHead::default();
         let Snapshot { timeouts, limits, .. } = self.exchange.snapshot;
         let most = limits.head_bytes_max;
@@ -180,7 +181,7 @@ impl<'a> Caller<'a> {
         let (most, buffers) = (limits.plugin_body_bytes_max, self.exchange.worker.buffers());
         let held = &self.exchange.held;
         let body = read_whole_body(source, most, &self.bytes_left, buffers, held).await?;
-        if is_sent && connection.is_reusable() {
+        if is_sent {
             self.exchange.keep(to.endpoint, connection);
         }
         Ok(Answer::new(response.status, response.fields, body))

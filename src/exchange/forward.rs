@@ -13,10 +13,11 @@ use crate::http::message::{BodyLength, Fields, RequestHead};
 use crate::http::relay::{self, Alongside, BodySink, BodySource, Replay, Trailers};
 use crate::io::deadline::now_ms;
 use crate::limits::INTERIM_MAX;
-use crate::upstream::cluster::{Endpoint, Endpoints};
+use crate::upstream::cluster::{Address, Endpoint, Endpoints};
 use crate::upstream::connect::connect;
-use crate::upstream::h1::{Connection, ResponseSource};
+use crate::upstream::connection::{Connection, ResponseSource};
 use crate::upstream::tries::{self, Ask, Failure, Try};
+use crate::upstream::{h1, h2};
 
 /// The request's body as the exchange goes on with it.
 pub(super) enum Payload {
@@ -36,12 +37,13 @@ impl Exchange<'_> {
         Try { endpoint, is_fresh, .. }: Try<'_>,
         attempt: &Attempt<'_>,
         expires_ms: u64,
-    ) -> Result<Box<Connection>, Error> {
+    ) -> Result<Connection, Error> {
         let worker = self.worker;
         self.upstream.set(Some(endpoint.id));
-        if !is_fresh && let Some(idle) = worker.pool().take(endpoint.id) {
+        let is_http2 = matches!(endpoint.address, Address::Http2(_));
+        if !is_fresh && let Some(there) = worker.pool().there(endpoint.id, is_http2) {
             attempt.reused();
-            return Ok(idle);
+            return Ok(there);
         }
         // What lies idle makes room for what is wanted.
         worker.pool().shrink(worker.targets().admission().idle_max());
@@ -52,11 +54,24 @@ impl Exchange<'_> {
         // Pooled: an exchange over a connection that is there needs no memory for a handshake.
         let stream = worker.futures().pooled(|| connect(&endpoint.address, timeout)).await?;
         attempt.connected(started.elapsed());
-        Ok(Connection::new(stream, worker.deadlines(), timeouts.body, worker.shared_buffers()))
+        let (deadlines, pool) = (worker.deadlines(), worker.shared_buffers());
+        if is_http2 {
+            let means = h2::Means {
+                deadlines,
+                pool,
+                budget: worker.budget(),
+                body_timeout: timeouts.body,
+                head_bytes_max: self.snapshot.limits.head_bytes_max,
+            };
+            let shared = h2::Shared::start(stream, &means);
+            return Ok(Connection::Http2(worker.pool().share(endpoint.id, &shared)));
+        }
+        Ok(Connection::Http1(h1::Connection::new(stream, deadlines, timeouts.body, pool)))
     }
 
     /// Keeps a connection whose exchange has ended well.
-    pub(super) fn keep(&self, endpoint: &Endpoint, mut connection: Box<Connection>) {
+    pub(super) fn keep(&self, endpoint: &Endpoint, connection: Connection) {
+        let Some(mut connection) = connection.into_reusable() else { return };
         connection.rest();
         let idle_max = self.snapshot.limits.upstream_idle_max;
         self.worker.pool().give(endpoint.id, connection, idle_max);
@@ -115,7 +130,7 @@ impl Call<'_> {
     async fn attempt(
         &self,
         (to, attempt): (Try<'_>, &Attempt<'_>),
-        mut connection: Box<Connection>,
+        mut connection: Connection,
         messages: &mut Messages<'_>,
         body: &mut impl BodySource,
         reply: &mut impl Reply,
@@ -132,11 +147,12 @@ impl Call<'_> {
         let traced = attempt.head(self.request);
         let head = traced.as_deref().unwrap_or(self.request);
         match exchange.edited_for_target(head) {
-            Some(edited) => connection.request.head(&edited, authority, path, set),
-            None => connection.request.head(head, authority, path, set),
+            Some(edited) => connection.head(&edited, authority, path, set),
+            None => connection.head(head, authority, path, set),
         }
         let trailers = Trailers::Named(&exchange.service.request_trailers);
-        let Connection { request: sink, response: source, .. } = &mut *connection;
+        let (mut sink, mut source) = connection.halves();
+        let (sink, source) = (&mut sink, &mut source);
         let (outcome, is_sent) = match &self.payload {
             Payload::Stream if self.request.body == BodyLength::Empty => {
                 // A failed write shows as a failed read too, unless the origin has answered early.
@@ -167,15 +183,14 @@ impl Call<'_> {
                 duplex(pump, answer).await
             }
         };
-        if is_sent && outcome.is_ok() && connection.is_reusable() {
+        if is_sent && outcome.is_ok() {
             exchange.keep(to.endpoint, connection);
             return outcome;
         }
         match outcome {
             // A body in memory is not the client's any more.
             Err(Error::BodyTimeout)
-                if connection.request.is_stalled()
-                    || matches!(self.payload, Payload::Memory(_)) =>
+                if connection.is_stalled() || matches!(self.payload, Payload::Memory(_)) =>
             {
                 Err(Error::UpstreamTimeout)
             }
@@ -188,7 +203,7 @@ impl Call<'_> {
     async fn answer(
         &self,
         (to, attempt): (Try<'_>, &Attempt<'_>),
-        source: &mut ResponseSource,
+        source: &mut ResponseSource<'_>,
         messages: &mut Messages<'_>,
         reply: &mut impl Reply,
         is_body_read: &Cell<bool>,

@@ -16,6 +16,7 @@ pub mod counts;
 mod decode;
 mod finish;
 mod forward;
+mod grpc;
 mod hops;
 mod key;
 mod log;
@@ -244,7 +245,7 @@ async fn serve(
         trace,
         passed,
         held: Held::of(worker.budget()),
-        expires_ms: now_ms().saturating_add(service.timeout.as_millis() as u64),
+        expires_ms: now_ms().saturating_add(grpc::patience(service, request, reply)),
         selected,
     };
     body.bound(exchange.expires_ms);

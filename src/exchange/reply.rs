@@ -4,6 +4,7 @@ use super::Core;
 use crate::error::Error;
 use crate::http::message::{BodyLength, Fields, LocalResponse, ResponseHead};
 use crate::http::relay::BodySink;
+use crate::http::respond;
 use crate::io::buffer::Chunk;
 
 /// Where the response of one exchange goes.
@@ -28,6 +29,10 @@ pub trait Reply: BodySink {
     /// Takes the response back, if none has begun or nothing of it has been sent; whether another
     /// one may be given.
     fn take_back(&mut self) -> bool;
+    /// Whether the client speaks gRPC: what the gateway says itself is said in its terms.
+    fn is_grpc(&self) -> bool {
+        false
+    }
     /// Bytes of the response's body that were sent so far.
     fn body_bytes(&self) -> u64;
 }
@@ -39,6 +44,9 @@ pub(super) async fn send_local(
     keep_alive: bool,
     reply: &mut impl Reply,
 ) -> Result<u16, Error> {
+    if reply.is_grpc() {
+        return send_grpc(worker, local, keep_alive, reply).await;
+    }
     let LocalResponse { status, fields, body } = local;
     let length = BodyLength::Known(body.len() as u64);
     let mut head = ResponseHead { status, fields, body: length };
@@ -51,6 +59,25 @@ pub(super) async fn send_local(
         let end = body.len();
         reply.write(Chunk::new(body, 0..end)).await?;
     }
+    reply.finish(&Fields::new()).await?;
+    Ok(status)
+}
+
+/// The same to a client of gRPC: trailers, and nothing else.
+#[cold]
+async fn send_grpc(
+    worker: &Core,
+    local: LocalResponse,
+    keep_alive: bool,
+    reply: &mut impl Reply,
+) -> Result<u16, Error> {
+    let status = local.status;
+    let LocalResponse { status: sent, fields, .. } = respond::grpc(local);
+    let mut head = ResponseHead { status: sent, fields, body: BodyLength::Empty };
+    if !head.fields.contains("date") {
+        worker.with_date(|date| head.fields.push(b"Date", date));
+    }
+    reply.head(&head, false, keep_alive);
     reply.finish(&Fields::new()).await?;
     Ok(status)
 }

@@ -9,3 +9,4 @@ pub mod connection;
 pub mod frame;
 pub mod head;
 pub mod hpack;
+pub mod incoming;

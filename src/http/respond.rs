@@ -27,6 +27,58 @@ pub fn error(error: Error) -> LocalResponse {
     response
 }
 
+/// The same to a client of gRPC, whose library shows nobody the body of an HTTP error: its status
+/// and the reason in trailers that are the whole response.
+pub fn grpc(local: LocalResponse) -> LocalResponse {
+    let LocalResponse { status, mut fields, body } = local;
+    for name in [&b"content-type"[..], b"grpc-status", b"grpc-message"] {
+        fields.remove(name);
+    }
+    let told: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+    let message = match told.get("error").and_then(serde_json::Value::as_str) {
+        Some(error) => error.to_owned(),
+        None => String::from_utf8_lossy(&body).into_owned(),
+    };
+    fields.push(b"Content-Type", b"application/grpc");
+    fields.push(b"Grpc-Status", grpc_status(status).to_string().as_bytes());
+    if !message.is_empty() {
+        fields.push(b"Grpc-Message", &percent_encoded(&message));
+    }
+    LocalResponse { status: 200, fields, body: Vec::new() }
+}
+
+/// What gRPC calls a status of HTTP (its `http-grpc-status-mapping.md`); a time-out and a body that
+/// is too large have statuses of their own there.
+fn grpc_status(status: u16) -> u8 {
+    match status {
+        200..300 => 0,
+        400 => 13,
+        401 => 16,
+        403 => 7,
+        404 | 405 | 501 => 12,
+        408 | 504 => 4,
+        413 | 431 => 8,
+        429 | 502 | 503 => 14,
+        _ => 2,
+    }
+}
+
+/// As gRPC's protocol has `Grpc-Message`: printable ASCII but `%` stands for itself.
+fn percent_encoded(message: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(message.len());
+    for &byte in message.trim().as_bytes() {
+        match byte {
+            b'%' => out.extend_from_slice(b"%25"),
+            b' '..=b'~' => out.push(byte),
+            _ => {
+                let digit = |half: u8| b"0123456789ABCDEF"[usize::from(half & 15)];
+                out.extend_from_slice(&[b'%', digit(byte >> 4), digit(byte)]);
+            }
+        }
+    }
+    out
+}
+
 /// A response with `{"error": message}` as its body.
 pub fn json_error(status: u16, message: &str) -> LocalResponse {
     let mut fields = Fields::new();
@@ -48,5 +100,16 @@ mod tests {
         let response = json_error(502, "a \"quoted\"\nword");
         assert_eq!(response.body, br#"{"error":"a \"quoted\"\nword"}"#);
         assert_eq!(error(Error::NoRoute).status, 404);
+    }
+
+    #[test]
+    fn grpc_is_told_in_trailers_what_others_are_told_in_a_body() {
+        let told = grpc(json_error(503, "50 % is\nl\u{e4}st"));
+        assert_eq!((told.status, told.body.len()), (200, 0));
+        assert_eq!(told.fields.get("grpc-status"), Some(&b"14"[..]));
+        assert_eq!(told.fields.get("grpc-message"), Some(&b"50 %25 is%0Al%C3%A4st"[..]));
+        assert_eq!(told.fields.get("content-type"), Some(&b"application/grpc"[..]));
+        let verdict = LocalResponse { status: 403, body: b"no".to_vec(), ..Default::default() };
+        assert_eq!(grpc(verdict).fields.get("grpc-message"), Some(&b"no"[..]));
     }
 }

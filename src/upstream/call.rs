@@ -12,12 +12,14 @@ use std::time::Duration;
 
 use send_wrapper::SendWrapper;
 
+use super::cluster::Address;
 use super::cluster::Endpoints;
 use super::connect::connect;
-use super::h1::{Connection, RequestSink, ResponseSource};
+use super::connection::{Connection, RequestSink, ResponseSource};
 use super::pool::Pool;
 use super::targets::Targets;
 use super::tries::{self, Ask, Failure, Try};
+use super::{h1, h2};
 use crate::error::Error;
 use crate::http::message::{BodyLength, Fields, Method, RequestHead, ResponseHead};
 use crate::http::relay::{self, Alongside, BodySink, BodySource, Replay, Trailers};
@@ -118,18 +120,31 @@ impl Client {
         &self,
         Try { endpoint, is_fresh, .. }: Try<'_>,
         bounds: &Bounds,
-    ) -> Result<Box<Connection>, Error> {
-        if !is_fresh && let Some(idle) = self.pool.take(endpoint.id) {
-            return Ok(idle);
+    ) -> Result<Connection, Error> {
+        let is_http2 = matches!(endpoint.address, Address::Http2(_));
+        if !is_fresh && let Some(there) = self.pool.there(endpoint.id, is_http2) {
+            return Ok(there);
         }
         self.pool.shrink(self.targets.admission().idle_max());
         let stream = connect(&endpoint.address, bounds.connect).await?;
-        Ok(Connection::new(stream, &self.deadlines, bounds.body, &self.buffers))
+        if is_http2 {
+            let means = h2::Means {
+                deadlines: &self.deadlines,
+                pool: &self.buffers,
+                budget: &self.budget,
+                body_timeout: bounds.body,
+                head_bytes_max: bounds.head_bytes_max,
+            };
+            let shared = h2::Shared::start(stream, &means);
+            return Ok(Connection::Http2(self.pool.share(endpoint.id, &shared)));
+        }
+        let connection = h1::Connection::new(stream, &self.deadlines, bounds.body, &self.buffers);
+        Ok(Connection::Http1(connection))
     }
 
     async fn attempt(
         &self,
-        mut connection: Box<Connection>,
+        mut connection: Connection,
         to: Try<'_>,
         message: Message<'_>,
         bounds: &Bounds,
@@ -139,13 +154,16 @@ impl Client {
         connection.begin(u64::MAX);
         let path = &message.head.path;
         let authority = &to.endpoint.authority;
-        connection.request.head(message.head, authority, path, &Fields::new());
-        let Connection { request, response, .. } = &mut *connection;
+        connection.head(message.head, authority, path, &Fields::new());
+        let (mut request, mut response) = connection.halves();
         let (outcome, is_sent) = {
-            let answer = pin!(self.answer(to, response, message.head, bounds, bytes_max));
-            self.send(request, message, answer).await
+            let answer = pin!(self.answer(to, &mut response, message.head, bounds, bytes_max));
+            self.send(&mut request, message, answer).await
         };
-        if is_sent && outcome.is_ok() && connection.is_reusable() {
+        if is_sent
+            && outcome.is_ok()
+            && let Some(mut connection) = connection.into_reusable()
+        {
             connection.rest();
             self.pool.give(to.endpoint.id, connection, bounds.idle_max);
         }
@@ -155,7 +173,7 @@ impl Client {
     /// Sends the body while the answer is awaited: an origin may answer early and close.
     async fn send(
         &self,
-        sink: &mut RequestSink,
+        sink: &mut RequestSink<'_>,
         message: Message<'_>,
         answer: Pin<&mut impl Future<Output = Result<Answer, Error>>>,
     ) -> (Result<Answer, Error>, bool) {
@@ -163,7 +181,7 @@ impl Client {
             let is_sent = sink.finish(&Fields::new()).await.is_ok();
             return (answer.await, is_sent);
         }
-        let mut body = Replay::<ResponseSource>::new(message.body, None, &self.buffers);
+        let mut body = Replay::<ResponseSource<'_>>::new(message.body, None, &self.buffers);
         let pump = pin!(relay::pump(&mut body, sink, Trailers::Named(&[])));
         let mut alongside = Alongside::new(pump);
         let outcome = alongside.run(answer).await;
@@ -173,7 +191,7 @@ impl Client {
     async fn answer(
         &self,
         to: Try<'_>,
-        source: &mut ResponseSource,
+        source: &mut ResponseSource<'_>,
         request: &RequestHead,
         bounds: &Bounds,
         bytes_max: usize,
@@ -201,7 +219,7 @@ impl Client {
 /// Reads the head of an answer that goes to nobody but the gateway: interim ones are passed over.
 /// `wait` is for each of them.
 pub async fn read_final_head(
-    source: &mut ResponseSource,
+    source: &mut ResponseSource<'_>,
     method: &Method,
     wait: Duration,
     bytes_max: usize,
@@ -220,7 +238,7 @@ pub async fn read_final_head(
 /// Reads the body that follows: at most `bytes_max`, and no more than `bytes_left` has for all the
 /// answers that are read side by side (`Error::ResponseTooLarge`).
 pub async fn read_whole_body(
-    source: &mut ResponseSource,
+    source: &mut ResponseSource<'_>,
     bytes_max: usize,
     bytes_left: &Cell<usize>,
     buffers: &BufferPool,

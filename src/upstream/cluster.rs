@@ -14,6 +14,8 @@ use super::tls::Tls;
 pub enum Address {
     /// TCP, in the order to try: what the name resolved to when the snapshot was made.
     Tcp(Vec<SocketAddr>),
+    /// The same, spoken to by HTTP/2 from its first byte.
+    Http2(Vec<SocketAddr>),
     /// TLS over TCP.
     Tls(Vec<SocketAddr>, Tls),
     /// A Unix stream socket.
@@ -24,7 +26,9 @@ impl Address {
     /// Whether there is somewhere to connect to.
     pub fn is_known(&self) -> bool {
         match self {
-            Self::Tcp(addresses) | Self::Tls(addresses, _) => !addresses.is_empty(),
+            Self::Tcp(addresses) | Self::Http2(addresses) | Self::Tls(addresses, _) => {
+                !addresses.is_empty()
+            }
             Self::Unix(_) => true,
         }
     }

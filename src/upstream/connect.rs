@@ -45,7 +45,9 @@ async fn connect_any(address: &Address) -> Result<UpstreamStream, Error> {
             let stream = UnixStream::connect(path).await.map_err(|_| Error::ConnectFailed)?;
             Ok(UpstreamStream::Unix(stream))
         }
-        Address::Tcp(addresses) => connect_tcp(addresses).await.map(UpstreamStream::Tcp),
+        Address::Tcp(addresses) | Address::Http2(addresses) => {
+            connect_tcp(addresses).await.map(UpstreamStream::Tcp)
+        }
         Address::Tls(addresses, tls) => {
             let stream = connect_tcp(addresses).await?;
             Ok(UpstreamStream::Tls(Box::new(tls.connect(stream).await?)))

@@ -1,9 +1,12 @@
 //! Idle upstream connections of one worker, by endpoint.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::time::Duration;
 
+use super::connection::Connection as Either;
 use super::h1::Connection;
+use super::h2;
 use crate::io::deadline::now_ms;
 use crate::limits::READS_AHEAD_MAX;
 
@@ -17,6 +20,8 @@ pub struct Pool {
     ahead: Cell<usize>,
     /// How many there are.
     count: Cell<usize>,
+    /// Those of HTTP/2, by `Endpoint::id`: idle or not, many requests share one.
+    shared: RefCell<Vec<(usize, Rc<h2::Shared>)>>,
 }
 
 #[derive(Debug)]
@@ -40,6 +45,30 @@ impl Pool {
                 return Some(connection);
             }
         }
+    }
+
+    /// What there is for a request to the endpoint: see [`Self::take`] and [`Self::lease`].
+    pub fn there(&self, endpoint: usize, is_http2: bool) -> Option<Either> {
+        match is_http2 {
+            true => self.lease(endpoint).map(Either::Http2),
+            false => self.take(endpoint).map(Either::Http1),
+        }
+    }
+
+    /// A stream of a connection of HTTP/2 to the endpoint, if there is one with room.
+    pub fn lease(&self, endpoint: usize) -> Option<Box<h2::Lease>> {
+        let shared = self.shared.borrow();
+        let mut of_endpoint = shared.iter().filter(|(id, _)| *id == endpoint);
+        let (_, shared) = of_endpoint.find(|(_, shared)| shared.may_open())?;
+        Some(h2::Lease::new(shared))
+    }
+
+    /// Keeps a new connection of HTTP/2, and gives a stream of it.
+    pub fn share(&self, endpoint: usize, connection: &Rc<h2::Shared>) -> Box<h2::Lease> {
+        let mut shared = self.shared.borrow_mut();
+        shared.retain(|(_, one)| !one.is_useless());
+        shared.push((endpoint, connection.clone()));
+        h2::Lease::new(connection)
     }
 
     fn uncount(&self, connection: &Connection) {
@@ -80,6 +109,10 @@ impl Pool {
     /// Closes the connections that have been idle for `age` or that the origin has closed.
     pub fn sweep(&self, age: Duration) {
         let oldest = now_ms().saturating_sub(age.as_millis() as u64);
+        self.shared.borrow_mut().retain(|(_, shared)| {
+            shared.end_if_idle_since(oldest);
+            !shared.is_useless()
+        });
         for idle in self.endpoints.borrow_mut().iter_mut() {
             idle.retain_mut(|idle| {
                 let is_kept = idle.since_ms > oldest && idle.connection.is_quiet();

@@ -42,6 +42,7 @@ mod headers;
 mod hops;
 mod hostcalls;
 mod http2;
+mod http2_origins;
 mod keepalive;
 mod leaving;
 mod limits;

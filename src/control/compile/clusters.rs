@@ -34,10 +34,14 @@ impl Compiler {
                 TargetKind::Unix(path) => {
                     (Ok(vec![(Address::Unix(path.clone()), None)]), "localhost".to_owned())
                 }
-                TargetKind::Http { host, port } => {
+                TargetKind::Http { host, port } | TargetKind::Http2 { host, port } => {
+                    let kind = match target.kind {
+                        TargetKind::Http2 { .. } => Address::Http2,
+                        _ => Address::Tcp,
+                    };
                     let at = (host.as_str(), *port, Scheme::Http);
                     let found = addresses(at, &service.name, published, &mut findings.warnings);
-                    let each = |found| each_target(found, host, service, Address::Tcp);
+                    let each = |found| each_target(found, host, service, kind);
                     (found.map(each), authority(host, *port, Scheme::Http))
                 }
                 TargetKind::Https { host, port } => {

@@ -14,7 +14,9 @@ pub fn have_names_moved(config: &Config, services: &[String], published: &Snapsh
     let due = config.services.iter().filter(|service| services.contains(&service.name));
     let targets = due.flat_map(|service| &service.targets);
     let mut names = targets.filter_map(|target| match &target.kind {
-        TargetKind::Http { host, port } => Some((host, *port, Scheme::Http)),
+        TargetKind::Http { host, port } | TargetKind::Http2 { host, port } => {
+            Some((host, *port, Scheme::Http))
+        }
         TargetKind::Https { host, port } => Some((host, *port, Scheme::Https)),
         TargetKind::Unix(_) | TargetKind::Echo => None,
     });
@@ -62,7 +64,7 @@ fn last_addresses(published: &Snapshot, scheme: Scheme, authority: &str) -> Vec<
     // Each is a target of its own, or all are ways to one.
     for endpoint in named {
         let addresses = match (&endpoint.address, scheme) {
-            (Address::Tcp(addresses), Scheme::Http) => addresses,
+            (Address::Tcp(addresses) | Address::Http2(addresses), Scheme::Http) => addresses,
             (Address::Tls(addresses, _), Scheme::Https) => addresses,
             _ => continue,
         };

@@ -12,7 +12,7 @@ const UNIX_PATH_BYTES_MAX: usize = 107;
 
 const LISTEN_FORM: &str = "an address such as 127.0.0.1:8080, [::]:8080 or unix:/run/odin.sock";
 const TARGET_FORM: &str = "a target such as http://127.0.0.1:9001, https://api.example.com, \
-     http://unix:/run/app.sock or builtin:echo";
+     h2://127.0.0.1:50051, http://unix:/run/app.sock or builtin:echo";
 
 /// Reads an address to listen on.
 ///
@@ -49,6 +49,7 @@ pub(super) fn target(text: &str) -> Result<TargetKind, String> {
     let (is_secure, rest) = match (text.strip_prefix("http://"), text.strip_prefix("https://")) {
         (Some(rest), _) => (false, rest),
         (None, Some(rest)) => (true, rest),
+        (None, None) if text.starts_with("h2://") => return http2_target(text),
         (None, None) => return Err(format!("{TARGET_FORM}; write the \"http://\" too")),
     };
     if let Some(path) = rest.strip_prefix("unix:").filter(|_| !is_secure) {
@@ -72,6 +73,14 @@ pub(super) fn target(text: &str) -> Result<TargetKind, String> {
         Some(0) => Err(format!("{TARGET_FORM}; nothing can be reached on port 0")),
         _ if is_secure => Ok(TargetKind::Https { host, port: port.unwrap_or(443) }),
         _ => Ok(TargetKind::Http { host, port: port.unwrap_or(80) }),
+    }
+}
+
+/// A target that is spoken to by HTTP/2: its form is that of one of HTTP/1.
+fn http2_target(text: &str) -> Result<TargetKind, String> {
+    match target(&text.replacen("h2://", "http://", 1))? {
+        TargetKind::Http { host, port } => Ok(TargetKind::Http2 { host, port }),
+        _ => Err(format!("{TARGET_FORM}; HTTP/2 is not spoken over a unix socket")),
     }
 }
 
@@ -211,6 +220,7 @@ mod tests {
             ("http://user_service:8080", http("user_service", 8080)),
             ("http://[::1]:9001", http("::1", 9001)),
             ("https://a", https("a", 443)),
+            ("h2://a:50051", TargetKind::Http2 { host: "a".into(), port: 50051 }),
             ("https://[::1]:8443/", https("::1", 8443)),
             ("http://unix:/run/a.sock", TargetKind::Unix("/run/a.sock".into())),
             ("builtin:echo", TargetKind::Echo),
@@ -219,6 +229,7 @@ mod tests {
         }
         for (text, want) in [
             ("https://unix:/run/a.sock", "a target has no path"),
+            ("h2://unix:/run/a.sock", "not spoken over a unix socket"),
             ("ftp://a", "write the \"http://\" too"),
             ("127.0.0.1:9001", "write the \"http://\" too"),
             ("http://a/base", "a target has no path"),

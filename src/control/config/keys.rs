@@ -182,7 +182,7 @@ const LISTEN: Kind =
 const TCP_LISTEN: Kind = Kind::Shaped(r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$");
 /// Where requests go.
 const TARGET_URL: Kind =
-    Kind::Shaped(r"^(builtin:echo|http://unix:.{1,107}|https?://[^/?#@\s]+/?)$");
+    Kind::Shaped(r"^(builtin:echo|http://unix:.{1,107}|(https?|h2)://[^/?#@\s]+/?)$");
 /// The name of a header field.
 const TOKEN: Kind = Kind::Shaped(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$");
 

@@ -426,6 +426,13 @@ pub enum TargetKind {
         /// The port, 80 where none is written.
         port: u16,
     },
+    /// `h2://host:port`: HTTP/2 in the clear, from the first byte.
+    Http2 {
+        /// Name or address; an IPv6 one without its brackets.
+        host: String,
+        /// The port, 80 where none is written.
+        port: u16,
+    },
     /// `http://unix:/path`: a unix stream socket.
     Unix(PathBuf),
     /// `builtin:echo`: the gateway answers with the request as an origin would see it.

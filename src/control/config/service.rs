@@ -102,6 +102,7 @@ fn service<'n>(
     };
     check_tls(&map, &service, errors);
     check_rewrite(&map, &service, errors);
+    check_http2(&map, &service, errors);
     Some(service)
 }
 
@@ -121,6 +122,18 @@ fn check_tls(map: &Section<'_>, service: &Service, errors: &mut Errors) {
         && !service.targets.iter().any(is_secure)
     {
         item.refuse(errors, "is of no use: no target is https://; make one so, or take it out");
+    }
+}
+
+/// Checks by a path are made by HTTP/1, which a target of HTTP/2 need not speak.
+fn check_http2(map: &Section<'_>, service: &Service, errors: &mut Errors) {
+    let is_http2 = |target: &Target| matches!(target.kind, TargetKind::Http2 { .. });
+    let asks = service.origins.check.as_ref().is_some_and(|check| check.path.is_some());
+    if asks
+        && service.targets.iter().any(is_http2)
+        && let Some(item) = map.filled("healthCheck")
+    {
+        item.refuse(errors, "asks for a path by HTTP/1, and a target is h2://; use tcp: true");
     }
 }
 

@@ -280,6 +280,8 @@ pub fn target_url(kind: &TargetKind) -> String {
     match kind {
         TargetKind::Http { host, port } if host.contains(':') => format!("http://[{host}]:{port}"),
         TargetKind::Http { host, port } => format!("http://{host}:{port}"),
+        TargetKind::Http2 { host, port } if host.contains(':') => format!("h2://[{host}]:{port}"),
+        TargetKind::Http2 { host, port } => format!("h2://{host}:{port}"),
         TargetKind::Https { host, port } if host.contains(':') => {
             format!("https://[{host}]:{port}")
         }

@@ -44,9 +44,9 @@ impl Lookups {
 fn named(config: &Config) -> impl Iterator<Item = &crate::control::config::Service> {
     config.services.iter().filter(|service| {
         service.targets.iter().any(|target| match &target.kind {
-            TargetKind::Http { host, .. } | TargetKind::Https { host, .. } => {
-                host.parse::<std::net::IpAddr>().is_err()
-            }
+            TargetKind::Http { host, .. }
+            | TargetKind::Http2 { host, .. }
+            | TargetKind::Https { host, .. } => host.parse::<std::net::IpAddr>().is_err(),
             TargetKind::Unix(_) | TargetKind::Echo => false,
         })
     })

@@ -27,7 +27,9 @@ pub(super) enum Connected {
 pub(super) async fn connect(address: &Address) -> io::Result<Connected> {
     let addresses = match address {
         Address::Unix(path) => return Ok(Connected::Unix(UnixStream::connect(path).await?)),
-        Address::Tcp(addresses) | Address::Tls(addresses, _) => addresses,
+        Address::Tcp(addresses) | Address::Http2(addresses) | Address::Tls(addresses, _) => {
+            addresses
+        }
     };
     let mut failed = io::Error::other("its name leads nowhere");
     for address in addresses {

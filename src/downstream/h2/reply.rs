@@ -4,12 +4,12 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::incoming::Incoming;
 use super::shared::Shared;
 use crate::error::Error;
 use crate::exchange::Reply;
 use crate::http::h2::head;
-use crate::http::message::{Fields, ResponseHead};
+use crate::http::h2::incoming::Incoming;
+use crate::http::message::{Fields, Method, RequestHead, ResponseHead};
 use crate::http::relay::BodySink;
 use crate::io::buffer::Chunk;
 use crate::io::deadline::{Timer, now_ms};
@@ -24,6 +24,8 @@ pub(super) struct StreamReply {
     expects_continue: bool,
     /// The client sent HEAD: the response ends with its head.
     is_head: bool,
+    /// The client speaks gRPC.
+    is_grpc: bool,
     has_started: bool,
     /// The first piece of the body, until something is written: what breaks off at once can still
     /// be taken back.
@@ -43,14 +45,15 @@ impl StreamReply {
         shared: &Rc<Shared>,
         incoming: &Rc<Incoming>,
         expects_continue: bool,
-        is_head: bool,
+        request: &RequestHead,
     ) -> Self {
         Self {
             shared: shared.clone(),
             incoming: incoming.clone(),
             block: Vec::new(),
             expects_continue,
-            is_head,
+            is_head: request.method == Method::Head,
+            is_grpc: head::is_grpc(&request.fields),
             has_started: false,
             first: None,
             has_written: false,
@@ -71,7 +74,7 @@ impl StreamReply {
             self.has_written = true;
             let late_ms = now_ms().saturating_add(LATE_MESSAGE_TIMEOUT.as_millis() as u64);
             self.expires_ms = self.expires_ms.max(late_ms);
-            let (id, mut codec) = (self.incoming.id, self.shared.codec.borrow_mut());
+            let (id, mut codec) = (self.incoming.id.get(), self.shared.codec.borrow_mut());
             codec.send_head(id, &self.block, ends);
             if let Some(first) = self.first.take() {
                 codec.queue(id, first);
@@ -84,7 +87,7 @@ impl StreamReply {
     /// response is under way. The peer may take its time, but not stop.
     async fn until_sent(&mut self, most: Option<usize>) -> Result<(), Error> {
         let Self { shared, incoming, timer, write_timeout, expires_ms, .. } = self;
-        let id = incoming.id;
+        let id = incoming.id.get();
         let (mut queued, mut is_armed) = (usize::MAX, false);
         let outcome = std::future::poll_fn(|cx| {
             let codec = shared.codec.borrow();
@@ -132,7 +135,7 @@ impl Reply for StreamReply {
         self.check()?;
         let mut block = Vec::new();
         head::interim_head(head, &mut block);
-        self.shared.codec.borrow_mut().send_head(self.incoming.id, &block, false);
+        self.shared.codec.borrow_mut().send_head(self.incoming.id.get(), &block, false);
         self.shared.kick();
         Ok(())
     }
@@ -150,6 +153,10 @@ impl Reply for StreamReply {
 
     fn has_body(&self, head: &ResponseHead) -> bool {
         !self.is_head && head.permits_body()
+    }
+
+    fn is_grpc(&self) -> bool {
+        self.is_grpc
     }
 
     fn has_started(&self) -> bool {
@@ -181,7 +188,7 @@ impl BodySink for StreamReply {
             return Ok(());
         }
         self.write_head(false);
-        let id = self.incoming.id;
+        let id = self.incoming.id.get();
         {
             let mut codec = self.shared.codec.borrow_mut();
             if codec.queued(id) > 0 {
@@ -200,7 +207,7 @@ impl BodySink for StreamReply {
         self.check()?;
         if self.has_started {
             self.write_head(false);
-            self.shared.codec.borrow_mut().flush(self.incoming.id);
+            self.shared.codec.borrow_mut().flush(self.incoming.id.get());
             self.shared.kick();
         }
         Ok(())
@@ -208,7 +215,7 @@ impl BodySink for StreamReply {
 
     async fn finish(&mut self, trailers: &Fields) -> Result<(), Error> {
         self.check()?;
-        let id = self.incoming.id;
+        let id = self.incoming.id.get();
         if !self.has_written && self.first.is_none() && trailers.is_empty() {
             self.write_head(true);
         } else {

@@ -4,11 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use super::incoming::Incoming;
 use crate::downstream::frontend::{DrainWatch, Frontend};
 use crate::http::connection::Connection;
 use crate::http::h2::connection::{Connection as Codec, Failure};
 use crate::http::h2::frame::Code;
+use crate::http::h2::incoming::Incoming;
 use crate::io::deadline::{Deadline, Timer, now_ms};
 use crate::io::stream::Direction;
 use crate::limits::GOAWAY_GRACE;

@@ -188,7 +188,8 @@ impl<T: Owner> Connection<T> {
             role,
             options,
             peer: PeerSettings {
-                streams_max: u32::MAX,
+                // Before it has said so: what RFC 9113 section 6.5.2 has as the least.
+                streams_max: 100,
                 window: WINDOW_DEFAULT,
                 takes_extended_connect: false,
             },
@@ -336,7 +337,7 @@ impl<T: Owner> Connection<T> {
 
     /// Whether a stream may be opened now.
     pub fn may_open(&self) -> bool {
-        self.has_settings && self.is_open() && self.streams.open() < self.peer.streams_max as usize
+        self.is_open() && self.streams.open() < self.peer.streams_max as usize
     }
 
     /// Whether streams may be opened at all.

@@ -51,9 +51,10 @@ pub(in crate::control::config) const SERVICE: Keys = Keys {
                 1,
                 limits::TARGETS_MAX,
             ),
-            "One or more of: http://host:port, https://host:port, http://unix:/path, or with a \
-             share of the requests. Or builtin:echo alone, which answers with the request as an \
-             origin would see it. Required, unless aggregation.calls or redirect answer.",
+            "One or more of: http://host:port, https://host:port, h2://host:port (HTTP/2), \
+             http://unix:/path, or with a share of the requests. Or builtin:echo alone, which \
+             answers with the request as an origin would see it. Required, unless \
+             aggregation.calls or redirect answer.",
         )
         .form("list of targets, 1 to 256")
         .required_unless(&["aggregation", "redirect"])
@@ -178,8 +179,8 @@ pub(in crate::control::config) const TARGET: Keys = Keys {
     allowed: &[
         key("url", TARGET_URL, "Where it is. Required.")
             .form(
-                "`http://host:port`, `https://host:port`, `http://unix:/path`, `builtin:echo` \
-            (the only target then)",
+                "`http://host:port`, `https://host:port`, `h2://host:port` (HTTP/2 in the clear), \
+            `http://unix:/path`, `builtin:echo` (the only target then)",
             )
             .required()
             .otherwise("required; the target may also be this text alone")
