@@ -8,6 +8,7 @@
 
 mod admin;
 mod coding;
+mod filters;
 mod http2;
 mod kv;
 mod output;
@@ -22,6 +23,7 @@ use crate::throttle::Backoff;
 
 pub use admin::*;
 pub use coding::*;
+pub use filters::*;
 pub use http2::*;
 pub use kv::*;
 pub use output::*;

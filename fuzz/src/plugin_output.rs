@@ -101,6 +101,7 @@ fn check(bench: &Bench, plugin: &Arc<Plugin>, phase: Phase, output: &[u8]) {
     assert!(serde_json::from_str::<serde_json::Value>(metadata).is_ok(), "{metadata}");
     match verdict {
         Verdict::Respond(local) => check_local(&local),
+        Verdict::Close => panic!("no plugin of the JSON ABI cuts a client off"),
         Verdict::Continue if phase == Phase::Request => check_request(&exchange.request),
         Verdict::Continue => check_response(&exchange.response),
     }

@@ -143,6 +143,13 @@ fn own_metrics(text: &mut Text, totals: &Totals) {
             text.line(family, &labels, sum);
         }
     }
+    let family = "wasm_plugin_custom_gauge";
+    text.family(family, "gauge", "What a filter of another gateway sets as a gauge.");
+    for (labels, metric) in metrics() {
+        if let PluginMetric::Gauge(value) = metric {
+            text.line(family, &labels, value);
+        }
+    }
     let family = "wasm_plugin_custom_value";
     text.family(family, "summary", "What a plugin records by metric_record.");
     for (labels, metric) in metrics() {

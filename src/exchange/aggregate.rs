@@ -103,6 +103,7 @@ impl Exchange<'_> {
                 carried,
             )
             .await;
+            // No plugin that joins answers cuts a client off.
             if let Verdict::Respond(local) = verdict {
                 return Err(local);
             }

@@ -2,11 +2,12 @@
 
 use super::aggregate::Completed;
 use super::decode::{self, Read};
+use super::reply::answer_of;
 use super::{Exchange, Messages, NoSource, Reply, send_local};
 use crate::error::Error;
 use crate::http::message::{BodyLength, Fields, LocalResponse, RequestHead, ResponseHead};
 use crate::http::relay::{self, BodySource, Collected, Replay, Trailers};
-use crate::plugin::{self, BodySlot, Verdict};
+use crate::plugin::{self, BodySlot, Carried};
 
 impl Exchange<'_> {
     /// Runs the response phase of the chain over a response that is whole in memory or still with
@@ -58,7 +59,7 @@ impl Exchange<'_> {
                 });
                 run.await
             };
-            if let Verdict::Respond(local) = verdict {
+            if let Some(local) = answer_of(verdict)? {
                 response.status = local.status;
                 return self.send_instead(local, keep_alive(), reply).await;
             }
@@ -156,9 +157,14 @@ impl Exchange<'_> {
         keep_alive: bool,
         reply: &mut impl Reply,
     ) -> Result<u16, Error> {
-        let Messages { response, carried, .. } = messages;
+        let Messages { request, response, carried } = messages;
         response.status = local.status;
         if !carried.is_answered() {
+            let local = match carried.has_open_contexts() {
+                true => Box::pin(self.show(request, local, carried)).await?,
+                false => local,
+            };
+            response.status = local.status;
             return self.send_instead(local, keep_alive, reply).await;
         }
         response.fields = local.fields;
@@ -166,6 +172,20 @@ impl Exchange<'_> {
         // Boxed: other exchanges shall not be as large as those that a cache answers.
         let memory = Some(local.body);
         Box::pin(self.respond(messages, memory, &mut NoSource, reply, || keep_alive)).await
+    }
+
+    /// Shows an answer that was made here to those plugins that see every one.
+    async fn show(
+        &self,
+        request: &RequestHead,
+        local: LocalResponse,
+        carried: &mut Carried,
+    ) -> Result<LocalResponse, Error> {
+        let (chain, pools) = (&self.service.chain, self.worker.plugins());
+        let facts = self.facts();
+        let shown = plugin::run_local(chain, pools, &facts, request, local, carried).await;
+        // What it makes of an answer is one.
+        answer_of(shown).map(Option::unwrap_or_default)
     }
 
     /// Sends a response that was made here in the place of the origin's; its status.

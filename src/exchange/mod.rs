@@ -29,7 +29,7 @@ pub use self::annotate::by_default as annotate_by_default;
 pub use self::core::Core;
 use self::forward::Payload;
 pub use self::reply::Reply;
-use self::reply::send_local;
+use self::reply::{answer_of, send_local};
 use std::cell::Cell;
 use std::pin::pin;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -145,6 +145,12 @@ pub async fn run(
         Ok(status) => Outcome { status, error: None, is_complete: true },
         Err(error) => fail(worker, &snapshot, error, scratch, body, reply).await,
     };
+    if scratch.carried.has_open_contexts() {
+        let Scratch { carried, request, response, .. } = &mut *scratch;
+        response.status = outcome.status;
+        // Boxed: other exchanges shall not be as large.
+        Box::pin(carried.end(request, response)).await;
+    }
     let took = started.elapsed();
     if let Some(service) = scratch.service.and_then(|index| snapshot.services.get(index)) {
         worker.account_service(&snapshot, service, outcome.status, took);
@@ -321,7 +327,7 @@ impl Exchange<'_> {
             // What needs no body comes first and may refuse: no memory for whom auth turns away.
             if self.selected.has_bodiless_start() {
                 let verdict = self.run_plugins(Part::BeforeBody, request, &mut slot, carried).await;
-                if let Verdict::Respond(local) = verdict {
+                if let Some(local) = answer_of(verdict)? {
                     return Ok(Err(local));
                 }
                 part = Part::FromBody;
@@ -340,7 +346,7 @@ impl Exchange<'_> {
             }
         }
         let verdict = self.run_plugins(part, request, &mut slot, carried).await;
-        if let Verdict::Respond(local) = verdict {
+        if let Some(local) = answer_of(verdict)? {
             return Ok(Err(local));
         }
         Ok(Ok(match slot.given {

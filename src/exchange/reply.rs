@@ -6,6 +6,7 @@ use crate::http::message::{BodyLength, Fields, LocalResponse, ResponseHead};
 use crate::http::relay::BodySink;
 use crate::http::respond;
 use crate::io::buffer::Chunk;
+use crate::plugin::Verdict;
 
 /// Where the response of one exchange goes.
 pub trait Reply: BodySink {
@@ -80,4 +81,14 @@ async fn send_grpc(
     reply.head(&head, false, keep_alive);
     reply.finish(&Fields::new()).await?;
     Ok(status)
+}
+
+/// What a chain answers in the place of the service, if it does.
+pub(super) fn answer_of(verdict: Verdict) -> Result<Option<LocalResponse>, Error> {
+    match verdict {
+        Verdict::Continue => Ok(None),
+        Verdict::Respond(local) => Ok(Some(local)),
+        // As if the client had gone: it is not answered, and its connection ends.
+        Verdict::Close => Err(Error::DownstreamGone),
+    }
 }

@@ -2,6 +2,11 @@
 //! gateway, of who asked, allowed in trailers. Whoever has to know asks here: there is no other
 //! list.
 
+/// The field that says how long a body is.
+pub const LENGTH: &[u8] = b"content-length";
+/// The field that says that a body ends by itself.
+pub const CODING: &[u8] = b"transfer-encoding";
+
 /// Fields that a plugin cannot set although the parser relays them: they belong to a connection of
 /// a protocol that the gateway does not speak.
 const OTHER_CONNECTION: [&[u8]; 1] = [b"http2-settings"];

@@ -9,37 +9,82 @@ use wasmtime::{Func, Module, Store};
 
 use super::chain::{BodySlot, Carried, Facts, Subject, Verdict};
 use super::failure::CallError;
+use super::http_wasm;
 use super::json_abi;
 use super::module::Plugin;
 use super::pool::Pools;
-use super::spec::PluginSpec;
+use super::proxy_wasm;
+use super::spec::{FailureMode, NonUtf8, PluginSpec, PluginType};
 use super::state::HostState;
+use crate::http::message::LocalResponse;
+use crate::http::respond;
 
 /// How a module is spoken to, and what its exports say within that.
 #[derive(Debug, Clone)]
 pub(super) enum Abi {
     /// docs/plugin-abi.md: `execute`, JSON in and out.
     Json(json_abi::Shape),
+    /// An Envoy filter.
+    ProxyWasm(proxy_wasm::Shape),
+    /// A handler of http-wasm.
+    HttpWasm(http_wasm::Shape),
 }
 
 impl Abi {
     /// Which ABI a module speaks, by what it exports; or why it cannot be called.
     pub(super) fn inspect(module: &Module, wasm: &[u8], spec: &PluginSpec) -> Result<Self, String> {
-        let mut exports = module.exports();
-        if let Some(export) = exports.find(|it| it.name().starts_with("proxy_abi_version_")) {
-            let name = export.name();
-            return Err(format!(
-                "the module is a proxy-wasm filter (it exports {name}); proxy-wasm is not \
-                 supported yet, only the JSON ABI (docs/plugin-abi.md)"
-            ));
+        let abi = if proxy_wasm::is_filter(module) {
+            Self::ProxyWasm(proxy_wasm::inspect(module, spec)?)
+        } else if http_wasm::is_handler(module) {
+            Self::HttpWasm(http_wasm::inspect(module, spec)?)
+        } else {
+            Self::Json(json_abi::inspect(module, wasm, spec)?)
+        };
+        abi.check(spec)?;
+        Ok(abi)
+    }
+
+    /// Whether these keys go with the ABI.
+    pub(super) fn check(&self, spec: &PluginSpec) -> Result<(), String> {
+        match self {
+            Self::Json(_) if spec.verbatim_config().is_some() => Err(
+                "its config is a text, which only foreign filters are handed; give a plugin of the \
+                 JSON ABI a map"
+                    .to_owned(),
+            ),
+            Self::Json(_) if spec.non_utf8 == Some(NonUtf8::Hide) => Err(
+                "nonUtf8: hide is for foreign filters; a plugin of the JSON ABI is given such \
+                 values with U+FFFD"
+                    .to_owned(),
+            ),
+            Self::ProxyWasm(_) | Self::HttpWasm(_) if spec.kind == PluginType::Aggregation => Err(
+                "it is a foreign filter, which cannot join answers; take another type".to_owned(),
+            ),
+            Self::Json(_) | Self::ProxyWasm(_) | Self::HttpWasm(_) => Ok(()),
         }
-        json_abi::inspect(module, wasm, spec).map(Self::Json)
+    }
+
+    /// Gives keys that the configuration leaves out the defaults of the ABI.
+    pub(super) fn settle(&self, spec: &mut PluginSpec) {
+        match self {
+            Self::Json(_) => {}
+            // As in Envoy and Traefik: what fails lets nothing pass; who reads bodies says so by
+            // its exports.
+            Self::ProxyWasm(_) | Self::HttpWasm(_) => {
+                if !spec.failure_mode_is_given {
+                    spec.failure_mode = FailureMode::Closed;
+                }
+                spec.wants_body |= !spec.body_is_given;
+            }
+        }
     }
 
     /// In words, for the plugin's author.
     pub(super) fn describe(&self) -> String {
         match self {
             Self::Json(shape) => shape.describe(),
+            Self::ProxyWasm(shape) => shape.describe(),
+            Self::HttpWasm(shape) => shape.describe(),
         }
     }
 
@@ -47,6 +92,7 @@ impl Abi {
     pub(super) fn answers_requests(&self) -> bool {
         match self {
             Self::Json(shape) => shape.on_request.is_some(),
+            Self::ProxyWasm(_) | Self::HttpWasm(_) => false,
         }
     }
 
@@ -60,6 +106,13 @@ impl Abi {
             Self::Json(shape) => {
                 json_abi::Guest::start(shape, instance, store).await.map(Guest::Json)
             }
+            Self::ProxyWasm(shape) => {
+                let started = proxy_wasm::Guest::start(shape, instance, store).await;
+                started.map(|guest| Guest::ProxyWasm(Box::new(guest)))
+            }
+            Self::HttpWasm(shape) => {
+                http_wasm::Guest::start(shape, instance, store).await.map(Guest::HttpWasm)
+            }
         }
     }
 }
@@ -67,13 +120,20 @@ impl Abi {
 /// What is called of a started instance.
 pub(super) enum Guest {
     Json(json_abi::Guest),
+    ProxyWasm(Box<proxy_wasm::Guest>),
+    HttpWasm(http_wasm::Guest),
 }
+
+/// A guest is called as what it was started as.
+const OTHER_ABI: &str = "it speaks another ABI";
 
 impl Guest {
     /// What is called before the instance is freed.
     pub(super) fn cleanup(&self) -> Option<Func> {
         match self {
             Self::Json(guest) => guest.cleanup,
+            // A root context is told; a handler is not.
+            Self::ProxyWasm(_) | Self::HttpWasm(_) => None,
         }
     }
 
@@ -81,6 +141,23 @@ impl Guest {
     pub(super) fn json(&mut self) -> Result<&mut json_abi::Guest, CallError> {
         match self {
             Self::Json(guest) => Ok(guest),
+            _ => Err(CallError::refused(OTHER_ABI)),
+        }
+    }
+
+    /// As a guest of proxy-wasm.
+    pub(super) fn filter(&self) -> Result<&proxy_wasm::Guest, CallError> {
+        match self {
+            Self::ProxyWasm(guest) => Ok(guest),
+            _ => Err(CallError::refused(OTHER_ABI)),
+        }
+    }
+
+    /// As a guest of http-wasm.
+    pub(super) fn handler(&self) -> Result<&http_wasm::Guest, CallError> {
+        match self {
+            Self::HttpWasm(guest) => Ok(guest),
+            _ => Err(CallError::refused(OTHER_ABI)),
         }
     }
 }
@@ -98,5 +175,34 @@ pub(super) async fn run_phase(
     carried: &mut Carried,
     draft: &mut Draft,
 ) -> Result<Verdict, CallError> {
+    if plugin.rejects_non_utf8()
+        && let Some(refusal) = refusal_of_non_utf8(plugin, subject)
+    {
+        return Ok(Verdict::Respond(refusal));
+    }
+    if plugin.is_resident() {
+        // Boxed: runs of JSON plugins shall not be as large.
+        return Box::pin(proxy_wasm::call(pools, plugin, facts, subject, body, carried)).await;
+    }
+    if plugin.is_handler() {
+        return Box::pin(http_wasm::call(pools, plugin, facts, subject, body, carried)).await;
+    }
     json_abi::call(pools, plugin, facts, subject, body, carried, draft).await
+}
+
+/// What is answered to a message with a value that the plugin cannot bear: it is not asked.
+#[cold]
+fn refusal_of_non_utf8(plugin: &Plugin, subject: &Subject<'_>) -> Option<LocalResponse> {
+    let (fields, status, what) = match subject {
+        Subject::Request { head } => (&head.fields, 400, "request"),
+        Subject::Response { head, .. } => (&head.fields, 502, "response"),
+        Subject::Aggregation { .. } => return None,
+    };
+    let (name, _) = fields.iter().find(|(_, value)| !NonUtf8::Hide.shows(value))?;
+    let (name, plugin) = (String::from_utf8_lossy(name), &plugin.spec.name);
+    let why = format!(
+        "the value of the {what}'s header {name} is not UTF-8, which plugin \"{plugin}\" is not to \
+         be given (nonUtf8)"
+    );
+    Some(respond::json_error(status, &why))
 }

@@ -5,6 +5,7 @@
 
 mod selected;
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -12,13 +13,15 @@ use std::time::SystemTime;
 pub use self::selected::{Part, Selected};
 use super::abi::{self, Draft};
 use super::failure::CallError;
+use super::http_wasm::Held;
 use super::log::Ids;
 use super::module::Plugin;
 use super::pool::Pools;
+use super::proxy_wasm::Streams;
 use super::spec::{FailureMode, Phase};
 use super::stats::ErrorKind;
 use crate::http::connection::{Connection, Scheme};
-use crate::http::message::{Fields, LocalResponse, RequestHead, ResponseHead};
+use crate::http::message::{BodyLength, Fields, LocalResponse, RequestHead, ResponseHead};
 use crate::http::respond;
 use crate::limits;
 use crate::route::path::{Parameters, Rules};
@@ -161,13 +164,23 @@ pub struct BodySlot {
 }
 
 /// What is handed along through both phases of one exchange. Reused: clearing keeps the memory.
-#[derive(Debug, Clone, Default)]
+#[derive(Default)]
 pub struct Carried {
     /// The place in the chain of the `response` plugin that answered before the service was asked.
     answered_at: Option<usize>,
     changes: Changes,
     /// What plugins tell those after them, a JSON object (empty: `{}`).
     metadata: String,
+    /// The contexts of foreign filters.
+    pub(super) streams: Streams,
+    /// The instances that serve it until its response comes.
+    pub(super) held: Held,
+}
+
+impl fmt::Debug for Carried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Carried").field("changes", &self.changes).finish_non_exhaustive()
+    }
 }
 
 /// How often plugins have changed the messages of an exchange, and their bodies.
@@ -188,6 +201,20 @@ impl Carried {
         self.answered_at = None;
         self.changes = Changes::default();
         self.metadata.clear();
+        self.streams = Streams::default();
+        self.held.clear();
+    }
+
+    /// Whether a plugin has to be told when the exchange is over.
+    pub fn has_open_contexts(&self) -> bool {
+        !self.streams.is_empty() || !self.held.is_empty()
+    }
+
+    /// The exchange is over: plugins that have a context of it are told, with its messages as they
+    /// were in the end. (Those of a `Carried` that is cleared or dropped are told without.)
+    pub async fn end(&mut self, request: &RequestHead, response: &ResponseHead) {
+        self.held.clear();
+        self.streams.end(request, response).await;
     }
 
     /// Whether a `response` plugin has answered in the place of the service, as a cache does. Its
@@ -245,6 +272,8 @@ pub enum Verdict {
     Continue,
     /// Answer with this.
     Respond(LocalResponse),
+    /// Cut the client off, without an answer.
+    Close,
 }
 
 /// Runs the request phase: the selected plugins of `part` in their order, until one answers. Where
@@ -278,9 +307,9 @@ pub async fn run_request(
     let judged = Box::pin(run(chain, &guards, pools, facts, &mut subject, body, carried)).await;
     match judged {
         Verdict::Continue => verdict,
-        Verdict::Respond(refusal) => {
+        refusal @ (Verdict::Respond(_) | Verdict::Close) => {
             carried.answered_at = None;
-            Verdict::Respond(refusal)
+            refusal
         }
     }
 }
@@ -319,6 +348,37 @@ pub async fn run_aggregation(
     run(chain, selected.part(Part::All), pools, facts, &mut subject, body, carried).await
 }
 
+/// Runs the response phase over an answer that the gateway has made itself, for the plugins alone
+/// that have a context of the exchange: Envoy's filters see every answer, also their own refusals.
+pub async fn run_local(
+    chain: &Chain,
+    pools: &Pools,
+    facts: &Facts<'_>,
+    request: &RequestHead,
+    local: LocalResponse,
+    carried: &mut Carried,
+) -> Verdict {
+    let length = match local.body.len() as u64 {
+        0 => BodyLength::Empty,
+        bytes => BodyLength::Known(bytes),
+    };
+    let mut head = ResponseHead { status: local.status, fields: local.fields, body: length };
+    let mut body = BodySlot { given: Some(local.body), replaced: false };
+    let has_context = |plugin: &Arc<Plugin>| carried.streams.has(plugin);
+    let plugins = chain.plugins.iter().enumerate();
+    let open = plugins.filter(|(_, plugin)| has_context(plugin)).map(|(index, _)| index);
+    let open: Vec<usize> = open.collect();
+    let mut subject = Subject::Response { request, head: &mut head };
+    match run(chain, &open, pools, facts, &mut subject, &mut body, carried).await {
+        Verdict::Continue => Verdict::Respond(LocalResponse {
+            status: head.status,
+            fields: head.fields,
+            body: body.given.unwrap_or_default(),
+        }),
+        verdict => verdict,
+    }
+}
+
 async fn run(
     chain: &Chain,
     indexes: &[usize],
@@ -355,7 +415,7 @@ async fn run(
         let is_clients = phase == Phase::Request && has_body;
         verdict = called.unwrap_or_else(|error| failed(plugin, &error, is_clients));
         // Answers are joined once: a second plugin would join what is joined already.
-        if matches!(verdict, Verdict::Respond(_)) || phase == Phase::Aggregation {
+        if !matches!(verdict, Verdict::Continue) || phase == Phase::Aggregation {
             break;
         }
     }
@@ -366,7 +426,7 @@ async fn run(
 fn end(called: &Result<Verdict, CallError>) -> PluginEnd {
     match called {
         Ok(Verdict::Continue) => PluginEnd::Continued,
-        Ok(Verdict::Respond(_)) => PluginEnd::Responded,
+        Ok(Verdict::Respond(_) | Verdict::Close) => PluginEnd::Responded,
         Err(error) => PluginEnd::Failed(error.kind.as_str()),
     }
 }

@@ -24,19 +24,24 @@ use wasmtime::{Caller, ExternType, FuncType, Linker, Module, ValType};
 
 use super::abi::Abi;
 use super::failure::CallError;
+use super::http_wasm;
 use super::last_words::LastWords;
 use super::memory;
 use super::module::Uses;
+use super::proxy_wasm;
 use super::state::HostState;
 
+pub(super) use env::abort;
+pub(super) use http::{Request, make as make_call};
+
 /// What an attempt to serve an import came to.
-enum Served {
+pub(super) enum Served {
     Yes,
     /// There is no such function, or not with these types.
     No,
 }
 
-type LinkResult = wasmtime::Result<Served>;
+pub(super) type LinkResult = wasmtime::Result<Served>;
 
 /// Gives `linker` what `module` imports; the error names everything that cannot be served.
 pub(super) fn link(
@@ -68,7 +73,12 @@ pub(super) fn link(
         let served = match from {
             "env" => match abi {
                 Abi::Json(_) => env::serve(linker, name, &types),
+                Abi::ProxyWasm(_) => proxy_wasm::serve(linker, name, &types),
+                Abi::HttpWasm(_) => Ok(Served::No),
             },
+            http_wasm::MODULE if matches!(abi, Abi::HttpWasm(_)) => {
+                http_wasm::serve(linker, name, &types)
+            }
             "wasi_snapshot_preview1" | "wasi_unstable" => {
                 wasi::serve(linker, from, name, &types, ty)
             }
@@ -87,7 +97,11 @@ pub(super) fn link(
         "the module imports what this gateway does not have: {}; it has {} from env, \
          and wasi_snapshot_preview1",
         refused.join(", "),
-        env::KNOWN
+        match abi {
+            Abi::Json(_) => env::KNOWN,
+            Abi::HttpWasm(_) => "none (but those of http-wasm from http_handler)",
+            Abi::ProxyWasm(_) => "the functions of proxy-wasm 0.2.1 and 0.1.0 (proxy_*)",
+        }
     ))
 }
 
@@ -97,7 +111,7 @@ pub(super) fn uses(module: &Module) -> Uses {
         module.imports().any(|import| import.module() == "env" && wanted.contains(&import.name()))
     };
     Uses {
-        http: imports(&["http_call"]),
+        http: imports(&["http_call", "proxy_http_call"]),
         state: imports(&state::NAMES),
         files: imports(&["read_file"]),
     }
@@ -130,7 +144,7 @@ fn bytes<'a>(
 }
 
 /// The guest's memory, also while its start function runs.
-fn memory_of(caller: &mut Caller<'_, HostState>) -> Result<wasmtime::Memory, CallError> {
+pub(super) fn memory_of(caller: &mut Caller<'_, HostState>) -> Result<wasmtime::Memory, CallError> {
     if let Some(memory) = caller.data().memory {
         return Ok(memory);
     }

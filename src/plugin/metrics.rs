@@ -12,6 +12,8 @@ use crate::limits;
 pub enum PluginMetric {
     /// Of `metric_increment`: the sum of all increments.
     Counter(u64),
+    /// Of a foreign filter's gauge: its value, the same on all workers.
+    Gauge(i64),
     /// Of `metric_record`: what was recorded.
     Summary {
         /// How many values.
@@ -31,6 +33,7 @@ impl PluginMetric {
     pub fn add(&mut self, other: &Self) {
         match (self, other) {
             (Self::Counter(sum), Self::Counter(more)) => *sum = sum.saturating_add(*more),
+            (Self::Gauge(value), Self::Gauge(other)) => *value = *other,
             (
                 Self::Summary { count, sum, min, max },
                 Self::Summary { count: more, sum: theirs, min: least, max: most },
@@ -62,7 +65,19 @@ impl Metrics {
         };
         match self.metric(name, PluginMetric::Counter(0))? {
             PluginMetric::Counter(sum) => *sum = sum.saturating_add(delta),
-            PluginMetric::Summary { .. } => return Err(mixed(name)),
+            PluginMetric::Summary { .. } | PluginMetric::Gauge(_) => return Err(mixed(name)),
+        }
+        Ok(())
+    }
+
+    /// Sets a gauge.
+    ///
+    /// # Errors
+    /// Why it was not set.
+    pub(super) fn set(&mut self, name: &[u8], value: i64) -> Result<(), String> {
+        match self.metric(name, PluginMetric::Gauge(0))? {
+            PluginMetric::Gauge(have) => *have = value,
+            PluginMetric::Counter(_) | PluginMetric::Summary { .. } => return Err(mixed(name)),
         }
         Ok(())
     }
@@ -80,7 +95,7 @@ impl Metrics {
                 *min = value.min(*min);
                 *max = value.max(*max);
             }
-            PluginMetric::Counter(_) => return Err(mixed(name)),
+            PluginMetric::Counter(_) | PluginMetric::Gauge(_) => return Err(mixed(name)),
         }
         Ok(())
     }

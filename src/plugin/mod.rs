@@ -8,12 +8,16 @@
 //! [`run_aggregation`].
 //!
 //! The chain knows phases and verdicts. How a plugin is spoken to is its ABI's business (`abi`):
-//! `json_abi` (docs/plugin-abi.md) today.
+//! `json_abi` (docs/plugin-abi.md), `proxy_wasm` and
+//! `http_wasm` (docs/foreign-plugins.md).
 
 // in the order in which a call meets them
 mod chain;
 mod abi;
 mod json_abi;
+mod proxy_wasm;
+mod http_wasm;
+mod checks;
 mod pool;
 mod waiting;
 mod instance;
@@ -49,7 +53,7 @@ mod testing;
 
 pub use chain::{
     BodySlot, CallAnswer, Carried, Chain, Facts, MessageBounds, Part, Selected, Verdict,
-    run_aggregation, run_request, run_response,
+    run_aggregation, run_local, run_request, run_response,
 };
 pub use log::{LogSink, PluginLine, has_unwritten_lines};
 pub use metrics::PluginMetric;
@@ -58,5 +62,7 @@ pub use pool::{Pools, PrepareFailure};
 pub(crate) use reach::authority_of;
 pub use reach::{Callee, GivenFile, Origin, Outbound, Reach, Scheme, Url};
 pub use runtime::{Runtime, RuntimeError, RuntimeOptions};
-pub use spec::{Encoding, FailureMode, Isolation, LogLevel, Phase, PluginSpec, PluginType};
+pub use spec::{
+    Encoding, FailureMode, FilterSpec, Isolation, LogLevel, NonUtf8, Phase, PluginSpec, PluginType,
+};
 pub use stats::{ErrorKind, LastFailure, PluginReport, PluginStats};

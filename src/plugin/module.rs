@@ -15,7 +15,8 @@ use wasmtime::{Engine, ExternType, InstancePre, Linker, Module};
 use super::abi::Abi;
 use super::hostcalls;
 use super::log::LogSink;
-use super::spec::{Phase, PluginSpec, PluginType};
+use super::proxy_wasm::{Registry, Share};
+use super::spec::{NonUtf8, Phase, PluginSpec, PluginType};
 use super::state::HostState;
 
 /// A plugin of a snapshot. One whose module could not be loaded is a plugin all the same: its
@@ -38,7 +39,10 @@ impl fmt::Debug for Plugin {
 }
 
 impl Plugin {
-    pub(super) fn new(spec: PluginSpec, loaded: Result<Loaded, String>) -> Self {
+    pub(super) fn new(mut spec: PluginSpec, loaded: Result<Loaded, String>) -> Self {
+        if let Ok(loaded) = &loaded {
+            loaded.abi.settle(&mut spec);
+        }
         Self { spec, loaded, pools: AtomicUsize::new(0) }
     }
 
@@ -83,13 +87,24 @@ impl Plugin {
     /// Whether it is called in `phase`: as its type says; a `response` plugin that exports
     /// `on_request` in the request phase too.
     pub fn runs_in(&self, phase: Phase) -> bool {
+        if let Ok(Loaded { abi: Abi::ProxyWasm(_) | Abi::HttpWasm(_), .. }) = &self.loaded {
+            return phase != Phase::Aggregation;
+        }
         self.spec.kind.runs_in(phase) || phase == Phase::Request && self.answers_requests()
     }
 
     /// Whether the body of `phase` has to be collected for it. `on_request` is given none: what it
     /// is for (answering from a cache) looks at heads.
     pub fn takes_body_in(&self, phase: Phase) -> bool {
-        self.loaded.is_ok() && self.spec.wants_body && self.spec.kind.runs_in(phase)
+        let Ok(loaded) = &self.loaded else {
+            return false;
+        };
+        let has_use = match &loaded.abi {
+            Abi::Json(_) => self.spec.kind.runs_in(phase),
+            Abi::ProxyWasm(shape) => shape.takes_body_in(phase),
+            Abi::HttpWasm(shape) => shape.reads_bodies && phase != Phase::Aggregation,
+        };
+        has_use && self.spec.wants_body
     }
 
     /// Which ways out of its memory the module imports; none if it was not loaded.
@@ -99,6 +114,41 @@ impl Plugin {
 
     pub(super) fn loaded(&self) -> Result<&Loaded, &str> {
         self.loaded.as_ref().map_err(String::as_str)
+    }
+
+    /// What becomes of values that are not UTF-8.
+    pub(super) fn non_utf8(&self) -> NonUtf8 {
+        let by_abi = || match &self.loaded {
+            Ok(Loaded { abi: Abi::ProxyWasm(_), .. }) => NonUtf8::Reject,
+            // JSON: with U+FFFD, and the exact bytes beside; http-wasm: as they are.
+            Ok(_) | Err(_) => NonUtf8::Pass,
+        };
+        self.spec.non_utf8.unwrap_or_else(by_abi)
+    }
+
+    /// Whether a message with a value that is not UTF-8 is refused before it is asked.
+    pub(super) fn rejects_non_utf8(&self) -> bool {
+        self.non_utf8() == NonUtf8::Reject
+    }
+
+    /// Whether a worker's exchanges share one instance, interleaved.
+    pub(super) fn is_resident(&self) -> bool {
+        matches!(&self.loaded, Ok(Loaded { abi: Abi::ProxyWasm(_), .. }))
+    }
+
+    /// Whether it is a handler of http-wasm.
+    pub(super) fn is_handler(&self) -> bool {
+        matches!(&self.loaded, Ok(Loaded { abi: Abi::HttpWasm(_), .. }))
+    }
+
+    /// What it shares with the filters of its `vmId`.
+    pub(super) fn share(&self) -> Option<&Arc<Share>> {
+        self.loaded.as_ref().ok().map(|loaded| &loaded.share)
+    }
+
+    /// What filters of any `vmId` share.
+    pub(super) fn shares(&self) -> Option<&Arc<Registry>> {
+        self.loaded.as_ref().ok().map(|loaded| &loaded.shares)
     }
 
     fn answers_requests(&self) -> bool {
@@ -126,6 +176,8 @@ pub(super) struct Loaded {
     pub(super) uses: Uses,
     pub(super) digest: [u8; 32],
     pub(super) log_sink: Arc<dyn LogSink>,
+    shares: Arc<Registry>,
+    share: Arc<Share>,
 }
 
 impl Loaded {
@@ -134,20 +186,23 @@ impl Loaded {
         module: Module,
         (wasm, digest): (&[u8], [u8; 32]),
         spec: &PluginSpec,
-        log_sink: Arc<dyn LogSink>,
+        (log_sink, shares): (Arc<dyn LogSink>, Arc<Registry>),
     ) -> Result<Self, String> {
         let abi = Abi::inspect(&module, wasm, spec)?;
         let mut linker = Linker::new(engine);
         hostcalls::link(&mut linker, &module, &abi)?;
         let uses = hostcalls::uses(&module);
         let pre = linker.instantiate_pre(&module).map_err(|error| format!("{error:#}"))?;
-        Ok(Self { pre, abi, uses, digest, log_sink })
+        let share = shares.share(&spec.filter.vm_id);
+        Ok(Self { pre, abi, uses, digest, log_sink, shares, share })
     }
 
     /// The same for other keys of the plugin, as far as they allow it.
     fn again(&self, spec: &PluginSpec) -> Result<Self, String> {
         check_memory(self.pre.module(), spec)?;
-        Ok(self.clone())
+        self.abi.check(spec)?;
+        let share = self.shares.share(&spec.filter.vm_id);
+        Ok(Self { share, ..self.clone() })
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod lease;
 mod report;
+mod resident;
 mod health;
 
 use std::cell::{Cell, RefCell};
@@ -21,6 +22,7 @@ use super::host::Host;
 use super::instance::Instance;
 use super::log::{Ids, PluginLog};
 use super::module::{Loaded, Plugin};
+use super::proxy_wasm::Filter;
 use super::spec::LogLevel;
 use super::stats::{ErrorKind, LastFailure, PluginReport, PluginStats};
 use super::waiting::{Grant, Queue};
@@ -29,7 +31,8 @@ use crate::kv::Stores;
 use crate::limits;
 use crate::upstream::call::Client;
 use health::{BackedOff, CallHealth};
-use lease::{Lease, Place};
+pub(super) use lease::Lease;
+use lease::Place;
 
 /// One worker's instances of all plugins. Cheap to clone, never leaves its thread.
 #[derive(Clone, Default)]
@@ -90,7 +93,11 @@ impl Pools {
             };
             pool.retired.set(false);
             while pool.live.get() < pool.premade() {
-                if let Err(error) = pool.make_one(Place::take(&pool)).await {
+                let made = match plugin.is_resident() {
+                    true => pool.filter(Instant::now() + plugin.spec.timeout).await.map(drop),
+                    false => pool.make_one(Place::take(&pool)).await,
+                };
+                if let Err(error) = made {
                     failures.push(PrepareFailure {
                         plugin: plugin.spec.name.clone(),
                         reason: error.text,
@@ -116,6 +123,9 @@ impl Pools {
         // takes its whole timeout keeps nobody.
         let mut disposals = Vec::new();
         for pool in leaving {
+            if let Some(filter) = pool.resident.take() {
+                disposals.push(crate::io::spawn(filter.retire()));
+            }
             for instance in pool.idle.take() {
                 let pool = Rc::clone(&pool);
                 disposals.push(crate::io::spawn(async move { pool.dispose(instance).await }));
@@ -213,6 +223,9 @@ pub(super) struct Pool {
     backoff: Cell<BackedOff>,
     /// Of calls that ended their instance.
     health: Cell<CallHealth>,
+    /// The one instance that all exchanges share, of a plugin that has one.
+    resident: RefCell<Option<Rc<Filter>>>,
+    is_making: Cell<bool>,
     retired: Cell<bool>,
     closed: Rc<Cell<bool>>,
 }
@@ -243,6 +256,8 @@ impl Pool {
             last_failure: RefCell::default(),
             backoff: Cell::default(),
             health: Cell::default(),
+            resident: RefCell::default(),
+            is_making: Cell::new(false),
             retired: Cell::new(false),
             closed: Rc::clone(&inner.closed),
         })
@@ -434,7 +449,10 @@ impl Pool {
     }
 
     fn premade(&self) -> u32 {
-        self.plugin.spec.premade.min(self.limit())
+        match self.plugin.is_resident() {
+            true => 1,
+            false => self.plugin.spec.premade.min(self.limit()),
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use wasmtime::{
 use super::cache::Cache;
 use super::log::{LogSink, QueuedSink};
 use super::module::{Loaded, Plugin};
+use super::proxy_wasm::Registry;
 use super::spec::PluginSpec;
 use crate::limits;
 
@@ -68,6 +69,8 @@ pub struct Runtime {
     ticker: OnceLock<Result<(), String>>,
     /// Compilations that nobody waits for any more.
     lost: Arc<AtomicUsize>,
+    /// What filters share.
+    shares: Arc<Registry>,
 }
 
 impl fmt::Debug for Runtime {
@@ -101,6 +104,7 @@ impl Runtime {
             log_sink,
             ticker: OnceLock::new(),
             lost: Arc::default(),
+            shares: Arc::default(),
         }))
     }
 
@@ -110,7 +114,8 @@ impl Runtime {
         let ticks = self.ticker.get_or_init(|| self.start_ticker());
         let loaded = ticks.clone().and_then(|()| self.compile(wasm)).and_then(|module| {
             let wasm = (wasm, Sha256::digest(wasm).into());
-            Loaded::new(&self.engine, module, wasm, &spec, Arc::clone(&self.log_sink))
+            let common = (Arc::clone(&self.log_sink), Arc::clone(&self.shares));
+            Loaded::new(&self.engine, module, wasm, &spec, common)
         });
         Plugin::new(spec, loaded)
     }

@@ -176,6 +176,46 @@ impl Encoding {
     }
 }
 
+/// What becomes of values of fields that are not UTF-8, which some filters cannot bear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NonUtf8 {
+    /// A request that has one is answered with 400, a response with 502; the plugin is not asked.
+    #[default]
+    Reject,
+    /// The plugin is not told of them; they go on.
+    Hide,
+    /// They are given as they are.
+    Pass,
+}
+
+impl NonUtf8 {
+    /// The name in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reject => "reject",
+            Self::Hide => "hide",
+            Self::Pass => "pass",
+        }
+    }
+
+    /// Whether a plugin is shown this value. (What is rejected is not shown either: answers to its
+    /// own calls have such values too.)
+    pub(super) fn shows(self, value: &[u8]) -> bool {
+        self == Self::Pass || value.is_ascii() || simdutf8::basic::from_utf8(value).is_ok()
+    }
+}
+
+/// What only foreign filters are told.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FilterSpec {
+    /// Which of the roots of a module it is: `plugin_root_id`.
+    pub root_id: String,
+    /// Whose shared data and queues it shares.
+    pub vm_id: String,
+    /// What `proxy_on_vm_start` reads.
+    pub vm_config: String,
+}
+
 /// When a chain runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -251,8 +291,16 @@ pub struct PluginSpec {
     pub timeout: Duration,
     /// What happens when it fails.
     pub failure_mode: FailureMode,
+    /// Whether the configuration says so; else it goes by the type, and by the ABI.
+    pub failure_mode_is_given: bool,
     /// Whether it is given bodies.
     pub wants_body: bool,
+    /// Whether the configuration says so.
+    pub body_is_given: bool,
+    /// What becomes of values that are not UTF-8; `None`: by the ABI.
+    pub non_utf8: Option<NonUtf8>,
+    /// What only foreign filters are told.
+    pub filter: FilterSpec,
     /// Whether a body that is too large to collect streams past it instead of being refused.
     pub passes_large_bodies: bool,
     /// What becomes of the content codings of bodies that it is given.
@@ -275,6 +323,8 @@ pub struct PluginSpec {
     pub reach: Reach,
     config: Value,
     config_json: String,
+    /// The configuration as the text that it was given as.
+    verbatim: Option<String>,
 }
 
 impl PluginSpec {
@@ -286,7 +336,11 @@ impl PluginSpec {
             priority: 100,
             timeout: limits::PLUGIN_TIMEOUT,
             failure_mode: kind.default_failure_mode(),
+            failure_mode_is_given: false,
             wants_body: kind.wants_body(),
+            body_is_given: false,
+            non_utf8: None,
+            filter: FilterSpec::default(),
             passes_large_bodies: false,
             encoding: Encoding::default(),
             max_memory_pages: limits::PLUGIN_MEMORY_PAGES_MAX,
@@ -299,14 +353,22 @@ impl PluginSpec {
             reach: Reach::default(),
             config: Value::Object(serde_json::Map::new()),
             config_json: "{}".to_owned(),
+            verbatim: None,
         }
     }
 
-    /// Sets the plugin's own `config`: an object (anything else counts as an empty one).
+    /// Sets the plugin's own `config`: an object, or a text, which a foreign filter is given as it
+    /// is (what it says counts where it is an object as JSON). Anything else counts as an empty
+    /// object.
     ///
     /// Its `logLevel` (or `debug: true`) also sets the level from which the plugin's lines are
     /// logged: to find out what one plugin does, nobody has to turn the whole gateway's log up.
     pub fn set_config(&mut self, config: Value) {
+        let (config, verbatim) = match config {
+            Value::String(text) => (serde_json::from_str(&text).unwrap_or_default(), Some(text)),
+            config => (config, None),
+        };
+        self.verbatim = verbatim;
         self.config = match config {
             Value::Object(_) => config,
             _ => Value::Object(serde_json::Map::new()),
@@ -330,6 +392,20 @@ impl PluginSpec {
         &self.config_json
     }
 
+    /// The configuration as the text that it was given as; `None`: it was given as an object.
+    pub fn verbatim_config(&self) -> Option<&str> {
+        self.verbatim.as_deref()
+    }
+
+    /// What `proxy_on_configure` reads: the text, or the object as JSON; nothing of an empty one.
+    pub fn filter_config(&self) -> &str {
+        match (&self.verbatim, self.config_json.as_str()) {
+            (Some(text), _) => text,
+            (None, "{}") => "",
+            (None, json) => json,
+        }
+    }
+
     /// How many instances one worker may have at a time; at least one.
     pub fn instances_per_worker(&self) -> u32 {
         (self.instances_max / self.workers.max(1)).max(1)
@@ -345,7 +421,11 @@ impl PluginSpec {
             priority,
             timeout,
             failure_mode,
+            failure_mode_is_given: _,
             wants_body,
+            body_is_given: _,
+            non_utf8,
+            filter,
             passes_large_bodies,
             encoding,
             max_memory_pages,
@@ -358,6 +438,7 @@ impl PluginSpec {
             reach,
             config: _,
             config_json,
+            verbatim,
         } = self;
         let patterns =
             |set: &Option<regex::RegexSet>| set.as_ref().map(|set| set.patterns().to_vec());
@@ -384,6 +465,7 @@ impl PluginSpec {
                 )
             && patterns(allowed_urls) == patterns(&other.allowed_urls)
             && *config_json == other.config_json
+            && (non_utf8, filter, verbatim) == (&other.non_utf8, &other.filter, &other.verbatim)
             && reach.is_same_as(&other.reach)
     }
 

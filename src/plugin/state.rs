@@ -12,10 +12,12 @@ use wasmtime::{Memory, ResourceLimiter};
 use super::failure::{MemoryExceeded, TimedOut};
 use super::host::Host;
 use super::hostcalls;
+use super::http_wasm;
 use super::last_words::LastWords;
 use super::log::Ids;
 use super::memory::{Allocator, Arena, Region};
 use super::module::Plugin;
+use super::proxy_wasm;
 use super::spec::LogLevel;
 use crate::limits;
 
@@ -52,6 +54,10 @@ pub(super) struct HostState {
     /// What it wrote last in the running call.
     pub(super) words: LastWords,
     pub(super) host: SendWrapper<Rc<Host>>,
+    /// Of a foreign filter: its contexts and what they have asked for.
+    pub(super) filter: proxy_wasm::State,
+    /// Of a handler of http-wasm: the messages of its exchange.
+    pub(super) handler: Box<http_wasm::State>,
 }
 
 impl HostState {
@@ -71,6 +77,8 @@ impl HostState {
             lines: [const { Vec::new() }; 2],
             words: LastWords::default(),
             host: SendWrapper::new(host),
+            filter: proxy_wasm::State::default(),
+            handler: Box::default(),
         }
     }
 

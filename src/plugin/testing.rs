@@ -204,7 +204,7 @@ impl Exchange {
 /// The status and body of a response.
 pub(super) fn answer(verdict: Verdict) -> Option<(u16, String)> {
     match verdict {
-        Verdict::Continue => None,
+        Verdict::Continue | Verdict::Close => None,
         Verdict::Respond(LocalResponse { status, body, .. }) => {
             Some((status, String::from_utf8(body).unwrap()))
         }

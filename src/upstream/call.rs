@@ -41,7 +41,7 @@ pub struct Client {
 /// What a call sends: the head with its target, and a body of `head.body` bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Message<'a> {
-    /// The head; its `authority` is not used.
+    /// The head; without an `authority` of its own it is sent with the endpoint's.
     pub head: &'a RequestHead,
     /// The body.
     pub body: &'a [u8],
@@ -153,7 +153,10 @@ impl Client {
         // The caller bounds the whole.
         connection.begin(u64::MAX);
         let path = &message.head.path;
-        let authority = &to.endpoint.authority;
+        let authority = match message.head.authority.as_str() {
+            "" => &to.endpoint.authority,
+            named => named,
+        };
         connection.head(message.head, authority, path, &Fields::new());
         let (mut request, mut response) = connection.halves();
         let (outcome, is_sent) = {

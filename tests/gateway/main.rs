@@ -37,6 +37,7 @@ mod errors;
 mod example_matrix;
 mod example_pairs;
 mod explain;
+mod filters;
 mod framing;
 mod headers;
 mod hops;

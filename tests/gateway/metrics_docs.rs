@@ -64,6 +64,7 @@ fn every_family_is_documented_with_its_type_and_labels_and_the_other_way_round()
     let gateway = Setup::echo()
         .service(&format!("name: o, basePath: /o, targets: ['{}']", origin.url()))
         .plugin("p", wasm::module(COUNTING), "type: request")
+        .plugin("f", crate::filters::built("filter-rust"), "config: metric")
         .start();
     assert_eq!(get(gateway.addr, "/").status, 200);
     assert_eq!(get(gateway.addr, "/o").status, 200);

@@ -90,7 +90,7 @@ fn take_flag(keys: &mut Map<String, Value>, key: &str) -> Result<Option<bool>, F
 
 /// Texts are texts. In a file, which has no types, `name: 5` is the name "5"; in JSON, 5 is none.
 fn check_texts(keys: &Map<String, Value>) -> Result<(), Failed> {
-    const TEXTS: [&str; 9] = [
+    const TEXTS: [&str; 12] = [
         "name",
         "path",
         "type",
@@ -100,9 +100,16 @@ fn check_texts(keys: &Map<String, Value>) -> Result<(), Failed> {
         "encoding",
         "isolation",
         "sha256",
+        "nonUtf8",
+        "rootId",
+        "vmId",
     ];
     const LISTS: [&str; 2] = ["allowedUrls", "services"];
     for (key, value) in keys {
+        let is_handed = ["config", "vmConfig"].contains(&key.as_str());
+        if is_handed && (value.is_number() || value.is_boolean()) {
+            return Err(mistyped(key, value, "an object or a text"));
+        }
         let is_list = LISTS.contains(&key.as_str());
         let items = value.as_array().filter(|_| is_list).into_iter().flatten();
         let items = items.map(|item| (format!("an item of {key}"), item));

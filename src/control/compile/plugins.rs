@@ -14,7 +14,8 @@ use super::super::reach::{Common, Reaching, Upkeep};
 use super::modules::{self, Modules};
 use super::{Findings, Ids, Scope};
 use crate::plugin::{
-    Encoding, FailureMode, Isolation, LogLevel, Plugin, PluginSpec, PluginType, Runtime,
+    Encoding, FailureMode, FilterSpec, Isolation, LogLevel, NonUtf8, Plugin, PluginSpec,
+    PluginType, Runtime,
 };
 use crate::snapshot::Snapshot;
 
@@ -152,12 +153,24 @@ impl Loader {
         spec.priority = plugin.priority;
         spec.timeout = plugin.timeout.unwrap_or(wasm.timeout);
         if let Some(mode) = plugin.failure_mode {
+            spec.failure_mode_is_given = true;
             spec.failure_mode = match mode {
                 config::FailureMode::Open => FailureMode::Open,
                 config::FailureMode::Closed => FailureMode::Closed,
             };
         }
         spec.wants_body = plugin.body.unwrap_or(spec.wants_body);
+        spec.body_is_given = plugin.body.is_some();
+        spec.non_utf8 = plugin.non_utf8.map(|policy| match policy {
+            config::NonUtf8::Reject => NonUtf8::Reject,
+            config::NonUtf8::Hide => NonUtf8::Hide,
+            config::NonUtf8::Pass => NonUtf8::Pass,
+        });
+        spec.filter = FilterSpec {
+            root_id: plugin.root_id.clone(),
+            vm_id: plugin.vm_id.clone(),
+            vm_config: plugin.vm_config.clone(),
+        };
         spec.max_memory_pages = plugin.max_memory_pages.unwrap_or(wasm.max_memory_pages);
         spec.instances_max = plugin.max_instances.unwrap_or(wasm.max_instances);
         spec.workers = self.workers as u32;

@@ -457,7 +457,7 @@ fn what_a_variable_holds_is_in_no_error() {
         ("wasm: {plugins: [{name: a, path: p, allowedUrls: ['${SECRET}']}]}", "hunter2("),
         ("wasm: {plugins: [{name: a, path: p, services: ['${SECRET}']}]}\nservices: []", "hunter2"),
         ("wasm: {plugins: [{name: a, path: p, timeout: !!int '${SECRET}'}]}", "hunter2"),
-        ("wasm: {plugins: [{name: a, path: p, config: '${SECRET}'}]}", "hunter2"),
+        ("wasm: {plugins: [{name: a, path: p, config: ['${SECRET}']}]}", "hunter2"),
         // Twice the same, told where the second stands or where both belong.
         (
             "services: [{name: a, basePath: '${SECRET}', targets: ['builtin:echo']}, \

@@ -73,7 +73,7 @@ pub struct Plugin {
     pub allowed_urls: Vec<Pattern>,
     /// It runs on the services of these names; empty: on every service.
     pub services: Vec<String>,
-    /// What it is handed: always an object.
+    /// What it is handed: an object, or a text for a foreign filter.
     pub config: serde_json::Value,
     /// What happens to the request when it fails; `None`: by its type.
     pub failure_mode: Option<FailureMode>,
@@ -94,6 +94,14 @@ pub struct Plugin {
     pub max_memory_pages: Option<u32>,
     /// The only SHA-256 that its file may have.
     pub sha256: Option<[u8; 32]>,
+    /// What becomes of values of fields that are not UTF-8; `None`: by its ABI.
+    pub non_utf8: Option<NonUtf8>,
+    /// Which root of a foreign filter's module it is.
+    pub root_id: String,
+    /// Whose shared data and queues a foreign filter shares.
+    pub vm_id: String,
+    /// What a foreign filter's start reads.
+    pub vm_config: String,
 }
 
 impl Plugin {
@@ -135,6 +143,10 @@ impl Plugin {
             "maxInstances": max_instances,
             "maxMemoryPages": max_memory_pages,
             "sha256": sha256,
+            "nonUtf8": non_utf8,
+            "rootId": root_id,
+            "vmId": vm_id,
+            "vmConfig": vm_config,
         }
     }
 }
@@ -242,6 +254,17 @@ pub enum Encoding {
     Identity,
     /// Bodies are given as they are.
     Raw,
+}
+
+/// `plugins[].nonUtf8`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NonUtf8 {
+    /// The message is refused.
+    Reject,
+    /// The plugin is not told of them.
+    Hide,
+    /// They are given as they are.
+    Pass,
 }
 
 /// `plugins[].isolation`.

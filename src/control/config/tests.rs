@@ -191,6 +191,10 @@ wasm:
       maxInstances: 5
       maxMemoryPages: 6
       sha256: '00ff00000000000000000000000000000000000000000000000000000000Ab01'
+      nonUtf8: hide
+      rootId: root
+      vmId: vm
+      vmConfig: {a: 1}
 services:
   - name: one
     basePath: /one/
@@ -280,6 +284,10 @@ fn every_key_of_wasm_reaches_its_field() {
         max_instances: Some(5),
         max_memory_pages: Some(6),
         sha256: Some(sha256),
+        non_utf8: Some(NonUtf8::Hide),
+        root_id: "root".to_owned(),
+        vm_id: "vm".to_owned(),
+        vm_config: r#"{"a":1}"#.to_owned(),
     };
     let wasm = Wasm {
         enabled: false,

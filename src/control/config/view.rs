@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::{
     AccessLog, Admin, Aggregation, Config, Encoding, FailureMode, Format, IoDriver, Isolation,
-    Level, Limits, Logging, OnBodyTooLarge, Plugin, Server, Service, Target, TargetKind, Timeouts,
-    Tracing, Variables, Wasm, Workers, view_origins, view_routes,
+    Level, Limits, Logging, NonUtf8, OnBodyTooLarge, Plugin, Server, Service, Target, TargetKind,
+    Timeouts, Tracing, Variables, Wasm, Workers, view_origins, view_routes,
 };
 use crate::kv::config::{BackendName, RedisConfig};
 use crate::route::path::Parameters;
@@ -187,7 +187,10 @@ fn wasm(wasm: &Wasm, variables: &Variables) -> Value {
 /// One plugin, with the keys of `wasm.plugins[]`. `null` where the default of its type or of
 /// `wasm` holds.
 pub fn plugin(plugin: &Plugin, variables: &Variables) -> Value {
-    let mut config = masked(&plugin.config);
+    let mut config = match &plugin.config {
+        Value::String(text) => masked_text(text),
+        config => masked(config),
+    };
     variables.hide_in(&mut config);
     let failure_mode = plugin.failure_mode.map(|mode| match mode {
         FailureMode::Open => "open",
@@ -202,6 +205,11 @@ pub fn plugin(plugin: &Plugin, variables: &Variables) -> Value {
         Encoding::Identity => "identity",
         Encoding::Raw => "raw",
     };
+    let non_utf8 = plugin.non_utf8.map(|policy| match policy {
+        NonUtf8::Reject => "reject",
+        NonUtf8::Hide => "hide",
+        NonUtf8::Pass => "pass",
+    });
     let isolation = match plugin.isolation {
         Isolation::Shared => "shared",
         Isolation::Request => "request",
@@ -226,6 +234,10 @@ pub fn plugin(plugin: &Plugin, variables: &Variables) -> Value {
         "maxInstances": plugin.max_instances,
         "maxMemoryPages": plugin.max_memory_pages,
         "sha256": plugin.sha256.as_ref().map(|digest| hex(digest)),
+        "nonUtf8": non_utf8,
+        "rootId": plugin.root_id,
+        "vmId": plugin.vm_id,
+        "vmConfig": if plugin.vm_config.is_empty() { "" } else { MASK },
     })
 }
 
@@ -347,6 +359,15 @@ fn masked(config: &Value) -> Value {
         Value::Array(items) => items.iter().map(masked).collect(),
         Value::String(text) => mask_query(&mask_user(text)).into(),
         Value::Null | Value::Bool(_) | Value::Number(_) => config.clone(),
+    }
+}
+
+/// A configuration that is a text: what it says is known if it is JSON; else all of it may be
+/// secret.
+fn masked_text(text: &str) -> Value {
+    match serde_json::from_str(text) {
+        Ok(config @ Value::Object(_)) => masked(&config),
+        _ => MASK.into(),
     }
 }
 

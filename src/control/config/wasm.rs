@@ -9,8 +9,8 @@ use super::errors::Errors;
 use super::near::nearest;
 use super::tree::Value;
 use super::{
-    Encoding, FailureMode, Isolation, OnBodyTooLarge, Pattern, Place, Plugin, PluginType, Service,
-    Wasm, keys, pattern_set,
+    Encoding, FailureMode, Isolation, NonUtf8, OnBodyTooLarge, Pattern, Place, Plugin, PluginType,
+    Service, Wasm, keys, pattern_set,
 };
 use crate::limits;
 
@@ -147,6 +147,10 @@ fn plugin(
         max_instances: own_max,
         max_memory_pages: map.read("maxMemoryPages", errors, memory_pages),
         sha256: map.read("sha256", errors, sha256),
+        non_utf8: map.read("nonUtf8", errors, non_utf8),
+        root_id: map.read("rootId", errors, string).unwrap_or_default(),
+        vm_id: map.read("vmId", errors, string).unwrap_or_default(),
+        vm_config: map.read("vmConfig", errors, vm_config).unwrap_or_default(),
     })
 }
 
@@ -180,11 +184,26 @@ fn plugin_config(item: &Item<'_>, errors: &mut Errors) -> Option<serde_json::Val
     match &item.node.value {
         Value::Map(_) => json(item, errors),
         _ if item.node.is_null() => None,
+        Value::Scalar(scalar) => Some(scalar.text.clone().into()),
         _ => {
-            item.expected(errors, "a map, which the plugin is handed as JSON");
+            let what = "a map, which the plugin is handed as JSON, or a text for a foreign filter";
+            item.expected(errors, what);
             None
         }
     }
+}
+
+/// A text, or a map, which is handed over as JSON.
+fn vm_config(item: &Item<'_>, errors: &mut Errors) -> Option<String> {
+    match plugin_config(item, errors)? {
+        serde_json::Value::String(text) => Some(text),
+        json => Some(json.to_string()),
+    }
+}
+
+fn non_utf8(item: &Item<'_>, errors: &mut Errors) -> Option<NonUtf8> {
+    let ways = [("reject", NonUtf8::Reject), ("hide", NonUtf8::Hide), ("pass", NonUtf8::Pass)];
+    word(item, &ways, errors)
 }
 
 fn patterns(item: &Item<'_>, errors: &mut Errors) -> Option<Vec<Pattern>> {

@@ -103,7 +103,7 @@ fn level_of(level: i32) -> LogLevel {
 }
 
 /// AssemblyScript's `abort(message, file, line, column)`: ends the call with its message.
-fn abort(
+pub(in crate::plugin) fn abort(
     mut caller: Caller<'_, HostState>,
     message: i32,
     file: i32,

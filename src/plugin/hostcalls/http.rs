@@ -31,7 +31,7 @@ use crate::limits;
 use crate::upstream::call::{Answer, Bounds, Message};
 use crate::upstream::cluster::{Address, Cluster, Endpoint, Endpoints};
 use crate::upstream::echo;
-use request::Request;
+pub(in crate::plugin) use request::Request;
 
 pub(super) fn serve(linker: &mut Linker<HostState>, types: &str) -> LinkResult {
     match types {
@@ -55,7 +55,7 @@ pub(super) fn serve(linker: &mut Linker<HostState>, types: &str) -> LinkResult {
 }
 
 /// What a call came to: an answer, or the reason for status 0.
-type Outcome = Result<Answer, String>;
+pub(in crate::plugin) type Outcome = Result<Answer, String>;
 
 /// `http_call(ptr, len) -> i64`: `{method,url,headers,body,timeoutMs}` to
 /// `{statusCode,headers,body,error}`.
@@ -158,7 +158,12 @@ fn refused(caller: &Caller<'_, HostState>, reason: String) -> Outcome {
     Err(reason)
 }
 
-async fn make(host: &Rc<Host>, plugin: &Plugin, request: &Request) -> Outcome {
+/// Makes the call, whoever bounds its time.
+pub(in crate::plugin) async fn make(
+    host: &Rc<Host>,
+    plugin: &Plugin,
+    request: &Request,
+) -> Outcome {
     let outbound = &plugin.spec.reach.outbound;
     let url = request.url()?;
     if let Some(answers) = host.scene.answers() {
@@ -169,6 +174,7 @@ async fn make(host: &Rc<Host>, plugin: &Plugin, request: &Request) -> Outcome {
             Cluster::Echo => Ok(echoed(request, &callee.name)),
             Cluster::Endpoints(endpoints) => send(host, &outbound.bounds, endpoints, request).await,
         },
+        // Never under another name: that would be another site on an allowed address.
         Found::Origin(origin) => to_origin(host, &outbound.bounds, origin, request).await,
     }
 }

@@ -45,17 +45,6 @@ fn a_module_that_cannot_be_a_plugin_is_refused_with_its_reason() {
             "env.g (not a function",
         ),
         (
-            format!(r#"(module (func (export "proxy_abi_version_0_2_1")) {memory} {execute})"#),
-            "proxy-wasm filter",
-        ),
-        (
-            // As a real one: it has no execute, and imports what is not there.
-            r#"(module (import "env" "proxy_log" (func (param i32 i32 i32) (result i32)))
-                (memory (export "memory") 1) (func (export "proxy_abi_version_0_2_1")))"#
-                .to_owned(),
-            "proxy-wasm is not supported yet",
-        ),
-        (
             format!(r#"(module (@custom "go:buildid" "x") {memory} {execute})"#),
             "//go:wasmexport alloc",
         ),
@@ -75,6 +64,34 @@ fn a_module_that_cannot_be_a_plugin_is_refused_with_its_reason() {
         let plugin = bench.load(PluginSpec::new("p", PluginType::Auth), &guest);
         let error = plugin.load_error().unwrap_or_default();
         assert!(error.contains(reason), "{guest}\n{error}");
+    }
+}
+
+#[test]
+fn a_foreign_module_that_cannot_run_is_refused_with_its_reason() {
+    let bench = Bench::new();
+    for (fields, reason) in [
+        (
+            r#"(func (export "proxy_abi_version_0_9_0"))"#,
+            "a filter of proxy-wasm ABI 0.9.0; this gateway runs 0.1.0, 0.2.0 and 0.2.1",
+        ),
+        (
+            r#"(import "env" "proxy_none" (func)) (func (export "proxy_abi_version_0_2_1"))"#,
+            "env.proxy_none(->)",
+        ),
+        (
+            r#"(func (export "proxy_abi_version_0_2_1")) (func (export "proxy_on_tick"))"#,
+            "proxy_on_tick is (->); it must be (i32 ->)",
+        ),
+        (
+            r#"(func (export "handle_request") (result i64) (i64.const 0))"#,
+            "the module exports no function handle_response(i32 i32 ->)",
+        ),
+    ] {
+        let guest = format!(r#"(module {fields} (memory (export "memory") 1))"#);
+        let plugin = bench.load(PluginSpec::new("p", PluginType::Auth), &guest);
+        let got = plugin.load_error().unwrap_or_default();
+        assert!(got.contains(reason), "{got}");
     }
 }
 

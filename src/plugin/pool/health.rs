@@ -46,7 +46,7 @@ impl CallHealth {
 
 impl Pool {
     /// Refuses a call while the plugin is backed off; when the time is over lets one through.
-    pub(super) fn admit(&self) -> Result<Probe<'_>, CallError> {
+    pub(in crate::plugin) fn admit(&self) -> Result<Probe<'_>, CallError> {
         let health = self.health.get();
         if health.backoff.until.is_none() {
             return Ok(Probe { pool: None });
@@ -90,13 +90,13 @@ impl Pool {
 
 /// The call that is let through to a plugin that was backed off, until it has its instance.
 /// Dropped before (no instance, its future was dropped), the next call takes its part.
-pub(super) struct Probe<'a> {
+pub(in crate::plugin) struct Probe<'a> {
     pool: Option<&'a Pool>,
 }
 
 impl Probe<'_> {
     /// From now on the lease tells.
-    pub(super) fn pass(mut self) {
+    pub(in crate::plugin) fn pass(mut self) {
         self.pool = None;
     }
 }

@@ -88,12 +88,16 @@ impl Pool {
 
     pub(super) fn stats_now(&self) -> PluginStats {
         let idle = self.idle.borrow();
+        let resident = self.resident.borrow();
+        let rests = resident.as_ref().is_some_and(|filter| filter.is_idle());
+        let resident_bytes = resident.as_ref().map_or(0, |filter| filter.memory_bytes() as u64);
         let instances = self.live.get();
         PluginStats {
             instances,
             is_backed_off: self.health.get().backoff.until.is_some(),
-            instances_active: instances.saturating_sub(idle.len() as u32),
-            memory_bytes: idle.iter().map(|instance| instance.memory_bytes() as u64).sum(),
+            instances_active: instances.saturating_sub(idle.len() as u32 + u32::from(rests)),
+            memory_bytes: resident_bytes
+                + idle.iter().map(|instance| instance.memory_bytes() as u64).sum::<u64>(),
             ..*self.stats.borrow()
         }
     }

@@ -138,23 +138,24 @@ pub(in crate::control::config) const PLUGIN: Keys = Keys {
         .example("[users-service]"),
         key(
             "config",
-            Kind::Anything,
+            Kind::Either(&[Kind::Anything, Kind::Text]),
             "What the plugin is handed, as JSON; any keys. Default: {}. A value with a variable \
-             in it is a string; !!int ${N} makes it a number.",
+             in it is a string; !!int ${N} makes it a number. A foreign filter (docs/\
+             foreign-plugins.md) may have a text, which it is handed as it is.",
         )
-        .form("map of anything")
+        .form("map of anything; a text for a foreign filter")
         .default("{}")
-        .when("handed to the plugin as JSON")
+        .when("handed to the plugin as JSON, a text as it is")
         .example("{addHeaders: {X-Gateway: Odin}}"),
         key(
             "failureMode",
             Kind::Word(&["open", "closed"]),
             "What becomes of a request when the plugin fails: open (it goes on without the \
-             plugin) or closed (502 or 503). Default: closed for auth, ratelimit and \
-             aggregation, else open.",
+             plugin) or closed (502 or 503). Default: closed for auth, ratelimit, aggregation \
+             and foreign filters, else open.",
         )
         .form("`open` (the exchange goes on), `closed` (502 or 503)")
-        .otherwise("`closed` for auth, ratelimit and aggregation, else `open`")
+        .otherwise("`closed` for auth, ratelimit, aggregation and foreign filters, else `open`")
         .when("a request must not pass without the plugin")
         .example("closed"),
         key(
@@ -226,6 +227,45 @@ pub(in crate::control::config) const PLUGIN: Keys = Keys {
         .otherwise("any file")
         .when("only this very file may run")
         .example("'0000000000000000000000000000000000000000000000000000000000000000'"),
+        key(
+            "nonUtf8",
+            Kind::Word(&["reject", "hide", "pass"]),
+            "What becomes of values of header fields that are not UTF-8. reject: such a request \
+             gets 400, a response 502. hide: the plugin is not told of them. pass: it is given \
+             them. Default: reject for Envoy filters (the SDKs of some languages cannot bear \
+             them), else pass.",
+        )
+        .form("`reject` (400, response 502), `hide` (it is not told of them), `pass`")
+        .otherwise("`reject` for Envoy filters, else `pass`")
+        .when("values of fields that are not UTF-8 may come")
+        .example("reject"),
+        key(
+            "rootId",
+            Kind::Text,
+            "Which root of its module an Envoy filter is (Envoy's root_id). Default: none.",
+        )
+        .otherwise("none")
+        .when("an Envoy filter's module has several roots")
+        .example("main"),
+        key(
+            "vmId",
+            Kind::Text,
+            "With whom an Envoy filter shares data and queues (Envoy's vm_id). Default: with all \
+             that name none.",
+        )
+        .otherwise("none")
+        .when("with whom an Envoy filter shares data and queues")
+        .example("shared"),
+        key(
+            "vmConfig",
+            Kind::Either(&[Kind::Anything, Kind::Text]),
+            "What an Envoy filter's start reads (Envoy's vm_config.configuration): a text, or a \
+             map as JSON. Default: nothing.",
+        )
+        .form("text, or map as JSON")
+        .otherwise("nothing")
+        .when("what an Envoy filter's start reads")
+        .example("verbose"),
     ],
     later: &[],
 };

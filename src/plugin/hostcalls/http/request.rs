@@ -19,9 +19,9 @@ use crate::limits;
 
 /// A request that can be sent.
 #[derive(Debug)]
-pub(super) struct Request {
+pub(in crate::plugin) struct Request {
     /// `path` and `query` are those of the URL.
-    pub(super) head: RequestHead,
+    pub(in crate::plugin) head: RequestHead,
     pub(super) body: Vec<u8>,
     pub(super) timeout: Option<Duration>,
     url: String,
@@ -106,6 +106,27 @@ impl Request {
         Self::new(method, url, fields, body, None)
     }
 
+    /// Reads the lists of proxy-wasm: `url` is of the service or the host that is called. What the
+    /// gateway frames by itself is passed over.
+    pub(in crate::plugin) fn from_pairs(
+        method: &[u8],
+        url: String,
+        pairs: &[(&[u8], &[u8])],
+        body: Vec<u8>,
+    ) -> Result<Self, String> {
+        let mut fields = Fields::new();
+        for (name, value) in pairs {
+            let is_ours = name.first() == Some(&b':')
+                || is_of_connection(name)
+                || name.eq_ignore_ascii_case(b"expect")
+                || name.eq_ignore_ascii_case(b"host");
+            if !is_ours {
+                add(&mut fields, name, value.trim_ascii())?;
+            }
+        }
+        Self::new(method, url, fields, body, None)
+    }
+
     fn new(
         method: &[u8],
         url: String,
@@ -158,7 +179,7 @@ impl Request {
     }
 
     /// The URL for the log: without its query, where tokens stand.
-    pub(super) fn shown(&self) -> &str {
+    pub(in crate::plugin) fn shown(&self) -> &str {
         self.url.split(['?', '#']).next().unwrap_or_default()
     }
 }

@@ -1,0 +1,210 @@
+//! One exchange as a filter sees it: its messages while a phase runs, and what the filter has said.
+//!
+//! Pure: no guest, no clock. What a guest sets is checked like a client's input when it sets it; a
+//! mistake is kept as the fault with which its phase fails, because the statuses that the SDKs
+//! take leave no way to say so.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::SystemTime;
+
+use super::super::chain::{Facts, MessageBounds};
+use crate::http::connection::TlsFacts;
+use crate::http::message::{Fields, LocalResponse, RequestHead, ResponseHead};
+
+/// Which of the two messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::plugin) enum Direction {
+    Request,
+    Response,
+}
+
+/// What of a phase comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Stage {
+    #[default]
+    Headers,
+    Body,
+    Over,
+}
+
+/// What the exchange knows, kept for the time of the context: callbacks may come when no phase
+/// runs.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    pub(super) request_id: String,
+    pub(super) trace_id: String,
+    pub(super) service: String,
+    pub(super) scheme: &'static str,
+    pub(super) protocol: &'static str,
+    pub(super) client_ip: IpAddr,
+    pub(super) local: Option<SocketAddr>,
+    pub(super) tls: Option<Box<TlsFacts>>,
+    pub(super) received: SystemTime,
+    pub(super) bounds: MessageBounds,
+    pub(super) passed: Vec<u8>,
+}
+
+impl Known {
+    pub(super) fn of(facts: &Facts<'_>) -> Self {
+        let ids = facts.ids();
+        Self {
+            request_id: ids.request.to_owned(),
+            trace_id: ids.trace.to_owned(),
+            service: facts.service.to_owned(),
+            scheme: facts.scheme.as_str(),
+            protocol: facts.connection.protocol.as_str(),
+            client_ip: facts.client_ip,
+            local: facts.connection.local,
+            tls: facts.connection.tls.clone(),
+            received: facts.received,
+            bounds: facts.bounds,
+            passed: facts.passed.to_vec(),
+        }
+    }
+}
+
+/// A body, and whether the filter has made another of it.
+#[derive(Debug, Default)]
+pub(super) struct Body {
+    pub(super) bytes: Vec<u8>,
+    pub(super) is_changed: bool,
+}
+
+/// What a guest keeps of an exchange under a path (`proxy_set_property`).
+pub(in crate::plugin) type Properties = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// See the module's text.
+#[derive(Debug)]
+pub(super) struct Context {
+    pub(super) known: Known,
+    pub(super) request: RequestHead,
+    pub(super) response: ResponseHead,
+    pub(super) request_trailers: Fields,
+    pub(super) response_trailers: Fields,
+    pub(super) request_body: Option<Body>,
+    pub(super) response_body: Option<Body>,
+    /// The message that may be changed: that of the phase that runs.
+    pub(super) open: Option<Direction>,
+    pub(super) stage: Stage,
+    /// Whether the open message's head has been changed.
+    pub(super) is_changed: bool,
+    /// Its filter has paused and not yet gone on.
+    pub(super) is_paused: bool,
+    /// `proxy_continue_stream` for the request, for the response.
+    pub(super) is_resumed: [bool; 2],
+    /// `proxy_close_stream`.
+    pub(super) is_closed: bool,
+    /// What the filter answers in the place of the service.
+    pub(super) local: Option<LocalResponse>,
+    /// It has answered: a second answer counts for nothing.
+    pub(super) has_answered: bool,
+    /// The exchange is over; what remains is to be told so.
+    pub(super) is_ending: bool,
+    /// Whether a response has come: its properties mean something.
+    pub(super) has_response: bool,
+    /// What is wrong with what the filter did.
+    pub(super) fault: Option<String>,
+    pub(super) properties: Properties,
+}
+
+impl Context {
+    pub(super) fn new(known: Known) -> Self {
+        Self {
+            known,
+            request: RequestHead::default(),
+            response: ResponseHead::default(),
+            request_trailers: Fields::new(),
+            response_trailers: Fields::new(),
+            request_body: None,
+            response_body: None,
+            open: None,
+            stage: Stage::default(),
+            is_changed: false,
+            is_paused: false,
+            is_resumed: [false; 2],
+            is_closed: false,
+            local: None,
+            has_answered: false,
+            is_ending: false,
+            has_response: false,
+            fault: None,
+            properties: Properties::new(),
+        }
+    }
+
+    /// A phase begins.
+    pub(super) fn begin(&mut self, direction: Direction) {
+        self.open = Some(direction);
+        self.stage = Stage::Headers;
+        self.is_changed = false;
+        self.is_paused = false;
+        self.is_resumed = [false; 2];
+        self.has_response |= direction == Direction::Response;
+    }
+
+    /// The phase is over: nothing of the message can be changed any more.
+    pub(super) fn close(&mut self) {
+        self.open = None;
+        self.is_paused = false;
+    }
+
+    /// The filter did what it may not do. The first mistake is the one that is told.
+    pub(super) fn blame(&mut self, text: impl Into<String>) {
+        self.fault.get_or_insert_with(|| text.into());
+    }
+
+    /// The body of one message.
+    pub(super) fn body(&mut self, direction: Direction) -> Option<&mut Body> {
+        match direction {
+            Direction::Request => self.request_body.as_mut(),
+            Direction::Response => self.response_body.as_mut(),
+        }
+    }
+
+    /// Whether the body of one message is there to be changed.
+    pub(super) fn can_change_body(&self, direction: Direction) -> bool {
+        let body = match direction {
+            Direction::Request => &self.request_body,
+            Direction::Response => &self.response_body,
+        };
+        self.open == Some(direction) && body.is_some()
+    }
+
+    /// Whether something has come that a paused exchange waits for.
+    pub(super) fn is_decided(&self) -> bool {
+        let resumed = match self.open {
+            Some(Direction::Request) => self.is_resumed[0],
+            Some(Direction::Response) => self.is_resumed[1],
+            None => false,
+        };
+        resumed || self.is_closed || self.local.is_some() || self.fault.is_some()
+    }
+
+    /// Makes `bytes` the part of a body from `start` on of `length` bytes: Envoy's meaning of a
+    /// length of 0 at the beginning (before it) and of a start beyond the end (behind it).
+    pub(super) fn set_body(
+        &mut self,
+        direction: Direction,
+        start: usize,
+        length: usize,
+        new: &[u8],
+    ) {
+        let most = self.known.bounds.body_bytes_max;
+        let Some(body) = self.body(direction) else {
+            return;
+        };
+        let start = start.min(body.bytes.len());
+        let end = start.saturating_add(length).min(body.bytes.len());
+        let will = body.bytes.len() - (end - start) + new.len();
+        if will > most {
+            self.blame(format!(
+                "the body would be {will} bytes, limit is {most} \
+                 (server.limits.pluginBodyBytesMax)"
+            ));
+            return;
+        }
+        body.bytes.splice(start..end, new.iter().copied());
+        body.is_changed = true;
+    }
+}
