@@ -136,6 +136,8 @@ pub struct Service {
     pub preserve_host: bool,
     /// For a whole exchange.
     pub timeout: Duration,
+    /// Bounds of waiting for its targets: `connect`, `first_byte` and `body` are its own.
+    pub timeouts: Timeouts,
     /// Fields set on what goes to its own targets, and on nothing else: there may be secrets among
     /// them. With `strip_base_path`, `X-Forwarded-Prefix` is one.
     pub fields: Fields,

@@ -255,6 +255,7 @@ impl Compiler {
             response_edit: routes::edit(&service.routes.response_headers),
             preserve_host: service.preserve_host,
             timeout: service.timeout,
+            timeouts: timeouts_of(&service.timeouts, &config.server.timeouts),
             fields: fields_for_targets(service),
             request_trailers: service.request_trailers.clone(),
             response_trailers: service.response_trailers.clone(),
@@ -372,6 +373,17 @@ fn upstream_max(limits: &config::Limits) -> usize {
 /// unless they are more than that.
 fn share(total: usize, workers: usize) -> usize {
     (total / workers.max(1)).max(1)
+}
+
+/// The server's, where the service has none of its own.
+fn timeouts_of(own: &config::ServiceTimeouts, server: &config::Timeouts) -> Timeouts {
+    let server = timeouts(server);
+    Timeouts {
+        connect: own.connect.unwrap_or(server.connect),
+        first_byte: own.first_byte.unwrap_or(server.first_byte),
+        body: own.idle.unwrap_or(server.body),
+        ..server
+    }
 }
 
 fn timeouts(timeouts: &config::Timeouts) -> Timeouts {

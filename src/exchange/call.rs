@@ -16,7 +16,7 @@ use crate::http::message::{BodyLength, Fields, Method, RequestHead, ResponseHead
 use crate::http::relay::BodySink;
 use crate::io::deadline::now_ms;
 use crate::limits::AGGREGATION_BODIES_MAX;
-use crate::snapshot::{Service, Snapshot};
+use crate::snapshot::{Service, Timeouts};
 use crate::text;
 use crate::upstream::call::{read_final_head, read_whole_body};
 use crate::upstream::cluster::{Cluster, Endpoints};
@@ -138,12 +138,14 @@ impl<'a> Caller<'a> {
                 &to.endpoint.authority
             };
             let attempt = &exchange.attempt(service, to, (head, &head.path));
-            let outcome = match exchange.connection(to, attempt, expires_ms).await {
-                Ok(connection) => {
-                    self.attempt((to, attempt), connection, head, authority, expires_ms).await
-                }
-                Err(error) => Err(error),
-            };
+            let outcome =
+                match exchange.connection(to, attempt, &service.timeouts, expires_ms).await {
+                    Ok(connection) => {
+                        let to = (to, attempt, &service.timeouts);
+                        self.attempt(to, connection, head, authority, expires_ms).await
+                    }
+                    Err(error) => Err(error),
+                };
             attempt.ended(&outcome);
             // A GET without a body, and nothing of it has gone to the client.
             outcome.map_err(|error| Failure { error, is_repeatable: true })
@@ -153,13 +155,13 @@ impl<'a> Caller<'a> {
 
     async fn attempt(
         &self,
-        (to, attempt): (Try<'_>, &Attempt<'_>),
+        (to, attempt, timeouts): (Try<'_>, &Attempt<'_>, &Timeouts),
         mut connection: Connection,
         head: &RequestHead,
         authority: &str,
         expires_ms: u64,
     ) -> Result<Answer, Error> {
-        connection.begin(expires_ms);
+        connection.begin(expires_ms, timeouts.body);
         match attempt.head(head) {
             Some(head) => connection.head(&head, authority, &head.path, &Fields::new()),
             None => connection.head(head, authority, &head.path, &Fields::new()),
@@ -169,7 +171,7 @@ impl<'a> Caller<'a> {
         let is_sent = sink.finish(&Fields::new()).await.is_ok();
         let source = &mut source;
         let mut response = ResponseHead::default();
-        let Snapshot { timeouts, limits, .. } = self.exchange.snapshot;
+        let limits = &self.exchange.snapshot.limits;
         let most = limits.head_bytes_max;
         let wait = to.bound().map_or(timeouts.first_byte, |bound| bound.min(timeouts.first_byte));
         read_final_head(source, &head.method, wait, most, &mut response).await?;

@@ -13,6 +13,7 @@ use crate::http::message::{BodyLength, Fields, RequestHead};
 use crate::http::relay::{self, Alongside, BodySink, BodySource, Replay, Trailers};
 use crate::io::deadline::now_ms;
 use crate::limits::INTERIM_MAX;
+use crate::snapshot::Timeouts;
 use crate::upstream::cluster::{Address, Endpoint, Endpoints};
 use crate::upstream::connect::connect;
 use crate::upstream::connection::{Connection, ResponseSource};
@@ -36,6 +37,7 @@ impl Exchange<'_> {
         &self,
         Try { endpoint, is_fresh, .. }: Try<'_>,
         attempt: &Attempt<'_>,
+        timeouts: &Timeouts,
         expires_ms: u64,
     ) -> Result<Connection, Error> {
         let worker = self.worker;
@@ -47,7 +49,6 @@ impl Exchange<'_> {
         }
         // What lies idle makes room for what is wanted.
         worker.pool().shrink(worker.targets().admission().idle_max());
-        let timeouts = &self.snapshot.timeouts;
         let started = Instant::now();
         let left = Duration::from_millis(expires_ms.saturating_sub(now_ms()));
         let timeout = timeouts.connect.min(left);
@@ -97,12 +98,13 @@ impl Call<'_> {
         let exchange = self.exchange;
         let expires_ms = exchange.expires_ms;
         let targets = exchange.worker.targets();
+        let timeouts = &exchange.service.timeouts;
         let path = &*exchange.origin_path(self.request);
         let key = exchange.key(self.endpoints, self.request);
         let ask = Ask { method: &self.request.method, key };
         tries::run(self.endpoints, targets, ask, expires_ms, async |to| {
             let attempt = &exchange.attempt(exchange.service, to, (self.request, path));
-            let outcome = match exchange.connection(to, attempt, expires_ms).await {
+            let outcome = match exchange.connection(to, attempt, timeouts, expires_ms).await {
                 Ok(connection) => {
                     self.attempt((to, attempt), connection, messages, body, reply).await
                 }
@@ -136,7 +138,7 @@ impl Call<'_> {
         reply: &mut impl Reply,
     ) -> Result<u16, Error> {
         let exchange = self.exchange;
-        connection.begin(exchange.expires_ms);
+        connection.begin(exchange.expires_ms, exchange.service.timeouts.body);
         let authority = if exchange.service.preserve_host && !self.request.authority.is_empty() {
             &self.request.authority
         } else {
@@ -209,7 +211,7 @@ impl Call<'_> {
         is_body_read: &Cell<bool>,
     ) -> Result<u16, Error> {
         let exchange = self.exchange;
-        let mut wait = exchange.snapshot.timeouts.first_byte;
+        let mut wait = exchange.service.timeouts.first_byte;
         if let Some(bound) = to.bound()
             && self.is_repeatable()
         {

@@ -46,3 +46,5 @@ pub const WATCH_INTERVAL: Duration = Duration::from_millis(400);
 /// Sockets that are asked at a stretch: poll(2) takes some 0.1 us for each. With more, a round
 /// takes longer: 16,384 of them 0.3 s.
 pub const WATCHED_AT_ONCE: usize = 1024;
+/// `services[].timeout: off`: ten years, which fit into every clock.
+pub const SERVICE_TIMEOUT_OFF: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);

@@ -151,7 +151,7 @@ impl Client {
         bytes_max: usize,
     ) -> Result<Answer, Error> {
         // The caller bounds the whole.
-        connection.begin(u64::MAX);
+        connection.begin(u64::MAX, bounds.body);
         let path = &message.head.path;
         let authority = match message.head.authority.as_str() {
             "" => &to.endpoint.authority,

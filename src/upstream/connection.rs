@@ -36,11 +36,12 @@ pub enum ResponseSource<'a> {
 }
 
 impl Connection {
-    /// Prepares for a request, which must be answered whole before `expires_ms`.
-    pub fn begin(&mut self, expires_ms: u64) {
+    /// Prepares for a request, which must be answered whole before `expires_ms`; its bodies may
+    /// stand still for `body_timeout`.
+    pub fn begin(&mut self, expires_ms: u64, body_timeout: Duration) {
         match self {
-            Self::Http1(connection) => connection.begin(expires_ms),
-            Self::Http2(lease) => lease.begin(expires_ms),
+            Self::Http1(connection) => connection.begin(expires_ms, body_timeout),
+            Self::Http2(lease) => lease.begin(expires_ms, body_timeout),
         }
     }
 

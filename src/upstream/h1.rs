@@ -172,8 +172,11 @@ impl Connection {
             && !response.silence.is_over()
     }
 
-    /// Prepares for the next request, which must be answered whole before `expires_ms`.
-    pub fn begin(&mut self, expires_ms: u64) {
+    /// Prepares for the next request, which must be answered whole before `expires_ms`; its bodies
+    /// may stand still for `body_timeout`.
+    pub fn begin(&mut self, expires_ms: u64, body_timeout: Duration) {
+        self.response.body_timeout = body_timeout;
+        self.request.sender.set_write_timeout(body_timeout);
         self.response.silence.begin(expires_ms);
     }
 

@@ -161,3 +161,45 @@ fn retries_wait_and_the_originals_keys_say_so() {
     }
     assert_eq!(delayed, 2);
 }
+
+#[test]
+fn a_service_waits_for_its_targets_as_long_as_it_says() {
+    let origin = Failing::new("a");
+    origin.becomes(Mode::Slow(400));
+    let of = |keys: &str| format!("targets: ['{}'], {keys}", origin.url());
+    let gateway = Setup::new()
+        .server("timeouts: {firstByte: 100ms}")
+        .service(&format!("name: quick, basePath: /quick, {}", of("outlier: off")))
+        .service(&format!(
+            "name: patient, basePath: /patient, {}",
+            of("outlier: off, timeout: off, timeouts: {firstByte: 5s}")
+        ))
+        .start();
+    assert_eq!(get(gateway.addr, "/quick").status, 504);
+    assert_eq!(get(gateway.addr, "/patient").status, 200);
+}
+
+#[test]
+fn streams_may_be_silent_for_as_long_as_their_service_says() {
+    let origin = crate::support::Origin::scripted(|connection, _| {
+        while connection.request().is_some() {
+            connection.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\na\n\r\n");
+            std::thread::sleep(Duration::from_millis(500));
+            connection.send("2\r\nb\n\r\n0\r\n\r\n");
+        }
+    });
+    let of = |keys: &str| format!("targets: ['{}'], {keys}", origin.url());
+    let gateway = Setup::new()
+        .server("timeouts: {body: 150ms}")
+        .service(&format!("name: plain, basePath: /plain, {}", of("outlier: off")))
+        .service(&format!("name: stream, basePath: /s, {}", of("timeouts: {idle: 9s}")))
+        .start();
+    for _ in 0..2 {
+        assert_eq!(get(gateway.addr, "/s").text(), "a\nb\n");
+    }
+    // Over the connection that the stream has left: its patience is not the connection's.
+    let mut client = crate::support::Client::connect(gateway.addr);
+    client.send("GET /plain HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.head().start, "HTTP/1.1 200 OK");
+    assert!(!String::from_utf8_lossy(&client.rest()).contains('b'), "the body breaks off");
+}

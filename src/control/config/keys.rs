@@ -20,7 +20,7 @@ pub(super) use operation::{ADMIN, LOGGING, OTLP, TRACING};
 pub(super) use origins::{HASH, HEALTH_CHECK, OUTLIER, RETRY, SERVICE_TLS};
 pub(super) use routes::{HEADER_EDIT, MATCH, MATCH_TEST, REDIRECT, REWRITE};
 pub(super) use server::{LIMITS, SERVER, TIMEOUTS};
-pub(super) use service::{SERVICE, SERVICE_LIMITS, TARGET};
+pub(super) use service::{SERVICE, SERVICE_LIMITS, SERVICE_TIMEOUTS, TARGET};
 pub(super) use wasm::{PLUGIN, WASM};
 
 use crate::limits;

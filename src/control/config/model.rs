@@ -8,7 +8,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Limits, Origins, Routes, ServiceLimits, Tracing, Wasm};
+use super::{Limits, Origins, Routes, ServiceLimits, ServiceTimeouts, Tracing, Wasm};
 use crate::aggregate::Rule;
 use crate::limits;
 use crate::route::path::Rules;
@@ -350,8 +350,11 @@ pub struct Service {
     pub targets: Vec<Target>,
     /// How requests are shared out among them, and what becomes of those that fail.
     pub origins: Origins,
-    /// From the routed request to the relayed response.
+    /// From the routed request to the relayed response; [`limits::SERVICE_TIMEOUT_OFF`]: as long as
+    /// it takes.
     pub timeout: Duration,
+    /// Bounds of waiting for its targets.
+    pub timeouts: ServiceTimeouts,
     /// Fields to set on the upstream request: names are tokens, none of framing or hop-by-hop,
     /// none twice; values pass `message::is_field_value`.
     pub headers: Vec<(String, String)>,

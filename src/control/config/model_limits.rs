@@ -78,3 +78,14 @@ impl Default for ServiceLimits {
         }
     }
 }
+
+/// `services[].timeouts`; `None`: the server's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ServiceTimeouts {
+    /// For a connection to an endpoint.
+    pub connect: Option<Duration>,
+    /// From the sent request to the first byte of the response head.
+    pub first_byte: Option<Duration>,
+    /// Between two steps of progress of a body, to or from an endpoint.
+    pub idle: Option<Duration>,
+}

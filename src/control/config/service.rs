@@ -1,6 +1,7 @@
 //! Decodes `services` and their targets.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::aggregation::{References, aggregation};
 use super::decode::{Item, Section, boolean, duration, integer, list, map, string};
@@ -9,7 +10,10 @@ use super::origins::origins;
 use super::routes::routes;
 use super::tree::Value;
 use super::wasm::Names;
-use super::{Place, Routes, Service, ServiceLimits, Target, TargetKind, address, keys, value};
+use super::{
+    Place, Routes, Service, ServiceLimits, ServiceTimeouts, Target, TargetKind, address, keys,
+    value,
+};
 use crate::http::field_class;
 use crate::http::message::{is_field_value, is_token};
 use crate::limits;
@@ -88,7 +92,8 @@ fn service<'n>(
         .unwrap_or_default(),
         routes,
         origins,
-        timeout: map.read("timeout", errors, duration).unwrap_or(limits::SERVICE_TIMEOUT),
+        timeout: map.read("timeout", errors, timeout).unwrap_or(limits::SERVICE_TIMEOUT),
+        timeouts: map.read("timeouts", errors, timeouts).unwrap_or_default(),
         request_trailers: map
             .read("requestTrailers", errors, |item, errors| trailers(item, &headers, errors))
             .unwrap_or_default(),
@@ -135,6 +140,21 @@ fn check_http2(map: &Section<'_>, service: &Service, errors: &mut Errors) {
     {
         item.refuse(errors, "asks for a path by HTTP/1, and a target is h2://; use tcp: true");
     }
+}
+
+/// A duration, or `off`.
+fn timeout(item: &Item<'_>, errors: &mut Errors) -> Option<Duration> {
+    match &item.node.value {
+        Value::Scalar(scalar) if scalar.text == "off" => Some(limits::SERVICE_TIMEOUT_OFF),
+        _ => duration(item, errors),
+    }
+}
+
+fn timeouts(item: &Item<'_>, errors: &mut Errors) -> Option<ServiceTimeouts> {
+    let map = Section::open(item, &keys::SERVICE_TIMEOUTS, errors)?;
+    let mut read = |key: &str| map.read(key, errors, duration);
+    let (connect, first_byte, idle) = (read("connect"), read("firstByte"), read("idle"));
+    Some(ServiceTimeouts { connect, first_byte, idle })
 }
 
 fn service_limits(item: &Item<'_>, errors: &mut Errors) -> Option<ServiceLimits> {

@@ -267,7 +267,15 @@ fn service(service: &Service) -> Value {
         "tls": view_origins::tls(&origins.tls),
         "resolve": span(origins.resolve),
         "addresses": if origins.splits_names { "each" } else { "together" },
-        "timeout": span(service.timeout),
+        "timeout": match service.timeout {
+            crate::limits::SERVICE_TIMEOUT_OFF => "off".to_owned(),
+            timeout => span(timeout),
+        },
+        "timeouts": {
+            "connect": service.timeouts.connect.map(span),
+            "firstByte": service.timeouts.first_byte.map(span),
+            "idle": service.timeouts.idle.map(span),
+        },
         "headers": headers.collect::<Map<String, Value>>(),
         "requestHeaders": view_routes::headers(&routes.request_headers),
         "responseHeaders": view_routes::headers(&routes.response_headers),

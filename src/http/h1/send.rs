@@ -49,6 +49,11 @@ pub struct Sender<S: Stream> {
 pub struct WriteFailed;
 
 impl<S: Stream> Sender<S> {
+    /// Each step of progress of a write may take so long from now on.
+    pub fn set_write_timeout(&mut self, write_timeout: Duration) {
+        self.write_timeout = write_timeout;
+    }
+
     /// A sender over one half of a stream; a write may take `write_timeout` for each step of
     /// progress.
     pub fn new(

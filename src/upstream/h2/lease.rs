@@ -33,6 +33,8 @@ struct Stream {
     incoming: Rc<Incoming>,
     /// When all must be over.
     expires_ms: Cell<u64>,
+    /// How long its bodies may stand still.
+    body_timeout: Cell<Duration>,
     /// Nothing of a response has come.
     is_silent: Cell<bool>,
     /// Others have been answered over this connection.
@@ -46,6 +48,7 @@ impl Lease {
             shared: shared.clone(),
             incoming: Incoming::new(0, false, &shared.budget),
             expires_ms: Cell::new(u64::MAX),
+            body_timeout: Cell::new(shared.body_timeout),
             is_silent: Cell::new(true),
             is_reused: shared.has_served.get(),
         });
@@ -68,9 +71,11 @@ impl Lease {
         })
     }
 
-    /// The request must be answered whole before this.
-    pub fn begin(&mut self, expires_ms: u64) {
+    /// The request must be answered whole before `expires_ms`; its bodies may stand still for
+    /// `body_timeout`.
+    pub fn begin(&mut self, expires_ms: u64, body_timeout: Duration) {
         self.stream.expires_ms.set(expires_ms);
+        self.stream.body_timeout.set(body_timeout);
     }
 }
 
@@ -193,7 +198,7 @@ impl RequestSink {
                 let is_sent = most.map_or_else(|| codec.is_sent(id), |most| left <= most);
                 if left < queued {
                     queued = left;
-                    stream.arm(timer, stream.shared.body_timeout);
+                    stream.arm(timer, stream.body_timeout.get());
                 }
                 // A stream that was reset counts as sent.
                 (is_sent && !stream.incoming.is_reset()).then_some(Ok(()))
@@ -305,7 +310,7 @@ impl BodySource for ResponseSource {
         let Self { stream, timer, .. } = self;
         let incoming = &stream.incoming;
         if !incoming.is_ready() {
-            stream.arm(timer, stream.shared.body_timeout);
+            stream.arm(timer, stream.body_timeout.get());
             let ready = |_: &Context<'_>| match incoming.is_over_budget() {
                 true => Some(Err(Error::OverBudget)),
                 false => incoming.is_ready().then_some(Ok(())),

@@ -73,13 +73,19 @@ pub(in crate::control::config) const SERVICE: Keys = Keys {
         ADDRESSES,
         key(
             "timeout",
-            DURATION,
-            "From the routed request to the relayed response. Default: 60s. Over it: 504. Raise \
-             it for long downloads.",
+            Kind::Either(&[Kind::Word(&["off"]), DURATION]),
+            "From the routed request to the relayed response; off: as long as it takes. Default: \
+             60s. Over it: 504. Raise it for long downloads, switch it off for streams.",
         )
-        .form("duration, routed request to relayed response")
+        .form("duration, routed request to relayed response, or `off`")
+        .example("30s")
         .default("60s")
         .when("long uploads get 408, slow targets 504, long downloads get cut"),
+        key(
+            "timeouts",
+            Kind::Section(&SERVICE_TIMEOUTS),
+            "Bounds of waiting for its targets, in the place of the server's.",
+        ),
         key(
             "headers",
             Kind::Headers(limits::SERVICE_HEADERS_MAX),
@@ -136,6 +142,30 @@ pub(in crate::control::config) const SERVICE: Keys = Keys {
             "responses are made of those of several services: \
             [aggregation.md](aggregation.md)",
         ),
+    ],
+    later: &[],
+};
+
+/// `services[].timeouts`.
+pub(in crate::control::config) const SERVICE_TIMEOUTS: Keys = Keys {
+    allowed: &[
+        key("connect", DURATION, "For a connection to a target. Default: the server's.")
+            .otherwise("`server.timeouts.connect`")
+            .when("its targets are near, or far"),
+        key(
+            "firstByte",
+            DURATION,
+            "From the sent request to the first byte of the response. Default: the server's.",
+        )
+        .otherwise("`server.timeouts.firstByte`")
+        .when("its targets think for long, or never should"),
+        key(
+            "idle",
+            DURATION,
+            "Between two pieces of a body, to or from a target. Default: the server's.",
+        )
+        .otherwise("`server.timeouts.body`")
+        .when("streams are silent for long: with `timeout: off` it is what ends them"),
     ],
     later: &[],
 };
