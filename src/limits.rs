@@ -2,12 +2,13 @@
 //!
 //! Constants that an operator may want to move are defaults here and keys under `server.limits` or
 //! `wasm` in the configuration; the others are fixed. Relations between them are asserted at
-//! compile time at the end of the file. Those of the admin API, of content codings, of HTTP/2, of
-//! the plugins' shared state, of what plugins hand over, of times, of traces and of what is under
-//! way at origins stand in `limits/`.
+//! compile time at the end of the file. Those of the admin API, of content codings, of listeners
+//! and TLS, of HTTP/2, of the plugins' shared state, of what plugins hand over, of times, of traces
+//! and of what is under way at origins stand in `limits/`.
 
 mod admin;
 mod coding;
+mod edge;
 mod filters;
 mod http2;
 mod kv;
@@ -23,6 +24,7 @@ use crate::throttle::Backoff;
 
 pub use admin::*;
 pub use coding::*;
+pub use edge::*;
 pub use filters::*;
 pub use http2::*;
 pub use kv::*;

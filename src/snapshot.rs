@@ -6,8 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ServerConfig;
+
 use crate::aggregate::Aggregation;
+use crate::http::connection::Protocol;
 use crate::http::message::Fields;
+use crate::http::trusted::Trusted;
+use crate::io::proxy::ProxyProtocol;
+use crate::io::tls::certificate::Certificate;
 use crate::plugin::{Chain, MessageBounds, Plugin};
 use crate::route::edit::{FieldEdit, Redirect, Rewrite};
 use crate::route::path::Rules;
@@ -25,8 +31,12 @@ pub struct Snapshot {
     pub limits: Limits,
     /// Bounds of waiting.
     pub timeouts: Timeouts,
-    /// Whether a client's `X-Forwarded-For` is appended to instead of replaced.
-    pub trust_forwarded: bool,
+    /// Where requests come in.
+    pub listeners: Vec<Arc<Listener>>,
+    /// The TLS of the admin API.
+    pub admin_tls: Option<Arc<ServerTls>>,
+    /// Whose `X-Forwarded-*` and PROXY headers are believed.
+    pub trusted: Trusted,
     /// Whether fields of clients pass whose names have a `_`.
     pub keeps_underscores: bool,
     /// What a path may have in it that origins read in different ways.
@@ -59,6 +69,11 @@ impl Snapshot {
         }
     }
 
+    /// The listener of this id.
+    pub fn listener(&self, id: &str) -> Option<&Arc<Listener>> {
+        self.listeners.iter().find(|listener| listener.id == id)
+    }
+
     /// The `host:port` of the endpoint with this id.
     pub fn authority_of(&self, id: usize) -> Option<&str> {
         let mut endpoints = self.services.iter().flat_map(|service| match &*service.cluster {
@@ -67,6 +82,28 @@ impl Snapshot {
         });
         endpoints.find(|endpoint| endpoint.id == id).map(|endpoint| endpoint.authority.as_str())
     }
+}
+
+/// One of `server.listen`.
+#[derive(Debug)]
+pub struct Listener {
+    /// Names it over all snapshots: its address, as configured.
+    pub id: String,
+    /// How its connections are secured; `None`: in the clear.
+    pub tls: Option<Arc<ServerTls>>,
+    /// What may be spoken over its connections; never empty.
+    pub protocols: Vec<Protocol>,
+    /// Whether a proxy in front tells who has connected.
+    pub proxy_protocol: ProxyProtocol,
+}
+
+/// What a listener shakes hands with.
+#[derive(Debug)]
+pub struct ServerTls {
+    /// Made by the control thread; the workers share it.
+    pub config: Arc<ServerConfig>,
+    /// The certificates: the file of each, and what it says.
+    pub certificates: Vec<(String, Certificate)>,
 }
 
 /// Bounds of sizes, as configured (`server.limits`).
@@ -99,6 +136,8 @@ pub struct Limits {
 /// Bounds of waiting, as configured (`server.timeouts`).
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
+    /// For a TLS handshake, and for a header of the PROXY protocol before it.
+    pub tls_handshake: Duration,
     /// For a request head to arrive whole.
     pub head: Duration,
     /// For the next request of a kept-alive connection.

@@ -22,10 +22,12 @@ use super::access_log;
 use super::config::{self, Config, TargetKind};
 use super::courtesy::yield_core;
 use super::descriptors;
+use super::edge::Edge;
 use super::reach::{Common, OriginKey, Upkeep};
 use super::trust::Trust;
 use crate::aggregate::{Aggregation, Call, Dependency};
 use crate::http::message::Fields;
+use crate::http::trusted::Trusted;
 use crate::limits::TRACE_QUEUE_EXCHANGES;
 use crate::plugin::{Callee, Chain, Plugin, Runtime, Scheme};
 use crate::snapshot::{Limits, Service, Snapshot, Timeouts};
@@ -49,6 +51,7 @@ pub struct Compiler {
     ids: Ids,
     loader: Loader,
     trust: Trust,
+    edge: Edge,
 }
 
 /// Numbers whatever a worker keeps something of, over all snapshots.
@@ -119,8 +122,8 @@ impl Compiler {
         let loader = Loader::new(runtime, workers, kv);
         // Whoever exports spans takes the other end.
         let (spans, _) = sync_channel(0);
-        let trust = Trust::default();
-        Self { spans, workers, generation: 0, ids: Ids::default(), loader, trust }
+        let (trust, edge) = (Trust::default(), Edge::default());
+        Self { spans, workers, generation: 0, ids: Ids::default(), loader, trust, edge }
     }
 
     /// Where the exchanges of later snapshots come out that are to be exported.
@@ -189,6 +192,12 @@ impl Compiler {
                 self.service(index, service, cluster, config, &plugins)
             })
             .collect();
+        let (listeners, admin_tls) = match published.filter(|_| *scope != Scope::All) {
+            Some(published) => (published.listeners.clone(), published.admin_tls.clone()),
+            None => {
+                (self.edge.listeners(config, &mut findings), self.edge.admin(config, &mut findings))
+            }
+        };
         let routes = routes::table(&config.services);
         let access_log = match published.filter(|_| *scope != Scope::All) {
             Some(published) => published.access_log.clone(),
@@ -203,7 +212,12 @@ impl Compiler {
             generation: self.generation,
             limits: limits(&config.server, self.workers),
             timeouts: timeouts(&config.server.timeouts),
-            trust_forwarded: config.server.trust_forwarded,
+            listeners,
+            admin_tls,
+            trusted: Trusted {
+                everybody: config.server.trust_forwarded,
+                proxies: config.server.trusted_proxies.clone(),
+            },
             keeps_underscores: config.server.keeps_underscores,
             paths: config.server.paths,
             keeps_half_closed: config.server.keeps_half_closed,
@@ -388,6 +402,7 @@ fn timeouts_of(own: &config::ServiceTimeouts, server: &config::Timeouts) -> Time
 
 fn timeouts(timeouts: &config::Timeouts) -> Timeouts {
     Timeouts {
+        tls_handshake: timeouts.tls_handshake,
         head: timeouts.head,
         idle: timeouts.idle,
         body: timeouts.body,

@@ -15,8 +15,10 @@ mod errors;
 mod expand;
 mod keys;
 mod kv;
+mod listen;
 mod model;
 mod model_limits;
+mod model_listen;
 mod model_origins;
 mod model_routes;
 mod model_wasm;
@@ -44,6 +46,7 @@ pub use decode::FITTING_NUMBER;
 pub use errors::{ConfigError, ConfigErrors};
 pub use model::*;
 pub use model_limits::*;
+pub use model_listen::*;
 pub use model_origins::*;
 pub use model_routes::*;
 pub use model_wasm::*;
@@ -264,7 +267,7 @@ fn default_server(env: &dyn Fn(&str) -> Option<String>) -> Result<Server, Config
             let text = format!("got {}, expected {form}", value::quote(&text));
             ConfigErrors::of_file(&format!("${NAME}"), text)
         })?;
-        server.listen = vec![address];
+        server.listen = vec![Listener::plain(address)];
     }
     Ok(server)
 }
@@ -348,7 +351,7 @@ fn check_admin_address(root: &Section<'_>, config: &Config, errors: &mut Errors)
         return;
     };
     let is_free = matches!(listen, Listen::Tcp { port: 0, .. });
-    if is_free || !config.server.listen.contains(listen) {
+    if is_free || !config.server.listen.iter().any(|one| one.address == *listen) {
         return;
     }
     let place = ["admin", "server"].iter().find_map(|key| root.get(key));

@@ -8,7 +8,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tokio::sync::oneshot;
 
 use crate::downstream::handover::Handover;
-use crate::downstream::listener::{Accepted, Socket};
+use crate::downstream::listener::{Accepted, Bound};
 use crate::exchange::core::Published;
 use crate::io::driver::{self, Driver};
 use crate::limits::REPORTS_AT_ONCE;
@@ -91,17 +91,8 @@ impl Fleet {
     }
 
     /// Has each worker accept on its sockets, and waits until all do.
-    pub async fn listen(&self, sockets: Vec<Vec<Socket>>) {
-        let mut answers = Vec::new();
-        for (outbox, sockets) in self.outboxes.workers.iter().zip(sockets) {
-            let (done, answer) = reply();
-            outbox.send(Mail::Listen { sockets, done });
-            answers.push(answer);
-        }
-        for answer in answers {
-            // A worker that has ended shows in `any_ended`.
-            let _ = answer.await;
-        }
+    pub async fn listen(&self, sockets: Vec<Vec<Bound>>) {
+        self.outboxes.listen(sockets).await;
     }
 
     /// Where the workers are written to.
@@ -137,6 +128,32 @@ impl Fleet {
 }
 
 impl Outboxes {
+    /// Has each worker accept on its sockets, and waits until all do.
+    pub async fn listen(&self, sockets: Vec<Vec<Bound>>) {
+        let mut answers = Vec::new();
+        for (outbox, sockets) in self.workers.iter().zip(sockets) {
+            let (done, answer) = reply();
+            outbox.send(Mail::Listen { sockets, done });
+            answers.push(answer);
+        }
+        for answer in answers {
+            // A worker that has ended shows in `any_ended`.
+            let _ = answer.await;
+        }
+    }
+
+    /// Has all workers accept no more for these listeners.
+    pub fn unlisten(&self, ids: &[String], holds_alone: bool) {
+        for outbox in &*self.workers {
+            outbox.send(Mail::Unlisten { ids: ids.to_vec(), holds_alone });
+        }
+    }
+
+    /// How many workers there are.
+    pub fn workers(&self) -> usize {
+        self.workers.len()
+    }
+
     /// Has every worker make the instances of a snapshot that is not published yet.
     pub async fn prepare(&self, snapshot: &Arc<Snapshot>) -> Vec<PrepareFailure> {
         let mut failures = Vec::new();

@@ -15,6 +15,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use self::text::Text;
 use super::reload::Control;
 use super::{access_log, log, otlp};
+use crate::downstream::frontend::Handshake;
 use crate::error::Rejection;
 use crate::exchange::counts::ServiceCounts;
 use crate::plugin::{ErrorKind, PluginMetric, PluginReport};
@@ -60,6 +61,7 @@ pub fn text(control: &Control, reports: &[Report]) -> String {
     targets::families(&mut text, control, reports);
     workers(&mut text, reports);
     http2::families(&mut text, reports);
+    edge(&mut text, control, reports);
     spans(&mut text, reports);
     control_plane(&mut text, control);
     process::families(&mut text);
@@ -225,6 +227,36 @@ fn workers(text: &mut Text, reports: &[Report]) {
         let delay = &report.timer_delay;
         let labels = [("worker", &*report.worker.to_string())];
         text.summary(family, &labels, delay.total.as_secs_f64(), delay.count);
+    }
+}
+
+/// What became of TLS handshakes, and how long certificates hold.
+fn edge(text: &mut Text, control: &Control, reports: &[Report]) {
+    let family = "odin_tls_handshakes_total";
+    text.family(family, "counter", "TLS handshakes with clients, by how they ended.");
+    for end in Handshake::ALL {
+        let count: u64 =
+            reports.iter().map(|report| report.connections.handshakes[end as usize]).sum();
+        text.line(family, &[("outcome", end.as_str())], count);
+    }
+    let family = "odin_tls_handshakes_waiting";
+    text.family(family, "gauge", "Steps of TLS handshakes that wait for their turn.");
+    let waiting: usize = reports.iter().map(|report| report.handshakes_waiting).sum();
+    text.line(family, &[], waiting);
+    let family = "odin_proxy_headers_refused_total";
+    text.family(family, "counter", "Connections closed for want of a PROXY header that counts.");
+    let refused: u64 = reports.iter().map(|report| report.connections.proxy_refused).sum();
+    text.line(family, &[], refused);
+    let family = "odin_certificate_expiry_timestamp_seconds";
+    text.family(family, "gauge", "Until when a certificate holds, since 1970.");
+    let snapshot = control.running().snapshot;
+    let listeners = snapshot.listeners.iter().map(|one| (&*one.id, one.tls.as_ref()));
+    let admin = ("admin", snapshot.admin_tls.as_ref());
+    for (listener, tls) in listeners.chain([admin]) {
+        for (file, certificate) in tls.iter().flat_map(|tls| &tls.certificates) {
+            let labels = [("listener", listener), ("certificate", file)];
+            text.line(family, &labels, certificate.not_after);
+        }
     }
 }
 

@@ -10,6 +10,8 @@ pub mod compile;
 mod courtesy;
 // what each plugin may reach: hosts, files, shared state
 pub mod reach;
+// listeners' certificates and sessions
+pub mod edge;
 // the sockets that the process listens on
 pub mod sockets;
 // how many descriptors there are, and how many of them clients may have

@@ -1,9 +1,11 @@
 //! From a configuration to a running gateway to its end: compile, start, listen, serve, reload,
 //! upgrade, drain.
 
+use std::cell::RefCell;
 use std::future::{Future, pending};
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,7 +20,7 @@ use super::fleet::{self, Fleet, Order};
 use super::otlp::Exporter;
 use super::reload::{self, Cause, Change, Control, Reloader};
 use super::signals::Signals;
-use super::sockets::{Inherited, Sockets};
+use super::sockets::{Inherited, SharedHeld, Sockets};
 use super::status::Facts;
 use super::supervisor::Supervisor;
 use super::upgrade::{self, Inheritance, Successor, Upgrader};
@@ -93,7 +95,8 @@ async fn serve(config: Config, options: Options) -> Result<(), String> {
     };
     let upgrades = from.map_or(0, |(_, count)| count);
     let held = std::mem::take(&mut prepared.sockets.held);
-    let upgrader = Upgrader::new(program, held, upgrades, activated);
+    let held = Rc::new(RefCell::new(held));
+    let upgrader = Upgrader::new(program, Rc::clone(&held), upgrades, activated);
     // Last: from here on connections come.
     let channels = conversation.map(upgrade::Conversation::serving).unwrap_or_default();
     let serving = Serving {
@@ -103,6 +106,7 @@ async fn serve(config: Config, options: Options) -> Result<(), String> {
         signals,
         hangups,
         upgrader,
+        held,
         channels,
         from,
     };
@@ -130,6 +134,8 @@ struct Serving {
     signals: Signals,
     hangups: Signal,
     upgrader: Upgrader,
+    /// Its sockets.
+    held: SharedHeld,
     channels: Vec<upgrade::Channel>,
     /// The process that this one has replaced, and how many upgrades there were with that.
     from: Option<(u32, u64)>,
@@ -138,7 +144,7 @@ struct Serving {
 impl Serving {
     /// Serves to the end.
     async fn run(self, prepared: Prepared) -> Result<(), String> {
-        let Self { located, watches, supervisor, signals, hangups, .. } = self;
+        let Self { located, watches, supervisor, signals, hangups, held, .. } = self;
         let (mut upgrader, channels, from) = (self.upgrader, self.channels, self.from);
         let fleet = prepared.fleet;
         for channel in channels {
@@ -152,6 +158,8 @@ impl Serving {
             config: prepared.config,
             failures: prepared.failures,
             outboxes: fleet.outboxes(),
+            held,
+            holds_alone: upgrader.holds_alone(),
             published: prepared.published,
         });
         if let Some((pid, count)) = from {
@@ -249,6 +257,9 @@ async fn prepare(
     });
     let (compiler, config, Compiled { snapshot, findings }) =
         compiling.await.map_err(|_| "a defect of the gateway: compiling panicked".to_owned())?;
+    if !findings.refusals.is_empty() {
+        return Err(findings.refusals.join("\n"));
+    }
     for warning in &findings.warnings {
         tracing::warn!("{warning}");
     }

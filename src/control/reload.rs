@@ -6,17 +6,18 @@
 //! fails before that publishes nothing: the last good snapshot goes on, the reason is in the log,
 //! in the answer and in the history.
 //!
-//! Left out: what cannot change while the process runs (listeners, workers, the I/O driver). A
-//! configuration that changes it is published all the same, with a warning.
+//! Left out: what cannot change while the process runs (workers, the I/O driver). A configuration
+//! that changes it is published all the same, with a warning.
 
 mod change;
 mod fixed;
+mod listening;
 mod lookups;
 mod persist;
 mod state;
+mod surviving;
 
 use std::net::SocketAddr;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
@@ -28,15 +29,18 @@ use super::compile::{Compiled, Compiler, Failure, Scope, have_names_moved};
 use super::config::{Config, Located};
 use super::fleet::Outboxes;
 use super::log;
+use super::sockets::SharedHeld;
 use super::watch::{Files, Seen};
 use crate::limits::{RELOAD_TURN_TIMEOUT, RELOADS_WAITING_MAX};
 use crate::snapshot::Snapshot;
 use crate::worker::report::Report;
 
 pub use change::{Cause, Change};
+use listening::Moves;
 use lookups::Lookups;
 use state::State;
 pub use state::{Outcome, Refused, Reload, ReloadTimes, Running, Upgrades};
+use surviving::surviving;
 
 /// Asks for changes and sees what runs. Clones are the same.
 #[derive(Clone)]
@@ -255,6 +259,8 @@ pub struct Reloader {
     /// Where the admin API listens, for as long as the process runs.
     admin: Option<SocketAddr>,
     outboxes: Outboxes,
+    held: SharedHeld,
+    holds_alone: bool,
     published: Arc<ArcSwap<Snapshot>>,
     state: Arc<State>,
     orders: mpsc::Receiver<Order>,
@@ -275,6 +281,10 @@ pub struct Start {
     pub failures: Vec<Failure>,
     /// The workers.
     pub outboxes: Outboxes,
+    /// The sockets, as the next process is to have them.
+    pub held: SharedHeld,
+    /// Whether no other process holds them.
+    pub holds_alone: bool,
     /// Where they read snapshots.
     pub published: Arc<ArcSwap<Snapshot>>,
 }
@@ -298,6 +308,8 @@ impl Reloader {
             located: start.located,
             admin: start.admin,
             outboxes: start.outboxes,
+            held: start.held,
+            holds_alone: start.holds_alone,
             published: start.published,
             state,
             orders,
@@ -387,6 +399,7 @@ impl Reloader {
 
         let (config, Compiled { snapshot, findings }) =
             self.compile(config, running.snapshot, scope.clone()).await?;
+        refuse(findings.refusals)?;
         warnings.extend(findings.warnings);
         let news = findings.failures.iter().filter(|failure| {
             let is_known = running.failures.iter().any(|earlier| failure.is_again(earlier));
@@ -398,6 +411,9 @@ impl Reloader {
 
         let snapshot = Arc::new(snapshot);
         self.prepare(&snapshot, &scope).await?;
+        let moves = Moves::between(&running.config, &config);
+        let sockets = moves.open(&config, self.outboxes.workers()).await;
+        let sockets = sockets.inspect_err(|_| self.outboxes.retire(&self.published.load_full()))?;
         let is_saved = is_file || next.persist.is_some();
         if let Some(persist) = next.persist {
             let written = tokio::task::spawn_blocking(persist).await;
@@ -412,6 +428,7 @@ impl Reloader {
         log::set(&config.logging);
         self.published.store(Arc::clone(&snapshot));
         self.outboxes.retire(&snapshot);
+        moves.make(sockets, &self.outboxes, &self.held, self.holds_alone).await;
         let generation = snapshot.generation;
         let failures = scope.failures(&running.failures, findings.failures);
         self.state.publish(config, snapshot, failures);
@@ -469,36 +486,10 @@ impl Reloader {
     }
 }
 
-/// Lets `subject` do a piece of work and gives it back, with what a panic said if there was one.
-/// There is no known way to cause one; whatever a panic left half done in a compiler, the next
-/// configuration is compiled anew.
-fn surviving<S, T>(mut subject: S, work: impl FnOnce(&mut S) -> T) -> (S, Result<T, String>) {
-    let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| work(&mut subject)));
-    let outcome = outcome.map_err(|payload| {
-        let text = payload.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
-        text.unwrap_or("no words").lines().next().unwrap_or_default().to_owned()
-    });
-    (subject, outcome)
-}
-
 fn broken(reason: impl Into<String>) -> Refusal {
     Refusal::new(RefusalKind::Broken, reason)
 }
 
 fn refuse(news: Vec<String>) -> Result<(), Refusal> {
     if news.is_empty() { Ok(()) } else { Err(broken(news.join("\n"))) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_compiler_survives_a_panic_and_goes_on() {
-        let (compiler, outcome) = surviving(1, |_: &mut i32| -> () { panic!("at {}", 7) });
-        assert_eq!((compiler, outcome), (1, Err("at 7".to_owned())));
-        let (compiler, outcome) = surviving(compiler, |count| *count += 1);
-        assert_eq!((compiler, outcome), (2, Ok(())));
-    }
 }

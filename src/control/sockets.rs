@@ -6,15 +6,17 @@
 //! still wanted is accepted on, whatever the number of workers: a listening SO_REUSEPORT socket
 //! that nobody accepts on swallows its share of the connections.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 use std::time::Instant;
 
 use socket2::{Domain, SockRef};
 
-use super::config::{Config, Listen};
-use crate::downstream::listener::{self, Socket, Turn};
+use super::config::{Config, Listen, listener_ids};
+use crate::downstream::listener::{self, Bound, Socket, Turn};
 use crate::limits::{BIND_INTERVAL, BIND_TIMEOUT};
 
 /// What a socket is for.
@@ -32,18 +34,23 @@ pub enum Purpose {
 pub struct Inherited {
     /// What it was for; `None`: whatever its address is wanted for.
     pub purpose: Option<Purpose>,
-    /// The words of the configuration that it was made for, if there was one.
+    /// The id of the listener that it was made for, if there was one.
     pub listen: Option<String>,
     /// The socket. It listens and does not block.
     pub socket: OwnedFd,
 }
 
 impl Inherited {
-    fn is_for(&self, purpose: Purpose, listen: &Listen, addresses: &[SocketAddr]) -> bool {
+    fn is_for(
+        &self,
+        purpose: Purpose,
+        (listen, id): (&Listen, &str),
+        addresses: &[SocketAddr],
+    ) -> bool {
         if self.purpose.is_some_and(|own| own != purpose) {
             return false;
         }
-        if self.listen.as_ref().is_some_and(|own| *own == listen.to_string()) {
+        if self.listen.as_ref().is_some_and(|own| own == id) {
             return true;
         }
         let Ok(address) = SockRef::from(&self.socket).local_addr() else { return false };
@@ -61,17 +68,20 @@ impl Inherited {
 pub struct Held {
     /// What it is for.
     pub purpose: Purpose,
-    /// The words of the configuration that it was made for.
+    /// The id of the listener that it was made for: the words of the configuration.
     pub listen: String,
     /// Another handle of the worker's.
     pub socket: OwnedFd,
 }
 
+/// Those of a process: changed by reloads, handed on by upgrades. The control thread's.
+pub type SharedHeld = Rc<RefCell<Vec<Held>>>;
+
 /// All sockets of a configuration; those that are new do not listen yet.
 #[derive(Debug, Default)]
 pub struct Sockets {
     /// One list for each worker.
-    pub workers: Vec<Vec<Socket>>,
+    pub workers: Vec<Vec<Bound>>,
     /// The admin API's.
     pub admin: Option<std::net::TcpListener>,
     /// The addresses as bound, with the ports that the kernel chose.
@@ -86,22 +96,8 @@ impl Sockets {
     /// Takes over what is wanted of `inherited` and binds the rest. An inherited socket that nobody
     /// wants any more is closed: whoever handed it on empties its queue.
     pub fn open(config: &Config, workers: usize, inherited: Vec<Inherited>) -> io::Result<Self> {
-        let mut sockets = Self::default();
-        sockets.workers.resize_with(workers, Vec::new);
         let mut inherited = inherited;
-        for listen in &config.server.listen {
-            let named = |error: io::Error| named(listen, "", &error);
-            let (ours, bound) = sockets.open_one(listen, &mut inherited).map_err(named)?;
-            // A unix socket is one, however many handles there are.
-            let count = if matches!(listen, Listen::Unix(_)) { 1 } else { ours.len() };
-            for socket in &ours[..count] {
-                sockets.hold(Purpose::Server, listen, socket.as_fd().try_clone_to_owned()?);
-            }
-            for (index, socket) in ours.into_iter().enumerate() {
-                sockets.workers[index % workers].push(socket);
-            }
-            sockets.bound.push(bound);
-        }
+        let mut sockets = Self::open_but(&[], config, workers, &mut inherited)?;
         if let Some(listen) = &config.admin.listen {
             let named = |error: io::Error| named(listen, " (admin.listen)", &error);
             let admin = open_admin(listen, &mut inherited).map_err(named)?;
@@ -109,7 +105,7 @@ impl Sockets {
             if config.admin.is_exposed_at(admin.local_addr()?) {
                 return Err(exposed(listen, admin.local_addr()?));
             }
-            sockets.hold(Purpose::Admin, listen, admin.as_fd().try_clone_to_owned()?);
+            sockets.hold(Purpose::Admin, &listen.to_string(), admin.as_fd().try_clone_to_owned()?);
             sockets.admin = Some(admin);
         }
         for unwanted in inherited {
@@ -120,6 +116,38 @@ impl Sockets {
                 ?address,
                 "an inherited socket is none that the configuration wants"
             );
+        }
+        Ok(sockets)
+    }
+
+    /// The sockets of all listeners that are not among those that `runs` names; nothing of the
+    /// admin API.
+    pub fn open_but(
+        runs: &[String],
+        config: &Config,
+        workers: usize,
+        inherited: &mut Vec<Inherited>,
+    ) -> io::Result<Self> {
+        let mut sockets = Self::default();
+        sockets.workers.resize_with(workers, Vec::new);
+        let listeners = &config.server.listen;
+        for (listener, id) in listeners.iter().zip(listener_ids(listeners)) {
+            if runs.contains(&id) {
+                continue;
+            }
+            let listen = &listener.address;
+            let named = |error: io::Error| named(listen, "", &error);
+            let (ours, bound) = sockets.open_one((listen, &id), inherited).map_err(named)?;
+            // A unix socket is one, however many handles there are.
+            let count = if matches!(listen, Listen::Unix(_)) { 1 } else { ours.len() };
+            for socket in &ours[..count] {
+                sockets.hold(Purpose::Server, &id, socket.as_fd().try_clone_to_owned()?);
+            }
+            for (index, socket) in ours.into_iter().enumerate() {
+                let id = id.clone();
+                sockets.workers[index % workers].push(Bound { id, socket });
+            }
+            sockets.bound.push(bound);
         }
         Ok(sockets)
     }
@@ -141,22 +169,22 @@ impl Sockets {
                 patiently(|| first.listen_alone()).map_err(|error| named(listen, "", &error))?;
             }
         }
-        self.workers.iter().flatten().try_for_each(Socket::listen)
+        self.workers.iter().flatten().try_for_each(|bound| bound.socket.listen())
     }
 
-    fn hold(&mut self, purpose: Purpose, listen: &Listen, socket: OwnedFd) {
-        self.held.push(Held { purpose, listen: listen.to_string(), socket });
+    fn hold(&mut self, purpose: Purpose, id: &str, socket: OwnedFd) {
+        self.held.push(Held { purpose, listen: id.to_owned(), socket });
     }
 
     /// At least one socket of this address for each worker, and the address as bound.
     fn open_one(
         &mut self,
-        listen: &Listen,
+        (listen, id): (&Listen, &str),
         inherited: &mut Vec<Inherited>,
     ) -> io::Result<(Vec<Socket>, String)> {
         let addresses = resolve(listen)?;
         let mut ours = Vec::new();
-        for taken in take(inherited, Purpose::Server, listen, &addresses) {
+        for taken in take(inherited, Purpose::Server, (listen, id), &addresses) {
             ours.push(match SockRef::from(&taken).domain()? {
                 Domain::UNIX => Socket::Unix(taken.into()),
                 _ => Socket::Tcp(taken.into()),
@@ -212,10 +240,11 @@ fn open_admin(
     inherited: &mut Vec<Inherited>,
 ) -> io::Result<std::net::TcpListener> {
     let addresses = resolve(listen)?;
-    let listener = match take(inherited, Purpose::Admin, listen, &addresses).pop() {
-        Some(taken) => taken.into(),
-        None => patiently(|| std::net::TcpListener::bind(&*addresses))?,
-    };
+    let listener =
+        match take(inherited, Purpose::Admin, (listen, &listen.to_string()), &addresses).pop() {
+            Some(taken) => taken.into(),
+            None => patiently(|| std::net::TcpListener::bind(&*addresses))?,
+        };
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
@@ -239,7 +268,7 @@ fn patiently<T>(mut have: impl FnMut() -> io::Result<T>) -> io::Result<T> {
 fn take(
     inherited: &mut Vec<Inherited>,
     purpose: Purpose,
-    listen: &Listen,
+    listen: (&Listen, &str),
     addresses: &[SocketAddr],
 ) -> Vec<OwnedFd> {
     let taken = inherited.extract_if(.., |one| one.is_for(purpose, listen, addresses));
@@ -267,11 +296,12 @@ fn exposed(listen: &Listen, address: SocketAddr) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::config::Server;
+    use crate::control::config::{Listener, Server};
 
     fn config(listens: &[Listen]) -> Config {
         let mut config = crate::control::config::Located::Embedded.load().unwrap();
-        config.server = Server { listen: listens.to_vec(), ..Server::default() };
+        let listen = listens.iter().cloned().map(Listener::plain).collect();
+        config.server = Server { listen, ..Server::default() };
         config.admin.listen = None;
         config
     }
@@ -312,10 +342,11 @@ mod tests {
         let named = [Listen::tcp("localhost", address.port())];
         let mut inherited = inherit(first);
         let other = Listen::tcp("127.0.0.1", address.port() ^ 1);
-        assert!(!inherited[0].is_for(Purpose::Server, &other, &resolve(&other).unwrap()));
+        let is_for = inherited[0].is_for(Purpose::Server, (&other, "-"), &resolve(&other).unwrap());
+        assert!(!is_for);
         let addresses = [address];
-        assert_eq!(take(&mut inherited, Purpose::Admin, &named[0], &addresses).len(), 0);
-        assert_eq!(take(&mut inherited, Purpose::Server, &named[0], &addresses).len(), 1);
+        assert_eq!(take(&mut inherited, Purpose::Admin, (&named[0], "-"), &addresses).len(), 0);
+        assert_eq!(take(&mut inherited, Purpose::Server, (&named[0], "-"), &addresses).len(), 1);
     }
 
     #[test]

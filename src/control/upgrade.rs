@@ -22,7 +22,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use super::fleet::Outboxes;
-use super::sockets::Held;
+use super::sockets::{Held, SharedHeld};
 use crate::downstream::handover::Handover;
 use crate::limits::{UPGRADE_FAILING_MAX, UPGRADE_SERVE_TIMEOUT};
 use channel::{Message, Received};
@@ -36,7 +36,7 @@ pub struct Upgrader {
     /// The program, where it was when this process was started.
     program: PathBuf,
     /// The sockets that it gets.
-    held: Vec<Held>,
+    held: SharedHeld,
     /// The ways from earlier processes that still hand over connections here, and what receives
     /// these.
     earlier: Vec<(Arc<Channel>, JoinHandle<()>)>,
@@ -61,7 +61,7 @@ struct Starting {
 
 impl Upgrader {
     /// For a process that listens on these sockets.
-    pub fn new(program: PathBuf, held: Vec<Held>, upgrades: u64, activated: bool) -> Self {
+    pub fn new(program: PathBuf, held: SharedHeld, upgrades: u64, activated: bool) -> Self {
         Self { program, held, earlier: Vec::new(), upgrades, activated }
     }
 
@@ -81,6 +81,7 @@ impl Upgrader {
     /// Gives up the sockets and the ways from earlier processes: a successor has them, or these
     /// close their connections themselves from now on.
     pub fn close(self, outboxes: &Outboxes, has_successor: bool) {
+        self.held.borrow_mut().clear();
         for (channel, receiving) in self.earlier {
             receiving.abort();
             if !has_successor {
@@ -157,7 +158,7 @@ impl Upgrader {
                 description.earlier.push(inherit(&**channel)?);
             }
         }
-        for Held { purpose, listen, socket } in &self.held {
+        for Held { purpose, listen, socket } in &*self.held.borrow() {
             let (purpose, listen) = (*purpose, listen.clone());
             description.sockets.push(Described { fd: inherit(socket)?, purpose, listen });
         }

@@ -12,7 +12,8 @@ use crate::exchange::Core;
 use crate::http::connection::Connection;
 use crate::io::deadline::now_ms;
 use crate::io::sleep;
-use crate::limits::HANDOVERS_AT_ONCE;
+use crate::io::turns::Turns;
+use crate::limits::{HANDOVERS_AT_ONCE, HANDSHAKES_STRETCH, HANDSHAKES_WAITING_MAX};
 
 /// The client side of one worker. `!Send`: its connections have it by `Rc`.
 pub struct Frontend {
@@ -26,6 +27,8 @@ pub struct Frontend {
     counts: Cell<ConnectionCounts>,
     /// Who is to be woken when a drain begins; `None`: a free place.
     watches: RefCell<Vec<Option<Waker>>>,
+    /// The handshakes' turns.
+    pub(super) turns: Rc<Turns>,
 }
 
 /// How many connections there were.
@@ -37,6 +40,11 @@ pub struct ConnectionCounts {
     pub shed: u64,
     /// What was counted of those of HTTP/2.
     pub http2: Http2Counts,
+    /// Closed because the header of the PROXY protocol was missing, broken, or not one of a trusted
+    /// proxy.
+    pub proxy_refused: u64,
+    /// TLS handshakes by how they ended ([`Handshake::ALL`]).
+    pub handshakes: [u64; Handshake::ALL.len()],
 }
 
 /// What is counted of HTTP/2.
@@ -56,6 +64,51 @@ pub struct Http2Counts {
     pub abused: u64,
 }
 
+/// How a TLS handshake has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handshake {
+    /// It was made in full.
+    Full,
+    /// An earlier session went on.
+    Resumed,
+    /// The two sides could not agree, or the client has shown no certificate that is trusted.
+    Refused,
+    /// It was not over in time.
+    Timeout,
+    /// The client has gone before its end.
+    Gone,
+    /// The client spoke HTTP in the clear.
+    PlainHttp,
+    /// Too many others waited already.
+    Busy,
+}
+
+impl Handshake {
+    /// All of them, in their order.
+    pub const ALL: [Self; 7] = [
+        Self::Full,
+        Self::Resumed,
+        Self::Refused,
+        Self::Timeout,
+        Self::Gone,
+        Self::PlainHttp,
+        Self::Busy,
+    ];
+
+    /// Its name as a label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Resumed => "resumed",
+            Self::Refused => "refused",
+            Self::Timeout => "timeout",
+            Self::Gone => "gone",
+            Self::PlainHttp => "plain_http",
+            Self::Busy => "busy",
+        }
+    }
+}
+
 impl Frontend {
     /// That of a worker.
     pub fn new(core: Rc<Core>) -> Rc<Self> {
@@ -67,6 +120,7 @@ impl Frontend {
             open: Cell::new(0),
             counts: Cell::default(),
             watches: RefCell::default(),
+            turns: Turns::new(HANDSHAKES_STRETCH, HANDSHAKES_WAITING_MAX),
         })
     }
 
@@ -120,6 +174,21 @@ impl Frontend {
         self.count(|counts| counts.shed += 1);
     }
 
+    /// Counts a TLS handshake that has ended.
+    pub(super) fn count_handshake(&self, end: Handshake) {
+        self.count(|counts| counts.handshakes[end as usize] += 1);
+    }
+
+    /// How many steps of handshakes wait for their turn.
+    pub fn handshakes_waiting(&self) -> usize {
+        self.turns.waiting()
+    }
+
+    /// Counts a connection that is closed for its PROXY header.
+    pub(super) fn refuse_proxy(&self) {
+        self.count(|counts| counts.proxy_refused += 1);
+    }
+
     /// How many connections are open.
     pub fn open(&self) -> usize {
         self.open.get()
@@ -155,7 +224,10 @@ impl Frontend {
             // Connections that turned idle since the last look are waiting for requests again.
             match self.is_draining() {
                 true => self.core.deadlines().expire_idle(now_ms()),
-                false => self.core.deadlines().request_handover(HANDOVERS_AT_ONCE),
+                false => {
+                    self.core.deadlines().expire_idle_bound(now_ms());
+                    self.core.deadlines().request_handover(HANDOVERS_AT_ONCE);
+                }
             }
             sleep(Duration::from_millis(10)).await;
         }

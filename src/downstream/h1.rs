@@ -38,6 +38,9 @@ pub async fn serve<S: Stream>(stream: S, connection: Rc<Connection>, frontend: R
     let sender = Sender::new(write, worker.deadlines().register(fd), body_timeout, pool);
     let (rate, expires_ms) = (BodyRate::default(), u64::MAX);
     let client = receiver.deadline.clone();
+    if !S::IS_PORTABLE {
+        client.bind();
+    }
     let mut body = RequestBody { receiver, body_timeout, rate, expires_ms };
     let mut reply = HttpReply::new(sender, frontend.clone());
 
@@ -50,10 +53,11 @@ pub async fn serve<S: Stream>(stream: S, connection: Rc<Connection>, frontend: R
             // While the worker drains, the wait for it ends soon (`Deadlines::expire_idle`).
             Next::Request => {}
             Next::Linger { sends_on } => {
+                reply.say_end().await;
                 linger(&mut body.receiver, fd, body_timeout, sends_on).await;
                 return;
             }
-            Next::Close => return,
+            Next::Close => return reply.say_end().await,
             Next::Http2 => {
                 let (receiver, sender) = (body.receiver, reply.sender);
                 let halves = h2::Halves { receiver, sender, fd };
@@ -135,7 +139,7 @@ async fn serve_one<S: Stream>(
             worker.give_scratch(scratch);
             return Next::Close;
         }
-        Err(Some(Error::UnsupportedVersion)) if is_http2(body, reply) => {
+        Err(Some(Error::UnsupportedVersion)) if connection.takes_http2 && is_http2(body, reply) => {
             worker.give_scratch(scratch);
             return Next::Http2;
         }
@@ -151,6 +155,7 @@ async fn serve_one<S: Stream>(
     worker.account(&outcome);
     worker.give_scratch(scratch);
     if !outcome.is_complete {
+        reply.is_cut = true;
         return cut(body, reply, outcome.error);
     }
     if !reply.keeps_alive || !body.discard().await {
@@ -314,6 +319,8 @@ struct HttpReply<S: Stream> {
     has_started: bool,
     /// An exchange has been on this connection.
     has_served: bool,
+    /// The last response has broken off.
+    is_cut: bool,
     frontend: Rc<Frontend>,
 }
 
@@ -326,7 +333,16 @@ impl<S: Stream> HttpReply<S> {
             keeps_alive: false,
             has_started: false,
             has_served: false,
+            is_cut: false,
             frontend,
+        }
+    }
+
+    /// Says that nothing more comes, where the stream has words for it: not behind a response that
+    /// has broken off, which must not look whole.
+    async fn say_end(&mut self) {
+        if !self.is_cut {
+            self.sender.say_end().await;
         }
     }
 

@@ -81,8 +81,11 @@ pub(super) async fn serve<S: Stream>(
     let writing = crate::io::spawn(write(shared.clone(), sender, fd));
     let is_linger = read(&shared, &mut receiver).await;
     shared.close();
-    let sender = writing.await;
+    let mut sender = writing.await;
     shared.until_no_streams().await;
+    if let Some(sender) = &mut sender {
+        sender.say_end().await;
+    }
     if is_linger && sender.is_some() {
         linger(&mut receiver, fd, body_timeout, true).await;
     }

@@ -14,6 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 
 use crate::io::runtime::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -27,6 +28,7 @@ use crate::io::turn_away;
 use crate::limits::{
     ACCEPT_BACKOFF, ACCEPTS_AT_ONCE, BACKLOG, HANDSHAKES_TIMEOUT, LISTENER_RELEASE,
 };
+use crate::snapshot::Listener;
 
 /// A bound socket that waits for its worker.
 #[derive(Debug)]
@@ -192,14 +194,20 @@ impl Accepted {
     }
 }
 
-/// Serves a connection that is there already.
+/// Serves a connection that is there already: HTTP/1 in the clear, between two requests.
 pub fn serve(accepted: Accepted, frontend: &Rc<Frontend>) {
+    serve_at(accepted, None, frontend);
+}
+
+/// Serves a connection, by what its listener says unless it was served before.
+fn serve_at(accepted: Accepted, listener: Option<&Arc<Listener>>, frontend: &Rc<Frontend>) {
+    let listener = listener.map(Arc::clone);
     let outcome = match accepted {
         Accepted::Tcp(stream, facts) => {
-            TcpStream::from_std(stream).map(|stream| start(stream, facts, frontend))
+            TcpStream::from_std(stream).map(|stream| start(stream, facts, listener, frontend))
         }
         Accepted::Unix(stream, facts) => {
-            UnixStream::from_std(stream).map(|stream| start(stream, facts, frontend))
+            UnixStream::from_std(stream).map(|stream| start(stream, facts, listener, frontend))
         }
     };
     if let Err(error) = outcome {
@@ -207,25 +215,47 @@ pub fn serve(accepted: Accepted, frontend: &Rc<Frontend>) {
     }
 }
 
+/// A socket, and the id of its listener ([`Listener::id`]).
+#[derive(Debug)]
+pub struct Bound {
+    /// Whose it is.
+    pub id: String,
+    /// The socket.
+    pub socket: Socket,
+}
+
 /// The running accept loops of a worker.
 #[derive(Default)]
 pub struct Listeners {
-    loops: RefCell<Vec<(Rc<Stop>, crate::io::JoinHandle<()>)>>,
+    loops: RefCell<Vec<Loop>>,
+}
+
+struct Loop {
+    id: String,
+    stop: Rc<Stop>,
+    accepting: crate::io::JoinHandle<()>,
 }
 
 impl Listeners {
-    /// Starts accepting on all sockets. One that the runtime does not take is logged and left out.
-    pub fn open(&self, frontend: &Rc<Frontend>, sockets: Vec<Socket>) {
-        for socket in sockets {
-            let listener = match socket {
-                Socket::Tcp(socket) => TcpListener::from_std(socket).map(Listener::Tcp),
-                Socket::Unix(socket) => UnixListener::from_std(socket).map(Listener::Unix),
+    /// Starts accepting on all sockets, which the worker's snapshot has listeners for. One that the
+    /// runtime does not take is logged and left out.
+    pub fn open(&self, frontend: &Rc<Frontend>, sockets: Vec<Bound>) {
+        for Bound { id, socket } in sockets {
+            let taken = match socket {
+                Socket::Tcp(socket) => TcpListener::from_std(socket).map(Place::Tcp),
+                Socket::Unix(socket) => UnixListener::from_std(socket).map(Place::Unix),
             };
-            match listener {
-                Ok(listener) => {
+            let snapshot = frontend.core.snapshot();
+            let taken = taken.and_then(|place| {
+                let listener = snapshot.listener(&id).ok_or(io::ErrorKind::NotFound)?;
+                Ok((place, Arc::clone(listener)))
+            });
+            match taken {
+                Ok((place, listener)) => {
                     let stop = Rc::<Stop>::default();
-                    let accepting = accept(listener, frontend.clone(), stop.clone());
-                    self.loops.borrow_mut().push((stop, crate::io::spawn(accepting)));
+                    let accepting = accept(place, listener, frontend.clone(), stop.clone());
+                    let accepting = crate::io::spawn(accepting);
+                    self.loops.borrow_mut().push(Loop { id, stop, accepting });
                 }
                 Err(error) => tracing::error!(worker = frontend.core.id, %error, "cannot listen"),
             }
@@ -235,21 +265,31 @@ impl Listeners {
     /// Stops accepting. What stands in the kernel's queues is still served. `holds_alone`: no other
     /// process holds the sockets; then the kernel takes nothing new while the queues are emptied.
     pub async fn close(&self, holds_alone: bool) {
-        let loops = self.loops.take();
-        loops.iter().for_each(|(stop, _)| stop.set(holds_alone));
-        for (_, accepting) in loops {
-            accepting.await;
+        self.close_those(|_| true, holds_alone).await;
+    }
+
+    /// The same for listeners that are no more, by their ids.
+    pub async fn close_some(&self, ids: &[String], holds_alone: bool) {
+        self.close_those(|id| ids.iter().any(|gone| gone == id), holds_alone).await;
+    }
+
+    async fn close_those(&self, which: impl Fn(&str) -> bool, holds_alone: bool) {
+        let loops: Vec<Loop> =
+            self.loops.borrow_mut().extract_if(.., |one| which(&one.id)).collect();
+        loops.iter().for_each(|one| one.stop.set(holds_alone));
+        for one in loops {
+            one.accepting.await;
         }
     }
 }
 
 /// A socket of the worker's runtime.
-enum Listener {
+enum Place {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
 
-impl Listener {
+impl Place {
     async fn readable(&self) -> io::Result<()> {
         // `relaxed = false`: see `stream`.
         match self {
@@ -282,10 +322,15 @@ impl Listener {
     }
 }
 
-async fn accept(listener: Listener, frontend: Rc<Frontend>, stop: Rc<Stop>) {
-    while let Some(outcome) = stop.unless_set(listener.readable()).await {
+async fn accept(place: Place, mut listener: Arc<Listener>, frontend: Rc<Frontend>, stop: Rc<Stop>) {
+    while let Some(outcome) = stop.unless_set(place.readable()).await {
+        if let Some(now) = frontend.core.snapshot().listener(&listener.id)
+            && !Arc::ptr_eq(now, &listener)
+        {
+            listener = Arc::clone(now);
+        }
         let outcome = outcome.and_then(|()| {
-            take_queued(&listener, &frontend, ACCEPTS_AT_ONCE).map_err(io::Error::from)
+            take_queued(&place, &listener, &frontend, ACCEPTS_AT_ONCE).map_err(io::Error::from)
         });
         match outcome {
             // Another worker was faster, or has turned everybody away from a socket that they
@@ -298,7 +343,7 @@ async fn accept(listener: Listener, frontend: Rc<Frontend>, stop: Rc<Stop>) {
     // Closing a socket resets those that stand in its queue, or come into it until then.
     let mut left = LISTENER_RELEASE;
     if stop.holds_alone.get() {
-        match listener.turn_away() {
+        match place.turn_away() {
             Ok(()) => left = HANDSHAKES_TIMEOUT,
             Err(error) => {
                 tracing::debug!(worker = frontend.core.id, %error, "cannot keep connections away");
@@ -311,7 +356,7 @@ async fn accept(listener: Listener, frontend: Rc<Frontend>, stop: Rc<Stop>) {
         let pause = left.min(LISTENER_RELEASE);
         crate::io::sleep(pause).await;
         left -= pause;
-        if let Err(error) = take_queued(&listener, &frontend, usize::MAX) {
+        if let Err(error) = take_queued(&place, &listener, &frontend, usize::MAX) {
             tracing::warn!(worker = frontend.core.id, %error, "connections that wait may be lost");
         }
         if left.is_zero() {
@@ -321,15 +366,20 @@ async fn accept(listener: Listener, frontend: Rc<Frontend>, stop: Rc<Stop>) {
 }
 
 /// Serves at most so many of the connections that stand in the queue; how many it took.
-fn take_queued(listener: &Listener, frontend: &Rc<Frontend>, most: usize) -> Result<usize, Errno> {
+fn take_queued(
+    place: &Place,
+    listener: &Arc<Listener>,
+    frontend: &Rc<Frontend>,
+    most: usize,
+) -> Result<usize, Errno> {
     for taken in 0..most {
-        match listener.take() {
+        match place.take() {
             Ok(accepted)
                 if accepted.descriptor() >= frontend.core.snapshot().limits.descriptors_end =>
             {
                 frontend.shed()
             }
-            Ok(accepted) => serve(accepted, frontend),
+            Ok(accepted) => serve_at(accepted, Some(listener), frontend),
             Err(Errno::AGAIN) => return Ok(taken),
             // Given up by its client.
             Err(Errno::CONNABORTED | Errno::INTR) => {}

@@ -12,6 +12,7 @@ use crate::snapshot::Service;
 
 /// Tells an origin what of the path it does not see.
 const PREFIX: &str = "X-Forwarded-Prefix";
+const FORWARDED: &str = "forwarded";
 
 /// Takes out every field whose name has a `_`: CGI and what came after it (WSGI, PHP, Rack) read
 /// `X_User` as `X-User`, which a plugin or a proxy may have set, or taken out.
@@ -38,6 +39,9 @@ pub(super) fn forwarded(request: &mut RequestHead, asker: Asker<'_>, is_trusted:
     } else {
         fields.push(b"X-Forwarded-For", client);
     }
+    if is_trusted && fields.contains(FORWARDED) {
+        forwarded_element(fields, asker);
+    }
     // Each by itself: a trusted proxy that says only `https` must not be corrected to `http`. Of
     // anybody else none is left.
     let is_said = |name: &str, fields: &Fields| is_trusted && fields.contains(name);
@@ -47,6 +51,18 @@ pub(super) fn forwarded(request: &mut RequestHead, asker: Asker<'_>, is_trusted:
     if !request.authority.is_empty() && !is_said("x-forwarded-host", fields) {
         fields.push(b"X-Forwarded-Host", request.authority.as_bytes());
     }
+}
+
+/// Appends to a trusted proxy's `Forwarded` (RFC 7239 section 4) who has connected here.
+#[cold]
+fn forwarded_element(fields: &mut Fields, asker: Asker<'_>) {
+    let ip = asker.connection.client;
+    let node = if ip.is_ipv6() { format!("\"[{ip}]\"") } else { ip.to_string() };
+    let element = format!("for={node};proto={}", asker.connection.scheme.as_str());
+    let mut elements: Vec<&[u8]> = fields.get_all(FORWARDED).collect();
+    elements.push(element.as_bytes());
+    let all = elements.join(&b", "[..]);
+    fields.set(b"Forwarded", &all);
 }
 
 /// What becomes of a client's fields before plugins are told of them, where the configuration says

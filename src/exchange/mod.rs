@@ -132,7 +132,7 @@ pub async fn run(
     let snapshot = worker.snapshot();
     let started = Instant::now();
     scratch.forget();
-    let asker = Asker::of(connection);
+    let asker = snapshot.trusted.asker(connection, &scratch.request.fields);
     if let Some(log) = &snapshot.access_log {
         scratch.asked.keep(log, &scratch.request);
     }
@@ -233,7 +233,7 @@ async fn serve(
     if request.fields.has_underscores() && !snapshot.keeps_underscores {
         annotate::drop_underscores(request);
     }
-    annotate::forwarded(request, asker, snapshot.trust_forwarded);
+    annotate::forwarded(request, asker, snapshot.trusted.passes(asker.connection.client));
     annotate::request_id(request, request_id, worker);
     service.chain.select(&request.path, selected);
     if selected.response_encoding() > Encoding::Raw {

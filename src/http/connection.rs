@@ -3,6 +3,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+pub use crate::io::tls::server::{ClientCertificate, TlsFacts};
+
 /// The facts of a connection.
 #[derive(Debug, Clone)]
 pub struct Connection {
@@ -16,6 +18,8 @@ pub struct Connection {
     pub scheme: Scheme,
     /// What is spoken over it.
     pub protocol: Protocol,
+    /// Whether HTTP/2 may begin on it without having been agreed on (RFC 9113 section 3.3).
+    pub takes_http2: bool,
     /// What the handshake has agreed on; `None` without TLS. Boxed: most of it is of a connection
     /// that has it.
     pub tls: Option<Box<TlsFacts>>,
@@ -33,6 +37,7 @@ impl Connection {
             local: None,
             scheme: Scheme::Http,
             protocol: Protocol::Http1,
+            takes_http2: true,
             tls: None,
         }
     }
@@ -111,30 +116,4 @@ impl Protocol {
             Self::Http2 => "h2",
         }
     }
-}
-
-/// What a TLS handshake has agreed on.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TlsFacts {
-    /// `TLSv1.2` or `TLSv1.3`.
-    pub version: &'static str,
-    /// The cipher suite by its registered name.
-    pub cipher: &'static str,
-    /// The host that the client has asked for (SNI), in small letters.
-    pub server_name: Option<String>,
-    /// An earlier session went on: no new signature was made.
-    pub is_resumed: bool,
-    /// Whom the client has proved to be; verified.
-    pub client: Option<ClientCertificate>,
-}
-
-/// A client's certificate, as it is told to plugins and logs.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ClientCertificate {
-    /// The subject's distinguished name, such as `CN=alice, O=Example`.
-    pub subject: String,
-    /// SHA-256 of the certificate, in hexadecimal.
-    pub fingerprint: String,
-    /// Its alternative names, such as `DNS:alice.example` or `URI:spiffe://example/alice`.
-    pub names: Vec<String>,
 }

@@ -9,3 +9,4 @@ pub mod h2;
 pub mod message;
 pub mod relay;
 pub mod respond;
+pub mod trusted;

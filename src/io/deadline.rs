@@ -80,6 +80,8 @@ struct Slot {
     /// Since when the socket has waited for a request, which may never come: a drain ends that.
     /// `u64::MAX` while it does not.
     idle_since_ms: u64,
+    /// It cannot go on in another process.
+    is_bound: bool,
     watch: Watch,
 }
 
@@ -94,6 +96,7 @@ impl Deadlines {
             direction: Direction::Both,
             has_fired: false,
             idle_since_ms: u64::MAX,
+            is_bound: false,
             watch: Watch::Off,
         };
         let mut slots = self.table.slots.borrow_mut();
@@ -123,9 +126,19 @@ impl Deadlines {
     /// Ends the waiting of all sockets that have been idle for [`DRAIN_IDLE_TIME`], as when
     /// draining. Those that have received something meanwhile still read it.
     pub fn expire_idle(&self, now_ms: u64) {
+        self.expire(now_ms, |_| true);
+    }
+
+    /// The same, of those alone that cannot go on in another process ([`Deadline::bind`]).
+    pub fn expire_idle_bound(&self, now_ms: u64) {
+        self.expire(now_ms, |slot| slot.is_bound);
+    }
+
+    fn expire(&self, now_ms: u64, which: impl Fn(&Slot) -> bool) {
         let spared = DRAIN_IDLE_TIME.as_millis() as u64;
         for slot in self.table.slots.borrow_mut().iter_mut() {
-            if slot.idle_since_ms.saturating_add(spared) <= now_ms && slot.at_ms != u64::MAX {
+            let is_due = slot.idle_since_ms.saturating_add(spared) <= now_ms;
+            if is_due && slot.at_ms != u64::MAX && which(slot) {
                 slot.fire();
             }
         }
@@ -201,6 +214,11 @@ impl Deadline {
         let slot = &mut self.table.slots.borrow_mut()[self.index];
         slot.idle_since_ms = now_ms;
         slot.watch = Watch::Off;
+    }
+
+    /// Its connection cannot go on in another process.
+    pub fn bind(&self) {
+        self.table.slots.borrow_mut()[self.index].is_bound = true;
     }
 
     /// The same with a point in time of [`now_ms`]'s clock.

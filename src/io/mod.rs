@@ -7,10 +7,12 @@ pub mod deadline;
 pub mod driver;
 pub mod pace;
 pub mod futures;
+pub mod proxy;
 pub mod runtime;
 pub mod stream;
 pub mod tls;
 pub mod turn_away;
+pub mod turns;
 
 use std::time::{Duration, Instant};
 

@@ -24,6 +24,9 @@ use monoio::io::{
 };
 use monoio::net::{TcpStream, UnixStream};
 
+mod beside;
+
+pub use self::beside::{local_address, peek, take_peeked};
 use crate::io::ahead::Ahead;
 use crate::limits::READ_BYTES_MAX;
 
@@ -81,6 +84,10 @@ pub trait Writer: 'static {
         part: Range<usize>,
         before: impl FnMut(),
     ) -> impl Future<Output = (io::Result<()>, Vec<u8>)>;
+
+    /// Says that nothing more comes, where the stream has words for it: then its end is told from
+    /// one that somebody has cut. Calls `before` each step.
+    fn say_end(&mut self, before: impl FnMut()) -> impl Future<Output = io::Result<()>>;
 
     /// Lets go of the half of a stream that goes on elsewhere: dropping it would end the sending
     /// direction, for all who have the socket.
@@ -188,6 +195,10 @@ impl<S: Socket> Writer for SocketWriter<S> {
             }
         }
         (Ok(()), buffer)
+    }
+
+    async fn say_end(&mut self, _: impl FnMut()) -> io::Result<()> {
+        Ok(())
     }
 
     fn leave(self) {
@@ -300,6 +311,11 @@ impl<S: Stream> WriteHalf<S> {
         before: impl FnMut(),
     ) -> impl Future<Output = (io::Result<()>, Vec<u8>)> {
         self.writer.write_all(bytes, start..end, before)
+    }
+
+    /// Says that nothing more comes (see [`Writer::say_end`]).
+    pub async fn say_end(&mut self, before: impl FnMut()) -> io::Result<()> {
+        self.writer.say_end(before).await
     }
 
     /// Lets go of the half of a stream that goes on elsewhere (see [`Writer::leave`]).
@@ -469,13 +485,4 @@ pub fn accept_now(
     let flags = rustix::net::SocketFlags::NONBLOCK | rustix::net::SocketFlags::CLOEXEC;
     let (stream, address) = rustix::net::acceptfrom_with(listener, flags)?;
     Ok((stream, address.and_then(|address| address.try_into().ok())))
-}
-
-/// The address at this end of a socket; `None` for one that has none.
-///
-/// `fd` must belong to a live stream of this worker: callers hold a half of it.
-pub fn local_address(fd: RawFd) -> Option<SocketAddr> {
-    // SAFETY: the caller holds a half of the stream, so the descriptor is open during this call.
-    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
-    rustix::net::getsockname(fd).ok()?.try_into().ok()
 }

@@ -6,6 +6,9 @@
 //! write, or not at all if the connection is given up. A future that is dropped loses its buffer's
 //! bytes: only for a connection that is given up.
 
+pub mod certificate;
+pub mod server;
+
 use std::cell::{Cell, RefCell};
 use std::io::{self, BufRead, Write};
 use std::ops::Range;
@@ -16,55 +19,60 @@ use monoio::io::CancelHandle;
 use monoio::net::TcpStream;
 use rustls::Connection;
 
-use crate::io::stream::{Reader, SocketReader, SocketWriter, Stream, Writer};
+use crate::io::stream::{Reader, Stream, Writer};
 use crate::limits;
 
 /// A TLS session and the connection it runs over, hands shaken.
 #[derive(Debug)]
-pub struct TlsStream {
+pub struct TlsStream<S: Stream = TcpStream> {
     fd: RawFd,
-    reader: TlsReader,
-    writer: TlsWriter,
+    reader: TlsReader<S>,
+    writer: TlsWriter<S>,
 }
 
-impl Stream for TlsStream {
-    type Reader = TlsReader;
-    type Writer = TlsWriter;
+impl<S: Stream> Stream for TlsStream<S> {
+    type Reader = TlsReader<S>;
+    type Writer = TlsWriter<S>;
 
-    fn into_halves(self) -> (TlsReader, TlsWriter) {
+    fn into_halves(self) -> (TlsReader<S>, TlsWriter<S>) {
         (self.reader, self.writer)
     }
 }
 
-impl AsRawFd for TlsStream {
+impl<S: Stream> AsRawFd for TlsStream<S> {
     fn as_raw_fd(&self) -> RawFd {
         self.fd
     }
 }
 
-impl TlsStream {
-    /// Shakes hands. An error that is the session's has a `rustls::Error` within.
-    pub async fn handshake(tcp: TcpStream, session: Connection) -> io::Result<Self> {
-        let fd = tcp.as_raw_fd();
-        let (reader, writer) = tcp.into_halves();
+impl<S: Stream> TlsStream<S> {
+    fn over(stream: S, session: Connection) -> Self {
+        let fd = stream.as_raw_fd();
+        let (reader, writer) = stream.into_halves();
         let shared = Rc::new(Shared {
             session: RefCell::new(session),
-            incoming: RefCell::new(Incoming::default()),
+            incoming: RefCell::default(),
+            outgoing: RefCell::default(),
             has_unread: Cell::new(false),
         });
-        let mut reader = TlsReader { tcp: reader, shared: Rc::clone(&shared) };
-        let mut writer = TlsWriter { tcp: writer, shared, outgoing: Vec::new() };
+        let reader = TlsReader { inner: reader, shared: Rc::clone(&shared) };
+        Self { fd, reader, writer: TlsWriter { inner: writer, shared } }
+    }
+
+    /// Shakes hands as a client. An error that is the session's has a `rustls::Error` within.
+    pub async fn handshake(stream: S, session: Connection) -> io::Result<Self> {
+        let mut this = Self::over(stream, session);
         loop {
-            writer.send(|| ()).await?;
-            if !writer.shared.session.borrow().is_handshaking() {
-                return Ok(Self { fd, reader, writer });
+            this.writer.send(|| ()).await?;
+            if !this.reader.shared.session.borrow().is_handshaking() {
+                return Ok(this);
             }
-            match reader.receive(None).await {
+            match this.reader.receive(None).await {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(_) => {}
                 Err(error) => {
                     // The alert tells the other side why; if it cannot be sent, so be it.
-                    let _ = writer.send(|| ()).await;
+                    let _ = this.writer.send(|| ()).await;
                     return Err(error);
                 }
             }
@@ -78,21 +86,31 @@ struct Shared {
     session: RefCell<Connection>,
     /// The reading half's.
     incoming: RefCell<Incoming>,
+    /// The writing half's, for what goes out; empty between writes.
+    outgoing: RefCell<Vec<u8>>,
     /// Something has come that no read has given out yet.
     has_unread: Cell<bool>,
 }
 
+impl Shared {
+    /// Gives back the memory that nothing is in: the connection waits.
+    fn shrink(&self) {
+        let mut incoming = self.incoming.borrow_mut();
+        if incoming.is_taken() {
+            *incoming = Incoming::default();
+        }
+        let mut outgoing = self.outgoing.borrow_mut();
+        if outgoing.is_empty() {
+            *outgoing = Vec::new();
+        }
+    }
+}
+
 /// What has come; what the session has not taken yet begins at `taken`.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Incoming {
     bytes: Vec<u8>,
     taken: usize,
-}
-
-impl Default for Incoming {
-    fn default() -> Self {
-        Self { bytes: Vec::with_capacity(limits::BUFFER_BYTES), taken: 0 }
-    }
 }
 
 impl Incoming {
@@ -102,28 +120,46 @@ impl Incoming {
 }
 
 /// The half that reads.
-#[derive(Debug)]
-pub struct TlsReader {
-    tcp: SocketReader<TcpStream>,
+pub struct TlsReader<S: Stream> {
+    inner: S::Reader,
     shared: Rc<Shared>,
 }
 
-impl TlsReader {
+impl<S: Stream> std::fmt::Debug for TlsReader<S> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("TlsReader").finish_non_exhaustive()
+    }
+}
+
+impl<S: Stream> TlsReader<S> {
     /// Gives the session what has come, reading first if there is nothing; 0 = the peer sends no
     /// more.
     async fn receive(&mut self, cancel: Option<&CancelHandle>) -> io::Result<usize> {
+        self.fill(cancel).await?;
+        self.digest()
+    }
+
+    /// Reads, unless something is there that the session has not taken.
+    async fn fill(&mut self, cancel: Option<&CancelHandle>) -> io::Result<()> {
         let shared = &self.shared;
-        if shared.incoming.borrow().is_taken() {
-            let mut bytes = std::mem::take(&mut shared.incoming.borrow_mut().bytes);
-            bytes.clear();
-            let places = 0..bytes.capacity();
-            let (outcome, bytes) = match cancel {
-                None => self.tcp.read(bytes, places).await,
-                Some(cancel) => self.tcp.read_until_cancelled(bytes, places, cancel.clone()).await,
-            };
-            *shared.incoming.borrow_mut() = Incoming { bytes, taken: 0 };
-            outcome?;
+        if !shared.incoming.borrow().is_taken() {
+            return Ok(());
         }
+        let mut bytes = std::mem::take(&mut shared.incoming.borrow_mut().bytes);
+        bytes.clear();
+        bytes.reserve_exact(limits::BUFFER_BYTES);
+        let places = 0..bytes.capacity();
+        let (outcome, bytes) = match cancel {
+            None => self.inner.read(bytes, places).await,
+            Some(cancel) => self.inner.read_until_cancelled(bytes, places, cancel.clone()).await,
+        };
+        *shared.incoming.borrow_mut() = Incoming { bytes, taken: 0 };
+        outcome.map(drop)
+    }
+
+    /// Gives the session what has come; 0 = the peer sends no more.
+    fn digest(&mut self) -> io::Result<usize> {
+        let shared = &self.shared;
         let (mut session, mut incoming) =
             (shared.session.borrow_mut(), shared.incoming.borrow_mut());
         let count = session.read_tls(&mut &incoming.bytes[incoming.taken..])?;
@@ -153,7 +189,7 @@ impl TlsReader {
     }
 }
 
-impl TlsReader {
+impl<S: Stream> TlsReader<S> {
     async fn read_into(
         &mut self,
         mut buffer: Vec<u8>,
@@ -171,15 +207,18 @@ impl TlsReader {
     }
 }
 
-impl Reader for TlsReader {
+impl<S: Stream> Reader for TlsReader<S> {
     fn share(&self) -> Self {
-        Self { tcp: self.tcp.share(), shared: Rc::clone(&self.shared) }
+        Self { inner: self.inner.share(), shared: Rc::clone(&self.shared) }
     }
 
     async fn readable(&self) -> io::Result<()> {
         match self.has_unread() {
             true => Ok(()),
-            false => self.tcp.readable().await,
+            false => {
+                self.shared.shrink();
+                self.inner.readable().await
+            }
         }
     }
 
@@ -206,19 +245,22 @@ impl Reader for TlsReader {
 }
 
 /// The half that writes.
-#[derive(Debug)]
-pub struct TlsWriter {
-    tcp: SocketWriter<TcpStream>,
+pub struct TlsWriter<S: Stream> {
+    inner: S::Writer,
     shared: Rc<Shared>,
-    /// For what goes out; empty between writes.
-    outgoing: Vec<u8>,
 }
 
-impl TlsWriter {
+impl<S: Stream> std::fmt::Debug for TlsWriter<S> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("TlsWriter").finish_non_exhaustive()
+    }
+}
+
+impl<S: Stream> TlsWriter<S> {
     /// Writes what the session has to say. Calls `before` each step.
     async fn send(&mut self, mut before: impl FnMut()) -> io::Result<()> {
         loop {
-            let mut bytes = std::mem::take(&mut self.outgoing);
+            let mut bytes = self.shared.outgoing.take();
             {
                 let mut session = self.shared.session.borrow_mut();
                 while session.wants_write() {
@@ -226,20 +268,20 @@ impl TlsWriter {
                 }
             }
             if bytes.is_empty() {
-                self.outgoing = bytes;
+                *self.shared.outgoing.borrow_mut() = bytes;
                 return Ok(());
             }
             let all = 0..bytes.len();
-            let (outcome, mut bytes) = self.tcp.write_all(bytes, all, &mut before).await;
+            let (outcome, mut bytes) = self.inner.write_all(bytes, all, &mut before).await;
             outcome?;
             bytes.clear();
             bytes.shrink_to(limits::BUFFER_BYTES);
-            self.outgoing = bytes;
+            *self.shared.outgoing.borrow_mut() = bytes;
         }
     }
 }
 
-impl Writer for TlsWriter {
+impl<S: Stream> Writer for TlsWriter<S> {
     async fn write_all(
         &mut self,
         buffer: Vec<u8>,
@@ -262,7 +304,12 @@ impl Writer for TlsWriter {
         (Ok(()), buffer)
     }
 
+    async fn say_end(&mut self, before: impl FnMut()) -> io::Result<()> {
+        self.shared.session.borrow_mut().send_close_notify();
+        self.send(before).await
+    }
+
     fn leave(self) {
-        self.tcp.leave();
+        self.inner.leave();
     }
 }

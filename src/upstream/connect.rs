@@ -154,7 +154,7 @@ pub enum UpstreamReader {
     /// A Unix socket.
     Unix(SocketReader<UnixStream>),
     /// TLS over TCP.
-    Tls(TlsReader),
+    Tls(TlsReader<TcpStream>),
 }
 
 impl Reader for UpstreamReader {
@@ -216,7 +216,7 @@ pub enum UpstreamWriter {
     /// A Unix socket.
     Unix(SocketWriter<UnixStream>),
     /// TLS over TCP.
-    Tls(TlsWriter),
+    Tls(TlsWriter<TcpStream>),
 }
 
 impl Writer for UpstreamWriter {
@@ -230,6 +230,14 @@ impl Writer for UpstreamWriter {
             Self::Tcp(writer) => writer.write_all(buffer, part, before).await,
             Self::Unix(writer) => writer.write_all(buffer, part, before).await,
             Self::Tls(writer) => writer.write_all(buffer, part, before).await,
+        }
+    }
+
+    async fn say_end(&mut self, before: impl FnMut()) -> io::Result<()> {
+        match self {
+            Self::Tcp(writer) => writer.say_end(before).await,
+            Self::Unix(writer) => writer.say_end(before).await,
+            Self::Tls(writer) => writer.say_end(before).await,
         }
     }
 

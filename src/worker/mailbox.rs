@@ -12,7 +12,7 @@ use crate::io::runtime::{AsyncReadRent, UnixStream};
 
 use super::report::Report;
 use crate::downstream::handover::Handover;
-use crate::downstream::listener::{Accepted, Socket};
+use crate::downstream::listener::{Accepted, Bound};
 use crate::plugin::PrepareFailure;
 use crate::snapshot::Snapshot;
 
@@ -37,9 +37,19 @@ pub enum Mail {
     /// Accept on these sockets, which listen.
     Listen {
         /// The worker's own.
-        sockets: Vec<Socket>,
+        sockets: Vec<Bound>,
         /// Called when it does.
         done: Reply<()>,
+    },
+    /// Accept no more on the sockets of these listeners, which are no more; what has been accepted
+    /// goes on.
+    Unlisten {
+        /// Their ids.
+        ids: Vec<String>,
+        /// No other process holds their sockets: see [`Listeners::close`].
+        ///
+        /// [`Listeners::close`]: crate::downstream::listener::Listeners::close
+        holds_alone: bool,
     },
     /// Serve a connection that an earlier process has handed over.
     Serve(Accepted),

@@ -62,6 +62,7 @@ impl Worker {
             ended: core.ended(),
             rejected: core.rejected(),
             connections: self.frontend.counts(),
+            handshakes_waiting: self.frontend.handshakes_waiting(),
             connections_open: self.frontend.open(),
             buffered_bytes: core.budget().used(),
             access_lines_dropped: core.access_lines_dropped(),
@@ -133,6 +134,10 @@ async fn read_mail(worker: Rc<Worker>, mut inbox: Inbox, ended: oneshot::Sender<
             Some(Mail::Listen { sockets, done }) => {
                 listeners.open(&worker.frontend, sockets);
                 done(());
+            }
+            Some(Mail::Unlisten { ids, holds_alone }) => {
+                let listeners = listeners.clone();
+                spawn(async move { listeners.close_some(&ids, holds_alone).await });
             }
             Some(Mail::Serve(accepted)) => listener::serve(accepted, &worker.frontend),
             Some(Mail::Drain { handover, holds_alone }) => {

@@ -56,6 +56,8 @@ pub struct Report {
     pub rejected: [u64; Rejection::ALL.len()],
     /// Downstream connections so far.
     pub connections: ConnectionCounts,
+    /// Steps of TLS handshakes that wait for their turn.
+    pub handshakes_waiting: usize,
     /// Downstream connections open now.
     pub connections_open: usize,
     /// Bytes of bodies that are held in memory now.

@@ -33,6 +33,7 @@ mod defects;
 mod deploy;
 mod drain;
 mod echo;
+mod edge;
 mod errors;
 mod example_matrix;
 mod example_pairs;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::metrics::scrape;
+use crate::support::secure::{Issuer, Leaf};
 use crate::support::{Client, Origin, Setup, get, wasm};
 
 const DOCUMENTATION: &str = include_str!("../../docs/metrics.md");
@@ -61,7 +62,11 @@ const COUNTING: &str = r#"(module
 #[test]
 fn every_family_is_documented_with_its_type_and_labels_and_the_other_way_round() {
     let origin = Origin::ok();
-    let gateway = Setup::echo()
+    let setup = Setup::echo();
+    let pair = Issuer::new("metrics").write(&setup.dir, "a", &Leaf::default());
+    let secure = format!("{{address: '127.0.0.1:0', tls: {{certificates: [{pair}]}}}}");
+    let gateway = setup
+        .listen(&format!("['127.0.0.1:0', {secure}]"))
         .service(&format!("name: o, basePath: /o, targets: ['{}']", origin.url()))
         .plugin("p", wasm::module(COUNTING), "type: request")
         .plugin("f", crate::filters::built("filter-rust"), "config: metric")

@@ -8,6 +8,7 @@ pub mod load;
 mod names;
 pub mod nginx;
 pub mod origin;
+pub mod secure;
 mod selftest;
 pub mod wasm;
 pub mod wire;

@@ -11,6 +11,8 @@ pub struct Findings {
     /// What keeps a plugin or a target from working. At start its requests are answered by the
     /// failure mode or with 502; a reload that brings a new one is refused.
     pub failures: Vec<Failure>,
+    /// Why it must not be run at all: neither at start nor by a reload.
+    pub refusals: Vec<String>,
 }
 
 /// A plugin or a target that does not work.
@@ -56,7 +58,7 @@ impl Findings {
     /// Shows nothing of what variables hold.
     pub(super) fn hide(&mut self, variables: &Variables) {
         let reasons = self.failures.iter_mut().map(|failure| &mut failure.reason);
-        for text in self.warnings.iter_mut().chain(reasons) {
+        for text in self.warnings.iter_mut().chain(&mut self.refusals).chain(reasons) {
             *text = variables.hide(text);
         }
     }

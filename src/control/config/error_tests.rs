@@ -27,9 +27,9 @@ services:
 odin.yaml:2:11: server.listen: got 8080, expected an address such as 127.0.0.1:8080, [::]:8080 or \
 unix:/run/odin.sock; \"8080\" is neither a host name nor an IP address
 odin.yaml:3:3: server.worker: unknown key; did you mean \"workers\"? allowed here: listen, \
-workers, pinCores, ioDriver, trustForwarded, underscoresInHeaders, encodedSlashes, \
-pathParameters, nonUtf8Paths, halfClosedClients, serverTiming, limits, timeouts, drainTimeout, \
-upgradeTimeout
+workers, pinCores, ioDriver, trustedProxies, trustForwarded, underscoresInHeaders, \
+encodedSlashes, pathParameters, nonUtf8Paths, halfClosedClients, serverTiming, limits, timeouts, \
+drainTimeout, upgradeTimeout
 odin.yaml:4:17: server.drainTimeout: got 5, expected a duration such as 500ms, 5s, 1m30s or 1h: a \
 number needs a unit, write 5s or 5ms
 odin.yaml:7:7: wasm.plugins[0].path: missing; give its .wasm file, absolute or under wasm.pluginDir
@@ -81,7 +81,18 @@ fn misplaced_values_and_keys_are_told_what_stands_there() {
         ("servers: 1", "1:1: servers: unknown key; did you mean \"server\"? allowed here: server"),
         ("wasm: {max_instances: 1}", "wasm.max_instances: unknown key; did you mean \"maxInst"),
         ("wasm: {colour: red}", "1:8: wasm.colour: unknown key; allowed here: enabled, pluginDir"),
-        ("server: {tls: {}}", "1:10: server.tls: is not supported yet; end TLS in front"),
+        ("server: {listen: [{protocols: [http/1.1]}]}", "1:19: server.listen[0].address: missing"),
+        ("server: {listen: [{address: 'a:1', tls: {}}]}", "tls.certificates: missing; a list of"),
+        (
+            "server: {listen: [{address: 'a:1', tls: {certificates: []}}]}",
+            "at least one certificate",
+        ),
+        ("server: {listen: [{address: 'a:1', tls: {certificates: [{cert: a}]}}]}", ".key: missing"),
+        ("server: {listen: [{address: 'a:1', protocols: [h3]}]}", "http/1.1"),
+        ("server: {listen: [{address: 'a:1', protocols: []}]}", "at least one protocol"),
+        ("server: {listen: [{address: 'a:1', proxyProtocol: on}]}", "off, accept, require"),
+        ("server: {trustedProxies: [10.0.0.0/33]}", "1:27: server.trustedProxies[0]: got"),
+        ("server: {tls: {}}", "1:10: server.tls: is not supported yet; write it beside an address"),
         ("wasm: {\"a\\nb\": 1}", "wasm[\"a\\nb\"]: unknown key"),
     ]);
 }

@@ -7,6 +7,7 @@
 
 mod aggregation;
 mod kv;
+mod listen;
 mod operation;
 mod origins;
 mod routes;
@@ -16,6 +17,7 @@ mod wasm;
 
 pub(super) use aggregation::{AGGREGATION, CALL, DEPENDENCY, PARAMETER, RESULT};
 pub(super) use kv::{KV, MEMORY, REDIS};
+pub(super) use listen::{ADMIN_LISTENER, CERTIFICATE, CLIENT_AUTH, LISTENER, LISTENER_TLS};
 pub(super) use operation::{ADMIN, LOGGING, OTLP, TRACING};
 pub(super) use origins::{HASH, HEALTH_CHECK, OUTLIER, RETRY, SERVICE_TLS};
 pub(super) use routes::{HEADER_EDIT, MATCH, MATCH_TEST, REDIRECT, REWRITE};
@@ -180,6 +182,11 @@ const LISTEN: Kind =
     Kind::Shaped(r"^(unix:.{1,107}|(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5})$");
 /// An address to listen on that is no unix socket.
 const TCP_LISTEN: Kind = Kind::Shaped(r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$");
+/// Addresses that belong together, or one.
+const NETWORK: Kind = Kind::Either(&[
+    Kind::Shaped(r"^[0-9.]+(/([0-9]|[12][0-9]|3[0-2]))?$"),
+    Kind::Shaped(r"^[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(/([1-9]?[0-9]|1[01][0-9]|12[0-8]))?$"),
+]);
 /// Where requests go.
 const TARGET_URL: Kind =
     Kind::Shaped(r"^(builtin:echo|http://unix:.{1,107}|(https?|h2)://[^/?#@\s]+/?)$");

@@ -84,7 +84,9 @@ impl Config {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     /// Where requests are accepted; never empty, no address twice.
-    pub listen: Vec<Listen>,
+    pub listen: Vec<super::Listener>,
+    /// The proxies whose word about who asks is believed.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
     /// How many workers.
     pub workers: Workers,
     /// Whether each worker is bound to a core of its own.
@@ -116,7 +118,8 @@ pub struct Server {
 impl Default for Server {
     fn default() -> Self {
         Self {
-            listen: vec![Listen::tcp("127.0.0.1", 8080)],
+            listen: vec![super::Listener::plain(Listen::tcp("127.0.0.1", 8080))],
+            trusted_proxies: Vec::new(),
             workers: Workers::Auto,
             pin_cores: true,
             io_driver: IoDriver::Auto,
@@ -199,6 +202,8 @@ pub enum IoDriver {
 /// `server.timeouts`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeouts {
+    /// For a TLS handshake, and for a header of the PROXY protocol before it.
+    pub tls_handshake: Duration,
     /// For a request head to arrive whole.
     pub head: Duration,
     /// For the next request on a kept-alive connection to begin.
@@ -216,6 +221,7 @@ pub struct Timeouts {
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
+            tls_handshake: limits::TLS_HANDSHAKE_TIMEOUT,
             head: limits::HEAD_TIMEOUT,
             idle: limits::IDLE_TIMEOUT,
             body: limits::BODY_TIMEOUT,
@@ -231,6 +237,8 @@ impl Default for Timeouts {
 pub struct Admin {
     /// Where the admin API listens; `None`: it is off.
     pub listen: Option<Listen>,
+    /// How its connections are secured; `None`: in the clear.
+    pub tls: Option<super::Tls>,
     /// What its callers must show; always there when `listen` is not local.
     pub token: Option<Secret>,
 }
@@ -244,7 +252,7 @@ impl Admin {
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: Some(Listen::tcp("127.0.0.1", 8081)), token: None }
+        Self { listen: Some(Listen::tcp("127.0.0.1", 8081)), tls: None, token: None }
     }
 }
 

@@ -1,6 +1,9 @@
 //! Decodes `server`, `admin` and `logging`.
 
+use std::net::IpAddr;
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 use super::decode::{
     Item, Section, boolean, duration, duration_from, integer, list, path, size, string, word,
@@ -9,7 +12,7 @@ use super::errors::Errors;
 use super::tree::{Node, Value};
 use super::{
     AccessLog, Admin, Format, IoDriver, Level, Limits, Listen, Logging, Secret, Server, Timeouts,
-    Workers, address, keys,
+    Workers, keys, listen,
 };
 use crate::limits;
 use crate::route::path::{Parameters, Rules};
@@ -21,12 +24,15 @@ pub(super) fn server(item: &Item<'_>, default: Server, errors: &mut Errors) -> O
     let io_drivers =
         [("auto", IoDriver::Auto), ("io_uring", IoDriver::IoUring), ("epoll", IoDriver::Epoll)];
     Some(Server {
-        listen: map.read("listen", errors, listeners).unwrap_or(default.listen),
+        listen: map.read("listen", errors, listen::listeners).unwrap_or(default.listen),
         workers: map.read("workers", errors, workers).unwrap_or(default.workers),
         pin_cores: map.read("pinCores", errors, boolean).unwrap_or(default.pin_cores),
         io_driver: map
             .read("ioDriver", errors, |item, errors| word(item, &io_drivers, errors))
             .unwrap_or(default.io_driver),
+        trusted_proxies: map
+            .read("trustedProxies", errors, trusted_proxies)
+            .unwrap_or(default.trusted_proxies),
         trust_forwarded: map
             .read("trustForwarded", errors, boolean)
             .unwrap_or(default.trust_forwarded),
@@ -55,44 +61,19 @@ pub(super) fn server(item: &Item<'_>, default: Server, errors: &mut Errors) -> O
     })
 }
 
-/// One address or a list of them.
-fn listeners(item: &Item<'_>, errors: &mut Errors) -> Option<Vec<Listen>> {
-    if let Value::Scalar(_) | Value::Broken = item.node.value {
-        return listen(item, errors).map(|one| vec![one]);
-    }
-    let mut addresses: Vec<Listen> = Vec::new();
-    list(item, limits::LISTEN_MAX, errors, |item, errors| {
-        let address = listen(item, errors)?;
-        if addresses.contains(&address) && !has_free_port(&address) {
-            item.refuse(errors, format!("{address} stands twice; take one out"));
+fn trusted_proxies(item: &Item<'_>, errors: &mut Errors) -> Option<Vec<IpNet>> {
+    list(item, limits::TRUSTED_PROXIES_MAX, errors, |item, errors| {
+        let text = string(item, errors)?;
+        let network = text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+        if network.is_none() {
+            item.expected(errors, "a network such as 10.0.0.0/8, or an address");
         }
-        addresses.push(address);
-        Some(())
-    })?;
-    if is_empty_list(item.node) {
-        item.expected(errors, "at least one address such as 127.0.0.1:8080");
-    }
-    Some(addresses)
-}
-
-/// Whether the kernel chooses the port, so that two listeners don't collide.
-fn has_free_port(address: &Listen) -> bool {
-    matches!(address, Listen::Tcp { port: 0, .. })
+        network.map(|network: IpNet| network.trunc())
+    })
 }
 
 fn is_empty_list(node: &Node) -> bool {
     matches!(&node.value, Value::List(items) if items.is_empty())
-}
-
-fn listen(item: &Item<'_>, errors: &mut Errors) -> Option<Listen> {
-    let text = string(item, errors)?;
-    match address::listen(&text) {
-        Ok(address) => Some(address),
-        Err(form) => {
-            item.expected(errors, &form);
-            None
-        }
-    }
 }
 
 fn workers(item: &Item<'_>, errors: &mut Errors) -> Option<Workers> {
@@ -188,6 +169,7 @@ fn timeouts(item: &Item<'_>, errors: &mut Errors) -> Option<Timeouts> {
     let mut read =
         |key: &str, default: Duration| map.read(key, errors, duration).unwrap_or(default);
     Some(Timeouts {
+        tls_handshake: read("tlsHandshake", default.tls_handshake),
         head: read("head", default.head),
         idle: read("idle", default.idle),
         body: read("body", default.body),
@@ -210,7 +192,7 @@ pub(super) fn admin(item: &Item<'_>, errors: &mut Errors) -> Option<Admin> {
         if matches!(&item.node.value, Value::Scalar(scalar) if scalar.text == "off") {
             return Some(None);
         }
-        let address = listen(item, errors)?;
+        let (address, tls) = listen::admin(item, errors)?;
         if matches!(address, Listen::Unix(_)) {
             item.expected(errors, "host:port such as 127.0.0.1:8081; it has no unix socket");
             return None;
@@ -224,9 +206,15 @@ pub(super) fn admin(item: &Item<'_>, errors: &mut Errors) -> Option<Admin> {
                 ),
             );
         }
-        Some(Some(address))
+        Some(Some((address, tls)))
     });
-    Some(Admin { listen: listen.unwrap_or(Admin::default().listen), token: token.flatten() })
+    let default = Admin::default();
+    let (listen, tls) = match listen {
+        Some(Some((address, tls))) => (Some(address), tls),
+        Some(None) => (None, None),
+        None => (default.listen, None),
+    };
+    Some(Admin { listen, tls, token: token.flatten() })
 }
 
 /// A token; `Some(None)` for an empty one, which a variable that may be unset gives. No error

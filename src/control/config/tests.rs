@@ -40,7 +40,7 @@ fn file_with(name: &str, bytes: &[u8]) -> PathBuf {
 #[test]
 fn what_a_file_does_not_say_has_its_default() {
     let default = good("server:");
-    assert_eq!(default.server.listen, [Listen::tcp("127.0.0.1", 8080)]);
+    assert_eq!(default.server.listen, [Listener::plain(Listen::tcp("127.0.0.1", 8080))]);
     assert_eq!(default.admin.listen, Some(Listen::tcp("127.0.0.1", 8081)));
     assert_eq!(default.wasm.timeout, Duration::from_secs(5));
     for text in ["{}", "server:\nwasm:\nservices:\n"] {
@@ -70,7 +70,7 @@ fn the_files_of_config_parse() {
 #[test]
 fn the_embedded_configuration_echoes_on_the_loopback_address() {
     let config = Located::Embedded.load().unwrap();
-    assert_eq!(config.server.listen, [Listen::tcp("127.0.0.1", 8080)]);
+    assert_eq!(config.server.listen, [Listener::plain(Listen::tcp("127.0.0.1", 8080))]);
     assert_eq!(config.wasm.plugins, []);
     let service = &config.services[0];
     assert_eq!(service.base_path, "/");
@@ -137,11 +137,22 @@ fn odin_yaml_states_the_defaults() {
 
 pub(super) const EVERY_KEY: &str = r"
 server:
-  listen: [0.0.0.0:80, '[::]:80', unix:/run/odin.sock]
+  listen:
+    - 0.0.0.0:80
+    - '[::]:80'
+    - unix:/run/odin.sock
+    - address: 0.0.0.0:443
+      tls:
+        certificates: [{cert: a.pem, key: a.key, ocsp: a.ocsp}, {cert: b.pem, key: b.key}]
+        minVersion: '1.3'
+        clientAuth: {ca: ca.pem, mode: optional}
+      protocols: [http/1.1]
+      proxyProtocol: require
   workers: 3
   pinCores: false
   ioDriver: epoll
   trustForwarded: true
+  trustedProxies: [10.1.2.3/8, '::1']
   underscoresInHeaders: keep
   encodedSlashes: keep
   pathParameters: strip
@@ -159,7 +170,9 @@ server:
     connectionsMax: 1000
     upstreamIdleMax: 0
     upstreamConnectionsMax: 900
-  timeouts: {head: 1s, idle: 2s, body: 3s, connect: 4ms, firstByte: 5m, upstreamIdle: 1m30s}
+  timeouts:
+    {tlsHandshake: 5ms, head: 1s, idle: 2s, body: 3s, connect: 4ms, firstByte: 5m,
+     upstreamIdle: 1m30s}
   drainTimeout: 0s
   upgradeTimeout: 90s
 admin: {listen: 0.0.0.0:9000, token: s3cret}
@@ -209,13 +222,56 @@ services:
     preserveHost: false
 ";
 
+/// The listener of [`EVERY_KEY`] with all that one may have.
+fn secure() -> Listener {
+    let tls = Tls {
+        certificates: vec![
+            CertificateFiles {
+                cert: "a.pem".into(),
+                key: "a.key".into(),
+                ocsp: Some("a.ocsp".into()),
+            },
+            CertificateFiles { cert: "b.pem".into(), key: "b.key".into(), ocsp: None },
+        ],
+        min_version: TlsVersion::V1_3,
+        client_auth: Some(ClientAuth { ca: "ca.pem".into(), is_required: false }),
+    };
+    Listener {
+        tls: Some(tls),
+        protocols: vec![crate::http::connection::Protocol::Http1],
+        proxy_protocol: crate::io::proxy::ProxyProtocol::Require,
+        ..Listener::plain(Listen::tcp("0.0.0.0", 443))
+    }
+}
+
+#[test]
+fn the_admin_api_may_speak_tls() {
+    let text =
+        "admin: {listen: {address: '127.0.0.1:1', tls: {certificates: [{cert: a, key: b}]}}}";
+    let admin = good(text).admin;
+    assert_eq!(admin.listen, Some(Listen::tcp("127.0.0.1", 1)));
+    assert_eq!(admin.tls.unwrap().min_version, TlsVersion::V1_2);
+}
+
+#[test]
+fn listeners_of_one_address_have_ids_of_their_own() {
+    let listen = &good("server: {listen: ['a:0', 'b:1', {address: 'a:0'}, 'a:0']}").server.listen;
+    assert_eq!(listener_ids(listen), ["a:0", "b:1", "a:0 (2)", "a:0 (3)"]);
+}
+
 #[test]
 fn every_key_of_server_admin_and_logging_reaches_its_field() {
     let config = good(EVERY_KEY);
     let [seconds, ms] = [Duration::from_secs, Duration::from_millis];
     let (tcp, socket) = (Listen::tcp, Listen::Unix("/run/odin.sock".into()));
     let server = Server {
-        listen: vec![tcp("0.0.0.0", 80), tcp("::", 80), socket],
+        listen: vec![
+            Listener::plain(tcp("0.0.0.0", 80)),
+            Listener::plain(tcp("::", 80)),
+            Listener::plain(socket),
+            secure(),
+        ],
+        trusted_proxies: vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
         workers: Workers::Count(3),
         pin_cores: false,
         io_driver: IoDriver::Epoll,
@@ -237,6 +293,7 @@ fn every_key_of_server_admin_and_logging_reaches_its_field() {
             upstream_idle_max: 0,
         },
         timeouts: Timeouts {
+            tls_handshake: ms(5),
             head: seconds(1),
             idle: seconds(2),
             body: seconds(3),
@@ -250,7 +307,7 @@ fn every_key_of_server_admin_and_logging_reaches_its_field() {
     assert_eq!(config.server, server);
     let token = Some(Secret::new("s3cret".to_owned()));
     let listen = Some(tcp("0.0.0.0", 9000));
-    assert_eq!(config.admin, Admin { listen, token });
+    assert_eq!(config.admin, Admin { listen, tls: None, token });
     let (level, format) = (Level::Trace, Format::Json);
     let access_log = AccessLog::File("/var/log/odin.log".into());
     let access_log_fields = vec![Field::Status, Field::Path];
@@ -272,7 +329,7 @@ fn every_key_of_wasm_reaches_its_field() {
         enabled: false,
         priority: -3,
         timeout: Some(Duration::from_millis(10)),
-        allowed_urls: vec![pattern("^/a$", place(45, 21)), pattern("/b", place(45, 29))],
+        allowed_urls: vec![pattern("^/a$", place(58, 21)), pattern("/b", place(58, 29))],
         services: vec!["one".to_owned()],
         config: serde_json::json!({"x": [1, "two", null, 1.5, {"y": true}]}),
         failure_mode: Some(FailureMode::Closed),
@@ -532,11 +589,15 @@ fn the_environment_may_say_where_to_listen_if_the_file_does_not() {
     let parsed = |text: &str, listen| parse(text, "odin.yaml", &env(listen));
     let listens = |text, listen| parsed(text, listen).unwrap().server.listen;
     for text in ["{}", "wasm: {enabled: true}", "server: {workers: 1}"] {
-        assert_eq!(listens(text, "0.0.0.0:8080"), [Listen::tcp("0.0.0.0", 8080)], "{text}");
-        assert_eq!(listens(text, ""), [Listen::tcp("127.0.0.1", 8080)], "{text}");
+        assert_eq!(
+            listens(text, "0.0.0.0:8080"),
+            [Listener::plain(Listen::tcp("0.0.0.0", 8080))],
+            "{text}"
+        );
+        assert_eq!(listens(text, ""), [Listener::plain(Listen::tcp("127.0.0.1", 8080))], "{text}");
     }
     let own = "server: {listen: '127.0.0.1:1'}";
-    assert_eq!(listens(own, "0.0.0.0:8080"), [Listen::tcp("127.0.0.1", 1)]);
+    assert_eq!(listens(own, "0.0.0.0:8080"), [Listener::plain(Listen::tcp("127.0.0.1", 1))]);
     let error = parsed("{}", ":8080").unwrap_err().to_string();
     assert!(error.starts_with("$ODIN_LISTEN: got \":8080\", expected an address"), "{error}");
 }

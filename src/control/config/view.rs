@@ -7,9 +7,10 @@ use serde_json::{Map, Value, json};
 
 use super::{
     AccessLog, Admin, Aggregation, Config, Encoding, FailureMode, Format, IoDriver, Isolation,
-    Level, Limits, Logging, NonUtf8, OnBodyTooLarge, Plugin, Server, Service, Target, TargetKind,
-    Timeouts, Tracing, Variables, Wasm, Workers, view_origins, view_routes,
+    Level, Limits, Listener, Logging, NonUtf8, OnBodyTooLarge, Plugin, Server, Service, Target,
+    TargetKind, Timeouts, Tls, Tracing, Variables, Wasm, Workers, view_origins, view_routes,
 };
+use crate::io::proxy::ProxyProtocol;
 use crate::kv::config::{BackendName, RedisConfig};
 use crate::route::path::Parameters;
 use crate::text::hex;
@@ -46,11 +47,13 @@ fn server(server: &Server) -> Value {
         Parameters::Strip => "strip",
         Parameters::Keep => "keep",
     };
+    let proxies: Vec<_> = server.trusted_proxies.iter().map(ToString::to_string).collect();
     json!({
-        "listen": server.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "listen": server.listen.iter().map(listener).collect::<Vec<_>>(),
         "workers": workers,
         "pinCores": server.pin_cores,
         "ioDriver": io_driver,
+        "trustedProxies": proxies,
         "trustForwarded": server.trust_forwarded,
         "underscoresInHeaders": if server.keeps_underscores { "keep" } else { "drop" },
         "encodedSlashes": keep(server.paths.keeps_slashes),
@@ -62,6 +65,41 @@ fn server(server: &Server) -> Value {
         "timeouts": timeouts(&server.timeouts),
         "drainTimeout": span(server.drain_timeout),
         "upgradeTimeout": span(server.upgrade_timeout),
+    })
+}
+
+/// An address alone, as it is written mostly, or a map.
+fn listener(listener: &Listener) -> Value {
+    let address = listener.address.to_string();
+    if *listener == Listener::plain(listener.address.clone()) {
+        return address.into();
+    }
+    let proxy = match listener.proxy_protocol {
+        ProxyProtocol::Off => "off",
+        ProxyProtocol::Accept => "accept",
+        ProxyProtocol::Require => "require",
+    };
+    json!({
+        "address": address,
+        "tls": listener.tls.as_ref().map(tls),
+        "protocols": listener.protocols.iter().map(|one| one.alpn()).collect::<Vec<_>>(),
+        "proxyProtocol": proxy,
+    })
+}
+
+/// Of keys the names of their files: there is nothing else.
+fn tls(tls: &Tls) -> Value {
+    let certificates = tls
+        .certificates
+        .iter()
+        .map(|files| json!({"cert": files.cert, "key": files.key, "ocsp": files.ocsp}));
+    let auth = tls.client_auth.as_ref().map(|auth| {
+        json!({"ca": auth.ca, "mode": if auth.is_required { "require" } else { "optional" }})
+    });
+    json!({
+        "certificates": certificates.collect::<Vec<_>>(),
+        "minVersion": tls.min_version.as_str(),
+        "clientAuth": auth,
     })
 }
 
@@ -101,6 +139,7 @@ fn limits(limits: &Limits) -> Value {
 
 fn timeouts(timeouts: &Timeouts) -> Value {
     json!({
+        "tlsHandshake": span(timeouts.tls_handshake),
         "head": span(timeouts.head),
         "idle": span(timeouts.idle),
         "body": span(timeouts.body),
@@ -112,7 +151,11 @@ fn timeouts(timeouts: &Timeouts) -> Value {
 
 fn admin(admin: &Admin) -> Value {
     json!({
-        "listen": admin.listen.as_ref().map_or_else(|| "off".to_owned(), ToString::to_string),
+        "listen": match (&admin.listen, &admin.tls) {
+            (None, _) => json!("off"),
+            (Some(address), None) => json!(address.to_string()),
+            (Some(address), Some(own)) => json!({"address": address.to_string(), "tls": tls(own)}),
+        },
         "token": admin.token.as_ref().map(|_| MASK),
     })
 }
@@ -465,6 +508,14 @@ mod tests {
     #[test]
     fn the_view_has_every_key_of_the_schema() {
         let text = r"
+server:
+  listen:
+    - address: 'a:1'
+      tls: {certificates: [{cert: a, key: b}], clientAuth: {ca: c}}
+admin:
+  listen:
+    address: '127.0.0.1:2'
+    tls: {certificates: [{cert: a, key: b}], clientAuth: {ca: c}}
 services:
   - name: a
     basePath: /

@@ -19,7 +19,6 @@ pub(super) fn keep(running: &Config, next: &mut Config) -> Vec<String> {
         )+};
     }
     keep! {
-        "server.listen": server.listen;
         "server.workers": server.workers;
         "server.pinCores": server.pin_cores;
         "server.ioDriver": server.io_driver;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::control::config::{Config, Located};
+use crate::control::config::{Config, Located, Tls};
 use crate::limits::CONFIG_BYTES_MAX;
 
 /// What files looked like at some time.
@@ -21,7 +21,7 @@ enum Print {
     None,
     /// Of the configuration: its digest, so that what the gateway wrote itself is known.
     Digest([u8; 32]),
-    /// Of a module: device, inode, size and time of change.
+    /// Of a module or a certificate: device, inode, size and time of change.
     Stat([u64; 3], [i64; 2]),
 }
 
@@ -39,7 +39,9 @@ impl Files {
         let enabled = config.wasm.plugins.iter().filter(|plugin| plugin.enabled);
         let modules = enabled.map(|plugin| config.wasm.file_of(plugin));
         let certificates = config.services.iter().flat_map(|service| service.origins.tls.files());
-        let modules = modules.chain(certificates.cloned()).collect();
+        let tls = config.server.listen.iter().filter_map(|listener| listener.tls.as_ref());
+        let tls = tls.chain(&config.admin.tls).flat_map(Tls::files).map(Path::to_owned);
+        let modules = modules.chain(certificates.cloned()).chain(tls).collect();
         let config = match located {
             Located::File(path) => Some(path.clone()),
             Located::Embedded | Located::Given { .. } => None,

@@ -13,7 +13,9 @@ use crate::http::message::Fields;
 use crate::io::buffer::{BufferPool, Chunk};
 use crate::io::deadline::{Deadline, now_ms};
 use crate::io::stream::{Direction, Stream, WriteHalf};
-use crate::limits::{BUFFER_BYTES, LARGE_BUFFER_BYTES, LATE_MESSAGE_TIMEOUT, READ_BYTES_MAX};
+use crate::limits::{
+    BUFFER_BYTES, CLOSE_NOTIFY_TIMEOUT, LARGE_BUFFER_BYTES, LATE_MESSAGE_TIMEOUT, READ_BYTES_MAX,
+};
 
 /// A chunk of at least so many bytes is written from its own buffer when nothing is pending.
 /// Copying less is cheaper than a second send.
@@ -223,6 +225,14 @@ impl<S: Stream> Sender<S> {
     pub async fn send(&mut self, bytes: Vec<u8>) -> Result<Vec<u8>, WriteFailed> {
         let end = bytes.len();
         self.write(bytes, 0, end).await
+    }
+
+    /// Says that nothing more comes (see [`WriteHalf::say_end`]), if the peer takes it at once.
+    pub async fn say_end(&mut self) {
+        let Self { half, deadline, .. } = self;
+        let arm = || deadline.arm(CLOSE_NOTIFY_TIMEOUT, Direction::Both);
+        let _told_or_not = half.say_end(arm).await;
+        self.deadline.disarm();
     }
 
     /// Writes all that is pending.

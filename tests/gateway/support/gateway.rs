@@ -20,6 +20,7 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_odin");
 /// A configuration in the making. Ports are picked by the kernel; one worker unless told.
 pub struct Setup {
     pub dir: TempDir,
+    listen: String,
     server: String,
     drain: String,
     log_level: String,
@@ -42,6 +43,7 @@ impl Setup {
     pub fn new() -> Self {
         Self {
             dir: TempDir::new(),
+            listen: "127.0.0.1:0".into(),
             server: String::new(),
             drain: "2s".into(),
             // Plugins' own lines are shown from here on.
@@ -80,6 +82,14 @@ impl Setup {
     /// Adds a line under `server`.
     pub fn server(mut self, line: &str) -> Self {
         writeln!(self.server, "  {line}").unwrap();
+        self
+    }
+
+    /// Sets `server.listen`, written as a YAML flow value.
+    pub fn listen(mut self, listen: &str) -> Self {
+        // A map stands in a list.
+        let is_map = listen.starts_with('{');
+        self.listen = if is_map { format!("[{listen}]") } else { listen.into() };
         self
     }
 
@@ -173,9 +183,10 @@ impl Setup {
     /// The configuration as it is written to the file.
     pub fn config(&self) -> String {
         let mut text = format!(
-            "server:\n  listen: 127.0.0.1:0\n  workers: {}\n  pinCores: false\n  ioDriver: {}\n  \
+            "server:\n  listen: {}\n  workers: {}\n  pinCores: false\n  ioDriver: {}\n  \
              drainTimeout: {}\n{}admin: {{listen: '127.0.0.1:0', {}}}\n\
              logging: {{level: {}, {}}}\n",
+            self.listen,
             self.workers,
             io_driver(),
             self.drain,
@@ -302,6 +313,21 @@ impl Gateway {
         let missing = |log: &mut String| !log.contains(text);
         let (guard, _) = self.log.grown.wait_timeout_while(guard, PATIENCE, missing).unwrap();
         assert!(guard.contains(text), "no {text:?} in the log:\n{guard}");
+    }
+
+    /// All addresses that it has said so far to listen on.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let log = self.log();
+        let lines = log.lines().filter(|line| !line.contains("no longer"));
+        let told = lines.filter_map(|line| Some(line.split_once("listening on ")?.1.trim()));
+        told.filter_map(|address| address.parse().ok()).collect()
+    }
+
+    /// A metric's value, by its line up to the value.
+    pub fn metric(&self, series: &str) -> f64 {
+        let text = self.call("GET", "/metrics", "").text();
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {series} in {text}")).parse().unwrap()
     }
 
     /// Where its configuration file and `plugins` are.

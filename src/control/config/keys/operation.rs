@@ -1,6 +1,6 @@
 //! The keys of `admin`, `logging` and `tracing`.
 
-use super::{DURATION, Keys, Kind, TCP_LISTEN, key};
+use super::{ADMIN_LISTENER, DURATION, Keys, Kind, TCP_LISTEN, key};
 use crate::limits;
 use crate::trace::access_log::Field;
 
@@ -9,10 +9,11 @@ pub(in crate::control::config) const ADMIN: Keys = Keys {
     allowed: &[
         key(
             "listen",
-            Kind::Either(&[Kind::Word(&["off"]), TCP_LISTEN]),
-            "Where the admin API listens, host:port or off. Default: 127.0.0.1:8081.",
+            Kind::Either(&[Kind::Word(&["off"]), TCP_LISTEN, Kind::Section(&ADMIN_LISTENER)]),
+            "Where the admin API listens, host:port or off. Default: 127.0.0.1:8081. With TLS: \
+             {address: 0.0.0.0:8081, tls: {...}}, as of a listener.",
         )
-        .form("`host:port` or `[::]:port`, or `off`")
+        .form("`host:port` or `[::]:port`, `off`, or a map")
         .default("127.0.0.1:8081")
         .when("to reach it from elsewhere; then it needs a token")
         .example("off"),

@@ -1,6 +1,6 @@
 //! The keys of `server`.
 
-use super::{DURATION, Keys, Kind, LISTEN, key};
+use super::{DURATION, Keys, Kind, LISTEN, LISTENER, NETWORK, key};
 use crate::limits;
 
 /// `server`.
@@ -8,14 +8,21 @@ pub(in crate::control::config) const SERVER: Keys = Keys {
     allowed: &[
         key(
             "listen",
-            Kind::Either(&[LISTEN, Kind::List(&LISTEN, 1, limits::LISTEN_MAX)]),
+            Kind::Either(&[
+                LISTEN,
+                Kind::List(
+                    &Kind::Either(&[LISTEN, Kind::Section(&LISTENER)]),
+                    1,
+                    limits::LISTEN_MAX,
+                ),
+            ]),
             "One address or a list of them: host:port, [::]:port or unix:/path. Default: \
              127.0.0.1:8080, so that nothing is open to the world by accident; 0.0.0.0:8080 \
-             listens on every IPv4 address.",
+             listens on every IPv4 address. An entry may be a map, which says more than where.",
         )
         .form(
-            "address or list: `host:port` (of a name the first address), `[::]:port` (IPv6 \
-            only), `unix:/path`",
+            "address, or list of addresses and maps: `host:port` (of a name the first address), \
+            `[::]:port` (IPv6 only), `unix:/path`",
         )
         .default("127.0.0.1:8080")
         .otherwise("`$ODIN_LISTEN` if that is set (the image does), else `127.0.0.1:8080`")
@@ -50,6 +57,20 @@ pub(in crate::control::config) const SERVER: Keys = Keys {
         .default("auto")
         .otherwise("`auto`: io_uring, epoll where that is refused")
         .when("to insist on one, or to compare them"),
+        key(
+            "trustedProxies",
+            Kind::List(&NETWORK, 0, limits::TRUSTED_PROXIES_MAX),
+            "The proxies of yours, by network or address: whom their X-Forwarded-For, Forwarded or \
+             PROXY header names is the client, for logs, limits, plugins and targets. Default: \
+             none.",
+        )
+        .form("list of networks (`10.0.0.0/8`) or addresses, at most 256")
+        .otherwise("none")
+        .when(
+            "proxies of yours stand in front: whom they name is the client everywhere, and their \
+             `X-Forwarded-Proto` is the scheme",
+        )
+        .example("[10.0.0.0/8]"),
         key(
             "trustForwarded",
             Kind::Boolean,
@@ -171,7 +192,7 @@ pub(in crate::control::config) const SERVER: Keys = Keys {
         .default("60s")
         .when("a [binary upgrade](upgrade.md) compiles many large plugins"),
     ],
-    later: &[("tls", "end TLS in front of the gateway and take the key out")],
+    later: &[("tls", "write it beside an address: listen: [{address: 0.0.0.0:8443, tls: {...}}]")],
 };
 
 /// `server.limits`.
@@ -299,6 +320,14 @@ pub(in crate::control::config) const LIMITS: Keys = Keys {
 /// `server.timeouts`.
 pub(in crate::control::config) const TIMEOUTS: Keys = Keys {
     allowed: &[
+        key(
+            "tlsHandshake",
+            DURATION,
+            "For a TLS handshake, and for a PROXY header before it. Default: 10s.",
+        )
+        .form("duration, of the whole handshake, and of a PROXY header before it")
+        .default("10s")
+        .when("links are very slow"),
         key(
             "head",
             DURATION,

@@ -143,6 +143,8 @@ fn odin_yaml_says_of_every_key_what_the_table_says() {
         });
         // The examples of these show them in comments of their own.
         let is_example = [
+            "admin.listen.",
+            "server.listen[",
             "services[].aggregation",
             "services[].healthCheck",
             "services[].hash",
