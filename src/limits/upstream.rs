@@ -96,6 +96,9 @@ pub const ADDRESSES_MAX: usize = 256;
 pub const CHECKS_AT_ONCE: usize = 64;
 /// Bytes of the head of a check's answer: as much as hyper needs at least.
 pub const CHECK_BYTES_MAX: usize = 8192;
+/// Endpoints of one service, all addresses of its targets' names together: the turns of so many of
+/// different weights are made within a second, and a name server must not decide on more.
+pub const ENDPOINTS_MAX: usize = 512;
 /// How often the control thread looks at how targets stand: to say it in the log, and to try those
 /// that take no connections.
 pub const TARGETS_WATCH_INTERVAL: Duration = Duration::from_millis(250);

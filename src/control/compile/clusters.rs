@@ -8,7 +8,7 @@ use super::super::config::{self, Config, Target, TargetKind};
 use super::names::{addresses, authority};
 use super::{Compiler, Findings, share, upstream_max};
 use crate::io::deadline::now_ms;
-use crate::limits::UPSTREAM_TARGET_QUARTERS;
+use crate::limits::{ENDPOINTS_MAX, UPSTREAM_TARGET_QUARTERS};
 use crate::plugin::Scheme;
 use crate::snapshot::Snapshot;
 use crate::upstream::admission::Caps;
@@ -74,6 +74,14 @@ impl Compiler {
         let has_others = endpoints.iter().any(|(endpoint, _)| endpoint.address.is_known());
         if has_others {
             endpoints.retain(|(endpoint, _)| endpoint.address.is_known());
+        }
+        if endpoints.len() > ENDPOINTS_MAX {
+            let got = endpoints.len();
+            findings.warnings.push(format!(
+                "service {}: its targets have {got} addresses, {ENDPOINTS_MAX} of which are used",
+                service.name
+            ));
+            endpoints.truncate(ENDPOINTS_MAX);
         }
         findings.unreachable(&service.name, missing, has_others);
         let id = self.ids.of_cluster(&service.name);
