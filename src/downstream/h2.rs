@@ -78,7 +78,16 @@ pub(super) async fn serve<S: Stream>(
     let codec = crate::http::h2::connection::Connection::new(Role::Server, options, pool);
     let shared = Rc::new(Shared::new(codec, connection, frontend, receiver.deadline.clone()));
     shared.frontend.count_http2(|counts| counts.connections += 1);
-    let writing = crate::io::spawn(write(shared.clone(), sender, fd));
+    let writer = shared.clone();
+    let writing = crate::io::spawn(async move {
+        let written = crate::io::unless_panics(write(&writer, sender)).await.flatten();
+        if written.is_none() {
+            // Who reads sees the end.
+            writer.is_broken.set(true);
+            stream::shutdown(fd, Direction::Both);
+        }
+        written
+    });
     let is_linger = read(&shared, &mut receiver).await;
     shared.close();
     let mut sender = writing.await;
@@ -162,7 +171,8 @@ fn take_in<S: Stream>(shared: &Rc<Shared>, receiver: &mut Receiver<S>) -> bool {
                 drop(codec);
                 shared.receiver_deadline.disarm();
                 shared.frontend.count_http2(|counts| counts.streams += 1);
-                crate::io::spawn(run(shared.clone(), incoming, scratch, facts));
+                let exchange = run(shared.clone(), incoming, scratch, facts);
+                crate::io::spawn(guarded(shared.clone(), id, exchange));
             }
             Event::Refused { id, error } => {
                 let incoming = shared.incoming(id, true);
@@ -170,7 +180,8 @@ fn take_in<S: Stream>(shared: &Rc<Shared>, receiver: &mut Receiver<S>) -> bool {
                 let request = std::mem::take(codec.request());
                 drop(codec);
                 shared.receiver_deadline.disarm();
-                crate::io::spawn(refuse(shared.clone(), incoming, error, request));
+                let refusal = refuse(shared.clone(), incoming, error, request);
+                crate::io::spawn(guarded(shared.clone(), id, refusal));
             }
             Event::Data { id, bytes, ends } => {
                 if let Some(incoming) = codec.owner(id) {
@@ -196,6 +207,14 @@ fn take_in<S: Stream>(shared: &Rc<Shared>, receiver: &mut Receiver<S>) -> bool {
     }
     shared.kick();
     true
+}
+
+/// A panic ends its stream, and nothing else.
+async fn guarded(shared: Rc<Shared>, id: u32, serve: impl Future<Output = ()>) {
+    if crate::io::unless_panics(serve).await.is_none() {
+        tracing::error!("a stream was reset by a defect in the gateway (panic above)");
+        shared.release(id, Code::Internal);
+    }
 }
 
 /// One stream: an exchange.
@@ -240,21 +259,12 @@ fn end(shared: &Shared, incoming: &Incoming, outcome: &Outcome) {
 }
 
 /// Writes what there is, until the connection closes. The sender comes back if it still can write.
-async fn write<S: Stream>(
-    shared: Rc<Shared>,
-    mut sender: Sender<S>,
-    fd: RawFd,
-) -> Option<Sender<S>> {
+async fn write<S: Stream>(shared: &Shared, mut sender: Sender<S>) -> Option<Sender<S>> {
     let mut spare = Vec::new();
     while let Some(bytes) = shared.next_output(&mut spare).await {
         match sender.send(bytes).await {
             Ok(bytes) => spare = bytes,
-            Err(_) => {
-                // Who reads sees the end.
-                shared.is_broken.set(true);
-                stream::shutdown(fd, Direction::Both);
-                return None;
-            }
+            Err(_) => return None,
         }
         shared.has_written();
     }

@@ -31,6 +31,20 @@ where
     monoio::spawn(future)
 }
 
+/// Awaits `future`; `None` if it panics. A panic that got to the runtime would end the worker.
+/// There is no known way to cause one; this is the line that holds if there is.
+pub async fn unless_panics<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(|cx| {
+        let poll = std::panic::AssertUnwindSafe(|| future.as_mut().poll(cx));
+        match std::panic::catch_unwind(poll) {
+            Ok(poll) => poll.map(Some),
+            Err(_) => std::task::Poll::Ready(None),
+        }
+    })
+    .await
+}
+
 /// Waits, in steps of a millisecond. Nothing is lost when it is dropped.
 pub fn sleep(time: Duration) -> impl Future<Output = ()> {
     monoio::time::sleep(time)
@@ -45,4 +59,22 @@ pub async fn timeout<F: Future>(time: Duration, future: F) -> Result<F::Output, 
 pub async fn timeout_at<F: Future>(deadline: Instant, future: F) -> Result<F::Output, Elapsed> {
     let deadline = monoio::time::Instant::from_std(deadline);
     monoio::time::timeout_at(deadline, future).await.map_err(|_| Elapsed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::unless_panics;
+
+    #[test]
+    fn a_panic_is_an_outcome_and_what_waits_goes_on_waiting() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let fails = async { panic!("wanted by a test") };
+        assert_eq!(pin!(unless_panics::<_>(fails)).poll(&mut cx), Poll::<Option<()>>::Ready(None));
+        assert_eq!(pin!(unless_panics(async { 7 })).poll(&mut cx), Poll::Ready(Some(7)));
+        let waits = std::future::pending::<()>();
+        assert!(pin!(unless_panics(waits)).poll(&mut cx).is_pending());
+    }
 }

@@ -85,9 +85,20 @@ impl Shared {
             deadline: receiver.deadline.clone(),
             has_served: Cell::new(false),
         });
-        crate::io::spawn(read_all(shared.clone(), receiver));
-        crate::io::spawn(write_all(shared.clone(), sender, fd));
+        shared.run(read_all(shared.clone(), receiver));
+        shared.run(write_all(shared.clone(), sender, fd));
         shared
+    }
+
+    /// Runs one of its tasks; a panic ends the connection, and nothing else.
+    fn run(self: &Rc<Self>, task: impl Future<Output = ()> + 'static) {
+        let shared = self.clone();
+        crate::io::spawn(async move {
+            if crate::io::unless_panics(task).await.is_none() {
+                tracing::error!("a connection to an origin was closed by a defect (panic above)");
+                shared.end();
+            }
+        });
     }
 
     /// Whether one more stream may be opened.
