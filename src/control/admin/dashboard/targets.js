@@ -1,6 +1,6 @@
 // Where requests go: which targets are well, which are not, why and since when.
 
-const STATES = ["unhealthy", "ejected", "drained", "warming", "healthy"];
+const TARGET_STATES = ["unhealthy", "ejected", "drained", "warming", "healthy"];
 
 /** Why a target is not sent requests, in words. */
 function whySick(target) {
@@ -48,7 +48,7 @@ function sickTargets(status) {
 }
 
 function showTargets(targets, act) {
-  const order = (target) => STATES.indexOf(target.state);
+  const order = (target) => TARGET_STATES.indexOf(target.state);
   const sorted = targets
     .map((target, place) => ({ ...target, place }))
     .sort((a, b) => order(a) - order(b) || a.place - b.place);
