@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help setup keys plugins build run test test-browser lint advisories bench perf-check perf-accept \
-	perf-show perf-selftest flamegraph release pgo loadtest soak fuzz clean
+	perf-show perf-selftest flamegraph release dist dist-try pgo loadtest soak fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | \
@@ -90,6 +90,13 @@ target/tools/bin/inferno-flamegraph:
 
 release: ## build what is to be installed: target/release/odin and odin-cli, with fat LTO (minutes)
 	cargo build --locked --release --bins
+
+PROFILE ?= release
+dist: ## pack what release or pgo has built into target/dist: .deb, tarball, symbols, SBOM; PROFILE=pgo
+	config/deploy/package/build $(PROFILE)
+
+dist-try: ## install that .deb into a Debian of its own and start, reload, upgrade, stop it there (as root)
+	config/deploy/package/try
 
 pgo: setup plugins ## the same, optimised by a profile of itself under load: target/pgo/odin
 	perf/pgo.sh

@@ -330,6 +330,8 @@ pub const CONFIG_NODES_MAX: usize = 500_000;
 pub const CONFIG_EXPANDED_BYTES_MAX: usize = 4 * CONFIG_BYTES_MAX;
 /// Most errors that one run prints; a wrong file would give thousands.
 pub const CONFIG_ERRORS_MAX: usize = 100;
+/// Bytes of a file that gives a value (`${file:...}`): a key or a certificate, many times over.
+pub const SECRET_FILE_BYTES_MAX: usize = 64 * 1024;
 /// Most plugins of a configuration. Each has instances on every worker.
 pub const PLUGINS_MAX: usize = 256;
 /// Most services of a configuration: what a request pays for them does not grow with their number,
@@ -434,6 +436,9 @@ pub const ACCESS_LOG_FLUSH_INTERVAL: Duration = Duration::from_millis(200);
 /// Buffers that wait for the thread that writes; more are dropped and counted. 8 MiB: half a second
 /// of a disk that stalls under 100,000 requests a second.
 pub const ACCESS_LOG_QUEUE_BATCHES: usize = 256;
+/// How soon an access log notices that its file is to be opened again (SIGUSR1) while no line
+/// comes: what moved the file away waits for that before it compresses it.
+pub const ACCESS_LOG_REOPEN_INTERVAL: Duration = Duration::from_millis(200);
 /// Between two log lines that say that the access log cannot be written.
 pub const ACCESS_LOG_COMPLAINTS_INTERVAL: Duration = Duration::from_secs(10);
 /// At the end of the process, for the last lines to be written.

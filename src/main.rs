@@ -8,7 +8,7 @@ use odin::control::config::{self, Located, NotLoaded};
 use odin::control::process::{self, Options};
 use odin::control::terminal::{err, out};
 use odin::control::upgrade::Inheritance;
-use odin::control::{descriptors, log, manual};
+use odin::control::{check, descriptors, healthcheck, log, manual};
 use odin::limits::LOG_END_TIMEOUT;
 
 #[global_allocator]
@@ -33,8 +33,21 @@ enum Command {
     Run(Run),
     /// Check a configuration file and report all its errors
     Check {
-        /// The file
-        file: PathBuf,
+        /// The file. Without: the one that would be run
+        file: Option<PathBuf>,
+        /// Read and compile plugins, look names up too: what does not work is told, and the status
+        /// is 1 then
+        #[arg(long)]
+        deep: bool,
+    },
+    /// Ask the gateway that runs here whether it is well (status 0)
+    Healthcheck {
+        /// Its configuration file. Without: the one that would be run
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Whether it is ready: every plugin and service that must work does
+        #[arg(long)]
+        ready: bool,
     },
     /// Print the script that completes this command line in a shell
     Completions {
@@ -73,7 +86,8 @@ fn main() -> ExitCode {
         }
     };
     match arguments.command {
-        Some(Command::Check { file }) => check(&file),
+        Some(Command::Check { file, deep }) => check(file.as_deref(), deep),
+        Some(Command::Healthcheck { config, ready }) => healthcheck(config.as_deref(), ready),
         Some(Command::Completions { shell }) => {
             out(manual::completions(shell, Arguments::command()).trim_end());
             ExitCode::SUCCESS
@@ -96,19 +110,42 @@ fn written(result: Result<(), String>) -> ExitCode {
     }
 }
 
-fn check(file: &Path) -> ExitCode {
-    match config::load(file) {
-        Ok(config) => {
-            out(format_args!("{}: ok", file.display()));
-            if config.lacks_services().is_some() {
-                let file = file.display();
-                err(format_args!(
-                    "{file}: it has no services: every request gets 404, and a gateway that \
-                           serves some does not take it; write services: [] if this is meant"
-                ));
-            }
-            ExitCode::SUCCESS
+fn check(file: Option<&Path>, is_deep: bool) -> ExitCode {
+    let file = locate(file);
+    let config = match file.load() {
+        Ok(config) => config,
+        Err(errors) => {
+            err(&errors);
+            return ExitCode::from(USAGE);
         }
+    };
+    if config.lacks_services().is_some() {
+        err(format_args!(
+            "{file}: it has no services: every request gets 404, and a gateway that serves some \
+             does not take it; write services: [] if this is meant"
+        ));
+    }
+    if is_deep && let Err(code) = check_deeply(&file, &config) {
+        return code;
+    }
+    out(format_args!("{file}: ok"));
+    ExitCode::SUCCESS
+}
+
+/// Says all that a start would find out; what does not work is a failure.
+fn check_deeply(file: &Located, config: &config::Config) -> Result<(), ExitCode> {
+    let findings = check::deep(config).map_err(|reason| {
+        err(format_args!("odin: {reason}"));
+        ExitCode::FAILURE
+    })?;
+    findings.warnings.iter().for_each(|warning| err(format_args!("{file}: warning: {warning}")));
+    findings.failures.iter().for_each(|failure| err(format_args!("{file}: {failure}")));
+    if findings.failures.is_empty() { Ok(()) } else { Err(ExitCode::FAILURE) }
+}
+
+fn healthcheck(file: Option<&Path>, is_ready: bool) -> ExitCode {
+    match locate(file).load() {
+        Ok(config) => written(healthcheck::ask(&config, is_ready)),
         Err(errors) => {
             err(&errors);
             ExitCode::from(USAGE)

@@ -12,6 +12,7 @@ mod linger;
 mod name;
 mod plugins;
 mod reply;
+mod scrape;
 mod targets;
 mod upload;
 
@@ -19,8 +20,6 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::extract::DefaultBodyLimit;
-use axum::http::header::CONTENT_TYPE;
-use axum::response::IntoResponse;
 use axum::routing::{delete, get, post, put};
 use axum::{Json, Router, middleware};
 use serde_json::{Value, json};
@@ -28,7 +27,7 @@ use tokio::net::TcpListener;
 use tokio::time::MissedTickBehavior;
 
 use super::config::view;
-use super::metrics::{self, Totals};
+use super::metrics::Totals;
 use super::reload::{Cause, Change, Control, Outcome};
 use super::status;
 use super::status::Facts;
@@ -79,7 +78,7 @@ fn router(control: Control) -> Router {
         .route("/api/reloads", get(reloads))
         .route("/api/status", get(status))
         .route("/api/events", get(events::events))
-        .route("/metrics", get(metrics))
+        .route("/metrics", get(scrape::metrics))
         .layer(middleware::from_fn_with_state(control.clone(), guard::token));
     Router::new()
         .route("/", get(dashboard::page))
@@ -133,13 +132,6 @@ async fn reloads(control: State) -> Json<Value> {
 async fn status(control: State, facts: Status) -> Json<Value> {
     let reports = control.report().await;
     Json(status::document(&control, &facts, &reports, &Totals::of(&reports)))
-}
-
-/// `GET /metrics`: what Prometheus scrapes.
-async fn metrics(control: State) -> impl IntoResponse {
-    let reports = control.report().await;
-    let kind = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (kind, metrics::text(&control, &reports))
 }
 
 /// Milliseconds since 1970.

@@ -254,6 +254,7 @@ pub fn parse(
     }
     let mut config = decode_root(root.as_deref(), file_name, default, &mut errors);
     config.variables = errors.variables();
+    config.secret_files = errors.files();
     errors.into_result(file_name, config)
 }
 
@@ -264,6 +265,8 @@ fn default_server(env: &dyn Fn(&str) -> Option<String>) -> Result<Server, Config
     let mut server = Server::default();
     if let Some(text) = env(NAME).filter(|text| !text.is_empty()) {
         let address = address::listen(&text).map_err(|form| {
+            // What stands in quotes there does so for YAML's sake.
+            let form = form.replace('"', "");
             let text = format!("got {}, expected {form}", value::quote(&text));
             ConfigErrors::of_file(&format!("${NAME}"), text)
         })?;
@@ -309,6 +312,7 @@ fn decode_root(
         services: Vec::new(),
         speaks_of_services: false,
         variables: Variables::default(),
+        secret_files: Vec::new(),
     };
     let Some(node) = root else {
         return config;
@@ -360,6 +364,8 @@ fn check_admin_address(root: &Section<'_>, config: &Config, errors: &mut Errors)
     errors.push_at(place, "admin.listen", text);
 }
 
+#[cfg(test)]
+mod cure_tests;
 #[cfg(test)]
 mod error_tests;
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! `GET /metrics`: what all workers have counted, as Prometheus reads it (text format 0.0.4).
+//! `GET /metrics`: what all workers have counted, as Prometheus reads it (text format 0.0.4, or
+//! OpenMetrics 1.0.0 for who asks for that).
 //!
 //! By hand: the format is lines, and a crate with counters of its own would be a second copy of
 //! what the workers count. docs/metrics.md says what each line means.
@@ -12,6 +13,7 @@ mod upstream;
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+pub use self::text::Format;
 use self::text::Text;
 use super::reload::Control;
 use super::{access_log, log, otlp};
@@ -51,9 +53,9 @@ impl Totals {
 }
 
 /// The whole text.
-pub fn text(control: &Control, reports: &[Report]) -> String {
+pub fn text(control: &Control, reports: &[Report], format: Format) -> String {
     let totals = Totals::of(reports);
-    let mut text = Text::default();
+    let mut text = Text { format, ..Text::default() };
     plugins(&mut text, &totals);
     own_metrics(&mut text, &totals);
     services(&mut text, &totals);
@@ -65,7 +67,10 @@ pub fn text(control: &Control, reports: &[Report]) -> String {
     spans(&mut text, reports);
     control_plane(&mut text, control);
     process::families(&mut text);
-    text.0
+    if format == Format::OpenMetrics {
+        text.lines.push_str("# EOF\n");
+    }
+    text.lines
 }
 
 fn plugins(text: &mut Text, totals: &Totals) {

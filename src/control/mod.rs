@@ -7,6 +7,10 @@
 pub mod config;
 // `Config` to a `Snapshot`: addresses resolved, plugins compiled
 pub mod compile;
+// a configuration tried without a start
+pub mod check;
+// how the gateway that runs is
+pub mod healthcheck;
 mod courtesy;
 // what each plugin may reach: hosts, files, shared state
 pub mod reach;
@@ -16,6 +20,8 @@ pub mod edge;
 pub mod sockets;
 // how many descriptors there are, and how many of them clients may have
 pub mod descriptors;
+// how much of the machine's time the process may have
+mod quota;
 // worker threads: started, messaged, awaited
 pub mod fleet;
 // changes while traffic goes on
@@ -46,7 +52,7 @@ pub mod supervisor;
 pub mod terminal;
 // completions for shells, manual pages
 pub mod manual;
-// what ends or upgrades it
+// what ends, upgrades, reloads it
 mod signals;
 // from a configuration to a running gateway to its end
 pub mod process;

@@ -18,13 +18,13 @@ use super::compile::{Compiled, Compiler, Failure};
 use super::config::{Config, IoDriver, Located, Workers};
 use super::fleet::{self, Fleet, Order};
 use super::otlp::Exporter;
-use super::reload::{self, Cause, Change, Control, Reloader};
-use super::signals::Signals;
+use super::reload::{self, Control, Reloader};
+use super::signals::{Signals, reload_on_signal, reopen_on_signal};
 use super::sockets::{Inherited, SharedHeld, Sockets};
 use super::status::Facts;
 use super::supervisor::Supervisor;
 use super::upgrade::{self, Inheritance, Successor, Upgrader};
-use super::{access_log, admin, descriptors, targets, watch};
+use super::{access_log, admin, descriptors, quota, targets, watch};
 use crate::io::driver::{self, Choice, Preference};
 use crate::limits::{ACCESS_LOG_END_TIMEOUT, LOG_END_INTERVAL, LOG_END_TIMEOUT};
 use crate::plugin::{self, PrepareFailure, Runtime, RuntimeOptions};
@@ -60,8 +60,9 @@ async fn serve(config: Config, options: Options) -> Result<(), String> {
     let program = upgrade::program().map_err(describe)?;
     let supervisor = Supervisor::new(options.pid_file);
     let mut signals = Signals::new().map_err(describe)?;
-    // Uncaught, it would end a process that is still starting.
+    // Uncaught, they would end a process that is still starting.
     let hangups = signal(SignalKind::hangup()).map_err(describe)?;
+    let rotations = signal(SignalKind::user_defined1()).map_err(describe)?;
     let Inheritance { sockets, predecessor, activated } = options.inheritance;
     let from = predecessor.as_ref().map(|before| (before.pid, before.upgrades + 1));
     let conversation = predecessor.map(|before| before.talk()).transpose()?;
@@ -105,6 +106,7 @@ async fn serve(config: Config, options: Options) -> Result<(), String> {
         supervisor,
         signals,
         hangups,
+        rotations,
         upgrader,
         held,
         channels,
@@ -133,6 +135,7 @@ struct Serving {
     supervisor: Supervisor,
     signals: Signals,
     hangups: Signal,
+    rotations: Signal,
     upgrader: Upgrader,
     /// Its sockets.
     held: SharedHeld,
@@ -144,7 +147,7 @@ struct Serving {
 impl Serving {
     /// Serves to the end.
     async fn run(self, prepared: Prepared) -> Result<(), String> {
-        let Self { located, watches, supervisor, signals, hangups, held, .. } = self;
+        let Self { located, watches, supervisor, signals, hangups, rotations, held, .. } = self;
         let (mut upgrader, channels, from) = (self.upgrader, self.channels, self.from);
         let fleet = prepared.fleet;
         for channel in channels {
@@ -183,6 +186,7 @@ impl Serving {
                     targets::run(&control),
                     reloader.run(),
                     reload_on_signal(hangups, &control, &supervisor),
+                    reopen_on_signal(rotations),
                     watching,
                     exporter.run(&control),
                 );
@@ -240,7 +244,7 @@ async fn prepare(
     inherited: Vec<Inherited>,
 ) -> Result<Prepared, String> {
     let workers = match config.server.workers {
-        Workers::Auto => fleet::usable_cores().len(),
+        Workers::Auto => quota::automatic_workers(fleet::usable_cores().len()),
         Workers::Count(count) => count,
     };
     let choice = driver::choose(preference(config.server.io_driver))?;
@@ -431,17 +435,6 @@ async fn upgrade(
             tracing::error!("binary upgrade failed, this process goes on: {reason}");
             control.end_upgrade(started, reason);
             None
-        }
-    }
-}
-
-/// Reads the configuration again at each SIGHUP.
-async fn reload_on_signal(mut hangups: Signal, control: &Control, supervisor: &Supervisor) {
-    while hangups.recv().await.is_some() {
-        supervisor.reloading();
-        match control.make(Change::File, Cause::Signal).await {
-            Ok(done) => supervisor.reloaded(&format!("serving generation {}", done.generation)),
-            Err(refusal) => supervisor.reloaded(&format!("reload refused: {}", refusal.reason)),
         }
     }
 }

@@ -1,9 +1,13 @@
-//! The signals that end or upgrade the process. Caught from the start on: what they do when nobody
-//! catches them is to end it.
+//! The signals of the process. Caught from the start on: what they do when nobody catches them is to
+//! end it.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::access_log;
+use super::reload::{Cause, Change, Control};
+use super::supervisor::Supervisor;
 
 /// Where signals arrive.
 pub(super) struct Signals {
@@ -37,5 +41,27 @@ impl Signals {
     pub(super) fn forget_upgrades(&mut self) -> io::Result<()> {
         self.upgrade = signal(SignalKind::user_defined2())?;
         Ok(())
+    }
+}
+
+/// Reads the configuration again at each SIGHUP.
+pub(super) async fn reload_on_signal(
+    mut hangups: Signal,
+    control: &Control,
+    supervisor: &Supervisor,
+) {
+    while hangups.recv().await.is_some() {
+        supervisor.reloading();
+        match control.make(Change::File, Cause::Signal).await {
+            Ok(done) => supervisor.reloaded(&format!("serving generation {}", done.generation)),
+            Err(refusal) => supervisor.reloaded(&format!("reload refused: {}", refusal.reason)),
+        }
+    }
+}
+
+/// Has the access log open its file again at each SIGUSR1, whatever the configuration is by now.
+pub(super) async fn reopen_on_signal(mut rotations: Signal) {
+    while rotations.recv().await.is_some() {
+        access_log::reopen();
     }
 }

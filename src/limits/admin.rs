@@ -38,3 +38,7 @@ pub const EVENTS_WATCHERS_MAX: usize = 32;
 pub const EVENTS_INTERVAL: Duration = Duration::from_secs(1);
 /// For what the admin API sends to be taken, as by a laptop that sleeps; for a body's next bytes.
 pub const ADMIN_STALL_TIMEOUT: Duration = Duration::from_secs(20);
+/// Metrics of fewer bytes are sent as they are: a frame on the wire is no larger.
+pub const METRICS_GZIP_BYTES_MIN: usize = 1400;
+/// For the gateway to answer `odin healthcheck`: less than whoever runs it waits (Docker: 30 s).
+pub const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,6 +1,6 @@
 //! The command line and the configuration file, as an operator meets them.
 
-use crate::support::{Setup, TempDir, get};
+use crate::support::{Origin, Setup, TempDir, get, wait_until, wasm};
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -172,6 +172,122 @@ fn the_log_says_which_io_driver_was_chosen() {
         "auto" => assert!(log.contains("io_uring") || log.contains("epoll"), "{log}"),
         other => assert!(log.contains(other), "{log}"),
     }
+}
+
+#[test]
+fn a_deep_check_tells_what_a_start_would_and_leaves_nothing_behind() {
+    let dir = TempDir::new();
+    let module = std::fs::canonicalize(dir.write("p.wasm", wasm::passing())).unwrap();
+    dir.write("bad.wasm", "no module");
+    let config = |plugin: &str, log: &str| {
+        format!(
+            "logging: {{accessLog: '{log}'}}\n\
+             services:\n- name: a\n  \
+             targets: ['http://no-such-host.invalid:1', 'http://127.0.0.1:1']\n\
+             wasm: {{plugins: [{{name: p, path: '{plugin}'}}]}}\n"
+        )
+    };
+    let check = |text: String, args: &[&str]| {
+        dir.write("odin.yaml", text);
+        let output = odin(dir.path(), &[&["check"], args, &["odin.yaml"]].concat());
+        (output.status.code().unwrap(), said(&output))
+    };
+    let folder = dir.path().display().to_string();
+    let good = config(module.to_str().unwrap(), &format!("{folder}/access.log"));
+    let good = good.replace("'http://no-such-host.invalid:1', ", "");
+    let files = || std::fs::read_dir(dir.path()).unwrap().count();
+    let before = files() + 1;
+    let (code, said) = check(good, &["--deep"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("odin.yaml: ok"), "{said}");
+    assert_eq!(files(), before, "nothing but the configuration was written");
+    // What the file alone does not tell.
+    for (plugin, log, want) in [
+        (format!("{folder}/none.wasm"), "off".to_owned(), "plugin p: "),
+        (format!("{folder}/bad.wasm"), "off".to_owned(), "plugin p: "),
+        (
+            format!("{folder}/p.wasm"),
+            "off".to_owned(),
+            "service a: cannot resolve no-such-host.invalid",
+        ),
+        (format!("{folder}/p.wasm"), "/no/such/a.log".to_owned(), "no folder /no/such for it"),
+    ] {
+        let text = config(&plugin, &log);
+        assert_eq!(check(text.clone(), &[]).0, 0);
+        let (code, said) = check(text, &["--deep"]);
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains(want) && !said.contains(": ok"), "{want} not in {said}");
+    }
+}
+
+#[test]
+fn a_health_check_asks_the_gateway_that_runs() {
+    let mut gateway = Setup::echo().start();
+    let dir = TempDir::new();
+    let admin = gateway.admin;
+    let ask = |admin: &str, args: &[&str]| {
+        let file = dir.write("odin.yaml", format!("admin: {{listen: '{admin}', token: x}}"));
+        let file = file.to_str().unwrap();
+        let output = odin(dir.path(), &[&["healthcheck", "--config", file], args].concat());
+        (output.status.code().unwrap(), said(&output))
+    };
+    for args in [&[][..], &["--ready"]] {
+        assert_eq!(ask(&admin.to_string(), args), (0, String::new()), "{args:?}");
+        // What listens everywhere is asked here.
+        assert_eq!(ask(&format!("0.0.0.0:{}", admin.port()), args).0, 0, "{args:?}");
+    }
+    let (code, said) = ask("off", &[]);
+    assert!(code == 1 && said.contains("admin.listen is off"), "{code} {said}");
+    let sick =
+        Origin::raw_then_close("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\n\r\nsick");
+    let (code, said) = ask(&sick.addr().to_string(), &[]);
+    assert!(code == 1 && said.contains("/healthz: 503 sick"), "{code} {said}");
+    gateway.terminate();
+    gateway.wait_exit();
+    let (code, said) = ask(&admin.to_string(), &[]);
+    assert!(code == 1 && said.contains("refused"), "{code} {said}");
+    let output = odin(dir.path(), &["healthcheck", "--config", "none.yaml"]);
+    assert_eq!(output.status.code(), Some(64));
+}
+
+#[test]
+fn a_value_of_a_file_is_used_and_never_shown() {
+    let dir = TempDir::new();
+    let secret = dir.write("token", "s3cret-of-a-file\n");
+    let text = format!("token: '${{file:{}}}'", secret.display());
+    let gateway = Setup::echo().admin(&text).log_level("debug").start();
+    assert_eq!(gateway.call("GET", "/api/config", "").status, 401);
+    let shown = "Authorization: Bearer s3cret-of-a-file\r\n";
+    let config = gateway.call_with("GET", "/api/config", shown, "");
+    assert_eq!(config.status, 200, "{}", config.text());
+    assert!(!config.text().contains("s3cret"), "{}", config.text());
+    assert!(!gateway.log().contains("s3cret"), "{}", gateway.log());
+    // Read at load: a reload takes the new one.
+    dir.write("token", "another");
+    gateway.signal(rustix::process::Signal::HUP);
+    gateway.wait_log("configuration reloaded");
+    assert_eq!(gateway.call_with("GET", "/api/config", shown, "").status, 401);
+    let shown = "Authorization: Bearer another\r\n";
+    assert_eq!(gateway.call_with("GET", "/api/config", shown, "").status, 200);
+    // Empty, it would leave the door open.
+    dir.write("token", "\n");
+    let reload = gateway.call_with("POST", "/api/config/reload", shown, "");
+    assert_eq!(reload.status, 400);
+    assert!(reload.text().contains("is empty; write the value into it"), "{}", reload.text());
+}
+
+#[test]
+fn a_file_with_a_value_is_watched() {
+    let dir = TempDir::new();
+    let file = dir.write("where", "first");
+    let service = format!(
+        "name: all, targets: ['builtin:echo'], headers: {{X-Where: '${{file:{}}}'}}",
+        file.display()
+    );
+    let gateway = Setup::new().service(&service).argument("--watch").start();
+    assert!(get(gateway.addr, "/").text().contains("first"));
+    dir.write("where", "second");
+    wait_until("the change is served", || get(gateway.addr, "/").text().contains("second"));
 }
 
 #[test]

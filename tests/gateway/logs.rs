@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::metrics::{scrape, value};
-use crate::support::{Client, Gateway, Origin, Setup, get, get_with, wait_until, wasm};
+use crate::support::{Client, Gate, Gateway, Origin, Setup, get, get_with, wait_until, wasm};
 
 /// The lines of a file, once there are so many.
 fn lines(path: &Path, count: usize) -> Vec<String> {
@@ -109,6 +109,71 @@ fn a_hangup_opens_the_file_again() {
     get(gateway.addr, "/after");
     assert_eq!(lines(&path, 1), ["path=/after"]);
     assert_eq!(lines(&moved, 1), ["path=/before"]);
+}
+
+/// Rotation must not depend on what somebody is writing into the configuration just now.
+#[test]
+fn a_rotation_opens_the_file_again_whatever_the_configuration_file_is() {
+    let (gateway, path) = logging_to_file(Setup::echo(), "accessLogFields: [path]");
+    get(gateway.addr, "/before");
+    assert_eq!(lines(&path, 1), ["path=/before"]);
+    gateway.rewrite("server: [unfinished");
+    let moved = path.with_extension("1");
+    std::fs::rename(&path, &moved).unwrap();
+    gateway.signal(Signal::USR1);
+    // Without a request: what compresses the old file waits for the new one.
+    wait_until("there is a new file", || path.exists());
+    gateway.wait_log("is opened again");
+    get(gateway.addr, "/after");
+    assert_eq!(lines(&path, 1), ["path=/after"]);
+    assert_eq!(lines(&moved, 1), ["path=/before"]);
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_again_is_written_on_and_said() {
+    let (gateway, path) = logging_to_file(Setup::echo(), "accessLogFields: [path]");
+    get(gateway.addr, "/before");
+    assert_eq!(lines(&path, 1), ["path=/before"]);
+    let moved = path.with_extension("1");
+    std::fs::rename(&path, &moved).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    gateway.signal(Signal::USR1);
+    gateway.wait_log("not opened again, the old file is written on");
+    get(gateway.addr, "/meanwhile");
+    assert_eq!(lines(&moved, 2), ["path=/before", "path=/meanwhile"]);
+    // The cure that the error names.
+    std::fs::remove_dir(&path).unwrap();
+    gateway.signal(Signal::USR1);
+    wait_until("there is a new file", || path.is_file());
+    get(gateway.addr, "/after");
+    assert_eq!(lines(&path, 1), ["path=/after"]);
+}
+
+#[test]
+fn a_rotation_while_a_stop_drains_loses_no_line() {
+    let (asked, answers) = (Gate::default(), Gate::default());
+    let origin = {
+        let (asked, answers) = (asked.clone(), answers.clone());
+        Origin::scripted(move |connection, _| {
+            connection.request();
+            asked.open();
+            answers.wait();
+            connection.answer("late");
+        })
+    };
+    let (mut gateway, path) = logging_to_file(Setup::to(&origin), "accessLogFields: [path]");
+    let mut client = Client::connect(gateway.addr);
+    client.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
+    asked.wait();
+    gateway.terminate();
+    gateway.wait_log("draining");
+    std::fs::rename(&path, path.with_extension("1")).unwrap();
+    gateway.signal(Signal::USR1);
+    wait_until("there is a new file", || path.exists());
+    answers.open();
+    assert_eq!(client.response().status, 200);
+    gateway.wait_exit();
+    assert_eq!(lines(&path, 1), ["path=/slow"]);
 }
 
 #[test]

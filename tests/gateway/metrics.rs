@@ -312,3 +312,39 @@ fn reloads_tell_how_long_they_took_and_when_the_last_one_went_well() {
     assert_eq!(value(&metrics, "odin_reload_duration_seconds_count"), 2.0);
     assert!(value(&metrics, "odin_reload_duration_seconds_sum") > 0.0);
 }
+
+#[test]
+fn metrics_come_in_the_format_and_the_coding_that_is_asked_for() {
+    let gateway = measured().start();
+    get(gateway.addr, "/");
+    let ask = |fields: &str| gateway.call_with("GET", "/metrics", fields, "");
+    let head = |answer: &crate::support::Response, name: &str| {
+        answer.head.all(name).first().map(ToString::to_string)
+    };
+    let plain = ask("");
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    assert_eq!(head(&plain, "content-type").as_deref(), Some(kind));
+    assert!(plain.text().contains("# TYPE odin_exchanges_total counter\n"));
+
+    let open = ask("Accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n");
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    assert_eq!(head(&open, "content-type").as_deref(), Some(kind));
+    let text = open.text();
+    assert!(text.contains("# TYPE odin_exchanges counter\n"), "{text}");
+    assert!(text.contains("\nodin_exchanges_total{worker=\"0\"} "), "{text}");
+    assert!(text.ends_with("\n# EOF\n"), "{text}");
+    // Every counter ends as OpenMetrics wants it.
+    for line in plain.text().lines().filter(|line| line.ends_with(" counter")) {
+        assert!(line.contains("_total counter"), "{line}");
+    }
+
+    let coded = ask("Accept-Encoding: gzip\r\n");
+    assert_eq!(head(&coded, "content-encoding").as_deref(), Some("gzip"));
+    assert_eq!(head(&coded, "vary").as_deref(), Some("accept, accept-encoding"));
+    let mut decoded = String::new();
+    let mut decoder = flate2::read::GzDecoder::new(&*coded.body);
+    std::io::Read::read_to_string(&mut decoder, &mut decoded).unwrap();
+    assert!(decoded.contains("# TYPE odin_exchanges_total counter\n"), "{decoded}");
+    assert!(coded.body.len() * 4 < decoded.len(), "{}", coded.body.len());
+    assert_eq!(head(&ask("Accept-Encoding: gzip;q=0\r\n"), "content-encoding"), None);
+}

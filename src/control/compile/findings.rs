@@ -63,7 +63,7 @@ impl Findings {
         }
     }
 
-    pub(super) fn no_access_log(&mut self, reason: String) {
+    pub(in crate::control) fn no_access_log(&mut self, reason: String) {
         let (what, effect) =
             ("logging.accessLog".to_owned(), "no access log is written".to_owned());
         self.failures.push(Failure { what, part: None, reason, effect, refuses: false });

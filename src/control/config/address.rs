@@ -10,7 +10,8 @@ use super::{Listen, TargetKind};
 /// Longest path of a unix socket: `sun_path` holds 108 bytes with the NUL.
 const UNIX_PATH_BYTES_MAX: usize = 107;
 
-const LISTEN_FORM: &str = "an address such as 127.0.0.1:8080, [::]:8080 or unix:/run/odin.sock";
+/// In quotes what YAML would take for a list.
+const LISTEN_FORM: &str = "an address such as 127.0.0.1:8080, \"[::]:8080\" or unix:/run/odin.sock";
 const TARGET_FORM: &str = "a target such as http://127.0.0.1:9001, https://api.example.com, \
      h2://127.0.0.1:50051, http://unix:/run/app.sock or builtin:echo";
 
@@ -25,7 +26,8 @@ pub(super) fn listen(text: &str) -> Result<Listen, String> {
     let port = text.strip_prefix("*:").or_else(|| text.strip_prefix(':'));
     if let Some(port) = port.filter(|port| parse_port(port).is_ok()) {
         return Err(format!(
-            "{LISTEN_FORM}; write 0.0.0.0:{port} for every IPv4 address, [::]:{port} for every one"
+            "{LISTEN_FORM}; write 0.0.0.0:{port} for every IPv4 address, \"[::]:{port}\" for \
+             every IPv6 one"
         ));
     }
     let (host, port) = host_and_port(text).map_err(|why| format!("{LISTEN_FORM}; {why}"))?;

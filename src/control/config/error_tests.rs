@@ -24,8 +24,8 @@ services:
     basePath: api
 ";
     let want = "\
-odin.yaml:2:11: server.listen: got 8080, expected an address such as 127.0.0.1:8080, [::]:8080 or \
-unix:/run/odin.sock; \"8080\" is neither a host name nor an IP address
+odin.yaml:2:11: server.listen: got 8080, expected an address such as 127.0.0.1:8080, \"[::]:8080\" \
+or unix:/run/odin.sock; \"8080\" is neither a host name nor an IP address
 odin.yaml:3:3: server.worker: unknown key; did you mean \"workers\"? allowed here: listen, \
 workers, pinCores, ioDriver, trustedProxies, trustForwarded, underscoresInHeaders, \
 encodedSlashes, pathParameters, nonUtf8Paths, halfClosedClients, serverTiming, limits, timeouts, \

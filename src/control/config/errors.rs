@@ -1,9 +1,11 @@
 //! Every error of a configuration, gathered in one run and printed by place.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::path::PathBuf;
 
 use super::Place;
+use super::expand::FILE;
 use super::value::quote;
 use super::variables::{Variables, tells};
 use crate::limits;
@@ -74,6 +76,8 @@ pub(super) struct Errors {
     filled: HashMap<Place, (String, String)>,
     /// What the variables hold, each alone.
     values: Vec<(String, String)>,
+    /// The files that values were read from.
+    files: BTreeSet<PathBuf>,
 }
 
 impl Errors {
@@ -86,6 +90,8 @@ impl Errors {
         variables: Vec<(String, String)>,
     ) {
         self.filled.insert(place, (written.to_owned(), value.to_owned()));
+        let files = variables.iter().filter_map(|(name, _)| name.strip_prefix(FILE));
+        self.files.extend(files.map(PathBuf::from));
         let each = variables.into_iter().map(|(name, value)| (value, format!("${{{name}}}")));
         self.values.extend(each);
     }
@@ -94,6 +100,11 @@ impl Errors {
     pub(super) fn variables(&self) -> Variables {
         let scalars = self.filled.values().map(|(written, value)| (value.clone(), written.clone()));
         Variables::new(scalars.chain(self.values.iter().cloned()))
+    }
+
+    /// The files that values were read from.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        self.files.iter().cloned().collect()
     }
 
     /// Whether nothing is wrong so far.

@@ -49,6 +49,8 @@ pub struct Config {
     pub speaks_of_services: bool,
     /// What the variables in the file hold, which is never shown.
     pub variables: super::Variables,
+    /// The files that `${file:...}` has named.
+    pub secret_files: Vec<PathBuf>,
 }
 
 impl Config {

@@ -14,7 +14,7 @@ use granit_parser::{Event, Parser, ScalarStyle, Span, Tag};
 
 use super::Place;
 use super::errors::Errors;
-use super::expand::{Env, expand, mask, unmask};
+use super::expand::{Env, FILE, expand, mask, of_file, unmask};
 use crate::limits;
 
 /// A value and where it stands.
@@ -264,13 +264,16 @@ impl Builder<'_> {
         place: Place,
     ) -> Result<Node, String> {
         let used = RefCell::new(Vec::new());
-        let env = |name: &str| {
-            let value = self.env.and_then(|env| env(name));
+        let look_up = |name: &str| {
+            let value = match name.strip_prefix(FILE) {
+                Some(path) => of_file(path)?,
+                None => self.env.and_then(|env| env(name)),
+            };
             used.borrow_mut().extend(value.clone().map(|value| (name.to_owned(), value)));
-            value
+            Ok(value)
         };
         let expanded = match self.env {
-            Some(_) => expand(text, &env),
+            Some(_) => expand(text, &look_up),
             None => Ok(text.into()),
         };
         let value = match expanded {

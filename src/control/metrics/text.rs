@@ -1,4 +1,5 @@
-//! The lines of the format: families, labels, histograms.
+//! The lines of the formats: families, labels, histograms. Prometheus's text format and OpenMetrics
+//! differ in the name of a counter's family, and in a last line.
 
 use std::fmt::{Display, Write};
 
@@ -24,30 +25,48 @@ const BUCKETS: [(u64, &str); 16] = [
     (10_000_000, "10"),
 ];
 
+/// Which format is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// Prometheus's text format 0.0.4.
+    #[default]
+    Prometheus,
+    /// OpenMetrics 1.0.0.
+    OpenMetrics,
+}
+
 /// Lines of the format.
 #[derive(Default)]
-pub(super) struct Text(pub(super) String);
+pub(super) struct Text {
+    pub(super) lines: String,
+    pub(super) format: Format,
+}
 
 impl Text {
     /// The lines in front of a family.
     pub(super) fn family(&mut self, name: &str, kind: &str, help: &str) {
+        // OpenMetrics: a counter's family is called without what its samples end with.
+        let name = match self.format {
+            Format::OpenMetrics if kind == "counter" => name.strip_suffix("_total").unwrap_or(name),
+            _ => name,
+        };
         // Writing to a String does not fail.
-        let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+        let _ = write!(self.lines, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
     }
 
     pub(super) fn line(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
-        self.0.push_str(name);
+        self.lines.push_str(name);
         for (index, (label, value)) in labels.iter().enumerate() {
-            self.0.push(if index == 0 { '{' } else { ',' });
-            self.0.push_str(label);
-            self.0.push_str("=\"");
-            escape(&mut self.0, value);
-            self.0.push('"');
+            self.lines.push(if index == 0 { '{' } else { ',' });
+            self.lines.push_str(label);
+            self.lines.push_str("=\"");
+            escape(&mut self.lines, value);
+            self.lines.push('"');
         }
         if !labels.is_empty() {
-            self.0.push('}');
+            self.lines.push('}');
         }
-        let _ = writeln!(self.0, " {value}");
+        let _ = writeln!(self.lines, " {value}");
     }
 
     /// The sum and the count of durations that are not told apart.

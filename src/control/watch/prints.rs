@@ -21,7 +21,7 @@ enum Print {
     None,
     /// Of the configuration: its digest, so that what the gateway wrote itself is known.
     Digest([u8; 32]),
-    /// Of a module or a certificate: device, inode, size and time of change.
+    /// Of any other: device, inode, size and time of change.
     Stat([u64; 3], [i64; 2]),
 }
 
@@ -33,15 +33,16 @@ pub struct Files {
 }
 
 impl Files {
-    /// A configuration, and the modules and certificates that it names.
+    /// A configuration, and the modules, certificates and files with values that it names.
     #[must_use]
     pub fn of(located: &Located, config: &Config) -> Self {
         let enabled = config.wasm.plugins.iter().filter(|plugin| plugin.enabled);
         let modules = enabled.map(|plugin| config.wasm.file_of(plugin));
         let certificates = config.services.iter().flat_map(|service| service.origins.tls.files());
+        let certificates = certificates.chain(&config.secret_files).cloned();
         let tls = config.server.listen.iter().filter_map(|listener| listener.tls.as_ref());
         let tls = tls.chain(&config.admin.tls).flat_map(Tls::files).map(Path::to_owned);
-        let modules = modules.chain(certificates.cloned()).chain(tls).collect();
+        let modules = modules.chain(certificates).chain(tls).collect();
         let config = match located {
             Located::File(path) => Some(path.clone()),
             Located::Embedded | Located::Given { .. } => None,

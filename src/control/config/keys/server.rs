@@ -31,12 +31,16 @@ pub(in crate::control::config) const SERVER: Keys = Keys {
         key(
             "workers",
             Kind::Either(&[Kind::Word(&["auto"]), Kind::Integer(1, limits::WORKERS_MAX as i64)]),
-            "Worker threads: auto (one for each core that the process may use) or 1 to 1024. \
-             Default: auto. Lower it to leave cores to others on the same machine.",
+            "Worker threads: auto (one for each core that the process may use, no more than its \
+             cgroup's cpu.max pays for) or 1 to 1024. Default: auto. Lower it to leave \
+             cores to others on the same machine.",
         )
         .form("`auto` or 1 to 1024")
         .default("auto")
-        .otherwise("`auto`: one for each usable core")
+        .otherwise(
+            "`auto`: one for each usable core, at most the cgroup's quota (`cpu.max`) rounded \
+             up",
+        )
         .when("to leave cores to others")
         .example("4"),
         key(
