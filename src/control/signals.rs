@@ -1,4 +1,5 @@
-//! The signals of the process. Caught from the start on: what they do when nobody catches them is to
+//! The signals of the process. Caught from the start on: what they do when nobody catches them is
+//! to
 //! end it.
 
 use std::io;
