@@ -58,9 +58,15 @@ pub async fn serve(
     };
     let (is_last, document) = (|| control.is_draining(), || events::document(control, &facts));
     tokio::select! {
-        () = guests::serve(listener, router, ends) => {}
+        () = guests::serve(listener, router, || tls(control), ends) => {}
         () = events.run(tick, is_last, document) => {}
     }
+}
+
+/// How a connection that comes now is secured.
+fn tls(control: &Control) -> Option<Arc<rustls::ServerConfig>> {
+    let tls = control.running().snapshot.admin_tls.clone();
+    tls.map(|tls| Arc::clone(&tls.config))
 }
 
 fn router(control: Control) -> Router {

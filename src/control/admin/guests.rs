@@ -20,9 +20,12 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, Id, JoinSet};
+use tokio_rustls::TlsAcceptor;
 
 use crate::limits::{
     ADMIN_ACCEPT_BACKOFF, ADMIN_CONNECTIONS_MAX, ADMIN_CONNECTIONS_MIN, ADMIN_DESCRIPTORS_SHARE,
@@ -30,7 +33,13 @@ use crate::limits::{
 };
 
 /// Serves until `ends` is ready and the calls that are under way then have their answers.
-pub(super) async fn serve(listener: TcpListener, router: Router, ends: impl Future<Output = ()>) {
+/// `tls` says of each connection how it is secured.
+pub(super) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    tls: impl Fn() -> Option<Arc<ServerConfig>>,
+    ends: impl Future<Output = ()>,
+) {
     let mut ends = std::pin::pin!(ends);
     let mut listener = Some(listener);
     let mut guests = Guests::new(router);
@@ -52,7 +61,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, ends: impl Futu
                 guests.end.send_replace(true);
             }
             accepted = accept => match accepted {
-                Ok((stream, _)) => guests.admit(stream).await,
+                Ok((stream, _)) => guests.admit(stream, tls()).await,
                 Err(error) => {
                     tracing::warn!(%error, "the admin API cannot accept a connection");
                     tokio::time::sleep(ADMIN_ACCEPT_BACKOFF).await;
@@ -111,7 +120,7 @@ impl Guests {
         }
     }
 
-    async fn admit(&mut self, stream: TcpStream) {
+    async fn admit(&mut self, stream: TcpStream, tls: Option<Arc<ServerConfig>>) {
         if self.known.len() >= self.most && !self.make_room().await {
             // All are in the middle of a call. Closed, it may try again.
             return;
@@ -123,9 +132,19 @@ impl Guests {
         }
         let waits = Arc::new(Waits { since: AtomicU64::new(0), turns: Arc::clone(&self.turns) });
         waits.begin();
-        let serving =
-            converse(stream, self.router.clone(), Arc::clone(&waits), self.end.subscribe());
-        let abort = self.tasks.spawn(serving);
+        let (router, ends) = (self.router.clone(), self.end.subscribe());
+        let waiting = Arc::clone(&waits);
+        let abort = self.tasks.spawn(async move {
+            let Some(tls) = tls else { return converse(stream, router, waiting, ends).await };
+            let shaking = TlsAcceptor::from(tls).accept(stream);
+            match tokio::time::timeout(ADMIN_IDLE_TIMEOUT, shaking).await {
+                Ok(Ok(stream)) => converse(stream, router, waiting, ends).await,
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "a TLS handshake of the admin API failed")
+                }
+                Err(_) => tracing::debug!("a TLS handshake of the admin API took too long"),
+            }
+        });
         self.known.insert(abort.id(), Guest { waits, abort });
     }
 
@@ -154,7 +173,7 @@ fn connections_max() -> usize {
 
 /// Answers the requests of one connection.
 async fn converse(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     router: Router,
     waits: Arc<Waits>,
     mut end: watch::Receiver<bool>,

@@ -222,6 +222,23 @@ fn a_session_of_one_listener_proves_nothing_at_another() {
 }
 
 #[test]
+fn the_admin_api_speaks_tls_and_nothing_else_then() {
+    let setup = Setup::echo();
+    let issuer = Issuer::new("admin");
+    let pair = issuer.write(&setup.dir, "a", &Leaf::default());
+    let config = setup.config().replace(
+        "admin: {listen: '127.0.0.1:0'",
+        &format!("admin: {{listen: {{address: '127.0.0.1:0', tls: {{certificates: [{pair}]}}}}"),
+    );
+    let gateway = crate::support::Gateway::start(setup.dir, &config, &[]);
+    let shaker = Shaker::trusting(&issuer, |_| ());
+    assert_eq!(shaker.connect(gateway.admin, "localhost").get("/healthz").status, 200);
+    let mut plain = crate::support::Client::connect(gateway.admin);
+    plain.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert!(plain.try_response().is_err(), "it answers in the clear");
+}
+
+#[test]
 fn plugins_know_whom_a_certificate_names() {
     let clients = Issuer::new("clients");
     let dir = TempDir::new();
