@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help setup keys plugins build run test test-browser lint advisories bench perf-check perf-accept \
-	perf-show perf-selftest flamegraph release dist dist-try pgo loadtest soak fuzz clean
+	perf-show perf-selftest flamegraph release dist dist-try pgo conformance loadtest soak fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | \
@@ -103,6 +103,9 @@ pgo: setup plugins ## the same, optimised by a profile of itself under load: tar
 
 test-browser: setup plugins build ## the dashboard in a headless Chromium
 	@tests/browser/run.sh
+
+conformance: build ## run h2spec against the gateway, over TLS and by prior knowledge; writes docs/conformance.md
+	@.ci/conformance
 
 loadtest: plugins ## compare with nginx, HAProxy and Envoy: CPU, latency, claims (half an hour and the builds)
 	@loadtest/setup build

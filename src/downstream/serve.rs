@@ -33,7 +33,13 @@ pub(super) fn start(
     stream.prepare();
     let local = stream::local_address(stream.as_raw_fd());
     let takes_http2 = listener.as_ref().is_none_or(|one| one.protocols.contains(&Protocol::Http2));
-    let facts = Connection { local, takes_http2, ..facts };
+    let mut facts = Connection { local, takes_http2, ..facts };
+    if let Some(listener) = &listener
+        && !listener.protocols.contains(&Protocol::Http1)
+    {
+        // In the clear as well: what does not begin with the preface is no request of HTTP/1.
+        facts.protocol = Protocol::Http2;
+    }
     let frontend = frontend.clone();
     // What is plain is served without a detour: its task is to hold no room for a handshake.
     match listener.filter(|one| one.tls.is_some() || one.proxy_protocol != ProxyProtocol::Off) {
