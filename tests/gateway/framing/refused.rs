@@ -353,12 +353,6 @@ const REQUEST_LINES: &[Refused] = &[
         raw(b"GET / HTTP/1.10\r\nHost: a\r\n\r\n"),
     ),
     refused("HTTP/2.0", "2.3", &[400, 505], raw(b"GET / HTTP/2.0\r\nHost: a\r\n\r\n")),
-    refused(
-        "HTTP/2 preface",
-        "RFC 9113 3.4",
-        &[400, 505],
-        raw(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
-    ),
     refused("fragment", "3.2.1", &[400], raw(b"GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n")),
     refused(
         "fragment after a query",

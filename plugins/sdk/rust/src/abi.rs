@@ -108,7 +108,6 @@ pub fn init<P: Plugin>(instance: &mut Instance<P>) {
 }
 
 /// Sends a panic's message to the gateway's log before the module traps.
-#[cfg(target_arch = "wasm32")]
 pub fn report_panics() {
     std::panic::set_hook(Box::new(|info| crate::host::error(&info.to_string())));
 }
