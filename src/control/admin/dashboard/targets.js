@@ -80,7 +80,7 @@ function makeTarget(target, act) {
       make("small", { class: "muted", text: target.service }),
     ]),
     make("td", {}, [make("span", { class: "pill" }), make("p", { class: "muted why" })]),
-    number(),
+    number("not-on-phone"),
     number("wide"),
     number("wide"),
     make("td", {}, [button]),
