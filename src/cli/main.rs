@@ -7,6 +7,7 @@
 mod bench;
 mod build;
 mod cases;
+mod cert;
 mod expect;
 mod explain;
 mod junit;
@@ -70,6 +71,12 @@ enum Command {
     Bench(bench::Arguments),
     /// Serve one plugin in front of an echo or a service, and again whenever its file changes
     Run(serve::Arguments),
+    /// Say what certificates cover and when they end; fails if one does not hold now
+    Cert {
+        /// PEM files: certificates, chains, authorities
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
     /// Print the JSON Schema of the gateway's configuration, for editors and for other checks
     Schema,
     /// Say which service gets a request, which plugins run for it, and why the others don't
@@ -129,6 +136,7 @@ fn main() -> ExitCode {
         Command::Inspect { plugin } => inspect(&plugin),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Run(arguments) => serve::run(&arguments),
+        Command::Cert { files } => cert::tell(&files),
         Command::Completions { shell } => {
             out(manual::completions(shell, Arguments::command()).trim_end());
             Ok(ExitCode::SUCCESS)

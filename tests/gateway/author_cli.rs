@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use crate::support::secure::{Issuer, Leaf};
 use crate::support::{TempDir, wasm};
 
 const INPUT: &str = r#"{"context":{"requestId":"r-1","phase":"request"},
@@ -136,4 +137,44 @@ fn an_answer_that_cannot_be_written_is_a_failure() {
     assert_eq!(output.status.code(), Some(74));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("cannot write to standard output"), "{said}");
+}
+
+#[test]
+fn cert_says_what_certificates_cover_and_fails_where_one_has_ended() {
+    let dir = TempDir::new();
+    let issuer = Issuer::new("an authority");
+    let leaf = Leaf { hosts: &["a.example", "*.b.example", "127.0.0.1"], ..Leaf::default() };
+    let (chain, key) = issuer.issue(&leaf);
+    dir.write("chain.pem", &(chain + &issuer.pem()));
+    dir.write("key.pem", &key);
+    dir.write("old.pem", &issuer.issue(&Leaf { days: -3, ..Leaf::default() }).0);
+    dir.write("broken.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+
+    let told = odin_cli(dir.path(), &["cert", "chain.pem"]);
+    let text = String::from_utf8(told.stdout).unwrap();
+    assert_eq!(told.status.code(), Some(0), "{text}");
+    for part in [
+        "chain.pem: CN=",
+        "covers       a.example, *.b.example\n",
+        "also         IP:127.0.0.1\n",
+        "key          EC 256 bit\n",
+        "Z: in ",
+        "CN=an authority",
+        "may issue    others",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let old = odin_cli(dir.path(), &["cert", "chain.pem", "old.pem"]);
+    let text = String::from_utf8(old.stdout).unwrap();
+    assert_eq!(old.status.code(), Some(1), "{text}");
+    assert!(text.contains(": it ended 3 days ago\n"), "{text}");
+    for (file, why) in [
+        ("key.pem", "has no certificate"),
+        ("broken.pem", "has a CERTIFICATE that is none"),
+        ("missing.pem", "cannot read missing.pem"),
+    ] {
+        let refused = odin_cli(dir.path(), &["cert", file]);
+        let text = String::from_utf8(refused.stderr).unwrap();
+        assert!(refused.status.code() == Some(64) && text.contains(why), "{text}");
+    }
 }
