@@ -58,6 +58,14 @@ fn the_preface_may_come_byte_by_byte_and_must_be_first() {
 }
 
 #[test]
+fn h2c_is_a_word_for_http2_in_the_clear() {
+    let listen = "{address: '127.0.0.1:0', protocols: [h2c, http/1.1]}";
+    let gateway = Setup::echo().listen(listen).start();
+    assert_eq!(Http2::connect(gateway.addr).ask(1, &get("/x")).status(), 200);
+    assert_eq!(get_http1(gateway.addr, "/").status, 200);
+}
+
+#[test]
 fn bodies_go_both_ways_with_their_trailers() {
     let origin = Origin::raw(
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 7\r\n\r\n",

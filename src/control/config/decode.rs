@@ -47,7 +47,7 @@ impl<'n> Item<'n> {
         }
     }
 
-    fn scalar(&self) -> Option<&'n Scalar> {
+    pub(super) fn scalar(&self) -> Option<&'n Scalar> {
         match &self.node.value {
             Value::Scalar(scalar) if !scalar.is_null() => Some(scalar),
             _ => None,

@@ -90,6 +90,11 @@ fn misplaced_values_and_keys_are_told_what_stands_there() {
         ("server: {listen: [{address: 'a:1', tls: {certificates: [{cert: a}]}}]}", ".key: missing"),
         ("server: {listen: [{address: 'a:1', protocols: [h3]}]}", "http/1.1"),
         ("server: {listen: [{address: 'a:1', protocols: []}]}", "at least one protocol"),
+        (
+            "server: {listen: [{address: 'a:1', tls: {certificates: [{cert: a, key: b}]}, \
+             protocols: [h2c]}]}",
+            "got \"h2c\", expected h2 where there is tls",
+        ),
         ("server: {listen: [{address: 'a:1', proxyProtocol: on}]}", "off, accept, require"),
         ("server: {trustedProxies: [10.0.0.0/33]}", "1:27: server.trustedProxies[0]: got"),
         ("server: {tls: {}}", "1:10: server.tls: is not supported yet; write it beside an address"),

@@ -44,7 +44,9 @@ fn listener(item: &Item<'_>, errors: &mut Errors) -> Option<Listener> {
         ("accept", ProxyProtocol::Accept),
         ("require", ProxyProtocol::Require),
     ];
-    let protocols = map.read("protocols", errors, protocols);
+    let is_secured = tls.is_some();
+    let protocols =
+        map.read("protocols", errors, |item, errors| protocols(item, is_secured, errors));
     Some(Listener {
         address: address?,
         tls,
@@ -55,9 +57,16 @@ fn listener(item: &Item<'_>, errors: &mut Errors) -> Option<Listener> {
     })
 }
 
-fn protocols(item: &Item<'_>, errors: &mut Errors) -> Option<Vec<Protocol>> {
-    let known = [("h2", Protocol::Http2), ("http/1.1", Protocol::Http1)];
-    let protocols = list(item, known.len(), errors, |item, errors| word(item, &known, errors))?;
+/// `h2c` is a word for HTTP/2 in the clear alone.
+fn protocols(item: &Item<'_>, is_secured: bool, errors: &mut Errors) -> Option<Vec<Protocol>> {
+    let known = [("h2", Protocol::Http2), ("http/1.1", Protocol::Http1), ("h2c", Protocol::Http2)];
+    let protocols = list(item, 2, errors, |item, errors| {
+        if is_secured && item.scalar().is_some_and(|scalar| scalar.text == "h2c") {
+            item.expected(errors, "h2 where there is tls: h2c is HTTP/2 in the clear");
+            return None;
+        }
+        word(item, &known, errors)
+    })?;
     if is_empty_list(item.node) {
         item.expected(errors, "at least one protocol such as http/1.1");
     }

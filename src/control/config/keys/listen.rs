@@ -13,11 +13,11 @@ pub(in crate::control::config) const LISTENER: Keys = Keys {
         TLS,
         key(
             "protocols",
-            Kind::List(&Kind::Word(&["h2", "http/1.1"]), 1, 2),
+            Kind::List(&Kind::Word(&["h2", "http/1.1", "h2c"]), 1, 2),
             "What is spoken, the better first: by TLS as the client chooses (ALPN), in the clear \
-             HTTP/2 by prior knowledge. Default: [h2, http/1.1].",
+             HTTP/2 by prior knowledge (h2 or h2c). Default: [h2, http/1.1].",
         )
-        .form("list of `h2`, `http/1.1`")
+        .form("list of `h2`, `http/1.1`; in the clear also `h2c` for `h2`")
         .default("[h2, http/1.1]")
         .when("one of them is not to be spoken there")
         .example("[http/1.1]"),

@@ -478,6 +478,7 @@ const BEYOND_A_SCHEMA: &[(&str, &[&str])] = &[
             "is never asked for with tcp: true",
             "no target is https://",
             "has one of cert and key",
+            "h2c is HTTP/2 in the clear",
             "asks nobody for",
             "there is no kv.redis",
             "among 2 targets",
