@@ -103,9 +103,7 @@ pub(super) async fn call(
     body: &mut BodySlot,
     carried: &mut Carried,
 ) -> Result<Verdict, CallError> {
-    let Some(pool) = pools.pool(plugin) else {
-        return Err(CallError::refused(plugin.load_error().unwrap_or("not loaded")));
-    };
+    let pool = pools.to_call(plugin)?;
     let started = Instant::now();
     let deadline = started + plugin.spec.timeout;
     let result = match subject {

@@ -50,9 +50,7 @@ pub(super) async fn call(
     carried: &mut Carried,
     draft: &mut Draft,
 ) -> Result<Verdict, CallError> {
-    let Some(pool) = pools.pool(plugin) else {
-        return Err(CallError::refused(plugin.load_error().unwrap_or("not loaded")));
-    };
+    let pool = pools.to_call(plugin)?;
     let started = Instant::now();
     let result =
         call_pooled(pools, &pool, plugin, facts, subject, body, carried, draft, started).await;

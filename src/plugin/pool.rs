@@ -179,6 +179,13 @@ impl Pools {
         Some(pool)
     }
 
+    /// The pool of a plugin that is to be called; the error says why it cannot be.
+    #[inline]
+    pub(super) fn to_call(&self, plugin: &Arc<Plugin>) -> Result<Rc<Pool>, CallError> {
+        let refused = || CallError::refused(plugin.load_error().unwrap_or("not loaded"));
+        self.pool(plugin).ok_or_else(refused)
+    }
+
     /// Lends the parser's buffers. Nothing waits while they are lent.
     pub(super) fn with_json_buffers<R>(
         &self,

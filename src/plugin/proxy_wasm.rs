@@ -96,9 +96,7 @@ pub(super) async fn call(
     body: &mut BodySlot,
     carried: &mut Carried,
 ) -> Result<Verdict, CallError> {
-    let Some(pool) = pools.pool(plugin) else {
-        return Err(CallError::refused(plugin.load_error().unwrap_or("not loaded")));
-    };
+    let pool = pools.to_call(plugin)?;
     let started = Instant::now();
     let result = run(&pool, plugin, facts, subject, body, carried, started).await;
     pool.count(started, facts.ids(), result.as_ref().err());
