@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help setup keys plugins build run test test-browser lint advisories bench perf-check perf-accept \
-	perf-show perf-selftest flamegraph release dist dist-try pgo conformance loadtest soak fuzz clean
+	perf-show perf-selftest flamegraph release dist dist-try pgo conformance loadtest failing soak fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | \
@@ -112,6 +112,10 @@ loadtest: plugins ## compare with nginx, HAProxy and Envoy: CPU, latency, claims
 	cargo build --release --locked --bin odin
 	perf/pgo.sh || echo 'without a profile: it is the release that is measured' >&2
 	loadtest/compare.py $(LOADTEST)
+
+failing: build ## origins that fail, beside nginx, HAProxy and Envoy; writes docs/failing-origins.md (some 8 minutes)
+	@loadtest/setup
+	loadtest/failing.py --write $(FAILING)
 
 SOAK ?= --plugins 1000 --configs 200 --upgrades 3
 soak: setup plugins build ## reload and upgrade under load: nothing fails, nothing stays (some 4 minutes)

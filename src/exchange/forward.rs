@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use super::attempt::Attempt;
 use super::{Exchange, Messages, Reply};
 use crate::error::Error;
+use crate::http::kept::{Keeping, Kept};
 use crate::http::message::{BodyLength, Fields, RequestHead};
 use crate::http::relay::{self, Alongside, BodySink, BodySource, Replay, Trailers};
 use crate::io::deadline::now_ms;
-use crate::limits::INTERIM_MAX;
+use crate::limits::{INTERIM_MAX, REPEATED_BODY_BYTES_MAX};
 use crate::snapshot::Timeouts;
 use crate::upstream::cluster::{Address, Endpoint, Endpoints};
 use crate::upstream::connect::connect;
@@ -85,6 +86,27 @@ pub(super) struct Call<'a> {
     pub(super) endpoints: &'a Endpoints,
     pub(super) request: &'a RequestHead,
     pub(super) payload: Payload,
+    /// The client's body, if it is to be sent again where that may be.
+    kept: Option<Box<Kept>>,
+}
+
+impl<'a> Call<'a> {
+    pub(super) fn new(
+        exchange: &'a Exchange<'a>,
+        endpoints: &'a Endpoints,
+        request: &'a RequestHead,
+        payload: Payload,
+    ) -> Self {
+        let is_kept = matches!(payload, Payload::Stream)
+            && request.method.is_idempotent()
+            && match request.body {
+                BodyLength::Empty => false,
+                BodyLength::Known(length) => length <= REPEATED_BODY_BYTES_MAX as u64,
+                BodyLength::Unknown => true,
+            };
+        let kept = is_kept.then(Box::default);
+        Self { exchange, endpoints, request, payload, kept }
+    }
 }
 
 impl Call<'_> {
@@ -124,9 +146,18 @@ impl Call<'_> {
         let is_whole = match self.payload {
             Payload::Memory(_) => true,
             Payload::Prefix(_) => false,
-            Payload::Stream => self.request.body == BodyLength::Empty,
+            Payload::Stream => {
+                self.request.body == BodyLength::Empty
+                    || self.kept.as_ref().is_some_and(|kept| kept.is_whole())
+            }
         };
         is_whole && self.request.method.is_idempotent()
+    }
+
+    /// Whether it is when it has been sent: of a body on its way, whether it is known to be small.
+    fn is_repeatable_once_sent(&self) -> bool {
+        let is_small = self.kept.is_some() && self.request.body != BodyLength::Unknown;
+        is_small || self.is_repeatable()
     }
 
     async fn attempt(
@@ -162,6 +193,15 @@ impl Call<'_> {
                 let done = Cell::new(body.is_done());
                 (self.answer((to, attempt), source, messages, reply, &done).await, is_sent)
             }
+            Payload::Stream if let Some(kept) = &self.kept => {
+                reply.invite_body().await?;
+                let is_read = Cell::new(false);
+                let mut body = Keeping::new(kept, body, &exchange.held, exchange.worker.buffers());
+                let pump =
+                    pin!(noting(&is_read, async || relay::pump(&mut body, sink, trailers).await));
+                let answer = pin!(self.answer((to, attempt), source, messages, reply, &is_read));
+                duplex(pump, answer).await
+            }
             Payload::Stream => {
                 reply.invite_body().await?;
                 let is_read = Cell::new(false);
@@ -185,15 +225,25 @@ impl Call<'_> {
                 duplex(pump, answer).await
             }
         };
+        self.ended(to, (outcome, is_sent), connection)
+    }
+
+    /// Keeps the connection of a try that has ended well; what a failed one comes to.
+    fn ended(
+        &self,
+        to: Try<'_>,
+        (outcome, is_sent): (Result<u16, Error>, bool),
+        connection: Connection,
+    ) -> Result<u16, Error> {
         if is_sent && outcome.is_ok() {
-            exchange.keep(to.endpoint, connection);
+            self.exchange.keep(to.endpoint, connection);
             return outcome;
         }
+        // A body in memory is not the client's any more.
+        let is_in_memory = matches!(self.payload, Payload::Memory(_))
+            || self.kept.as_ref().is_some_and(|kept| kept.is_whole());
         match outcome {
-            // A body in memory is not the client's any more.
-            Err(Error::BodyTimeout)
-                if connection.is_stalled() || matches!(self.payload, Payload::Memory(_)) =>
-            {
+            Err(Error::BodyTimeout) if connection.is_stalled() || is_in_memory => {
                 Err(Error::UpstreamTimeout)
             }
             outcome => outcome,
@@ -213,7 +263,7 @@ impl Call<'_> {
         let exchange = self.exchange;
         let mut wait = exchange.service.timeouts.first_byte;
         if let Some(bound) = to.bound()
-            && self.is_repeatable()
+            && self.is_repeatable_once_sent()
         {
             wait = wait.min(bound);
         }

@@ -460,8 +460,7 @@ impl Exchange<'_> {
         }
         match &*self.service.cluster {
             crate::upstream::cluster::Cluster::Endpoints(endpoints) => {
-                let call =
-                    forward::Call { exchange: self, endpoints, request: messages.request, payload };
+                let call = forward::Call::new(self, endpoints, messages.request, payload);
                 call.run(&mut messages, body, reply).await
             }
             crate::upstream::cluster::Cluster::Echo => {

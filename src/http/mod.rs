@@ -6,6 +6,7 @@ pub mod connection;
 pub mod field_class;
 pub mod h1;
 pub mod h2;
+pub mod kept;
 pub mod message;
 pub mod relay;
 pub mod respond;

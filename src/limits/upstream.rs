@@ -32,6 +32,9 @@ pub const EJECTION_DOUBLINGS_MAX: u32 = 9;
 /// How long the one request that tries an ejected target may take until another one tries: as long
 /// as it may take to connect, and some.
 pub const TRIAL_TIME: Duration = Duration::from_secs(5);
+/// How long requests that may not be repeated leave the trial of a target to others: those that may
+/// lose nothing by it. Where there are no others it is back so much later.
+pub const TRIAL_PATIENCE: Duration = Duration::from_secs(2);
 /// Failed requests in a row that eject a target: Envoy's default. `services[].outlier`.
 pub const OUTLIER_CONSECUTIVE_ERRORS: u32 = 5;
 /// The part of failed requests, in percent, that ejects a target.
@@ -56,9 +59,14 @@ pub const RETRY_RESERVE_REFILL_MS: u64 = 2000;
 /// Most tries that requests may save: a restart of a target fails as many at a time as are under
 /// way there.
 pub const RETRY_TOKENS_MAX: u64 = 50;
-/// Time in which half of what is known of a target's latency is forgotten while nothing new is
-/// learnt, in milliseconds: Finagle's peak EWMA forgets within 10 s.
-pub const LATENCY_HALF_LIFE_MS: u64 = 5000;
+/// How many times a target's latency passes, without an answer of it, until it is forgotten and the
+/// target asked once more: a slow one has an eighth of one request under way, all the time.
+pub const LATENCY_FORGOTTEN_AFTER: u64 = 8;
+/// Bounds of that time, in milliseconds. A fast target that is seldom asked is not forgotten at
+/// once; one that answered after a minute is tried again within Finagle's 10 s.
+pub const LATENCY_FORGOTTEN_MIN_MS: u64 = 1000;
+/// The most of it.
+pub const LATENCY_FORGOTTEN_MAX_MS: u64 = 10_000;
 /// One try in so many is timed where the algorithm does not go by it: for operators to see.
 pub const LATENCY_SAMPLE: usize = 16;
 /// Largest value of `services[].outlier.consecutiveErrors`.
@@ -66,6 +74,9 @@ pub const OUTLIER_ERRORS_CEILING: u32 = 10_000;
 /// Tries of a request that was sent, the first included: one more, where another origin may have
 /// what the first lacks. `services[].retry.tries`.
 pub const RETRY_TRIES: usize = 2;
+/// Largest body that is kept while it is sent, so that a request that may be repeated can be: what
+/// nginx and HAProxy have in memory (16 KiB) and some. Larger ones are sent once.
+pub const REPEATED_BODY_BYTES_MAX: usize = 64 * 1024;
 /// Tries beside the first ones, in percent of the requests: Envoy's and Finagle's default.
 pub const RETRY_BUDGET_PERCENT: u32 = 20;
 /// Most entries of `services[].retry.on`: each status of its range, and the words.

@@ -24,6 +24,8 @@ const EJECTED: u32 = 1 << 2;
 const TRIED: u32 = 1 << 3;
 /// It is back, or new, and gets its share little by little.
 const WARMING: u32 = 1 << 4;
+/// The head of that request's answer was a good one; the rest is on its way.
+const ANSWERS: u32 = 1 << 5;
 
 /// Why a target is not sent requests, or was not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -220,18 +222,37 @@ impl Condition {
         Fitness::Warming(share)
     }
 
+    /// Whether its ejection was over by then.
+    pub fn is_due_since(&self, then_ms: u64) -> bool {
+        self.ejected_until_ms.load(Relaxed) <= then_ms
+    }
+
+    /// Whether it was ejected because it took no connections: a trial that fails loses nothing.
+    pub fn takes_none(&self) -> bool {
+        Reason::of(self.reason.load(Relaxed)).is_unsent()
+    }
+
     /// Lets one request of the process through to a target whose ejection is over. `true` for the
-    /// one; the others find it sick until they know what became of it.
+    /// one; the others find it sick until they know what became of it. If the answer to the last
+    /// one has been on its way for all the time since, without breaking off, it is back.
     #[cold]
-    pub fn take_trial(&self, now_ms: u64) -> bool {
+    pub fn take_trial(&self, now_ms: u64, slow_start: Duration) -> bool {
         let due = self.ejected_until_ms.load(Relaxed);
         let until = now_ms.saturating_add(TRIAL_TIME.as_millis() as u64);
         let is_mine = now_ms >= due
             && self.ejected_until_ms.compare_exchange(due, until, Relaxed, Relaxed).is_ok();
-        if is_mine {
-            self.word.fetch_or(TRIED, Relaxed);
+        if is_mine && self.word.fetch_or(TRIED, Relaxed) & ANSWERS != 0 {
+            self.readmit(now_ms, slow_start);
         }
         is_mine
+    }
+
+    /// The head of the answer to a trial was a good one.
+    #[cold]
+    pub fn note_answer(&self) {
+        if self.word.load(Relaxed) & TRIED != 0 {
+            self.word.fetch_or(ANSWERS, Relaxed);
+        }
     }
 
     /// Ejects it: for `base` the first time, then for longer and longer. `false`: it was already.
@@ -247,7 +268,7 @@ impl Condition {
         let length_ms = length.as_millis() as u64;
         // Before the word: who sees that must not find a time that is over.
         self.ejected_until_ms.store(now_ms.saturating_add(length_ms), Relaxed);
-        let changed = (word | EJECTED) & !(TRIED | WARMING);
+        let changed = (word | EJECTED) & !(TRIED | WARMING | ANSWERS);
         if self.word.compare_exchange(word, changed, Relaxed, Relaxed).is_err() {
             // Another worker has found out at the same time.
             return false;
@@ -275,7 +296,7 @@ impl Condition {
     /// it is back, and gets its share over `slow_start`. `true` if it was ejected.
     #[cold]
     pub fn readmit(&self, now_ms: u64, slow_start: Duration) -> bool {
-        let before = self.word.fetch_and(!(EJECTED | TRIED), Relaxed);
+        let before = self.word.fetch_and(!(EJECTED | TRIED | ANSWERS), Relaxed);
         if before & EJECTED == 0 {
             return false;
         }
@@ -419,13 +440,15 @@ mod tests {
         assert!(!condition.eject(1001, SECOND, Reason::ConnectFailed), "it is already");
         assert_eq!(condition.fitness(1999), Fitness::Sick);
         assert_eq!(condition.fitness(2000), Fitness::DueForTrial);
-        assert!(condition.take_trial(2000));
-        assert!(!condition.take_trial(2000), "one is enough");
+        assert!(condition.take_trial(2000, Duration::ZERO));
+        assert!(!condition.take_trial(2000, Duration::ZERO), "one is enough");
         assert_eq!(condition.fitness(2001), Fitness::Sick, "the others wait");
         assert!(condition.eject(2005, SECOND, Reason::ConnectFailed), "it has failed");
         assert_eq!(condition.fitness(4004), Fitness::Sick, "twice as long");
         assert_eq!(condition.fitness(4005), Fitness::DueForTrial);
-        assert!(condition.take_trial(4005) && condition.readmit(4006, Duration::ZERO));
+        assert!(
+            condition.take_trial(4005, Duration::ZERO) && condition.readmit(4006, Duration::ZERO)
+        );
         assert!(condition.is_plain());
         let told = condition.told(4007);
         assert_eq!((told.standing, told.ejections, told.since_ms), (Standing::Healthy, 2, 4006));
@@ -435,9 +458,28 @@ mod tests {
     fn a_trial_of_which_nothing_is_heard_is_made_again() {
         let condition = Condition::default();
         condition.eject(1000, SECOND, Reason::ErrorRate);
-        assert!(condition.take_trial(3000));
+        assert!(condition.take_trial(3000, Duration::ZERO));
         let later = 3000 + TRIAL_TIME.as_millis() as u64;
-        assert!(!condition.take_trial(later - 1) && condition.take_trial(later));
+        assert!(
+            !condition.take_trial(later - 1, Duration::ZERO)
+                && condition.take_trial(later, Duration::ZERO)
+        );
+    }
+
+    #[test]
+    fn an_answer_that_lasts_for_a_trials_time_is_one() {
+        let condition = Condition::default();
+        condition.eject(1000, SECOND, Reason::ErrorRate);
+        condition.note_answer();
+        assert!(condition.take_trial(3000, SECOND) && condition.is_ejected());
+        condition.note_answer();
+        assert!(condition.is_ejected(), "its end is to be seen");
+        assert!(condition.eject(3500, SECOND, Reason::ErrorRate), "it has broken off");
+        assert!(condition.take_trial(9000, SECOND) && condition.is_ejected());
+        condition.note_answer();
+        let later = 9000 + TRIAL_TIME.as_millis() as u64;
+        assert!(condition.take_trial(later, SECOND));
+        assert!(matches!(condition.fitness(later), Fitness::Warming(_)));
     }
 
     #[test]
@@ -448,7 +490,7 @@ mod tests {
             assert!(condition.eject(now, SECOND, Reason::ConnectFailed));
             assert_eq!(condition.told(now).until_ms, Some(now + seconds * 1000));
             now += seconds * 1000;
-            assert!(condition.take_trial(now));
+            assert!(condition.take_trial(now, Duration::ZERO));
         }
         assert!(condition.readmit(now, Duration::ZERO));
         now += 3_600_000;

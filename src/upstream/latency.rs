@@ -2,12 +2,13 @@
 //! Pure.
 //!
 //! Quick to see that a target has become slow, slow to forget it (Finagle's peak EWMA): a longer
-//! time than known is taken as it is, a shorter one moves the known one a part of the way. What is
-//! not asked any more is forgotten by and by, so that it is asked again.
+//! time than known is taken as it is, a shorter one moves the known one a part of the way. Of one
+//! that is not asked any more nothing is known after a while, the longer the slower it was: it is
+//! asked once more, and what that takes is believed.
 
 use std::time::Duration;
 
-use crate::limits::LATENCY_HALF_LIFE_MS;
+use crate::limits::{LATENCY_FORGOTTEN_AFTER, LATENCY_FORGOTTEN_MAX_MS, LATENCY_FORGOTTEN_MIN_MS};
 
 /// See the module's text.
 #[derive(Debug, Clone, Copy, Default)]
@@ -29,8 +30,9 @@ impl Latency {
     /// In microseconds; 0: not known.
     pub fn micros(&self, now_ms: u64) -> u64 {
         let age = now_ms.saturating_sub(self.at_ms);
-        let halvings = age / LATENCY_HALF_LIFE_MS;
-        if halvings >= u64::from(u64::BITS) { 0 } else { self.micros >> halvings }
+        let lasts = (self.micros.saturating_mul(LATENCY_FORGOTTEN_AFTER) / 1000)
+            .clamp(LATENCY_FORGOTTEN_MIN_MS, LATENCY_FORGOTTEN_MAX_MS);
+        if age < lasts { self.micros } else { 0 }
     }
 }
 
@@ -54,7 +56,17 @@ mod tests {
         }
         assert!(latency.micros(12) < 1100, "{}", latency.micros(12));
         latency.note(Duration::from_secs(10), 13);
-        assert_eq!(latency.micros(13 + LATENCY_HALF_LIFE_MS), 5_000_000);
-        assert_eq!(latency.micros(u64::MAX), 0);
+        assert_eq!(latency.micros(12 + LATENCY_FORGOTTEN_MAX_MS), 10_000_000);
+        assert_eq!(latency.micros(13 + LATENCY_FORGOTTEN_MAX_MS), 0);
+    }
+
+    #[test]
+    fn who_was_slow_and_was_left_alone_is_asked_once_and_believed() {
+        let mut latency = Latency::default();
+        latency.note(Duration::from_millis(400), 1000);
+        assert_eq!(latency.micros(4199), 400_000);
+        assert_eq!(latency.micros(4200), 0);
+        latency.note(Duration::from_millis(5), 4300);
+        assert_eq!(latency.micros(4300), 5000);
     }
 }

@@ -85,6 +85,23 @@ impl Targets {
     }
 }
 
+impl Targets {
+    /// The same of a try that was to find out whether an ejected target is back. It is not: it is
+    /// ejected once more, for longer, also if the head of its answer had looked well.
+    #[cold]
+    pub(super) fn note_trial(&self, endpoints: &Endpoints, endpoint: &Endpoint, sign: Sign) {
+        let reason = match sign {
+            Sign::Bad => Reason::ConsecutiveErrors,
+            Sign::Unsent(reason) => reason,
+            Sign::Good | Sign::Nothing => return,
+        };
+        self.note(endpoints, endpoint, sign);
+        if let Some(policy) = &endpoints.policy().outlier {
+            eject(endpoints, &endpoint.condition, policy, reason, now_ms());
+        }
+    }
+}
+
 /// Ejects a target, unless so many of its service are ejected already that the others have to bear
 /// all of its load. One that takes no connections is never asked in vain for their sake: all that
 /// was sent to it would be sent to them at last.

@@ -12,6 +12,7 @@
 //! beyond asking one that is well is paid for by the service's budget. Each try is admitted before
 //! it begins ([`super::admission`]), and what it says of its target is noted.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use super::balance::{Algorithm, Pick, mix};
@@ -23,7 +24,7 @@ use crate::error::Error;
 use crate::http::message::Method;
 use crate::io::deadline::now_ms;
 use crate::io::sleep;
-use crate::limits::{LATENCY_SAMPLE, TRIES_MAX};
+use crate::limits::{LATENCY_SAMPLE, TRIAL_PATIENCE, TRIES_MAX};
 
 /// One try.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +43,8 @@ pub struct Try<'e> {
     began: Option<Instant>,
     endpoints: &'e Endpoints,
     targets: &'e Targets,
+    /// Where it is noted that the head of the response was a good one.
+    is_good: Option<&'e Cell<bool>>,
 }
 
 /// How a try failed.
@@ -88,12 +91,34 @@ impl Try<'_> {
             admission.note_latency(self.endpoint.target, began.elapsed(), now_ms());
         }
         if sign != Sign::Good {
-            return self.targets.note(self.endpoints, self.endpoint, sign);
+            return self.note(sign);
         }
+        // It counts when the rest has come too.
+        if let Some(is_good) = self.is_good {
+            is_good.set(true);
+        }
+        if self.is_trial {
+            self.endpoint.condition.note_answer();
+        }
+    }
+}
+
+impl Try<'_> {
+    /// The answer was a good one, to its end.
+    fn ended_well(&self) {
         self.targets.admission().note_good(self.endpoint.target);
         if self.is_trial {
             let slow_start = self.endpoints.policy().slow_start;
             self.endpoint.condition.readmit(now_ms(), slow_start);
+        }
+    }
+
+    /// What it says of the target that it was not a try like any other.
+    #[cold]
+    fn note(&self, sign: Sign) {
+        match self.is_trial {
+            true => self.targets.note_trial(self.endpoints, self.endpoint, sign),
+            false => self.targets.note(self.endpoints, self.endpoint, sign),
         }
     }
 }
@@ -104,7 +129,7 @@ pub async fn run<'e, T>(
     targets: &'e Targets,
     ask: Ask<'e>,
     expires_ms: u64,
-    mut attempt: impl AsyncFnMut(Try<'e>) -> Result<T, Failure>,
+    mut attempt: impl AsyncFnMut(Try<'_>) -> Result<T, Failure>,
 ) -> Result<T, Error> {
     let mut tries = Tries::new(endpoints, targets, ask);
     let mut next = tries.first().ok_or(Error::NoEndpoint)?;
@@ -115,13 +140,19 @@ pub async fn run<'e, T>(
             // Boxed: a request that need not wait has no use for the memory.
             None => Box::pin(targets.admission().wait(target, caps, expires_ms)).await?,
         };
-        let outcome = attempt(next).await;
+        let is_good = Cell::new(false);
+        let outcome = attempt(Try { is_good: Some(&is_good), ..next }).await;
         drop(permit);
         let failure = match outcome {
-            Ok(outcome) => return Ok(outcome),
+            Ok(outcome) => {
+                if is_good.get() {
+                    next.ended_well();
+                }
+                return Ok(outcome);
+            }
             Err(failure) => failure,
         };
-        targets.note(endpoints, next.endpoint, Sign::of_error(failure.error));
+        next.note(Sign::of_error(failure.error));
         if now_ms() >= expires_ms {
             return Err(failure.error);
         }
@@ -207,6 +238,7 @@ impl<'e> Tries<'e> {
             began: is_timed.then(Instant::now),
             endpoints: self.endpoints,
             targets: self.targets,
+            is_good: None,
         }
     }
 
@@ -288,13 +320,20 @@ impl<'e> Tries<'e> {
         Some((endpoint, !endpoint.condition.is_plain()))
     }
 
-    /// One that this request is to try: its ejection is over, and no other request does so.
+    /// One that this request is to try: its ejection is over, and no other request does so. Those
+    /// that may not be repeated leave it to the others for a while: they would be lost with it.
     fn due(&self, now_ms: u64) -> Option<usize> {
+        let patience = match self.ask.method.is_idempotent() {
+            true => Duration::ZERO,
+            false => TRIAL_PATIENCE,
+        };
+        let then_ms = now_ms.saturating_sub(patience.as_millis() as u64);
         self.endpoints.iter().position(|one| {
             !one.condition.is_plain()
                 && one.condition.fitness(now_ms) == Fitness::DueForTrial
+                && (one.condition.is_due_since(then_ms) || one.condition.takes_none())
                 && !self.has_met(one)
-                && one.condition.take_trial(now_ms)
+                && one.condition.take_trial(now_ms, self.endpoints.policy().slow_start)
         })
     }
 

@@ -8,7 +8,7 @@ mod state;
 use std::time::{Duration, Instant};
 
 use crate::support::failing::{Failing, Mode, swallowing};
-use crate::support::{Gateway, Setup, ask, get};
+use crate::support::{Client, Gateway, Setup, ask, get, wait_until};
 
 /// Three origins and a gateway in front of them.
 fn three(keys: &str) -> ([Failing; 3], Gateway) {
@@ -140,13 +140,103 @@ fn when_all_fail_they_are_asked_little_more_than_clients_ask_and_all_is_well_whe
     assert_eq!(served(&gateway, 50), 50, "who is well is found at once");
 }
 
-#[test]
-fn a_request_body_is_repeated_where_it_is_in_memory_alone() {
+/// How many of six requests got 503 that the first of three origins, which resets or answers so,
+/// was asked for; each is sent in these pieces.
+fn unserved(pieces: &[&str]) -> usize {
     let (origins, gateway) = three("retry: {}, outlier: off");
     origins[0].becomes(Mode::Status(503));
-    let head = "PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
-    let statuses: Vec<_> = (0..6).map(|_| ask(gateway.addr, head).status).collect();
-    assert_eq!(statuses.iter().filter(|status| **status == 503).count(), 2, "{statuses:?}");
+    let status = |_| {
+        let mut client = Client::connect(gateway.addr);
+        for piece in pieces {
+            client.send(piece);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        client.response().status
+    };
+    let statuses: Vec<u16> = (0..6).map(status).collect();
+    assert!(statuses.iter().all(|status| [200, 503].contains(status)), "{statuses:?}");
+    statuses.iter().filter(|status| **status == 503).count()
+}
+
+#[test]
+fn a_small_body_is_sent_again_where_its_request_may_be_and_no_other() {
+    let head = |method: &str, length: usize| {
+        format!("{method} /x HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n")
+    };
+    assert_eq!(unserved(&[&(head("PUT", 2) + "hi")]), 0);
+    // Not at hand when the request is routed.
+    assert_eq!(unserved(&[&head("PUT", 4), "ab", "cd"]), 0);
+    assert_eq!(unserved(&[&(head("POST", 2) + "hi")]), 2, "it may not be repeated");
+    let large = "x".repeat(65 * 1024);
+    assert_eq!(unserved(&[&head("PUT", large.len()), &large]), 2, "it is not kept");
+}
+
+#[test]
+fn a_small_body_survives_an_origin_that_resets_and_arrives_whole() {
+    let origin = crate::support::Origin::scripted(|connection, _| {
+        while let Some(request) = connection.request() {
+            let (length, body) = (request.body.len(), request.text());
+            connection.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}"));
+        }
+    });
+    let broken = Failing::new("broken");
+    broken.becomes(Mode::Resets);
+    let targets = format!("'{}', '{}'", broken.url(), origin.url());
+    let gateway = Setup::new()
+        .service(&format!("name: a, basePath: /, targets: [{targets}], retry: {{}}, outlier: off"))
+        .start();
+    for number in 0..8 {
+        let body = format!("{number}").repeat(1 + number * 700);
+        let whole =
+            format!("PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let answer = ask(gateway.addr, whole);
+        assert_eq!((answer.status, answer.text()), (200, body.clone()));
+        let chunked = format!(
+            "PUT /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n\
+             0\r\n\r\n",
+            body.len()
+        );
+        let answer = ask(gateway.addr, chunked);
+        assert_eq!((answer.status, answer.text()), (200, body));
+    }
+}
+
+#[test]
+fn an_origin_that_breaks_its_answers_off_is_left_alone() {
+    let (origins, gateway) = three("retry: {}, outlier: {consecutiveErrors: 3, ejection: 1s}");
+    origins[1].becomes(Mode::Cuts);
+    let whole = |_: &usize| {
+        let mut client = Client::connect(gateway.addr);
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        client.try_response().is_ok()
+    };
+    let broken = 60 - (0..60).filter(whole).count();
+    assert_eq!((broken, origins[1].count()), (3, 3), "a head alone is no good answer");
+    // Whoever tries it finds it as it was, and it is left alone for longer.
+    wait_until("it is tried", || {
+        let _ = whole(&0);
+        origins[1].count() > 3
+    });
+    assert_eq!(60 - (0..60).filter(whole).count(), 0);
+    assert_eq!(origins[1].count(), 4);
+}
+
+#[test]
+fn what_may_not_be_repeated_does_not_find_out_whether_a_target_is_back() {
+    let (origins, gateway) = three("retry: {}, outlier: {consecutiveErrors: 2, ejection: 200ms}");
+    origins[0].becomes(Mode::Status(503));
+    assert_eq!(served(&gateway, 12), 12);
+    let count = origins[0].count();
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_millis(1200) {
+        assert_eq!(post(&gateway, "/"), 200);
+    }
+    assert_eq!(origins[0].count(), count);
+    origins[0].becomes(Mode::Well);
+    wait_until("it is back", || {
+        assert_eq!(post(&gateway, "/"), 200);
+        origins[0].count() > count + 1
+    });
 }
 
 #[test]
@@ -198,7 +288,7 @@ fn streams_may_be_silent_for_as_long_as_their_service_says() {
         assert_eq!(get(gateway.addr, "/s").text(), "a\nb\n");
     }
     // Over the connection that the stream has left: its patience is not the connection's.
-    let mut client = crate::support::Client::connect(gateway.addr);
+    let mut client = Client::connect(gateway.addr);
     client.send("GET /plain HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(client.head().start, "HTTP/1.1 200 OK");
     assert!(!String::from_utf8_lossy(&client.rest()).contains('b'), "the body breaks off");

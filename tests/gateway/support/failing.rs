@@ -17,6 +17,8 @@ pub enum Mode {
     Hangs,
     /// Reads it and resets the connection.
     Resets,
+    /// Sends half of an answer and ends the connection.
+    Cuts,
     /// Answers well, after so many milliseconds.
     Slow(u64),
 }
@@ -133,6 +135,11 @@ impl Shared {
             let status = match mode {
                 Mode::Well => 200,
                 Mode::Status(status) => status,
+                Mode::Cuts => {
+                    let _ = stream.write_all(b"HTTP/1.1 200 X\r\nContent-Length: 4\r\n\r\nhi");
+                    let _ = stream.shutdown(Shutdown::Both);
+                    return;
+                }
                 Mode::Slow(millis) => {
                     std::thread::sleep(Duration::from_millis(millis));
                     200

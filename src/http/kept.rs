@@ -1,0 +1,175 @@
+//! A request's body that is kept as it goes by, so that it can be sent again: what may be repeated
+//! and has a small body is not lost with the origin that had it first. Nothing waits for it: the
+//! body is on its way meanwhile as any other.
+
+use std::cell::{Cell, RefCell};
+
+use super::message::Fields;
+use super::relay::BodySource;
+use crate::error::Error;
+use crate::io::budget::Held;
+use crate::io::buffer::{BufferPool, Chunk};
+use crate::limits::{READ_BYTES_MAX, REPEATED_BODY_BYTES_MAX};
+
+/// What has gone by of one body.
+#[derive(Debug, Default)]
+pub struct Kept {
+    bytes: RefCell<Vec<u8>>,
+    /// It was too much: nothing is kept any more.
+    is_over: Cell<bool>,
+    is_whole: Cell<bool>,
+}
+
+impl Kept {
+    /// Whether the whole body is here, so that it can be sent again.
+    pub fn is_whole(&self) -> bool {
+        self.is_whole.get()
+    }
+
+    /// Keeps a piece, if there is room for it.
+    fn keep(&self, piece: &[u8], held: &Held) {
+        if self.is_over.get() {
+            return;
+        }
+        let mut bytes = self.bytes.borrow_mut();
+        let has_room = bytes.len() + piece.len() <= REPEATED_BODY_BYTES_MAX
+            && held.make_room(&mut bytes, piece.len(), REPEATED_BODY_BYTES_MAX).is_ok();
+        if has_room {
+            bytes.extend_from_slice(piece);
+        } else {
+            self.is_over.set(true);
+            held.give_back(std::mem::take(&mut bytes));
+        }
+    }
+}
+
+/// A body from its source by way of what is kept: first what is there, then what comes.
+pub struct Keeping<'a, B> {
+    kept: &'a Kept,
+    source: &'a mut B,
+    /// How much of what is kept has been handed on.
+    place: usize,
+    held: &'a Held,
+    pool: &'a BufferPool,
+}
+
+impl<'a, B: BodySource> Keeping<'a, B> {
+    /// From its beginning. What was read before must be in `kept`, whole: the rest of a body whose
+    /// reading was given up is lost.
+    pub fn new(kept: &'a Kept, source: &'a mut B, held: &'a Held, pool: &'a BufferPool) -> Self {
+        Self { kept, source, place: 0, held, pool }
+    }
+}
+
+impl<B: BodySource> BodySource for Keeping<'_, B> {
+    fn is_ready(&self) -> bool {
+        self.kept.is_whole.get() || self.source.is_ready()
+    }
+
+    async fn next(&mut self) -> Result<Option<Chunk>, Error> {
+        if self.kept.is_whole.get() {
+            let bytes = self.kept.bytes.borrow();
+            let left = bytes.get(self.place..).unwrap_or_default();
+            let piece = &left[..left.len().min(READ_BYTES_MAX)];
+            self.place += piece.len();
+            return Ok((!piece.is_empty()).then(|| Chunk::copy_of(piece, self.pool)));
+        }
+        let chunk = self.source.next().await?;
+        if let Some(chunk) = &chunk {
+            self.kept.keep(chunk.bytes(), self.held);
+            self.place += chunk.bytes().len();
+        }
+        let is_done = chunk.is_none() || self.source.is_done();
+        self.kept.is_whole.set(is_done && !self.kept.is_over.get());
+        Ok(chunk)
+    }
+
+    fn is_done(&self) -> bool {
+        match self.kept.is_whole.get() {
+            true => self.place >= self.kept.bytes.borrow().len(),
+            false => self.source.is_done(),
+        }
+    }
+
+    fn trailers(&self) -> &Fields {
+        self.source.trailers()
+    }
+
+    fn bound(&mut self, expires_ms: u64) {
+        self.source.bound(expires_ms);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::pin::pin;
+    use std::rc::Rc;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+    use crate::io::budget::Budget;
+
+    /// Pieces that are at hand.
+    struct Pieces(VecDeque<Vec<u8>>, Fields);
+
+    impl BodySource for Pieces {
+        fn is_ready(&self) -> bool {
+            true
+        }
+        async fn next(&mut self) -> Result<Option<Chunk>, Error> {
+            Ok(self.0.pop_front().map(|piece| Chunk::new(piece.clone(), 0..piece.len())))
+        }
+        fn is_done(&self) -> bool {
+            self.0.is_empty()
+        }
+        fn trailers(&self) -> &Fields {
+            &self.1
+        }
+    }
+
+    fn all(kept: &Kept, source: &mut Pieces, held: &Held) -> Vec<u8> {
+        let pool = BufferPool::default();
+        let mut keeping = Keeping::new(kept, source, held, &pool);
+        let mut read = Vec::new();
+        loop {
+            let next = pin!(keeping.next()).poll(&mut Context::from_waker(Waker::noop()));
+            let Poll::Ready(Ok(next)) = next else { panic!("it waits for nothing") };
+            match next {
+                Some(chunk) => read.extend_from_slice(chunk.bytes()),
+                None => return read,
+            }
+        }
+    }
+
+    #[test]
+    fn a_small_body_is_there_again_as_often_as_it_is_asked_for() {
+        let mut source = Pieces([b"one ".to_vec(), b"two".to_vec()].into(), Fields::new());
+        let (kept, held) = (Kept::default(), Held::default());
+        for _ in 0..3 {
+            assert_eq!(all(&kept, &mut source, &held), b"one two");
+            assert!(kept.is_whole());
+        }
+    }
+
+    #[test]
+    fn a_large_one_goes_by_and_holds_no_memory() {
+        let pieces = (0..9).map(|_| vec![7; REPEATED_BODY_BYTES_MAX / 4]);
+        let mut source = Pieces(pieces.collect(), Fields::new());
+        let budget = Rc::new(Budget::default());
+        let (kept, held) = (Kept::default(), Held::of(&budget));
+        assert_eq!(all(&kept, &mut source, &held).len(), REPEATED_BODY_BYTES_MAX / 4 * 9);
+        assert!(!kept.is_whole());
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn what_the_worker_has_no_memory_for_is_sent_once() {
+        let mut source = Pieces([vec![1; 100]].into(), Fields::new());
+        let budget = Rc::new(Budget::default());
+        budget.bound(10);
+        let (kept, held) = (Kept::default(), Held::of(&budget));
+        assert_eq!(all(&kept, &mut source, &held).len(), 100);
+        assert!(!kept.is_whole());
+    }
+}
