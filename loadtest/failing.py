@@ -43,6 +43,8 @@ async def run_one(kind, scenario, folder, rate):
         one.gateway.options = rig.dataclasses.replace(scenario.options, dns=port)
     try:
         await one.run(scenario.run)
+    except (OSError, RuntimeError) as error:
+        return one, [judge.Verdict("run", judge.FAIL, f"it did not run: {error}")]
     finally:
         if scenario.options.dns:
             one.names.transport.close()

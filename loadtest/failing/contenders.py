@@ -6,6 +6,7 @@ it was sent; five errors in a row, or two failed checks half a second apart, tak
 comes back after two seconds, or two passed checks. One worker each."""
 
 import asyncio
+import contextlib
 import json
 import os
 import pathlib
@@ -58,13 +59,12 @@ class Gateway:
     async def end(self):
         if not self.process:
             return
-        if self.process.returncode is None:
-            self.process.send_signal(signal.SIGTERM)
-        try:
-            await asyncio.wait_for(self.process.wait(), 3)
-        except asyncio.TimeoutError:
-            self.process.kill()
-            await self.process.wait()
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            # It may have ended by itself meanwhile.
+            with contextlib.suppress(ProcessLookupError):
+                self.process.send_signal(number)
+            with contextlib.suppress(asyncio.TimeoutError):
+                return await asyncio.wait_for(self.process.wait(), 3)
 
     def place(self, file, text):
         new = self.folder / f"{file}.new"

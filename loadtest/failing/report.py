@@ -9,6 +9,7 @@ PAGE = ROOT / "docs/failing-origins.md"
 WORST = {PASS: 0, WEAK: 1, FAIL: 2}
 
 CHECKS = {
+    "run": "the scenario could be run to its end",
     "twice": "no POST reaches an origin twice",
     "short": "no client takes a part of an answer for the whole",
     "lost": "GETs and PUTs that were not answered with 200, whole",

@@ -97,7 +97,7 @@ http {{
                 return writer.close()
             except OSError:
                 await asyncio.sleep(0.02)
-        raise SystemExit("the nginx that is an origin does not start")
+        raise RuntimeError("the nginx that is an origin does not start")
 
     def signal(self, number):
         self.process.send_signal(number)
