@@ -71,6 +71,9 @@ pub enum Error {
     /// The origin closed a connection that had been idle, before the first byte of its response:
     /// the request has most likely not been seen.
     UpstreamStale,
+    /// The origin has said that it has not looked at the request (REFUSED_STREAM, a GOAWAY that
+    /// leaves it out), or the connection could take no more when it was its turn.
+    UpstreamRefused,
     /// The origin's response head is malformed, too large or ambiguous.
     BadResponse(&'static str),
     /// The framing of the response body is broken.
@@ -150,6 +153,7 @@ labels! {
         TlsFailed = "tls_failed",
         UpstreamGone = "upstream_gone",
         UpstreamStale = "upstream_stale",
+        UpstreamRefused = "upstream_refused",
         BadResponse = "bad_response",
         BadResponseBody = "bad_response_body",
         ResponseTooLarge = "response_too_large",
@@ -186,6 +190,7 @@ impl Error {
             | Self::TlsFailed(_)
             | Self::UpstreamGone
             | Self::UpstreamStale
+            | Self::UpstreamRefused
             | Self::BadResponse(_)
             | Self::BadResponseBody(_)
             | Self::ResponseTooLarge
@@ -211,6 +216,7 @@ impl Error {
             | Self::TlsFailed(_)
             | Self::UpstreamGone
             | Self::UpstreamStale
+            | Self::UpstreamRefused
             | Self::BadResponse(_)
             | Self::BadResponseBody(_)
             | Self::ResponseTooLarge => 502,
@@ -251,6 +257,7 @@ impl Error {
             Self::TlsFailed(_) => upstream(U::TlsFailed),
             Self::UpstreamGone => upstream(U::UpstreamGone),
             Self::UpstreamStale => upstream(U::UpstreamStale),
+            Self::UpstreamRefused => upstream(U::UpstreamRefused),
             Self::BadResponse(_) => upstream(U::BadResponse),
             Self::BadResponseBody(_) => upstream(U::BadResponseBody),
             Self::ResponseTooLarge => upstream(U::ResponseTooLarge),
@@ -286,6 +293,7 @@ impl Error {
             Self::TlsFailed(_) => "tls_failed",
             Self::UpstreamGone => "upstream_gone",
             Self::UpstreamStale => "upstream_stale",
+            Self::UpstreamRefused => "upstream_refused",
             Self::BadResponse(_) => "bad_response",
             Self::BadResponseBody(_) => "bad_response_body",
             Self::ResponseTooLarge => "response_too_large",
@@ -348,6 +356,7 @@ impl fmt::Display for Error {
             Self::UpstreamGone | Self::UpstreamStale => {
                 "upstream closed the connection before its response was complete"
             }
+            Self::UpstreamRefused => "upstream refused the request without looking at it",
             Self::ResponseTooLarge => {
                 "response body is over server.limits.pluginBodyBytesMax and a plugin or an \
                  aggregation reads it"
@@ -392,6 +401,7 @@ mod tests {
             Error::TlsFailed(text),
             Error::UpstreamGone,
             Error::UpstreamStale,
+            Error::UpstreamRefused,
             Error::BadResponse(text),
             Error::BadResponseBody(text),
             Error::ResponseTooLarge,

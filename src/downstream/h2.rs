@@ -289,7 +289,8 @@ impl Shared {
                 };
                 return Poll::Ready(Some(codec.take_output(room)));
             }
-            if self.is_closing() || (codec.is_gone_away() && codec.streams() == 0) {
+            let is_left = codec.is_gone_away() || self.is_left.get();
+            if self.is_closing() || (is_left && codec.streams() == 0) {
                 return Poll::Ready(None);
             }
             if spare.capacity() > 0 {

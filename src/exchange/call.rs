@@ -148,7 +148,7 @@ impl<'a> Caller<'a> {
                 };
             attempt.ended(&outcome);
             // A GET without a body, and nothing of it has gone to the client.
-            outcome.map_err(|error| Failure { error, is_repeatable: true })
+            outcome.map_err(|error| Failure { error, is_repeatable: true, is_whole: true })
         })
         .await
     }

@@ -97,8 +97,11 @@ impl<'a> Call<'a> {
         request: &'a RequestHead,
         payload: Payload,
     ) -> Self {
+        // An origin of HTTP/2 may say that it has not looked at a request.
+        let first = endpoints.iter().next();
+        let is_http2 = first.is_some_and(|one| matches!(one.address, Address::Http2(_)));
         let is_kept = matches!(payload, Payload::Stream)
-            && request.method.is_idempotent()
+            && (request.method.is_idempotent() || is_http2)
             && match request.body {
                 BodyLength::Empty => false,
                 BodyLength::Known(length) => length <= REPEATED_BODY_BYTES_MAX as u64,
@@ -134,8 +137,9 @@ impl Call<'_> {
             };
             attempt.ended(&outcome);
             outcome.map_err(|error| {
-                let is_repeatable = self.is_repeatable() && !reply.has_started();
-                Failure { error, is_repeatable }
+                let is_untold = !reply.has_started();
+                let is_repeatable = self.is_repeatable() && is_untold;
+                Failure { error, is_repeatable, is_whole: self.is_whole() && is_untold }
             })
         })
         .await
@@ -143,7 +147,7 @@ impl Call<'_> {
 
     /// Whether the request may be sent twice and can be: it is idempotent and whole in memory.
     fn is_repeatable(&self) -> bool {
-        let is_whole = match self.payload {
+        let is_in_memory = match self.payload {
             Payload::Memory(_) => true,
             Payload::Prefix(_) => false,
             Payload::Stream => {
@@ -151,13 +155,25 @@ impl Call<'_> {
                     || self.kept.as_ref().is_some_and(|kept| kept.is_whole())
             }
         };
-        is_whole && self.request.method.is_idempotent()
+        is_in_memory && self.request.method.is_idempotent()
+    }
+
+    /// Whether all of the request can be sent again.
+    fn is_whole(&self) -> bool {
+        match self.payload {
+            Payload::Memory(_) => true,
+            Payload::Prefix(_) => false,
+            Payload::Stream => {
+                self.request.body == BodyLength::Empty
+                    || self.kept.as_ref().is_some_and(|kept| kept.has_all())
+            }
+        }
     }
 
     /// Whether it is when it has been sent: of a body on its way, whether it is known to be small.
     fn is_repeatable_once_sent(&self) -> bool {
         let is_small = self.kept.is_some() && self.request.body != BodyLength::Unknown;
-        is_small || self.is_repeatable()
+        (is_small && self.request.method.is_idempotent()) || self.is_repeatable()
     }
 
     async fn attempt(

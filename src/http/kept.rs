@@ -18,12 +18,19 @@ pub struct Kept {
     /// It was too much: nothing is kept any more.
     is_over: Cell<bool>,
     is_whole: Cell<bool>,
+    /// The reading of a piece was given up, which may have lost it.
+    is_cut: Cell<bool>,
 }
 
 impl Kept {
     /// Whether the whole body is here, so that it can be sent again.
     pub fn is_whole(&self) -> bool {
         self.is_whole.get()
+    }
+
+    /// Whether all that was read is here, so that the body can be sent again and read on.
+    pub fn has_all(&self) -> bool {
+        !self.is_over.get() && !self.is_cut.get()
     }
 
     /// Keeps a piece, if there is room for it.
@@ -54,27 +61,38 @@ pub struct Keeping<'a, B> {
 }
 
 impl<'a, B: BodySource> Keeping<'a, B> {
-    /// From its beginning. What was read before must be in `kept`, whole: the rest of a body whose
-    /// reading was given up is lost.
+    /// From its beginning. What was read before must be in `kept`: [`Kept::has_all`].
     pub fn new(kept: &'a Kept, source: &'a mut B, held: &'a Held, pool: &'a BufferPool) -> Self {
         Self { kept, source, place: 0, held, pool }
+    }
+
+    /// The next piece of what is there.
+    fn again(&mut self) -> Option<Chunk> {
+        let bytes = self.kept.bytes.borrow();
+        let left = bytes.get(self.place..).filter(|left| !left.is_empty())?;
+        let piece = left.get(..READ_BYTES_MAX).unwrap_or(left);
+        self.place += piece.len();
+        Some(Chunk::copy_of(piece, self.pool))
     }
 }
 
 impl<B: BodySource> BodySource for Keeping<'_, B> {
     fn is_ready(&self) -> bool {
-        self.kept.is_whole.get() || self.source.is_ready()
+        let is_there = self.place < self.kept.bytes.borrow().len();
+        is_there || self.kept.is_whole.get() || self.source.is_ready()
     }
 
     async fn next(&mut self) -> Result<Option<Chunk>, Error> {
-        if self.kept.is_whole.get() {
-            let bytes = self.kept.bytes.borrow();
-            let left = bytes.get(self.place..).unwrap_or_default();
-            let piece = &left[..left.len().min(READ_BYTES_MAX)];
-            self.place += piece.len();
-            return Ok((!piece.is_empty()).then(|| Chunk::copy_of(piece, self.pool)));
+        if let Some(piece) = self.again() {
+            return Ok(Some(piece));
         }
+        if self.kept.is_whole.get() {
+            return Ok(None);
+        }
+        // If this is dropped while it waits, a piece may be lost.
+        let was_cut = self.kept.is_cut.replace(!self.source.may_be_left());
         let chunk = self.source.next().await?;
+        self.kept.is_cut.set(was_cut);
         if let Some(chunk) = &chunk {
             self.kept.keep(chunk.bytes(), self.held);
             self.place += chunk.bytes().len();
@@ -93,6 +111,10 @@ impl<B: BodySource> BodySource for Keeping<'_, B> {
 
     fn trailers(&self) -> &Fields {
         self.source.trailers()
+    }
+
+    fn may_be_left(&self) -> bool {
+        self.source.may_be_left()
     }
 
     fn bound(&mut self, expires_ms: u64) {
@@ -150,6 +172,17 @@ mod tests {
             assert_eq!(all(&kept, &mut source, &held), b"one two");
             assert!(kept.is_whole());
         }
+    }
+
+    #[test]
+    fn what_has_come_is_sent_again_and_the_rest_behind_it() {
+        let mut source = Pieces([b"one ".to_vec(), b"two".to_vec()].into(), Fields::new());
+        let (kept, held, pool) = (Kept::default(), Held::default(), BufferPool::default());
+        let mut first = Keeping::new(&kept, &mut source, &held, &pool);
+        let next = pin!(first.next()).poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(next, Poll::Ready(Ok(Some(_)))));
+        assert!(kept.has_all() && !kept.is_whole());
+        assert_eq!(all(&kept, &mut source, &held), b"one two");
     }
 
     #[test]

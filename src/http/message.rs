@@ -141,12 +141,12 @@ fn is_no_or_a_port(behind_host: &[u8]) -> bool {
 }
 
 fn is_port(bytes: &[u8]) -> bool {
-    bytes.len() <= 5 && bytes.iter().all(u8::is_ascii_digit)
+    let is_small = || matches!((bytes.len(), bytes <= &b"65535"[..]), (..5, _) | (5, true));
+    bytes.iter().all(u8::is_ascii_digit) && is_small()
 }
 
-/// Between a name and its value.
+/// Between a name and its value, and after that.
 const SEPARATOR: &[u8] = b": ";
-/// After a value.
 const LINE_END: &[u8] = b"\r\n";
 
 /// Where one field's name and value stand in the bytes of its [`Fields`].

@@ -24,6 +24,10 @@ pub trait BodySource {
     fn is_done(&self) -> bool;
     /// The trailers, once done.
     fn trailers(&self) -> &Fields;
+    /// Whether the future of [`Self::next`] may be dropped, and the body be read on.
+    fn may_be_left(&self) -> bool {
+        false
+    }
     /// It must be read to its end by then, by the clock of `deadline::now_ms`, where it is waited
     /// for at all.
     fn bound(&mut self, _expires_ms: u64) {}

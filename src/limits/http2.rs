@@ -40,6 +40,8 @@ pub const EMPTY_FRAMES_BURST: u32 = 5_000;
 pub const EMPTY_FRAMES_PER_SECOND: u32 = 500;
 /// Bytes of a response that wait for one stream's window before its origin is read on.
 pub const STREAM_QUEUE_BYTES: usize = 16 * 1024;
+/// How often a request is sent again that origins have refused unseen: they mean it then.
+pub const REFUSED_TRIES_MAX: usize = 2;
 /// Between the two steps in which a client is told that its connection ends: what it has sent in
 /// the meantime is still served.
 pub const GOAWAY_GRACE: std::time::Duration = std::time::Duration::from_secs(1);

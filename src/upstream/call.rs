@@ -111,7 +111,7 @@ impl Client {
                 Err(error) => Err(error),
             };
             let is_repeatable = message.head.method.is_idempotent();
-            outcome.map_err(|error| Failure { error, is_repeatable })
+            outcome.map_err(|error| Failure { error, is_repeatable, is_whole: true })
         })
         .await
     }

@@ -24,7 +24,7 @@ use crate::error::Error;
 use crate::http::message::Method;
 use crate::io::deadline::now_ms;
 use crate::io::sleep;
-use crate::limits::{LATENCY_SAMPLE, TRIAL_PATIENCE, TRIES_MAX};
+use crate::limits::{LATENCY_SAMPLE, REFUSED_TRIES_MAX, TRIAL_PATIENCE, TRIES_MAX};
 
 /// One try.
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +55,9 @@ pub struct Failure {
     /// Whether the request may be sent twice and can be: it is idempotent, whole in memory, and
     /// nothing of a response has gone to the client.
     pub is_repeatable: bool,
+    /// Whether it can be, whatever its method: none of it is lost, and nothing of a response has
+    /// gone to the client. That is enough where an origin says that it has not looked at it.
+    pub is_whole: bool,
 }
 
 /// What a request is, for the choice of its endpoints.
@@ -175,6 +178,8 @@ struct Tries<'e> {
     asked: usize,
     /// Tries that were sent, or may have been.
     sent: usize,
+    /// Tries that an origin has refused unseen.
+    refused: usize,
 }
 
 /// How good a candidate must be, the best first.
@@ -191,8 +196,8 @@ enum Demand {
 impl<'e> Tries<'e> {
     fn new(endpoints: &'e Endpoints, targets: &'e Targets, ask: Ask<'e>) -> Self {
         let turn = targets.turn(endpoints.id());
-        let (met, asked, sent) = ([0; TRIES_MAX], 0, 0);
-        Self { endpoints, targets, ask, turn, met, asked, sent }
+        let (met, asked, sent, refused) = ([0; TRIES_MAX], 0, 0, 0);
+        Self { endpoints, targets, ask, turn, met, asked, sent, refused }
     }
 
     fn first(&mut self) -> Option<Try<'e>> {
@@ -281,6 +286,18 @@ impl<'e> Tries<'e> {
             Error::UpstreamStale if failure.is_repeatable && !last.is_fresh => {
                 Some(Try { number, is_fresh: true, ..last })
             }
+            // By another connection of the same endpoint, which one that is restarted has; then by
+            // another endpoint.
+            Error::UpstreamRefused if failure.is_whole && self.refused < REFUSED_TRIES_MAX => {
+                self.refused += 1;
+                let other = if self.refused > 1 { self.unmet() } else { None };
+                match other {
+                    Some((endpoint, is_trial)) => {
+                        Some(self.next(endpoint, number, last.is_fresh, is_trial))
+                    }
+                    None => Some(Try { number, ..last }),
+                }
+            }
             error => {
                 let retry = self.endpoints.policy().retry.as_ref()?;
                 let may_follow = failure.is_repeatable && last.has_next && retry.is_on(error);
@@ -297,7 +314,8 @@ impl<'e> Tries<'e> {
     /// How long the next try waits.
     fn delay(&self, error: Error) -> Duration {
         let retry = self.endpoints.policy().retry.as_ref();
-        let waits = !error.is_unsent() && error != Error::UpstreamStale;
+        let is_unseen = matches!(error, Error::UpstreamStale | Error::UpstreamRefused);
+        let waits = !error.is_unsent() && !is_unseen;
         retry.filter(|_| waits).map_or(Duration::ZERO, |retry| retry.delay)
     }
 
@@ -450,7 +468,8 @@ mod tests {
             asked.push((next.endpoint.target, next.is_fresh));
             let ended = outcome(kinds[next.endpoint.target], next.is_fresh);
             let Err(error) = ended else { return (asked, ended) };
-            match tries.after(next, Failure { error, is_repeatable }) {
+            let failure = Failure { error, is_repeatable, is_whole: true };
+            match tries.after(next, failure) {
                 Some(another) => next = another,
                 None => return (asked, ended),
             }

@@ -115,6 +115,10 @@ impl BodySource for StreamBody {
         &self.trailers
     }
 
+    fn may_be_left(&self) -> bool {
+        true
+    }
+
     fn bound(&mut self, expires_ms: u64) {
         self.expires_ms = expires_ms;
     }

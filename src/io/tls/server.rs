@@ -57,6 +57,9 @@ const PLAIN_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: applicat
     Content-Length: 64\r\nConnection: close\r\n\r\n\
     {\"error\":\"TLS is spoken here: ask by https:// in place of http\"}";
 
+/// A fatal alert: `protocol_version`.
+const OLD_VERSION_ALERT: &[u8] = &[21, 3, 1, 0, 2, 2, 70];
+
 impl<S: Stream> TlsStream<S> {
     /// Shakes hands as the server of `config`. What costs a lot has its turn among `turns`. Of
     /// whoever fails the connection may be closed at once: what it was told has arrived, or will
@@ -71,12 +74,20 @@ impl<S: Stream> TlsStream<S> {
         let mut is_first = true;
         loop {
             this.reader.fill(None).await.map_err(|_| Failure::Gone)?;
-            if std::mem::take(&mut is_first) && this.has_plain_http() {
+            if is_first && this.has_plain_http() {
                 let answer = PLAIN_ANSWER.to_vec();
                 let all = 0..answer.len();
                 let (_told_or_not, _) = this.writer.inner.write_all(answer, all, || ()).await;
                 this.settle().await;
                 return Err(Failure::PlainHttp);
+            }
+            if std::mem::take(&mut is_first) && this.is_of_old_version() {
+                let alert = OLD_VERSION_ALERT.to_vec();
+                let all = 0..alert.len();
+                let (_told_or_not, _) = this.writer.inner.write_all(alert, all, || ()).await;
+                this.settle().await;
+                let reason = rustls::PeerIncompatible::Tls12NotOffered;
+                return Err(Failure::Refused(reason.into()));
             }
             let digested = turns.take(|| this.reader.digest()).await;
             let digested = digested.map_err(|_| Failure::Busy)?;
@@ -102,6 +113,18 @@ impl<S: Stream> TlsStream<S> {
     fn has_plain_http(&self) -> bool {
         let incoming = self.reader.shared.incoming.borrow();
         incoming.bytes.first().is_some_and(u8::is_ascii_alphabetic)
+    }
+
+    /// Whether a hello has come whose version is below TLS 1.2 (RFC 8446 section 4.1.2: later ones
+    /// say 1.2 there). The session looks for what such a client cannot have before it looks at
+    /// this, and would not tell it that its version is the reason.
+    fn is_of_old_version(&self) -> bool {
+        let incoming = self.reader.shared.incoming.borrow();
+        // A record of a handshake, which begins with a hello: its version stands behind its length.
+        match *incoming.bytes.as_slice() {
+            [22, 3, _, _, _, 1, _, _, _, major, minor, ..] => (major, minor) < (3, 3),
+            _ => false,
+        }
     }
 
     /// Whether something has come behind the handshake that no read has given out.

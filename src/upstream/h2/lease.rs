@@ -92,11 +92,11 @@ impl Stream {
     /// Why nothing more comes or goes, if that is so.
     fn failure(&self) -> Option<Error> {
         let code = self.incoming.reset_code()?;
-        let may_be_tried_again = self.is_silent.get()
-            && (code == Code::RefusedStream || (self.is_reused && self.shared.is_over.get()));
+        let is_silent = self.is_silent.get();
         Some(match code {
-            // Nobody has looked at the request, or the connection was over before it came.
-            _ if may_be_tried_again => Error::UpstreamStale,
+            Code::RefusedStream if is_silent => Error::UpstreamRefused,
+            // The connection was over before the request came.
+            _ if is_silent && self.is_reused && self.shared.is_over.get() => Error::UpstreamStale,
             Code::Protocol => Error::BadResponse("upstream sent a malformed response of HTTP/2"),
             _ => Error::UpstreamGone,
         })
@@ -178,7 +178,7 @@ impl RequestSink {
             true => None,
             false => codec.open(&self.block, ends, self.is_head, incoming.clone()),
         };
-        let id = opened.ok_or(Error::UpstreamStale)?;
+        let id = opened.ok_or(Error::UpstreamRefused)?;
         incoming.id.set(id);
         if let Some(first) = self.first.take() {
             codec.queue(id, first);

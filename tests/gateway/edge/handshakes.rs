@@ -76,6 +76,9 @@ fn both_versions_are_spoken_and_older_ones_are_not() {
     ] {
         let text = openssl(&scene, arguments);
         assert!(!text.contains("200 OK"), "{arguments}: {text}");
+        if arguments.starts_with("-tls1_1") {
+            assert!(text.contains("alert protocol version"), "{text}");
+        }
     }
     let newest = Scene::of(Setup::echo(), ", minVersion: '1.3'");
     assert!(openssl(&newest, "-tls1_3").contains("200 OK"));

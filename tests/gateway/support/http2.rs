@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use odin::http::h2::frame::{self, HEAD_BYTES, Head, PREFACE, flag, kind};
@@ -114,7 +116,10 @@ impl Http2 {
 
     /// Connects, and says nothing.
     pub fn bare(addr: SocketAddr) -> Self {
-        let socket = TcpStream::connect(addr).unwrap();
+        Self::over(TcpStream::connect(addr).unwrap())
+    }
+
+    fn over(socket: TcpStream) -> Self {
         socket.set_nodelay(true).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         Self {
@@ -226,5 +231,103 @@ impl Http2 {
             kind::GOAWAY => self.goaways.push((number(0), number(4))),
             _ => self.control.push((head, payload)),
         }
+    }
+}
+
+/// An origin of HTTP/2 that writes frames as a test wants them.
+pub struct Http2Origin {
+    addr: SocketAddr,
+    connections: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Http2Origin {
+    /// Calls `script` for each request whose head has come, with its stream and how many there were
+    /// before. A script reads on by itself where it wants more.
+    pub fn scripted(script: impl Fn(&mut Http2, u32, usize) + Send + Sync + 'static) -> Self {
+        Self::announcing(&[], script)
+    }
+
+    /// The same; its SETTINGS are these.
+    pub fn announcing(
+        settings: &[(u16, u32)],
+        script: impl Fn(&mut Http2, u32, usize) + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let mut payload = Vec::new();
+        for (name, value) in settings {
+            payload.extend_from_slice(&name.to_be_bytes());
+            payload.extend_from_slice(&value.to_be_bytes());
+        }
+        let shared = Arc::new((script, AtomicUsize::new(0), payload));
+        let connections = Arc::new(Mutex::new(Vec::new()));
+        let accepted = connections.clone();
+        std::thread::spawn(move || {
+            for socket in listener.incoming().map_while(Result::ok) {
+                accepted.lock().unwrap().push(socket.try_clone().unwrap());
+                let shared = shared.clone();
+                std::thread::spawn(move || Self::serve(socket, &shared));
+            }
+        });
+        Self { addr, connections }
+    }
+
+    fn serve<S: Fn(&mut Http2, u32, usize)>(socket: TcpStream, shared: &(S, AtomicUsize, Vec<u8>)) {
+        let mut connection = Http2::over(socket);
+        let mut preface = [0; PREFACE.len()];
+        if connection.socket.read_exact(&mut preface).is_err() || preface != *PREFACE {
+            return;
+        }
+        connection.frame(kind::SETTINGS, 0, 0, &shared.2);
+        let mut last = 0;
+        while !connection.is_closed {
+            let next = connection.streams.range(last + 1..).find(|(_, one)| !one.heads.is_empty());
+            let next = next.map(|(id, _)| *id);
+            match next {
+                Some(id) => {
+                    last = id;
+                    let number = shared.1.fetch_add(1, Ordering::Relaxed);
+                    (shared.0)(&mut connection, id, number);
+                }
+                None => {
+                    connection.read();
+                }
+            }
+        }
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// How many connections have come.
+    pub fn connections(&self) -> usize {
+        self.connections.lock().unwrap().len()
+    }
+
+    /// Ends all connections.
+    pub fn hangs_up(&self) {
+        for socket in self.connections.lock().unwrap().drain(..) {
+            let _ = socket.shutdown(std::net::Shutdown::Both);
+        }
+    }
+}
+
+impl Http2 {
+    /// Answers with a status and a body.
+    pub fn answer(&mut self, stream: u32, status: &str, body: &[u8]) {
+        self.request(stream, &[(":status", status)], false);
+        self.data(stream, body, true);
+    }
+
+    /// Says that it ends, and which stream was the last.
+    pub fn go_away(&mut self, last: u32) {
+        self.frame(kind::GOAWAY, 0, 0, &[last.to_be_bytes(), [0; 4]].concat());
+    }
+
+    /// Ends the connection.
+    pub fn hang_up(&mut self) {
+        let _ = self.socket.shutdown(std::net::Shutdown::Both);
+        self.is_closed = true;
     }
 }

@@ -81,6 +81,10 @@ impl<'h> RequestReader<'h> {
         if let Some(reason) = self.malformed {
             return malformed(reason);
         }
+        if self.refused == Some(Error::HeadTooLarge) {
+            // What is missing may be what was too much.
+            return Err(Unfit::Refused(Error::HeadTooLarge));
+        }
         if !seen.method {
             return malformed(":method is missing");
         }
