@@ -82,6 +82,8 @@ pub enum Error {
     ResponseTooLarge,
     /// The origin did not answer within `timeouts.firstByte` or the service's `timeout`.
     UpstreamTimeout,
+    /// A plugin has ended the exchange, or has failed, while a body passed it.
+    CutByPlugin,
     /// The origin has answered with a status, 500 or more, for which another one is asked
     /// (`services[].retry.on`), and none was left to ask.
     Unavailable(u16),
@@ -142,6 +144,7 @@ labels! {
         UpstreamBusy = "upstream_busy",
         TraceRefused = "trace_refused",
         Loop = "loop",
+        CutByPlugin = "cut_by_plugin",
     }
 }
 
@@ -184,6 +187,7 @@ impl Error {
             | Self::UpstreamBusy
             | Self::OverBudget
             | Self::TraceRefused
+            | Self::CutByPlugin
             | Self::Loop => Side::Gateway,
             Self::ConnectFailed
             | Self::ConnectTimeout
@@ -220,7 +224,7 @@ impl Error {
             | Self::BadResponse(_)
             | Self::BadResponseBody(_)
             | Self::ResponseTooLarge => 502,
-            Self::NoEndpoint | Self::UpstreamBusy | Self::OverBudget => 503,
+            Self::NoEndpoint | Self::UpstreamBusy | Self::OverBudget | Self::CutByPlugin => 503,
             Self::ConnectTimeout | Self::UpstreamTimeout => 504,
             Self::UnsupportedVersion => 505,
             Self::Loop => 508,
@@ -252,6 +256,7 @@ impl Error {
             Self::UpstreamBusy => rejected(R::UpstreamBusy),
             Self::TraceRefused => rejected(R::TraceRefused),
             Self::Loop => rejected(R::Loop),
+            Self::CutByPlugin => rejected(R::CutByPlugin),
             Self::ConnectFailed => upstream(U::ConnectFailed),
             Self::ConnectTimeout => upstream(U::ConnectTimeout),
             Self::TlsFailed(_) => upstream(U::TlsFailed),
@@ -275,6 +280,7 @@ impl Error {
             Self::UnsupportedMethod => "unsupported_method",
             Self::TraceRefused => "trace_refused",
             Self::Loop => "loop",
+            Self::CutByPlugin => "cut_by_plugin",
             Self::UnsupportedVersion => "unsupported_version",
             Self::UnsupportedExpectation => "unsupported_expectation",
             Self::UriTooLong => "uri_too_long",
@@ -328,6 +334,7 @@ impl fmt::Display for Error {
             Self::Loop => "request has come back to this gateway: a target leads here again",
             Self::UnsupportedVersion => "HTTP version is not supported, 1.0 and 1.1 are",
             Self::UnsupportedExpectation => "expectation is not supported, only 100-continue is",
+            Self::CutByPlugin => "a plugin ended the exchange while a body passed it",
             Self::UriTooLong => "request target is longer than server.limits.uriBytesMax",
             Self::HeadTooLarge => {
                 "request head is over server.limits.headBytesMax or server.limits.headFieldsMax"

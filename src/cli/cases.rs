@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use odin::limits;
 use odin::plugin::trial::{Lines, Scene, Trial, collect_lines};
-use odin::plugin::{LogLevel, Plugin, PluginSpec, PluginType};
+use odin::plugin::{BodyMode, LogLevel, Plugin, PluginSpec, PluginType};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -27,7 +27,8 @@ struct Suite {
     plugin: OneOrMore<PathBuf>,
     #[serde(default, rename = "type")]
     kind: Option<String>,
-    body: Option<bool>,
+    #[serde(default, deserialize_with = "super::keys::body_of")]
+    body: Option<BodyMode>,
     #[serde(default, rename = "maxMemoryPages")]
     max_memory_pages: Option<u32>,
     timeout: Option<Value>,
@@ -40,7 +41,7 @@ struct Suite {
 
 /// Keys that a gateway's configuration has for a plugin, as it has them.
 struct Keys {
-    body: Option<bool>,
+    body: Option<BodyMode>,
     max_memory_pages: Option<u32>,
     timeout: Option<Duration>,
 }
@@ -302,7 +303,7 @@ impl Ground<'_> {
         // Cases look at what is logged, whatever a gateway would show of it.
         spec.log_level = LogLevel::Trace;
         // Everything else is as in a gateway whose configuration says what the file of cases says.
-        spec.wants_body = self.keys.body.unwrap_or(spec.wants_body);
+        spec.body = self.keys.body.unwrap_or(spec.body);
         spec.max_memory_pages = self.keys.max_memory_pages.unwrap_or(spec.max_memory_pages);
         spec.timeout = self.keys.timeout.unwrap_or(spec.timeout);
         spec.set_config(Value::Object(self.config.clone()));

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use odin::control::config;
 use odin::limits;
-use odin::plugin::{PluginSpec, PluginType};
+use odin::plugin::{BodyMode, PluginSpec, PluginType};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 #[derive(clap::Args)]
@@ -25,9 +26,9 @@ pub(crate) struct Keys {
           value_parser = clap::value_parser!(u32)
               .range(1..=i64::from(limits::PLUGIN_MEMORY_PAGES_CEILING)))]
     pub max_memory_pages: u32,
-    /// Whether it is given bodies; if not said, auth and ratelimit plugins are given none
-    #[arg(long, value_name = "true|false")]
-    pub body: Option<bool>,
+    /// How it is given bodies; if not said, auth and ratelimit plugins are given none
+    #[arg(long, value_name = "false|whole|stream|events", value_parser = body)]
+    pub body: Option<BodyMode>,
 }
 
 impl Keys {
@@ -36,7 +37,7 @@ impl Keys {
         let mut spec = PluginSpec::new(name_of(module), self.kind);
         spec.timeout = self.timeout;
         spec.max_memory_pages = self.max_memory_pages;
-        spec.wants_body = self.body.unwrap_or(spec.wants_body);
+        spec.body = self.body.unwrap_or(spec.body);
         if let Some(config) = &self.config {
             spec.set_config(Value::Object(config.clone()));
         }
@@ -54,7 +55,7 @@ impl Keys {
             "config": self.config.clone().unwrap_or_default(),
         });
         if let Some(body) = self.body {
-            entry["body"] = body.into();
+            entry["body"] = body.as_str().into();
         }
         entry
     }
@@ -69,6 +70,24 @@ fn name_of(module: &Path) -> String {
     };
     let name: String = stem.chars().take(limits::NAME_BYTES_MAX).map(allowed).collect();
     if name.is_empty() { "plugin".to_owned() } else { name }
+}
+
+/// The value of `--body`.
+pub(crate) fn body(name: &str) -> Result<BodyMode, String> {
+    BodyMode::from_name(name)
+        .ok_or_else(|| "a plugin's body is false, whole (or true), stream or events".to_owned())
+}
+
+/// The value of `body` in a file of cases: a word, or as ever true or false.
+pub(crate) fn body_of<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<BodyMode>, D::Error> {
+    let name = match Value::deserialize(deserializer)? {
+        Value::Bool(is_given) => is_given.to_string(),
+        Value::String(name) => name,
+        other => other.to_string(),
+    };
+    body(&name).map(Some).map_err(serde::de::Error::custom)
 }
 
 /// The value of `--type`.

@@ -53,7 +53,7 @@ pub(super) fn describe_without_body(response: &mut ResponseHead) {
 /// Why a body is refused that cannot be made plain.
 pub(super) struct Refusals {
     too_large: Error,
-    malformed: Error,
+    pub(super) malformed: Error,
 }
 
 /// Those of a request's body.

@@ -2,12 +2,14 @@
 
 use super::aggregate::Completed;
 use super::decode::{self, Read};
+use super::passing::Through;
 use super::reply::answer_of;
 use super::{Exchange, Messages, NoSource, Reply, send_local};
 use crate::error::Error;
+use crate::http::coding::Undo;
 use crate::http::message::{BodyLength, Fields, LocalResponse, RequestHead, ResponseHead};
 use crate::http::relay::{self, BodySource, Collected, Replay, Trailers};
-use crate::plugin::{self, BodySlot, Carried};
+use crate::plugin::{self, BodySlot, Carried, Phase};
 
 impl Exchange<'_> {
     /// Runs the response phase of the chain over a response that is whole in memory or still with
@@ -21,6 +23,7 @@ impl Exchange<'_> {
         keep_alive: impl Fn() -> bool,
     ) -> Result<u16, Error> {
         let Messages { request, response, carried } = messages;
+        self.has_responded.set(true);
         // What the source sends goes by the method that it was asked with.
         let has_body = response.has_body(&request.method);
         let mut slot = BodySlot { given: memory, replaced: false };
@@ -44,6 +47,10 @@ impl Exchange<'_> {
                 let read = self.read_for_plugins(response, has_body, read, source);
                 (slot.given, prefix) = read.await?;
             }
+            let undo = match self.selected.streams_response_body() && slot.given.is_none() {
+                true => self.describe_pieces(response, has_body)?,
+                false => None,
+            };
             let facts = &self.facts();
             let (chain, pools) = (&self.service.chain, self.worker.plugins());
             let selected = self.selected;
@@ -63,8 +70,80 @@ impl Exchange<'_> {
                 response.status = local.status;
                 return self.send_instead(local, keep_alive(), reply).await;
             }
+            if self.selected.streams_response_body() && slot.given.is_none() {
+                let through = self.through(Phase::Response, undo, carried);
+                if !through.is_idle() {
+                    // Boxed: other exchanges shall not be as large.
+                    let through = (through, prefix);
+                    let sent = self.send_through(response, through, source, reply, keep_alive());
+                    return Box::pin(sent).await;
+                }
+            }
         }
         self.send(response, (has_body, slot.given, prefix), source, reply, keep_alive()).await
+    }
+
+    /// Makes the head of a response whose body is given to plugins piece by piece what they are to
+    /// see; what has to be undone of the body.
+    fn describe_pieces(
+        &self,
+        response: &mut ResponseHead,
+        has_body: bool,
+    ) -> Result<Option<Undo>, Error> {
+        let encoding = self.selected.response_encoding();
+        if !has_body {
+            if let Ok(Some(_)) = decode::of_response(encoding, response) {
+                decode::describe_without_body(response);
+            }
+            // Plugins may make the body that is not here longer or shorter.
+            response.body = BodyLength::Unknown;
+            return Ok(None);
+        }
+        let Some(codings) = decode::of_response(encoding, response)? else {
+            return Ok(None);
+        };
+        if response.body != BodyLength::Empty {
+            response.body = BodyLength::Unknown;
+        }
+        Ok(Some(self.plain_pieces(&codings, &mut response.fields)))
+    }
+
+    /// Sends a response whose body plugins are given piece by piece; it begins with `prefix`.
+    async fn send_through(
+        &self,
+        response: &mut ResponseHead,
+        (mut through, prefix): (Box<Through>, Vec<u8>),
+        source: &mut impl BodySource,
+        reply: &mut impl Reply,
+        keep_alive: bool,
+    ) -> Result<u16, Error> {
+        if response.body != BodyLength::Empty {
+            response.body = BodyLength::Unknown;
+        }
+        let gets_body = self.begin(response, reply, keep_alive);
+        if !gets_body || response.body == BodyLength::Empty {
+            return reply.finish(&Fields::new()).await.map(|()| response.status);
+        }
+        through.prefix = prefix;
+        let trailers = Trailers::Named(&self.service.response_trailers);
+        let (buffers, instead) = (self.worker.buffers(), &self.instead);
+        let pumped = through.pump(source, reply, trailers, buffers, instead).await;
+        pumped.map(|()| response.status).map_err(relay::PumpFailure::error)
+    }
+
+    /// Begins a response that is final; whether this client gets its body.
+    fn begin(&self, response: &mut ResponseHead, reply: &mut impl Reply, keep_alive: bool) -> bool {
+        let gets_body = reply.has_body(response);
+        if !response.fields.contains("date") {
+            // RFC 9110 section 6.6.1: who forwards adds what the origin has left out.
+            self.worker.with_date(|date| response.fields.push(b"Date", date));
+        }
+        if let Some(edit) = &self.service.response_edit {
+            edit.apply(&mut response.fields);
+        }
+        self.add_server_timing(&mut response.fields);
+        reply.head(response, gets_body, keep_alive);
+        gets_body
     }
 
     /// Reads the body of a response, of which something may have been read already, and takes its
@@ -117,15 +196,7 @@ impl Exchange<'_> {
             // what the source has said of its length is of one that it does not send.
             response.body = BodyLength::Empty;
         }
-        if !response.fields.contains("date") {
-            // RFC 9110 section 6.6.1: who forwards adds what the origin has left out.
-            self.worker.with_date(|date| response.fields.push(b"Date", date));
-        }
-        if let Some(edit) = &self.service.response_edit {
-            edit.apply(&mut response.fields);
-        }
-        self.add_server_timing(&mut response.fields);
-        reply.head(response, gets_body, keep_alive);
+        self.begin(response, reply, keep_alive);
         // What plugins have let pass is the head.
         let trailers = match self.selected.has_response_phase() {
             true => Trailers::Named(&self.service.response_trailers),
@@ -142,9 +213,7 @@ impl Exchange<'_> {
                 relay::pump(&mut whole, reply, trailers).await
             }
         };
-        relayed.map(|()| response.status).map_err(|failure| match failure {
-            relay::PumpFailure::Source(error) | relay::PumpFailure::Sink(error) => error,
-        })
+        relayed.map(|()| response.status).map_err(relay::PumpFailure::error)
     }
 
     /// Answers in the place of the service with what a plugin said in the request phase. A refusal

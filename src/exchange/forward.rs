@@ -7,6 +7,7 @@ use std::pin::{Pin, pin};
 use std::time::{Duration, Instant};
 
 use super::attempt::Attempt;
+use super::passing::Through;
 use super::{Exchange, Messages, Reply};
 use crate::error::Error;
 use crate::http::kept::{Keeping, Kept};
@@ -30,6 +31,8 @@ pub(super) enum Payload {
     /// Too large to collect for the plugins, which let it pass: its first part, the rest still with
     /// the client.
     Prefix(Vec<u8>),
+    /// Given to plugins piece by piece on its way; taken when it is sent.
+    Through(Cell<Option<Box<Through>>>),
 }
 
 impl Exchange<'_> {
@@ -149,7 +152,7 @@ impl Call<'_> {
     fn is_repeatable(&self) -> bool {
         let is_in_memory = match self.payload {
             Payload::Memory(_) => true,
-            Payload::Prefix(_) => false,
+            Payload::Prefix(_) | Payload::Through(_) => false,
             Payload::Stream => {
                 self.request.body == BodyLength::Empty
                     || self.kept.as_ref().is_some_and(|kept| kept.is_whole())
@@ -162,7 +165,7 @@ impl Call<'_> {
     fn is_whole(&self) -> bool {
         match self.payload {
             Payload::Memory(_) => true,
-            Payload::Prefix(_) => false,
+            Payload::Prefix(_) | Payload::Through(_) => false,
             Payload::Stream => {
                 self.request.body == BodyLength::Empty
                     || self.kept.as_ref().is_some_and(|kept| kept.has_all())
@@ -233,6 +236,10 @@ impl Call<'_> {
                 let answer = pin!(self.answer((to, attempt), source, messages, reply, &is_read));
                 duplex(pump, answer).await
             }
+            Payload::Through(through) => {
+                let ends = (sink, source);
+                self.pass_through(through, (to, attempt), ends, messages, body, reply).await?
+            }
             Payload::Memory(bytes) => {
                 // A plugin may have made this body while the client's is still unread.
                 let is_read = Cell::new(body.is_done());
@@ -264,6 +271,36 @@ impl Call<'_> {
             }
             outcome => outcome,
         }
+    }
+
+    /// Sends a body that plugins are given piece by piece, while the response is awaited and
+    /// relayed; whether it was sent whole comes with the outcome.
+    async fn pass_through(
+        &self,
+        through: &Cell<Option<Box<Through>>>,
+        tried: (Try<'_>, &Attempt<'_>),
+        (sink, source): (&mut impl BodySink, &mut ResponseSource<'_>),
+        messages: &mut Messages<'_>,
+        body: &mut impl BodySource,
+        reply: &mut impl Reply,
+    ) -> Result<(Result<u16, Error>, bool), Error> {
+        let Some(mut through) = through.take() else {
+            return Err(Error::CutByPlugin);
+        };
+        reply.invite_body().await?;
+        let exchange = self.exchange;
+        let trailers = Trailers::Named(&exchange.service.request_trailers);
+        let (buffers, instead) = (exchange.worker.buffers(), &exchange.instead);
+        let is_read = Cell::new(false);
+        // Boxed: no other exchange shall be as large.
+        let mut pump = Box::pin(async {
+            let pumped = through.pump(body, sink, trailers, buffers, instead).await;
+            // A plugin may have ended it before.
+            is_read.set(pumped.is_ok() && body.is_done());
+            pumped
+        });
+        let answer = pin!(self.answer(tried, source, messages, reply, &is_read));
+        Ok(duplex(pump.as_mut(), answer).await)
     }
 
     /// Reads the response's head, interim ones before it, and hands it on. `is_body_read` says

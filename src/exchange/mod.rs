@@ -21,7 +21,9 @@ mod hops;
 mod key;
 mod log;
 mod random;
+mod passing;
 mod reply;
+mod request;
 mod spans;
 mod target;
 
@@ -29,7 +31,7 @@ pub use self::annotate::by_default as annotate_by_default;
 pub use self::core::Core;
 use self::forward::Payload;
 pub use self::reply::Reply;
-use self::reply::{answer_of, send_local};
+use self::reply::send_local;
 use std::cell::Cell;
 use std::pin::pin;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -37,12 +39,12 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use crate::error::{Error, Side};
 use crate::http::connection::{Asker, Connection};
 use crate::http::message::{BodyLength, LocalResponse, Method, RequestHead, ResponseHead};
-use crate::http::relay::{self, BodySource, Collected, NoSource};
+use crate::http::relay::{BodySource, NoSource};
 use crate::http::{cdn_loop, respond};
 use crate::io::budget::Held;
 use crate::io::deadline::{Presence, now_ms};
 use crate::limits::DISCARD_BYTES_MAX;
-use crate::plugin::{self, BodySlot, Carried, Encoding, Facts, Part, Selected, Verdict};
+use crate::plugin::{Carried, Encoding, Facts, Selected};
 use crate::route;
 use crate::snapshot::{Service, Snapshot};
 use crate::trace::access_log::Asked;
@@ -118,6 +120,10 @@ struct Exchange<'a> {
     passed: Vec<u8>,
     /// What it has collected: given back at its end.
     held: Held,
+    /// What a plugin answers that a body passes ([`Error::CutByPlugin`]).
+    instead: Cell<Option<LocalResponse>>,
+    /// The response phase has begun.
+    has_responded: Cell<bool>,
 }
 
 /// Serves the request whose head stands in `scratch`, for as long as the `client` is there.
@@ -227,14 +233,7 @@ async fn serve(
     let service = find_service(snapshot, request, path)?;
     *place = Some(service.index);
     let passed = hops::check(request)?;
-    if matches!(request.body, BodyLength::Known(n) if n > snapshot.limits.body_bytes_max) {
-        return Err(Error::BodyTooLarge);
-    }
-    if request.fields.has_underscores() && !snapshot.keeps_underscores {
-        annotate::drop_underscores(request);
-    }
-    annotate::forwarded(request, asker, snapshot.trusted.passes(asker.connection.client));
-    annotate::request_id(request, request_id, worker);
+    prepare(worker, snapshot, asker, request, request_id)?;
     service.chain.select(&request.path, selected);
     if selected.response_encoding() > Encoding::Raw {
         annotate::plain_answer(request);
@@ -251,6 +250,8 @@ async fn serve(
         trace,
         passed,
         held: Held::of(worker.budget()),
+        instead: Cell::default(),
+        has_responded: Cell::default(),
         expires_ms: now_ms().saturating_add(grpc::patience(service, request, reply)),
         selected,
     };
@@ -277,8 +278,35 @@ async fn serve(
     if service.aggregation.is_some() {
         aggregate::ask_for_whole_json(request);
     }
-    let messages = Messages { request, response, carried };
-    exchange.forward(messages, payload, body, reply).await
+    let messages = Messages { request, response: &mut *response, carried: &mut *carried };
+    match exchange.forward(messages, payload, body, reply).await {
+        Err(Error::CutByPlugin) => {
+            // Boxed: other exchanges shall not be as large.
+            let messages = Messages { request, response, carried };
+            Box::pin(exchange.answer_for_plugin(messages, body, reply)).await
+        }
+        outcome => outcome,
+    }
+}
+
+/// Holds a request against the limits, and makes its fields what targets and plugins are to see.
+#[inline]
+fn prepare(
+    worker: &Core,
+    snapshot: &Snapshot,
+    asker: Asker<'_>,
+    request: &mut RequestHead,
+    request_id: &mut String,
+) -> Result<(), Error> {
+    if matches!(request.body, BodyLength::Known(n) if n > snapshot.limits.body_bytes_max) {
+        return Err(Error::BodyTooLarge);
+    }
+    if request.fields.has_underscores() && !snapshot.keeps_underscores {
+        annotate::drop_underscores(request);
+    }
+    annotate::forwarded(request, asker, snapshot.trusted.passes(asker.connection.client));
+    annotate::request_id(request, request_id, worker);
+    Ok(())
 }
 
 fn find_service<'a>(
@@ -309,123 +337,6 @@ fn may_keep_alive(request: &RequestHead, body: &impl BodySource, reply: &impl Re
 }
 
 impl Exchange<'_> {
-    /// Runs the request phase of the chain: the payload to go on with, or a plugin's verdict.
-    async fn request_phase(
-        &self,
-        request: &mut RequestHead,
-        carried: &mut Carried,
-        body: &mut impl BodySource,
-        reply: &mut impl Reply,
-    ) -> Result<Result<Payload, LocalResponse>, Error> {
-        if !self.selected.has_request_phase() {
-            return Ok(Ok(Payload::Stream));
-        }
-        let mut slot = BodySlot::default();
-        let mut prefix = Vec::new();
-        let mut part = Part::All;
-        if self.selected.needs_request_body() && request.body != BodyLength::Empty {
-            // What needs no body comes first and may refuse: no memory for whom auth turns away.
-            if self.selected.has_bodiless_start() {
-                let verdict = self.run_plugins(Part::BeforeBody, request, &mut slot, carried).await;
-                if let Some(local) = answer_of(verdict)? {
-                    return Ok(Err(local));
-                }
-                part = Part::FromBody;
-            }
-            if slot.given.is_none() {
-                let encoding = self.selected.request_encoding();
-                let codings = decode::of_request(encoding, &request.fields)?;
-                match self.collect_request(request, body, reply).await? {
-                    Collected { bytes, is_whole: true } => {
-                        let plain =
-                            self.plain(codings, bytes, &mut request.fields, decode::OF_REQUEST);
-                        (slot.given, prefix) = plain.await?;
-                    }
-                    Collected { bytes, is_whole: false } => prefix = bytes,
-                }
-            }
-        }
-        let verdict = self.run_plugins(part, request, &mut slot, carried).await;
-        if let Some(local) = answer_of(verdict)? {
-            return Ok(Err(local));
-        }
-        Ok(Ok(match slot.given {
-            Some(bytes) => {
-                request.body = BodyLength::Known(bytes.len() as u64);
-                Payload::Memory(bytes)
-            }
-            None if prefix.is_empty() => Payload::Stream,
-            None => Payload::Prefix(prefix),
-        }))
-    }
-
-    async fn run_plugins(
-        &self,
-        part: Part,
-        request: &mut RequestHead,
-        slot: &mut BodySlot,
-        carried: &mut Carried,
-    ) -> Verdict {
-        let (chain, pools) = (&self.service.chain, self.worker.plugins());
-        let facts = self.facts();
-        // Pooled, as in the response phase: an exchange without plugins stays small.
-        self.worker
-            .futures()
-            .pooled(|| {
-                let selected = self.selected;
-                plugin::run_request(chain, selected, part, pools, &facts, request, slot, carried)
-            })
-            .await
-    }
-
-    /// Reads the request's body for the plugins: whole, or as far as is read before a body that may
-    /// pass them turns out too large.
-    async fn collect_request(
-        &self,
-        request: &RequestHead,
-        body: &mut impl BodySource,
-        reply: &mut impl Reply,
-    ) -> Result<Collected, Error> {
-        reply.invite_body().await?;
-        self.collect(request.body, body, Error::BodyTooLarge).await
-    }
-
-    async fn collect(
-        &self,
-        length: BodyLength,
-        source: &mut impl BodySource,
-        too_large: Error,
-    ) -> Result<Collected, Error> {
-        let bytes_max = self.snapshot.limits.plugin_body_bytes_max;
-        let is_rejected = self.selected.rejects_large_bodies();
-        let buffers = self.worker.buffers();
-        let collected = relay::collect(source, length, bytes_max, buffers, &self.held).await?;
-        if is_rejected && !collected.is_whole { Err(too_large) } else { Ok(collected) }
-    }
-
-    /// The body that the echo shows: collected whatever plugins read, under the same limit.
-    async fn echo_body(
-        &self,
-        request: &RequestHead,
-        payload: Payload,
-        body: &mut impl BodySource,
-        reply: &mut impl Reply,
-    ) -> Result<Vec<u8>, Error> {
-        match payload {
-            Payload::Memory(bytes) => Ok(bytes),
-            Payload::Stream if request.body == BodyLength::Empty => Ok(Vec::new()),
-            Payload::Prefix(_) => Err(Error::BodyTooLarge),
-            Payload::Stream => {
-                reply.invite_body().await?;
-                let bytes_max = self.snapshot.limits.plugin_body_bytes_max;
-                let (length, buffers) = (request.body, self.worker.buffers());
-                let collected =
-                    relay::collect(body, length, bytes_max, buffers, &self.held).await?;
-                if collected.is_whole { Ok(collected.bytes) } else { Err(Error::BodyTooLarge) }
-            }
-        }
-    }
-
     fn facts(&self) -> Facts<'_> {
         Facts {
             request_id: self.request_id,

@@ -6,10 +6,12 @@
 //! millisecond together.
 
 mod decoder;
+mod undo;
 
 use std::time::Instant;
 
 use self::decoder::{Decoder, Malformed};
+pub use self::undo::{Step, Undo};
 use crate::error::Error;
 use crate::http::message::Fields;
 use crate::io::budget::Held;
@@ -137,6 +139,15 @@ pub fn describe_plain(fields: &mut Fields) {
     let strong = fields.get("etag").filter(|tag| tag.first() == Some(&b'"'));
     if let Some(weak) = strong.map(|tag| [b"W/", tag].concat()) {
         fields.set(b"ETag", &weak);
+    }
+}
+
+/// Whether these first bytes of a body say how it is decoded.
+fn is_enough_for(coding: Coding, first: &[u8]) -> bool {
+    match coding {
+        // Bare deflate data or zlib's format.
+        Coding::Deflate => first.len() >= 2,
+        Coding::Gzip | Coding::Brotli | Coding::Zstd => !first.is_empty(),
     }
 }
 

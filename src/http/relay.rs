@@ -56,6 +56,15 @@ pub enum PumpFailure {
     Sink(Error),
 }
 
+impl PumpFailure {
+    /// Why.
+    pub fn error(self) -> Error {
+        match self {
+            Self::Source(error) | Self::Sink(error) => error,
+        }
+    }
+}
+
 /// Which of a body's trailers go on with it. They come when all that guards a head has been passed,
 /// so a field there can say what no plugin has seen.
 #[derive(Debug, Clone, Copy)]
@@ -67,7 +76,8 @@ pub enum Trailers<'a> {
 }
 
 impl Trailers<'_> {
-    fn of(self, received: &Fields) -> Cow<'_, Fields> {
+    /// The fields that go on.
+    pub fn of(self, received: &Fields) -> Cow<'_, Fields> {
         let Self::Named(names) = self else {
             return Cow::Borrowed(received);
         };

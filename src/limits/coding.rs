@@ -6,6 +6,9 @@ pub const CODINGS_MAX: usize = 2;
 /// Bytes of a coded body that are looked at in one step. Small, because a few bytes may announce
 /// tables that take microseconds each: the worst that could be made takes a step 1 ms.
 pub const DECODE_INPUT_BYTES: usize = 2 * 1024;
+/// Bytes of a header within a coded body that comes in pieces: a gzip member may name its file at
+/// any length, as much as two fields of their largest size.
+pub const CODING_HEADER_BYTES_MAX: usize = 128 * 1024;
 /// Bytes that one step makes: a tenth of a millisecond, whatever the coding.
 pub const DECODE_OUTPUT_BYTES: usize = 32 * 1024;
 /// How much larger than the coded body the plain one may be, beyond [`DECODE_RATIO_FROM`]: text

@@ -3,20 +3,23 @@
 //!
 //! Everything else in this room knows phases, verdicts and instances.
 
+use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
 
 use wasmtime::{Func, Module, Store};
 
-use super::chain::{BodySlot, Carried, Facts, Subject, Verdict};
+use super::chain::{BodySlot, Carried, Facts, Flow, Piece, Subject, Verdict};
 use super::failure::CallError;
 use super::http_wasm;
 use super::json_abi;
 use super::module::Plugin;
-use super::pool::Pools;
+use super::pool::{Pool, Pools};
 use super::proxy_wasm;
-use super::spec::{FailureMode, NonUtf8, PluginSpec, PluginType};
+use super::spec::{BodyMode, FailureMode, NonUtf8, Phase, PluginSpec, PluginType};
 use super::state::HostState;
-use crate::http::message::LocalResponse;
+use crate::http::message::{Fields, LocalResponse};
 use crate::http::respond;
 
 /// How a module is spoken to, and what its exports say within that.
@@ -60,7 +63,12 @@ impl Abi {
             Self::ProxyWasm(_) | Self::HttpWasm(_) if spec.kind == PluginType::Aggregation => Err(
                 "it is a foreign filter, which cannot join answers; take another type".to_owned(),
             ),
-            Self::Json(_) | Self::ProxyWasm(_) | Self::HttpWasm(_) => Ok(()),
+            Self::HttpWasm(_) if spec.body.is_streaming() => Err(format!(
+                "body: {} is for Envoy filters; a handler of http-wasm is given whole or false",
+                spec.body.as_str()
+            )),
+            Self::Json(shape) => shape.check(spec),
+            Self::ProxyWasm(_) | Self::HttpWasm(_) => Ok(()),
         }
     }
 
@@ -74,7 +82,12 @@ impl Abi {
                 if !spec.failure_mode_is_given {
                     spec.failure_mode = FailureMode::Closed;
                 }
-                spec.wants_body |= !spec.body_is_given;
+                if !spec.body_is_given {
+                    spec.body = match self {
+                        Self::ProxyWasm(_) => BodyMode::Stream,
+                        Self::Json(_) | Self::HttpWasm(_) => BodyMode::Whole,
+                    };
+                }
             }
         }
     }
@@ -159,6 +172,122 @@ impl Guest {
             Self::HttpWasm(guest) => Ok(guest),
             _ => Err(CallError::refused(OTHER_ABI)),
         }
+    }
+}
+
+/// How a body passes a plugin, piece by piece.
+pub(super) enum Way {
+    Json(Box<json_abi::Way>),
+    ProxyWasm(proxy_wasm::Way),
+}
+
+impl Way {
+    /// How the body of a message passes a plugin that has let its head go on; none if it is not
+    /// given it so.
+    pub(super) fn of(
+        plugin: &Arc<Plugin>,
+        facts: &Facts<'_>,
+        subject: &Subject<'_>,
+        carried: &mut Carried,
+    ) -> Option<Self> {
+        let (phase, fields) = match subject {
+            Subject::Request { head } => (Phase::Request, &head.fields),
+            Subject::Response { head, .. } => (Phase::Response, &head.fields),
+            Subject::Aggregation { .. } => return None,
+        };
+        if plugin.is_resident() {
+            return carried.streams.way(plugin, phase).map(Self::ProxyWasm);
+        }
+        let is_events = plugin.spec.body == BodyMode::Events && is_event_stream(fields);
+        let mut input = Vec::new();
+        let body = BodySlot::default();
+        json_abi::write_input(&mut input, plugin, facts, subject, &body, carried);
+        let streams = &mut carried.chunk_streams;
+        let way = json_abi::Way::new(streams, plugin, phase, facts, input, is_events);
+        Some(Self::Json(Box::new(way)))
+    }
+
+    /// Gives the plugin a piece; it may hold `bytes_max` back.
+    pub(super) async fn pass(
+        &mut self,
+        pool: &Rc<Pool>,
+        piece: Piece,
+        bytes_max: usize,
+        deadline: Instant,
+    ) -> Result<Flow, CallError> {
+        match self {
+            Self::Json(way) => way.pass(pool, piece, deadline).await,
+            Self::ProxyWasm(way) => way.pass(pool, piece, bytes_max, deadline).await,
+        }
+    }
+
+    /// What has become of what the plugin holds back, or has been given and not looked at.
+    pub(super) async fn resume(
+        &mut self,
+        pool: &Rc<Pool>,
+        deadline: Instant,
+    ) -> Result<Flow, CallError> {
+        match self {
+            Self::Json(way) => way.resume(pool, deadline).await,
+            Self::ProxyWasm(way) => way.resume(pool, deadline).await,
+        }
+    }
+
+    /// Whether the plugin has been given more than it has been called for.
+    pub(super) fn has_more(&self) -> bool {
+        match self {
+            Self::Json(way) => way.has_more(),
+            Self::ProxyWasm(_) => false,
+        }
+    }
+
+    /// Whether [`Self::take_given`] has something to give.
+    pub(super) fn keeps_given(&self) -> bool {
+        matches!(self, Self::Json(_))
+    }
+
+    /// What the plugin was given and has not passed, where that is kept here.
+    pub(super) fn take_given(&mut self) -> Option<Piece> {
+        match self {
+            Self::Json(way) => Some(way.take_given()),
+            Self::ProxyWasm(_) => None,
+        }
+    }
+
+    /// Ready when the plugin has something to say without being given more.
+    pub(super) fn poll_awake(&self, task: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Json(_) => Poll::Pending, // all that it does is done in its calls
+            Self::ProxyWasm(way) => way.poll_awake(task),
+        }
+    }
+}
+
+/// Whether a body is one of server-sent events.
+pub(super) fn is_event_stream(fields: &Fields) -> bool {
+    let value = fields.get("content-type").unwrap_or_default();
+    let media = value.split(|&byte| byte == b';').next().unwrap_or_default();
+    media.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+}
+
+/// Gives a plugin that takes bodies piece by piece one that is whole in memory. (Others have been
+/// given it with the head.)
+pub(super) async fn pass_whole(
+    pools: &Pools,
+    plugin: &Arc<Plugin>,
+    facts: &Facts<'_>,
+    subject: &mut Subject<'_>,
+    body: &mut BodySlot,
+    carried: &mut Carried,
+) -> Result<Verdict, CallError> {
+    if plugin.is_resident() || plugin.is_handler() {
+        return Ok(Verdict::Continue);
+    }
+    match Way::of(plugin, facts, subject, carried) {
+        Some(Way::Json(mut way)) => {
+            json_abi::pass_whole(pools, &mut way, plugin, facts, subject, body, carried).await
+        }
+        _ => Ok(Verdict::Continue),
     }
 }
 

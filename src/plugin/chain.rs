@@ -3,21 +3,25 @@
 //! Part of the snapshot: built by the control thread, read by every worker. Here a plugin's failure
 //! becomes what its failure mode says; the leaves below only report it.
 
+mod carried;
+mod passage;
 mod selected;
 
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+pub use self::carried::Carried;
+pub(super) use self::carried::Changes;
+pub(super) use self::passage::Flow;
+use self::passage::Stage;
+pub use self::passage::{Passage, Piece};
 pub use self::selected::{Part, Selected};
-use super::abi::{self, Draft};
+use super::abi::{self, Draft, Way};
 use super::failure::CallError;
-use super::http_wasm::Held;
 use super::log::Ids;
 use super::module::Plugin;
 use super::pool::Pools;
-use super::proxy_wasm::Streams;
 use super::spec::{FailureMode, Phase};
 use super::stats::ErrorKind;
 use crate::http::connection::{Connection, Scheme};
@@ -163,92 +167,6 @@ pub struct BodySlot {
     pub replaced: bool,
 }
 
-/// What is handed along through both phases of one exchange. Reused: clearing keeps the memory.
-#[derive(Default)]
-pub struct Carried {
-    /// The place in the chain of the `response` plugin that answered before the service was asked.
-    answered_at: Option<usize>,
-    changes: Changes,
-    /// What plugins tell those after them, a JSON object (empty: `{}`).
-    metadata: String,
-    /// The contexts of foreign filters.
-    pub(super) streams: Streams,
-    /// The instances that serve it until its response comes.
-    pub(super) held: Held,
-}
-
-impl fmt::Debug for Carried {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Carried").field("changes", &self.changes).finish_non_exhaustive()
-    }
-}
-
-/// How often plugins have changed the messages of an exchange, and their bodies.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Changes {
-    pub(super) messages: u32,
-    pub(super) bodies: u32,
-}
-
-impl Carried {
-    /// Nothing carried.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Forgets everything: a new exchange begins.
-    pub fn clear(&mut self) {
-        self.answered_at = None;
-        self.changes = Changes::default();
-        self.metadata.clear();
-        self.streams = Streams::default();
-        self.held.clear();
-    }
-
-    /// Whether a plugin has to be told when the exchange is over.
-    pub fn has_open_contexts(&self) -> bool {
-        !self.streams.is_empty() || !self.held.is_empty()
-    }
-
-    /// The exchange is over: plugins that have a context of it are told, with its messages as they
-    /// were in the end. (Those of a `Carried` that is cleared or dropped are told without.)
-    pub async fn end(&mut self, request: &RequestHead, response: &ResponseHead) {
-        self.held.clear();
-        self.streams.end(request, response).await;
-    }
-
-    /// Whether a `response` plugin has answered in the place of the service, as a cache does. Its
-    /// answer stands where the service's stood when the plugin saw it: the response phase goes on
-    /// behind it, or what later plugins hide or add would depend on what is stored.
-    pub fn is_answered(&self) -> bool {
-        self.answered_at.is_some()
-    }
-
-    pub(super) fn changes(&self) -> Changes {
-        self.changes
-    }
-
-    /// Notes that a plugin is about to change a message, with or without its body.
-    pub(super) fn note_change(&mut self, has_body: bool) {
-        self.changes.messages += 1;
-        self.changes.bodies += u32::from(has_body);
-    }
-
-    /// What plugins have told those after them, as a JSON object.
-    pub fn metadata_json(&self) -> &str {
-        match self.metadata.as_str() {
-            "" => "{}",
-            json => json,
-        }
-    }
-
-    pub(super) fn set_metadata(&mut self, merged: Option<String>) {
-        if let Some(merged) = merged {
-            self.metadata = merged;
-        }
-    }
-}
-
 /// The messages that one phase may change.
 pub(super) enum Subject<'a> {
     Request {
@@ -263,6 +181,19 @@ pub(super) enum Subject<'a> {
         answers: &'a [CallAnswer<'a>],
         head: &'a mut ResponseHead,
     },
+}
+
+impl Subject<'_> {
+    /// Whether a body comes behind the head.
+    fn has_body(&self) -> bool {
+        match self {
+            Self::Request { head } => head.body != BodyLength::Empty,
+            Self::Response { request, head } => {
+                head.has_body(&request.method) && head.body != BodyLength::Empty
+            }
+            Self::Aggregation { .. } => false,
+        }
+    }
 }
 
 /// What a chain says at the end of a phase.
@@ -395,6 +326,7 @@ async fn run(
     };
     let mut draft = Draft::default();
     let mut verdict = Verdict::Continue;
+    let has_body = subject.has_body();
     let first = match phase {
         Phase::Response => carried.answered_at.map_or(0, |at| at + 1),
         Phase::Request | Phase::Aggregation => 0,
@@ -404,6 +336,12 @@ async fn run(
     for (index, plugin) in plugins.filter(|(_, plugin)| plugin.runs_in(phase)) {
         let begun = facts.trace.and_then(Trace::start);
         let called = abi::run_phase(pools, plugin, facts, subject, body, carried, &mut draft).await;
+        let called = match called {
+            Ok(Verdict::Continue) if has_body && plugin.body_in(phase).is_streaming() => {
+                Box::pin(begin_pieces(pools, plugin, facts, subject, body, carried)).await
+            }
+            called => called,
+        };
         if let (Some(trace), Some(begun)) = (facts.trace, begun) {
             trace.plugin(index, phase.as_str(), begun, end(&called));
         }
@@ -411,8 +349,8 @@ async fn run(
         if is_early && matches!(called, Ok(Verdict::Respond(_))) {
             carried.answered_at = Some(index);
         }
-        let has_body = body.given.as_ref().is_some_and(|bytes| !bytes.is_empty());
-        let is_clients = phase == Phase::Request && has_body;
+        let has_bytes = body.given.as_ref().is_some_and(|bytes| !bytes.is_empty());
+        let is_clients = phase == Phase::Request && has_bytes;
         verdict = called.unwrap_or_else(|error| failed(plugin, &error, is_clients));
         // Answers are joined once: a second plugin would join what is joined already.
         if !matches!(verdict, Verdict::Continue) || phase == Phase::Aggregation {
@@ -421,6 +359,25 @@ async fn run(
     }
     pools.give_scratch(draft.into_bytes());
     verdict
+}
+
+/// A plugin that has let a head go on is to be given the body piece by piece: when it comes, or now
+/// if it is here.
+async fn begin_pieces(
+    pools: &Pools,
+    plugin: &Arc<Plugin>,
+    facts: &Facts<'_>,
+    subject: &mut Subject<'_>,
+    body: &mut BodySlot,
+    carried: &mut Carried,
+) -> Result<Verdict, CallError> {
+    if body.given.is_some() {
+        return abi::pass_whole(pools, plugin, facts, subject, body, carried).await;
+    }
+    if let Some(way) = Way::of(plugin, facts, subject, carried) {
+        carried.stages.push(Stage::new(plugin, pools.to_call(plugin)?, way));
+    }
+    Ok(Verdict::Continue)
 }
 
 fn end(called: &Result<Verdict, CallError>) -> PluginEnd {

@@ -4,9 +4,12 @@
 //! guest; the output is copied out, the instance given back, and only then is the output read.
 
 mod apply;
+mod chunk;
 mod draft;
 mod escape;
+mod events;
 mod explain;
+mod gather;
 mod guest;
 mod headers;
 mod input;
@@ -15,15 +18,16 @@ mod output;
 mod pieces;
 mod shape;
 mod text;
+mod way;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::chain::{BodySlot, Carried, Facts, Subject, Verdict};
+use super::chain::{BodySlot, Carried, Facts, MessageBounds, Subject, Verdict};
 use super::failure::CallError;
 use super::module::Plugin;
 use super::pool::{Pool, Pools};
-use super::spec::{Phase, PluginSpec};
+use super::spec::{BodyMode, Phase, PluginSpec};
 use apply::Decision;
 pub(super) use draft::Draft;
 use draft::Known;
@@ -36,8 +40,9 @@ use output::Output;
 pub(super) use pieces::take_body;
 pub(super) use shape::{Shape, inspect};
 pub(super) use text::write_str as write_string;
+pub(super) use way::{Streams, Way};
 
-use crate::http::message::RequestHead;
+use crate::http::message::{BodyLength, LocalResponse, RequestHead};
 use crate::limits;
 
 /// Calls one plugin and does what it says. An error has changed nothing.
@@ -153,9 +158,67 @@ fn messages<'s>(
             (Phase::Aggregation, *request, answers)
         }
     };
-    let body = body.given.as_deref().filter(|_| plugin.takes_body_in(phase));
+    let is_whole = plugin.body_in(phase) == BodyMode::Whole;
+    let body = body.given.as_deref().filter(|_| is_whole);
     let messages = Messages { request, subject, body };
     (phase, messages)
+}
+
+/// Gives a plugin that takes bodies piece by piece one that is whole in memory.
+pub(super) async fn pass_whole(
+    pools: &Pools,
+    way: &mut Way,
+    plugin: &Arc<Plugin>,
+    facts: &Facts<'_>,
+    subject: &mut Subject<'_>,
+    body: &mut BodySlot,
+    carried: &mut Carried,
+) -> Result<Verdict, CallError> {
+    let Some(bytes) = body.given.clone() else {
+        return Ok(Verdict::Continue);
+    };
+    let pool = pools.to_call(plugin)?;
+    let started = Instant::now();
+    let passed = way.pass_all(&pool, bytes, started + plugin.spec.timeout).await;
+    pool.count(started, facts.ids(), passed.as_ref().err());
+    let (bytes, is_changed) = match passed? {
+        way::All::Passed(bytes, is_changed) => (bytes, is_changed),
+        way::All::Ended(verdict) => return Ok(verdict),
+    };
+    if is_changed {
+        carried.note_change(true);
+        body.replaced = true;
+        let length = match bytes.len() as u64 {
+            0 => BodyLength::Empty,
+            bytes => BodyLength::Known(bytes),
+        };
+        match subject {
+            Subject::Request { head } => head.body = length,
+            Subject::Response { head, .. } | Subject::Aggregation { head, .. } => {
+                head.body = length;
+            }
+        }
+        body.given = Some(bytes);
+    }
+    Ok(Verdict::Continue)
+}
+
+/// What a plugin answers that a body passes: an output of `execute` that does not let it go on.
+pub(super) fn act_on_answer(
+    output: &[u8],
+    phase: Phase,
+    spec: &PluginSpec,
+    bounds: &MessageBounds,
+) -> Result<LocalResponse, CallError> {
+    output::check_beginning(output)?;
+    let mut output = output::parse(output)?;
+    match apply::decide(&mut output, phase, spec)? {
+        Decision::Respond(message) => apply::respond(&message, &output, spec, bounds),
+        Decision::Continue | Decision::Change(_) => Err(CallError::bad_output(
+            "a chunk is answered with an output that goes on; to answer, it must have \
+             \"continue\": false",
+        )),
+    }
 }
 
 /// Reads an output (its bytes are used up), checks it and does what it says.

@@ -52,8 +52,8 @@ mod scene;
 mod testing;
 
 pub use chain::{
-    BodySlot, CallAnswer, Carried, Chain, Facts, MessageBounds, Part, Selected, Verdict,
-    run_aggregation, run_local, run_request, run_response,
+    BodySlot, CallAnswer, Carried, Chain, Facts, MessageBounds, Part, Passage, Piece, Selected,
+    Verdict, run_aggregation, run_local, run_request, run_response,
 };
 pub use log::{LogSink, PluginLine, has_unwritten_lines};
 pub use metrics::PluginMetric;
@@ -63,6 +63,7 @@ pub(crate) use reach::authority_of;
 pub use reach::{Callee, GivenFile, Origin, Outbound, Reach, Scheme, Url};
 pub use runtime::{Runtime, RuntimeError, RuntimeOptions};
 pub use spec::{
-    Encoding, FailureMode, FilterSpec, Isolation, LogLevel, NonUtf8, Phase, PluginSpec, PluginType,
+    BodyMode, Encoding, FailureMode, FilterSpec, Isolation, LogLevel, NonUtf8, Phase, PluginSpec,
+    PluginType,
 };
 pub use stats::{ErrorKind, LastFailure, PluginReport, PluginStats};

@@ -16,7 +16,7 @@ use super::abi::Abi;
 use super::hostcalls;
 use super::log::LogSink;
 use super::proxy_wasm::{Registry, Share};
-use super::spec::{NonUtf8, Phase, PluginSpec, PluginType};
+use super::spec::{BodyMode, FailureMode, Isolation, NonUtf8, Phase, PluginSpec, PluginType};
 use super::state::HostState;
 
 /// A plugin of a snapshot. One whose module could not be loaded is a plugin all the same: its
@@ -93,18 +93,26 @@ impl Plugin {
         self.spec.kind.runs_in(phase) || phase == Phase::Request && self.answers_requests()
     }
 
-    /// Whether the body of `phase` has to be collected for it. `on_request` is given none: what it
-    /// is for (answering from a cache) looks at heads.
+    /// Whether it is given the body of `phase`, in whatever way.
     pub fn takes_body_in(&self, phase: Phase) -> bool {
+        self.body_in(phase) != BodyMode::None
+    }
+
+    /// How it is given the body of `phase`. `on_request` is given none: what it is for (answering
+    /// from a cache) looks at heads.
+    pub fn body_in(&self, phase: Phase) -> BodyMode {
         let Ok(loaded) = &self.loaded else {
-            return false;
+            return BodyMode::None;
         };
         let has_use = match &loaded.abi {
+            Abi::Json(shape) if self.spec.body.is_streaming() => {
+                self.spec.kind.runs_in(phase) && shape.takes_chunks_of(phase)
+            }
             Abi::Json(_) => self.spec.kind.runs_in(phase),
             Abi::ProxyWasm(shape) => shape.takes_body_in(phase),
             Abi::HttpWasm(shape) => shape.reads_bodies && phase != Phase::Aggregation,
         };
-        has_use && self.spec.wants_body
+        if has_use { self.spec.body } else { BodyMode::None }
     }
 
     /// Which ways out of its memory the module imports; none if it was not loaded.
@@ -134,6 +142,19 @@ impl Plugin {
     /// Whether a worker's exchanges share one instance, interleaved.
     pub(super) fn is_resident(&self) -> bool {
         matches!(&self.loaded, Ok(Loaded { abi: Abi::ProxyWasm(_), .. }))
+    }
+
+    /// Whether it has an instance that a worker's exchanges share, interleaved.
+    pub(super) fn shares_instance(&self) -> bool {
+        let passes_pieces = self.spec.body.is_streaming()
+            && self.spec.isolation == Isolation::Shared
+            && matches!(&self.loaded, Ok(Loaded { abi: Abi::Json(_), .. }));
+        self.is_resident() || passes_pieces
+    }
+
+    /// Whether a failure of it stops a message.
+    pub(super) fn fails_closed(&self) -> bool {
+        self.spec.failure_mode == FailureMode::Closed
     }
 
     /// Whether it is a handler of http-wasm.

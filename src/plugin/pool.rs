@@ -105,6 +105,14 @@ impl Pools {
                     break;
                 }
             }
+            if plugin.shares_instance() && !plugin.is_resident() {
+                // Beside those of its calls, the one that bodies pass.
+                let made = pool.filter(Instant::now() + plugin.spec.timeout).await;
+                if let Err(error) = made {
+                    let plugin = plugin.spec.name.clone();
+                    failures.push(PrepareFailure { plugin, reason: error.text });
+                }
+            }
         }
         failures
     }
@@ -233,6 +241,8 @@ pub(super) struct Pool {
     /// The one instance that all exchanges share, of a plugin that has one.
     resident: RefCell<Option<Rc<Filter>>>,
     is_making: Cell<bool>,
+    /// Those who wait until it is made.
+    awaiting: Queue<()>,
     retired: Cell<bool>,
     closed: Rc<Cell<bool>>,
 }
@@ -265,6 +275,7 @@ impl Pool {
             health: Cell::default(),
             resident: RefCell::default(),
             is_making: Cell::new(false),
+            awaiting: Queue::new(),
             retired: Cell::new(false),
             closed: Rc::clone(&inner.closed),
         })
@@ -452,7 +463,8 @@ impl Pool {
     }
 
     fn limit(&self) -> u32 {
-        self.plugin.spec.instances_per_worker()
+        // One more, which bodies pass: no call is made of it.
+        self.plugin.spec.instances_per_worker() + u32::from(self.plugin.shares_instance())
     }
 
     fn premade(&self) -> u32 {

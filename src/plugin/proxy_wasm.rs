@@ -18,6 +18,7 @@ mod shared;
 mod state;
 mod ticks;
 mod turns;
+mod way;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -31,14 +32,15 @@ use super::spec::{FailureMode, Phase};
 use super::stats::ErrorKind;
 pub(super) use context::Properties;
 use context::{Direction, Known};
-pub(super) use filter::Filter;
-use filter::{Detached, Stream};
+use filter::Stream;
+pub(super) use filter::{Detached, Filter, Turn};
 pub(super) use guest::Guest;
 pub(super) use hostcalls::serve;
 pub(super) use shape::{Shape, inspect, is_filter};
 pub(super) use shared::{Registry, Share};
 pub(super) use state::State;
 use turns::{Made, Step, Work};
+pub(super) use way::Way;
 
 use crate::http::message::{BodyLength, RequestHead, ResponseHead};
 
@@ -64,6 +66,15 @@ impl Streams {
     /// Whether a filter has a context that lives.
     pub(super) fn has(&self, plugin: &Arc<Plugin>) -> bool {
         self.of(plugin).is_some_and(|stream| !stream.filter.has_failed())
+    }
+
+    /// How the body of a message passes a filter that has a context.
+    pub(super) fn way(&self, plugin: &Arc<Plugin>, phase: Phase) -> Option<Way> {
+        let direction = match phase {
+            Phase::Request => Direction::Request,
+            Phase::Response | Phase::Aggregation => Direction::Response,
+        };
+        Some(Way::new(self.of(plugin)?, direction))
     }
 
     /// The exchange is over: every context is told, with the messages as they were in the end.
@@ -173,6 +184,7 @@ async fn run_in_turns(
     work: Work,
     deadline: Instant,
 ) -> Result<Step, CallError> {
+    let direction = work.direction;
     let (stream, turn) = match carried.streams.of(plugin) {
         Some(stream) => {
             let turn = stream.filter.turn(deadline).await?;
@@ -197,7 +209,7 @@ async fn run_in_turns(
     let mut step =
         Detached::new(pool, turn.phase(Rc::clone(&stream), Some(work), deadline)).await?;
     while let Step::Paused = step {
-        if !stream.awaken(deadline).await {
+        if !stream.awaken(direction, deadline).await {
             let timeout = plugin.spec.timeout;
             let text = format!(
                 "plugin execution timeout: paused, and neither gone on nor answered within \

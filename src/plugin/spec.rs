@@ -2,11 +2,14 @@
 //!
 //! Built by the control thread when it compiles a snapshot, immutable from then on.
 
+mod body;
+
 use std::fmt;
 use std::time::Duration;
 
 use serde_json::Value;
 
+pub use self::body::BodyMode;
 use super::reach::Reach;
 use crate::limits;
 
@@ -99,11 +102,13 @@ impl PluginType {
         }
     }
 
-    /// Whether the body is collected for the plugin when the configuration does not say.
-    pub fn wants_body(self) -> bool {
+    /// How the plugin is given bodies when the configuration does not say.
+    pub fn default_body(self) -> BodyMode {
         match self {
-            Self::Auth | Self::RateLimit => false,
-            Self::Request | Self::Response | Self::Middleware | Self::Aggregation => true,
+            Self::Auth | Self::RateLimit => BodyMode::None,
+            Self::Request | Self::Response | Self::Middleware | Self::Aggregation => {
+                BodyMode::Whole
+            }
         }
     }
 
@@ -293,8 +298,8 @@ pub struct PluginSpec {
     pub failure_mode: FailureMode,
     /// Whether the configuration says so; else it goes by the type, and by the ABI.
     pub failure_mode_is_given: bool,
-    /// Whether it is given bodies.
-    pub wants_body: bool,
+    /// How it is given bodies.
+    pub body: BodyMode,
     /// Whether the configuration says so.
     pub body_is_given: bool,
     /// What becomes of values that are not UTF-8; `None`: by the ABI.
@@ -337,7 +342,7 @@ impl PluginSpec {
             timeout: limits::PLUGIN_TIMEOUT,
             failure_mode: kind.default_failure_mode(),
             failure_mode_is_given: false,
-            wants_body: kind.wants_body(),
+            body: kind.default_body(),
             body_is_given: false,
             non_utf8: None,
             filter: FilterSpec::default(),
@@ -422,7 +427,7 @@ impl PluginSpec {
             timeout,
             failure_mode,
             failure_mode_is_given: _,
-            wants_body,
+            body,
             body_is_given: _,
             non_utf8,
             filter,
@@ -443,7 +448,7 @@ impl PluginSpec {
         let patterns =
             |set: &Option<regex::RegexSet>| set.as_ref().map(|set| set.patterns().to_vec());
         let numbers = (priority, timeout, max_memory_pages, instances_max, workers, premade);
-        let bodies = (wants_body, passes_large_bodies, encoding);
+        let bodies = (body, passes_large_bodies, encoding);
         let modes = (kind, failure_mode, bodies, isolation, log_level);
         *name == other.name
             && numbers
@@ -459,7 +464,7 @@ impl PluginSpec {
                 == (
                     &other.kind,
                     &other.failure_mode,
-                    (&other.wants_body, &other.passes_large_bodies, &other.encoding),
+                    (&other.body, &other.passes_large_bodies, &other.encoding),
                     &other.isolation,
                     &other.log_level,
                 )

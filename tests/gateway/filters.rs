@@ -15,6 +15,11 @@ pub fn built(name: &str) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}; run `make plugins`"))
 }
 
+/// A handler of http-wasm that lets everything pass.
+pub fn handler() -> Vec<u8> {
+    handlers::handler("(i64.const 1)", "")
+}
+
 /// One worker, an origin and the Rust SDK's filter with this configuration.
 fn with(origin: &Origin, config: &str) -> Gateway {
     Setup::to(origin).log_level("trace").plugin("it", built("filter-rust"), &keys(config)).start()

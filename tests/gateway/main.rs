@@ -75,6 +75,7 @@ mod routes;
 mod routing;
 mod sdks;
 mod starting;
+mod streaming;
 mod support;
 mod timeouts;
 mod tls;

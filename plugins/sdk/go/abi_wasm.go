@@ -81,6 +81,19 @@ func cleanup() {
 	}
 }
 
+// Given is what the host has put into one of its buffers, and Place where a copy of an output stands
+// until the next call, packed. They are for package pieces, not for plugins to call.
+func Given(address, size uint32) []byte { return bytesAt(address, size) }
+
+// Place: see Given.
+func Place(bytes []byte) uint64 {
+	if cap(output) > outputKeptMax {
+		output = nil
+	}
+	output = append(output[:0], bytes...)
+	return uint64(len(output))<<32 | uint64(addressOf(output))
+}
+
 func addressOf(buffer []byte) uint32 {
 	return uint32(uintptr(unsafe.Pointer(unsafe.SliceData(buffer))))
 }
@@ -91,8 +104,8 @@ func bytesAt(address, size uint32) []byte {
 	return unsafe.Slice((*byte)(unsafe.Add(nil, uintptr(address))), size)
 }
 
-// read copies a host function's packed result; the second result is false if it is 0.
-func read(packed uint64) (string, bool) {
+// unpacked copies a host function's packed result; the second result is false if it is 0.
+func unpacked(packed uint64) (string, bool) {
 	address, size := uint32(packed), uint32(packed>>32)
 	if address == 0 {
 		return "", false

@@ -54,10 +54,12 @@ func hostLog(level Level, text string) { envLog(int32(level), pointer(text), siz
 func hostTime() int64                  { return envGetTime() }
 func hostTimeMillis() int64            { return envGetTimeMillis() }
 
-func hostConfig(key string) (string, bool)    { return read(envGetConfig(pointer(key), size(key))) }
-func hostReadFile(path string) (string, bool) { return read(envReadFile(pointer(path), size(path))) }
+func hostConfig(key string) (string, bool) { return unpacked(envGetConfig(pointer(key), size(key))) }
+func hostReadFile(path string) (string, bool) {
+	return unpacked(envReadFile(pointer(path), size(path)))
+}
 func hostHTTPCall(request string) (string, bool) {
-	return read(envHTTPCall(pointer(request), size(request)))
+	return unpacked(envHTTPCall(pointer(request), size(request)))
 }
 
 func hostMetricIncrement(name string, by int64) { envMetricIncrement(pointer(name), size(name), by) }
@@ -69,7 +71,7 @@ func hostKVGet(key string) (string, bool, error) {
 	if int64(packed) < 0 {
 		return "", false, ErrShared
 	}
-	value, isThere := read(packed)
+	value, isThere := unpacked(packed)
 	return value, isThere, nil
 }
 

@@ -76,6 +76,33 @@ func run(input, out []byte) []byte {
 }
 
 func decide(input []byte) *Result {
+	call, err := read(input)
+	if err != nil {
+		return Fail(err)
+	}
+	return call.dispatch()
+}
+
+// Message is what the message is about that a body belongs to: of the request or the response one
+// is nil. It is for package pieces, not for plugins to call.
+func Message(input []byte) (*Request, *Response, error) {
+	call, err := read(input)
+	if err != nil {
+		return nil, nil, err
+	}
+	exchange := Exchange{context: call.context, config: call.config}
+	if exchange.Phase() == "response" {
+		response := newResponse(exchange, call.input)
+		return nil, &response, nil
+	}
+	return &Request{exchange, message{text: call.input}}, nil, nil
+}
+
+// Written is a result as the gateway reads it. It is for package pieces, not for plugins to call.
+func Written(result *Result) []byte { return result.append(nil) }
+
+// read takes an input apart, and has the configuration read.
+func read(input []byte) (call, error) {
 	var call call
 	json.Value(input).Entries(func(name []byte, value json.Value) bool {
 		switch string(name) {
@@ -89,12 +116,9 @@ func decide(input []byte) *Result {
 		return true
 	})
 	if !call.context.IsObject() || !call.input.IsObject() {
-		return Fail(errors.New("input has no context and input objects"))
+		return call, errors.New("input has no context and input objects")
 	}
-	if err := configure(call.config); err != nil {
-		return Fail(err)
-	}
-	return call.dispatch()
+	return call, configure(call.config)
 }
 
 // configure calls OnConfig's function if the configuration is not the one that it read last.

@@ -156,7 +156,7 @@ fn describe(plugin: &config::Plugin, running: &Running) -> Value {
     described["effective"] = json!(spec.map(|spec| json!({
         "failureMode": spec.failure_mode.as_str(),
         "timeoutMs": spec.timeout.as_millis() as u64,
-        "body": spec.wants_body,
+        "body": spec.body.as_str(),
         "instancesPerWorker": spec.instances_per_worker(),
         "maxMemoryPages": spec.max_memory_pages,
     })));

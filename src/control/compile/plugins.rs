@@ -159,7 +159,7 @@ impl Loader {
                 config::FailureMode::Closed => FailureMode::Closed,
             };
         }
-        spec.wants_body = plugin.body.unwrap_or(spec.wants_body);
+        spec.body = plugin.body.unwrap_or(spec.body);
         spec.body_is_given = plugin.body.is_some();
         spec.non_utf8 = plugin.non_utf8.map(|policy| match policy {
             config::NonUtf8::Reject => NonUtf8::Reject,

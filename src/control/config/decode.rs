@@ -54,6 +54,14 @@ impl<'n> Item<'n> {
         }
     }
 
+    /// What it says, if that is true or false.
+    pub(super) fn as_boolean(&self) -> Option<bool> {
+        match self.unquoted().map(Plain::of) {
+            Some(Plain::Bool(value)) => Some(value),
+            _ => None,
+        }
+    }
+
     /// Bare or expanded text: what may be a number or a boolean.
     fn unquoted(&self) -> Option<&'n str> {
         let scalar = self.scalar()?;
@@ -240,13 +248,11 @@ pub(super) fn path(item: &Item<'_>, errors: &mut Errors) -> Option<PathBuf> {
 }
 
 pub(super) fn boolean(item: &Item<'_>, errors: &mut Errors) -> Option<bool> {
-    match item.unquoted().map(Plain::of) {
-        Some(Plain::Bool(value)) => Some(value),
-        _ => {
-            item.expected(errors, "true or false");
-            None
-        }
+    let value = item.as_boolean();
+    if value.is_none() {
+        item.expected(errors, "true or false");
     }
+    value
 }
 
 /// One of a closed set of words.

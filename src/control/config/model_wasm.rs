@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::Place;
 use crate::limits;
+use crate::plugin::BodyMode;
 
 /// `wasm`.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,8 +78,8 @@ pub struct Plugin {
     pub config: serde_json::Value,
     /// What happens to the request when it fails; `None`: by its type.
     pub failure_mode: Option<FailureMode>,
-    /// Whether it is given the body; `None`: by its type.
-    pub body: Option<bool>,
+    /// How it is given bodies; `None`: by its type.
+    pub body: Option<BodyMode>,
     /// What happens to a body beyond `server.limits.pluginBodyBytesMax`.
     pub on_body_too_large: OnBodyTooLarge,
     /// What becomes of the content codings of bodies that it is given.

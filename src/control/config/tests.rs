@@ -333,7 +333,7 @@ fn every_key_of_wasm_reaches_its_field() {
         services: vec!["one".to_owned()],
         config: serde_json::json!({"x": [1, "two", null, 1.5, {"y": true}]}),
         failure_mode: Some(FailureMode::Closed),
-        body: Some(false),
+        body: Some(crate::plugin::BodyMode::None),
         on_body_too_large: OnBodyTooLarge::Pass,
         encoding: Encoding::Identity,
         isolation: Isolation::Request,

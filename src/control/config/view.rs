@@ -269,7 +269,7 @@ pub fn plugin(plugin: &Plugin, variables: &Variables) -> Value {
         "services": plugin.services,
         "config": config,
         "failureMode": failure_mode,
-        "body": plugin.body,
+        "body": plugin.body.map(|mode| mode.as_str()),
         "onBodyTooLarge": on_body_too_large,
         "encoding": encoding,
         "isolation": isolation,

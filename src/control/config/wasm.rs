@@ -13,6 +13,7 @@ use super::{
     Service, Wasm, keys, pattern_set,
 };
 use crate::limits;
+use crate::plugin::BodyMode;
 
 const TYPES: [(&str, PluginType); 6] = [
     ("auth", PluginType::Auth),
@@ -135,7 +136,7 @@ fn plugin(
             .read("config", errors, plugin_config)
             .unwrap_or_else(|| serde_json::Map::new().into()),
         failure_mode: map.read("failureMode", errors, failure_mode),
-        body: map.read("body", errors, boolean),
+        body: map.read("body", errors, body),
         on_body_too_large: map
             .read("onBodyTooLarge", errors, on_body_too_large)
             .unwrap_or_default(),
@@ -162,6 +163,14 @@ const PRIORITIES: std::ops::RangeInclusive<i64> = i32::MIN as i64..=i32::MAX as 
 fn failure_mode(item: &Item<'_>, errors: &mut Errors) -> Option<FailureMode> {
     let modes = [("open", FailureMode::Open), ("closed", FailureMode::Closed)];
     word(item, &modes, errors)
+}
+
+fn body(item: &Item<'_>, errors: &mut Errors) -> Option<BodyMode> {
+    match item.as_boolean() {
+        Some(true) => Some(BodyMode::Whole),
+        Some(false) => Some(BodyMode::None),
+        None => word(item, &BodyMode::NAMED, errors),
+    }
 }
 
 fn on_body_too_large(item: &Item<'_>, errors: &mut Errors) -> Option<OnBodyTooLarge> {

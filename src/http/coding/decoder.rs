@@ -13,11 +13,11 @@ use crate::limits::{DECODE_INPUT_BYTES, ZSTD_WINDOW_LOG_MAX};
 pub(super) struct Malformed;
 
 /// What one call of a decoder did.
-struct Progress {
-    read: usize,
-    made: usize,
+pub(super) struct Progress {
+    pub(super) read: usize,
+    pub(super) made: usize,
     /// The end of a member, a stream or a frame.
-    is_end: bool,
+    pub(super) is_end: bool,
 }
 
 /// A coded body, and how far it is decoded.
@@ -28,7 +28,8 @@ pub(super) struct Decoder<'a> {
     is_between: bool,
 }
 
-enum Engine {
+/// The decoder of one coding.
+pub(super) enum Engine {
     Gzip(Gzip),
     Deflate(Decompress),
     Brotli(Box<BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>>),
@@ -38,21 +39,7 @@ enum Engine {
 impl<'a> Decoder<'a> {
     /// At the beginning of `coded`; `None` if there is no memory for it.
     pub(super) fn new(coding: Coding, coded: &'a [u8]) -> Option<Self> {
-        let engine = match coding {
-            Coding::Gzip => Engine::Gzip(Gzip::default()),
-            Coding::Deflate => Engine::Deflate(Decompress::new(is_zlib(coded))),
-            Coding::Brotli => Engine::Brotli(Box::new(BrotliState::new_strict(
-                StandardAlloc::default(),
-                StandardAlloc::default(),
-                StandardAlloc::default(),
-            ))),
-            Coding::Zstd => {
-                let mut context = DCtx::try_create()?;
-                context.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG_MAX)).ok()?;
-                Engine::Zstd(context)
-            }
-        };
-        Some(Self { left: coded, engine, is_between: false })
+        Some(Self { left: coded, engine: Engine::new(coding, coded)?, is_between: false })
     }
 
     /// Decodes on, into `out`, which is not empty: how many bytes it made, and whether they are the
@@ -78,13 +65,36 @@ impl<'a> Decoder<'a> {
 }
 
 impl Engine {
+    /// At the beginning of a body that starts with `coded`; `None` if there is no memory for it.
+    pub(super) fn new(coding: Coding, coded: &[u8]) -> Option<Self> {
+        Some(match coding {
+            Coding::Gzip => Self::Gzip(Gzip::default()),
+            Coding::Deflate => Self::Deflate(Decompress::new(is_zlib(coded))),
+            Coding::Brotli => Self::Brotli(Box::new(BrotliState::new_strict(
+                StandardAlloc::default(),
+                StandardAlloc::default(),
+                StandardAlloc::default(),
+            ))),
+            Coding::Zstd => {
+                let mut context = DCtx::try_create()?;
+                context.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG_MAX)).ok()?;
+                Self::Zstd(context)
+            }
+        })
+    }
+
     /// Whether another member or frame may follow the first.
-    fn has_members(&self) -> bool {
+    pub(super) fn has_members(&self) -> bool {
         matches!(self, Self::Gzip(_) | Self::Zstd(_))
     }
 
     /// `input` is the first part of `left`, which a header is looked for in.
-    fn step(&mut self, input: &[u8], left: &[u8], out: &mut [u8]) -> Result<Progress, Malformed> {
+    pub(super) fn step(
+        &mut self,
+        input: &[u8],
+        left: &[u8],
+        out: &mut [u8],
+    ) -> Result<Progress, Malformed> {
         match self {
             Self::Gzip(gzip) => gzip.step(input, left, out),
             Self::Deflate(inflate) => run(inflate, input, out),
@@ -135,41 +145,74 @@ fn run(inflate: &mut Decompress, input: &[u8], out: &mut [u8]) -> Result<Progres
 }
 
 /// Members of gzip, one behind the other (RFC 1952).
-struct Gzip {
+pub(super) struct Gzip {
     inflate: Decompress,
     sum: Crc,
-    is_in_member: bool,
+    place: Place,
 }
+
+/// Where in a member.
+#[derive(Clone, Copy)]
+enum Place {
+    Header,
+    Data,
+    Trailer,
+}
+
+/// Of a step that needs more than it was given.
+const NOTHING: Progress = Progress { read: 0, made: 0, is_end: false };
 
 impl Default for Gzip {
     fn default() -> Self {
-        Self { inflate: Decompress::new(false), sum: Crc::new(), is_in_member: false }
+        Self { inflate: Decompress::new(false), sum: Crc::new(), place: Place::Header }
     }
 }
 
 impl Gzip {
     fn step(&mut self, input: &[u8], left: &[u8], out: &mut [u8]) -> Result<Progress, Malformed> {
-        if !self.is_in_member {
-            let read = header(left).ok_or(Malformed)?;
-            self.inflate.reset(false);
-            self.sum.reset();
-            self.is_in_member = true;
-            return Ok(Progress { read, made: 0, is_end: false });
+        match self.place {
+            Place::Header => {
+                if !left.iter().zip(MAGIC).all(|(&byte, magic)| byte == magic) {
+                    return Err(Malformed);
+                }
+                let Some(read) = header(left) else {
+                    return Ok(NOTHING);
+                };
+                self.inflate.reset(false);
+                self.sum.reset();
+                self.place = Place::Data;
+                Ok(Progress { read, ..NOTHING })
+            }
+            Place::Data => {
+                let progress = run(&mut self.inflate, input, out)?;
+                self.sum.update(&out[..progress.made]);
+                if !progress.is_end {
+                    return Ok(progress);
+                }
+                self.place = Place::Trailer;
+                let trailer = self.trailer(left.get(progress.read..).unwrap_or_default())?;
+                let read = progress.read + trailer.read;
+                Ok(Progress { read, is_end: trailer.is_end, ..progress })
+            }
+            Place::Trailer => self.trailer(left),
         }
-        let progress = run(&mut self.inflate, input, out)?;
-        self.sum.update(&out[..progress.made]);
-        if !progress.is_end {
-            return Ok(progress);
-        }
-        let trailer = left.get(progress.read..).and_then(<[u8]>::first_chunk::<8>);
+    }
+
+    fn trailer(&mut self, left: &[u8]) -> Result<Progress, Malformed> {
+        let Some(trailer) = left.first_chunk::<8>() else {
+            return Ok(NOTHING);
+        };
         let [sum, amount] = [self.sum.sum(), self.sum.amount()].map(u32::to_le_bytes);
-        if trailer.ok_or(Malformed)?[..] != [sum, amount].concat() {
+        if trailer[..] != [sum, amount].concat() {
             return Err(Malformed);
         }
-        self.is_in_member = false;
-        Ok(Progress { read: progress.read + 8, ..progress })
+        self.place = Place::Header;
+        Ok(Progress { read: 8, made: 0, is_end: true })
     }
 }
+
+/// What a member begins with.
+const MAGIC: [u8; 3] = [0x1f, 0x8b, 8];
 
 /// How long the header of a member is, which `bytes` begin with.
 fn header(bytes: &[u8]) -> Option<usize> {

@@ -1,7 +1,7 @@
 //! Which plugins of a chain apply to one exchange, and what they need together.
 
 use super::super::module::Plugin;
-use super::super::spec::{Encoding, Phase};
+use super::super::spec::{BodyMode, Encoding, Phase};
 use super::Chain;
 
 /// Which plugins of a chain apply to one exchange. Reused: selecting keeps the memory.
@@ -13,6 +13,8 @@ pub struct Selected {
     aggregation: bool,
     request_body: bool,
     response_body: bool,
+    request_streams: bool,
+    response_streams: bool,
     rejects_large: bool,
     request_encoding: Encoding,
     response_encoding: Encoding,
@@ -30,6 +32,8 @@ impl Selected {
             aggregation: false,
             request_body: false,
             response_body: false,
+            request_streams: false,
+            response_streams: false,
             rejects_large: false,
             request_encoding: Encoding::Raw,
             response_encoding: Encoding::Raw,
@@ -45,6 +49,8 @@ impl Selected {
         self.aggregation = false;
         self.request_body = false;
         self.response_body = false;
+        self.request_streams = false;
+        self.response_streams = false;
         self.rejects_large = false;
         self.request_encoding = Encoding::Raw;
         self.response_encoding = Encoding::Raw;
@@ -102,6 +108,16 @@ impl Selected {
         self.response_body
     }
 
+    /// Whether a plugin is given the request's body piece by piece, if it is not collected.
+    pub fn streams_request_body(&self) -> bool {
+        self.request_streams
+    }
+
+    /// Whether a plugin is given the response's body piece by piece, if it is not collected.
+    pub fn streams_response_body(&self) -> bool {
+        self.response_streams
+    }
+
     /// What becomes of the content codings of the request's body, by those who read it.
     pub fn request_encoding(&self) -> Encoding {
         self.request_encoding
@@ -126,17 +142,20 @@ impl Selected {
         self.request_phase |= plugin.runs_in(Phase::Request);
         self.response_phase |= plugin.runs_in(Phase::Response);
         self.aggregation |= plugin.runs_in(Phase::Aggregation);
-        let takes_body = |phase| plugin.takes_body_in(phase);
-        self.request_body |= takes_body(Phase::Request);
-        self.bodiless += usize::from(!self.request_body);
-        self.response_body |= takes_body(Phase::Response);
-        if takes_body(Phase::Request) {
+        let (request, response) = (plugin.body_in(Phase::Request), plugin.body_in(Phase::Response));
+        self.request_body |= request == BodyMode::Whole;
+        self.request_streams |= request.is_streaming();
+        self.bodiless += usize::from(!self.request_body && !self.request_streams);
+        self.response_body |= response == BodyMode::Whole;
+        self.response_streams |= response.is_streaming();
+        if request != BodyMode::None {
             self.request_encoding = self.request_encoding.max(plugin.spec.encoding);
         }
-        if takes_body(Phase::Response) {
+        if response != BodyMode::None {
             self.response_encoding = self.response_encoding.max(plugin.spec.encoding);
         }
-        self.rejects_large |= plugin.spec.wants_body && !plugin.spec.passes_large_bodies;
+        let is_whole = plugin.spec.body == BodyMode::Whole;
+        self.rejects_large |= is_whole && !plugin.spec.passes_large_bodies;
     }
 }
 

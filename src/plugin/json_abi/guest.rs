@@ -11,7 +11,7 @@ use super::super::log::Ids;
 use super::super::memory::{self, Allocator, Free, Region};
 use super::super::state::HostState;
 use super::super::stats::ErrorKind;
-use super::shape::{AllocatorShape, ResultForm, Shape};
+use super::shape::{AllocatorShape, CLOSE, OPEN, REQUEST_CHUNK, RESPONSE_CHUNK, ResultForm, Shape};
 
 /// Which function of the guest is called with an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +33,16 @@ pub(in crate::plugin) struct Guest {
     execute: EntryFunction,
     on_request: Option<EntryFunction>,
     pub(in crate::plugin) cleanup: Option<Func>,
-    input: Region,
+    pub(super) input: Region,
+    pub(super) pieces: Box<Pieces>,
+}
+
+/// What is called of an instance that bodies pass.
+pub(in crate::plugin) struct Pieces {
+    pub(super) open: Option<TypedFunc<(i32, i32, i32), ()>>,
+    pub(super) on_request: Option<TypedFunc<(i32, i32, i32, i32), i64>>,
+    pub(super) on_response: Option<TypedFunc<(i32, i32, i32, i32), i64>>,
+    pub(super) close: Option<TypedFunc<i32, ()>>,
 }
 
 impl Guest {
@@ -56,7 +65,14 @@ impl Guest {
             Some(form) => Some(entry(instance, store, "on_request", form)?),
             None => None,
         };
+        let pieces = Box::new(Pieces {
+            open: instance.get_typed_func(&mut *store, OPEN).ok(),
+            on_request: instance.get_typed_func(&mut *store, REQUEST_CHUNK).ok(),
+            on_response: instance.get_typed_func(&mut *store, RESPONSE_CHUNK).ok(),
+            close: instance.get_typed_func(&mut *store, CLOSE).ok(),
+        });
         Ok(Self {
+            pieces,
             execute: entry(instance, store, "execute", shape.execute)?,
             on_request,
             cleanup: instance.get_func(&mut *store, "cleanup").filter(|_| shape.has_cleanup),

@@ -4,7 +4,7 @@ use wasmtime::{ExternType, Module};
 
 use super::super::heap;
 use super::super::module::{Start, check_memory, start_of, takes_nothing, types_of};
-use super::super::spec::PluginSpec;
+use super::super::spec::{Phase, PluginSpec, PluginType};
 
 /// How a function gives the place of its output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +34,18 @@ const GO_EXPORTS: &str = ". Go's own toolchain passes over `//export execute`, w
      GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -o plugin.wasm .\n(Go 1.24 or newer; \
      plugins/page-samples/go is the documentation's sample, mended so)";
 
+/// What a plugin exports that is given bodies piece by piece, and how it must be.
+pub(super) const REQUEST_CHUNK: &str = "on_request_chunk";
+pub(super) const RESPONSE_CHUNK: &str = "on_response_chunk";
+pub(super) const OPEN: &str = "on_stream_open";
+pub(super) const CLOSE: &str = "on_stream_close";
+const PIECES: [(&str, &str); 4] = [
+    (REQUEST_CHUNK, "i32 i32 i32 i32 -> i64"),
+    (RESPONSE_CHUNK, "i32 i32 i32 i32 -> i64"),
+    (OPEN, "i32 i32 i32 ->"),
+    (CLOSE, "i32 ->"),
+];
+
 /// What a module exports, as far as the ABI knows it.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::plugin) struct Shape {
@@ -43,6 +55,8 @@ pub(in crate::plugin) struct Shape {
     pub(in crate::plugin) has_init: bool,
     pub(in crate::plugin) has_cleanup: bool,
     pub(in crate::plugin) allocator: AllocatorShape,
+    request_chunks: bool,
+    response_chunks: bool,
 }
 
 /// What the module is to this ABI, or why it cannot be called by it.
@@ -84,7 +98,16 @@ pub(in crate::plugin) fn inspect(
     for name in ["init", "cleanup"] {
         takes_nothing(module, name)?;
     }
+    for (name, wanted) in PIECES {
+        if let Some(types) = types_of(module, name)
+            && types != wanted
+        {
+            return Err(format!("{name} is ({types}); it must be ({wanted})"));
+        }
+    }
     Ok(Shape {
+        request_chunks: has(REQUEST_CHUNK),
+        response_chunks: has(RESPONSE_CHUNK),
         execute,
         on_request: result_form(module, "on_request")?,
         start,
@@ -163,6 +186,34 @@ fn leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
 }
 
 impl Shape {
+    /// Whether it can be given the body of this phase piece by piece.
+    pub(in crate::plugin) fn takes_chunks_of(&self, phase: Phase) -> bool {
+        match phase {
+            Phase::Request => self.request_chunks,
+            Phase::Response => self.response_chunks,
+            Phase::Aggregation => false,
+        }
+    }
+
+    /// Whether these keys can be.
+    pub(in crate::plugin) fn check(&self, spec: &PluginSpec) -> Result<(), String> {
+        if !spec.body.is_streaming() {
+            return Ok(());
+        }
+        let (body, kind) = (spec.body.as_str(), spec.kind);
+        let is_given = |phase| kind.runs_in(phase) && self.takes_chunks_of(phase);
+        match kind {
+            PluginType::Aggregation => Err(format!(
+                "body: {body} is not for a plugin of type {kind}, which is given answers whole"
+            )),
+            _ if is_given(Phase::Request) || is_given(Phase::Response) => Ok(()),
+            _ => Err(format!(
+                "body: {body} needs the export {REQUEST_CHUNK} or {RESPONSE_CHUNK} (of the phase \
+                 that a plugin of type {kind} runs in); the SDKs make them (docs/plugin-abi.md)"
+            )),
+        }
+    }
+
     /// In words, for the plugin's author.
     pub(in crate::plugin) fn describe(&self) -> String {
         let result = match self.execute {
@@ -181,6 +232,8 @@ impl Shape {
             AllocatorShape::HostRegion => "none: the host keeps a region of its own",
         };
         let also = [
+            (self.request_chunks, REQUEST_CHUNK),
+            (self.response_chunks, RESPONSE_CHUNK),
             (self.on_request.is_some(), "on_request"),
             (self.has_init, "init"),
             (self.has_cleanup, "cleanup"),

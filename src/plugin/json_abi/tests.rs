@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::testing::{Bench, Exchange, answer, answers, logs_input, on_both_drivers};
-use super::super::{Plugin, PluginSpec, PluginType};
+use super::super::{BodyMode, Plugin, PluginSpec, PluginType};
 use super::*;
 use crate::http::message::BodyLength;
 
@@ -43,9 +43,9 @@ async fn told(
 fn a_plugin_of_a_chain_is_told_what_it_would_be_told_alone() {
     on_both_drivers(|| async {
         let bench = Bench::new();
-        let logs = |wants_body| {
+        let logs = |wants_body: bool| {
             let mut spec = PluginSpec::new("p", PluginType::Middleware);
-            spec.wants_body = wants_body;
+            spec.body = if wants_body { BodyMode::Whole } else { BodyMode::None };
             bench.plugin_of(spec, &logs_input())
         };
         let says = |message: &str| {

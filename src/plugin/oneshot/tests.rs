@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::super::spec::PluginType;
+use super::super::spec::{BodyMode, PluginType};
 use super::super::testing::{answers, executes, logs_input};
 use super::*;
 
@@ -132,7 +132,7 @@ fn an_input_is_what_a_gateway_would_give() {
     // What the configuration does not say is withheld from an auth plugin.
     assert_eq!(told(spec(PluginType::Auth), document)["input"].get("body"), None);
     let mut asks = spec(PluginType::Auth);
-    asks.wants_body = true;
+    asks.body = BodyMode::Whole;
     assert_eq!(told(asks, document)["input"]["body"], "text");
 }
 

@@ -41,14 +41,34 @@ impl Pool {
                 }
                 return filter;
             }
-            match self.waiting.wait(deadline).await {
-                Some(Grant::Place | Grant::Instance(_)) => {}
+            match self.awaiting.wait(deadline).await {
+                Some(Grant::Place | Grant::Instance(())) => {}
                 None => {
                     let text = "plugin execution timeout: its instance did not start in time";
                     return Err(CallError::new(super::ErrorKind::Timeout, text));
                 }
             }
         }
+    }
+
+    /// An instance for one exchange alone.
+    pub(in crate::plugin) async fn filter_of_its_own(
+        self: &Rc<Self>,
+    ) -> Result<Rc<Filter>, CallError> {
+        let limit = self.limit();
+        if self.live.get() >= limit {
+            return Err(CallError::refused(format!(
+                "all {limit} instances on this worker are in use (maxInstances)"
+            )));
+        }
+        let filter = Filter::new(self, self.instantiate(Place::take(self)).await?);
+        filter.retire_when_unused();
+        Ok(filter)
+    }
+
+    /// The log learns of what a plugin says of itself.
+    pub(in crate::plugin) fn say(&self, ids: Ids<'_>, text: &str) {
+        self.host.log.gateway(LogLevel::Warn, ids, text);
     }
 
     /// The plugin.
@@ -118,7 +138,7 @@ impl Drop for Making<'_> {
     fn drop(&mut self) {
         self.0.is_making.set(false);
         if !self.0.closed.get() {
-            self.0.waiting.grant_room_to_all();
+            self.0.awaiting.grant_room_to_all();
         }
     }
 }

@@ -7,7 +7,7 @@ use super::super::testing::{
     Bench, Exchange, answer, answers, answers_and, eventually, executes, on_both_drivers,
     while_running,
 };
-use super::super::{PluginSpec, PluginType};
+use super::super::{BodyMode, PluginSpec, PluginType};
 use super::*;
 
 const GOES_ON: &str = r#"{"continue":true}"#;
@@ -287,7 +287,7 @@ fn a_plugin_that_keeps_failing_is_backed_off_and_one_call_tries_it_again() {
         // Traps as long as its input has a body.
         let code = "(if (i32.gt_u (local.get $len) (i32.const 2000)) (then (unreachable)))";
         let mut spec = guard(4, 1000);
-        spec.wants_body = true;
+        spec.body = BodyMode::Whole;
         let plugin = bench.plugin_of(spec, &executes(code));
         bench.pools.prepare(&[Arc::clone(&plugin)]).await;
         let call = async |is_bad: bool| {

@@ -71,6 +71,19 @@ pub(super) struct Body {
     pub(super) is_changed: bool,
 }
 
+/// How far a body has come that passes the filter piece by piece.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Flow {
+    /// Its buffer may be changed.
+    pub(super) is_open: bool,
+    /// All of the body has come.
+    pub(super) is_end: bool,
+    /// The filter holds the buffer back.
+    pub(super) is_paused: bool,
+    /// The filter has been told of trailers, and may change them.
+    pub(super) has_trailers: bool,
+}
+
 /// What a guest keeps of an exchange under a path (`proxy_set_property`).
 pub(in crate::plugin) type Properties = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -84,6 +97,8 @@ pub(super) struct Context {
     pub(super) response_trailers: Fields,
     pub(super) request_body: Option<Body>,
     pub(super) response_body: Option<Body>,
+    /// Of the request, of the response.
+    flows: [Flow; 2],
     /// The message that may be changed: that of the phase that runs.
     pub(super) open: Option<Direction>,
     pub(super) stage: Stage,
@@ -118,6 +133,7 @@ impl Context {
             response_trailers: Fields::new(),
             request_body: None,
             response_body: None,
+            flows: [Flow::default(); 2],
             open: None,
             stage: Stage::default(),
             is_changed: false,
@@ -139,7 +155,7 @@ impl Context {
         self.stage = Stage::Headers;
         self.is_changed = false;
         self.is_paused = false;
-        self.is_resumed = [false; 2];
+        self.is_resumed[direction as usize] = false;
         self.has_response |= direction == Direction::Response;
     }
 
@@ -152,6 +168,21 @@ impl Context {
     /// The filter did what it may not do. The first mistake is the one that is told.
     pub(super) fn blame(&mut self, text: impl Into<String>) {
         self.fault.get_or_insert_with(|| text.into());
+    }
+
+    /// How far one message's body has come.
+    pub(super) fn flow(&mut self, direction: Direction) -> &mut Flow {
+        &mut self.flows[direction as usize]
+    }
+
+    /// Whether the trailers of one message are there to be changed.
+    pub(super) fn has_trailers(&self, direction: Direction) -> bool {
+        self.flows[direction as usize].has_trailers
+    }
+
+    /// Whether the filter has ended the exchange.
+    pub(super) fn is_settled(&self) -> bool {
+        self.is_closed || self.local.is_some() || self.fault.is_some()
     }
 
     /// The body of one message.
@@ -168,7 +199,7 @@ impl Context {
             Direction::Request => &self.request_body,
             Direction::Response => &self.response_body,
         };
-        self.open == Some(direction) && body.is_some()
+        (self.open == Some(direction) || self.flows[direction as usize].is_open) && body.is_some()
     }
 
     /// Whether something has come that a paused exchange waits for.
@@ -178,7 +209,7 @@ impl Context {
             Some(Direction::Response) => self.is_resumed[1],
             None => false,
         };
-        resumed || self.is_closed || self.local.is_some() || self.fault.is_some()
+        resumed || self.is_settled()
     }
 
     /// Makes `bytes` the part of a body from `start` on of `length` bytes: Envoy's meaning of a

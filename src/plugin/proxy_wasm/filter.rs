@@ -21,6 +21,7 @@ use super::super::pool::Pool;
 use super::super::spec::LogLevel;
 use super::super::stats::ErrorKind;
 use super::super::waiting::{Grant, Queue};
+use super::context::Direction;
 use super::state::State;
 use super::{calls, ticks};
 
@@ -67,7 +68,10 @@ impl Filter {
     }
 
     /// Waits for its turn; an error if the instance has failed or none comes until `deadline`.
-    pub(super) async fn turn(self: &Rc<Self>, deadline: Instant) -> Result<Turn, CallError> {
+    pub(in crate::plugin) async fn turn(
+        self: &Rc<Self>,
+        deadline: Instant,
+    ) -> Result<Turn, CallError> {
         loop {
             if let Some(error) = &*self.failure.borrow() {
                 return Err(neighbours(error));
@@ -107,7 +111,7 @@ impl Filter {
     }
 
     /// The timeout of its plugin, from now on.
-    pub(super) fn deadline(&self) -> Instant {
+    pub(in crate::plugin) fn deadline(&self) -> Instant {
         Instant::now() + self.pool.plugin().spec.timeout
     }
 
@@ -135,7 +139,7 @@ impl Filter {
     }
 
     /// A context or a call is no more.
-    pub(super) fn leave(self: &Rc<Self>) {
+    pub(in crate::plugin) fn leave(self: &Rc<Self>) {
         self.busy.set(self.busy.get() - 1);
         if let Some(end) = self.end_if_done()
             && !self.pool.is_closed()
@@ -179,6 +183,16 @@ impl Filter {
         self.pool.filter_failed(self);
     }
 
+    /// The pool that it is of.
+    pub(in crate::plugin) fn pool(&self) -> &Rc<Pool> {
+        &self.pool
+    }
+
+    /// An exchange keeps it until [`Self::leave`].
+    pub(in crate::plugin) fn enter(&self) {
+        self.busy.set(self.busy.get() + 1);
+    }
+
     pub(super) fn stream(&self, id: u32) -> Option<Rc<Stream>> {
         self.streams.borrow().get(&id).and_then(Weak::upgrade)
     }
@@ -208,32 +222,39 @@ fn neighbours(error: &CallError) -> CallError {
 
 /// The right to enter the guest. Given back when dropped; [`Turn::finish`] also does what the guest
 /// has asked for.
-pub(super) struct Turn {
+pub(in crate::plugin) struct Turn {
     pub(super) filter: Rc<Filter>,
     instance: Option<Box<Instance>>,
 }
 
 impl Turn {
     /// The instance.
-    pub(super) fn instance(&mut self) -> Result<&mut Instance, CallError> {
+    pub(in crate::plugin) fn instance(&mut self) -> Result<&mut Instance, CallError> {
         let instance = self.instance.as_deref_mut();
         instance.ok_or_else(|| CallError::refused("the turn is over"))
     }
 
     /// What the store holds.
-    pub(super) fn state(&mut self) -> Result<&mut State, CallError> {
+    pub(in crate::plugin) fn state(&mut self) -> Result<&mut State, CallError> {
         Ok(&mut self.instance()?.store.data_mut().filter)
     }
 
     /// Entering begins: until when the guest must be left, and what the log tells of it.
-    pub(super) fn begin(&mut self, deadline: Instant, ids: Ids<'_>) -> Result<(), CallError> {
+    pub(in crate::plugin) fn begin(
+        &mut self,
+        deadline: Instant,
+        ids: Ids<'_>,
+    ) -> Result<(), CallError> {
         self.instance()?.begin(deadline, ids);
         Ok(())
     }
 
     /// The turn is over, well or not: what the guest has asked for is done; a guest that failed is
     /// thrown away.
-    pub(super) fn finish<T>(mut self, ran: Result<T, CallError>) -> Result<T, CallError> {
+    pub(in crate::plugin) fn finish<T>(
+        mut self,
+        ran: Result<T, CallError>,
+    ) -> Result<T, CallError> {
         let Some(mut instance) = self.instance.take() else {
             return ran;
         };
@@ -289,8 +310,9 @@ pub(in crate::plugin) struct Stream {
     pub(super) filter: Rc<Filter>,
     /// Its context's id; 0: it has none yet.
     pub(super) id: Cell<u32>,
-    waker: RefCell<Option<Waker>>,
-    is_awake: Cell<bool>,
+    /// Who waits: for the request, for the response.
+    wakers: RefCell<[Option<Waker>; 2]>,
+    is_awake: [Cell<bool>; 2],
     pub(super) is_over: Cell<bool>,
 }
 
@@ -299,30 +321,32 @@ impl Stream {
         Rc::new(Self {
             filter: Rc::clone(filter),
             id: Cell::new(0),
-            waker: RefCell::new(None),
-            is_awake: Cell::new(false),
+            wakers: RefCell::default(),
+            is_awake: Default::default(),
             is_over: Cell::new(false),
         })
     }
 
     /// Something has come for its context.
     fn wake(&self) {
-        self.is_awake.set(true);
-        let waker = self.waker.borrow_mut().take();
-        if let Some(waker) = waker {
-            waker.wake();
+        self.is_awake.iter().for_each(|is_awake| is_awake.set(true));
+        let wakers = std::mem::take(&mut *self.wakers.borrow_mut());
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    /// Ready when something has come for its context, once for each message's part of the exchange.
+    pub(super) fn poll_awake(&self, direction: Direction, task: &mut TaskContext<'_>) -> Poll<()> {
+        let index = direction as usize;
+        if self.is_awake[index].replace(false) || self.filter.has_failed() {
+            return Poll::Ready(());
         }
+        self.wakers.borrow_mut()[index] = Some(task.waker().clone());
+        Poll::Pending
     }
 
     /// Waits until something has come for its context; false if nothing did until `deadline`.
-    pub(super) async fn awaken(&self, deadline: Instant) -> bool {
-        let woken = poll_fn(|task| {
-            if self.is_awake.replace(false) || self.filter.has_failed() {
-                return Poll::Ready(());
-            }
-            *self.waker.borrow_mut() = Some(task.waker().clone());
-            Poll::Pending
-        });
+    pub(super) async fn awaken(&self, direction: Direction, deadline: Instant) -> bool {
+        let woken = poll_fn(|task| self.poll_awake(direction, task));
         crate::io::timeout_at(deadline, woken).await.is_ok()
     }
 }
@@ -346,13 +370,16 @@ impl Drop for Stream {
 }
 
 /// Runs to its end whether somebody waits for it or not: dropped before, it goes on as a task.
-pub(super) struct Detached<T: 'static> {
+pub(in crate::plugin) struct Detached<T: 'static> {
     future: Option<Pin<Box<dyn Future<Output = T>>>>,
     pool: Rc<Pool>,
 }
 
 impl<T: 'static> Detached<T> {
-    pub(super) fn new(pool: &Rc<Pool>, future: impl Future<Output = T> + 'static) -> Self {
+    pub(in crate::plugin) fn new(
+        pool: &Rc<Pool>,
+        future: impl Future<Output = T> + 'static,
+    ) -> Self {
         Self { future: Some(Box::pin(future)), pool: Rc::clone(pool) }
     }
 }

@@ -177,7 +177,9 @@ pub(super) fn set(
         return false;
     };
     let value = value.trim_ascii();
-    if name.first() == Some(&b':') || direction == Direction::Request && is_host(name) {
+    let is_head = matches!(map, Map::Request | Map::Response);
+    let is_control = name.first() == Some(&b':') || map == Map::Request && is_host(name);
+    if is_head && is_control {
         set_control(context, direction, name, value);
         return true;
     }
@@ -190,7 +192,7 @@ pub(super) fn set(
         return true; // the gateway frames what it sends
     }
     let bounds = context.known.bounds;
-    context.is_changed = true;
+    context.is_changed |= is_head;
     let fields = fields_of(context, map);
     let bytes: usize = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
     // What the client sent is within these; the filter may add as much again.
@@ -253,8 +255,16 @@ fn is_host(name: &[u8]) -> bool {
 /// Whose list it is, if that can be changed now.
 fn writable(context: &Context, map: Map) -> Option<Direction> {
     let direction = match map {
-        Map::Request | Map::RequestTrailers => Direction::Request,
-        Map::Response | Map::ResponseTrailers => Direction::Response,
+        Map::Request => Direction::Request,
+        Map::Response => Direction::Response,
+        Map::RequestTrailers => {
+            let direction = Direction::Request;
+            return context.has_trailers(direction).then_some(direction);
+        }
+        Map::ResponseTrailers => {
+            let direction = Direction::Response;
+            return context.has_trailers(direction).then_some(direction);
+        }
         Map::Grpc | Map::CallHeaders | Map::CallTrailers => return None,
     };
     (context.open == Some(direction)).then_some(direction)

@@ -39,7 +39,7 @@ impl Version {
 pub(in crate::plugin) struct Shape {
     pub(super) version: Version,
     pub(super) start: Start,
-    /// Which bodies it has a callback for.
+    /// Which bodies it has a callback for, or for what comes behind them.
     takes_request_body: bool,
     takes_response_body: bool,
     /// Which function gives memory for what host functions return.
@@ -111,8 +111,8 @@ pub(in crate::plugin) fn inspect(module: &Module, spec: &PluginSpec) -> Result<S
     Ok(Shape {
         version,
         start: start_of(module)?,
-        takes_request_body: has("proxy_on_request_body"),
-        takes_response_body: has("proxy_on_response_body"),
+        takes_request_body: has("proxy_on_request_body") || has("proxy_on_request_trailers"),
+        takes_response_body: has("proxy_on_response_body") || has("proxy_on_response_trailers"),
         allocator: allocators.into_iter().find(|name| has(name)),
     })
 }

@@ -61,7 +61,7 @@ pub(in crate::plugin) struct State {
 
 impl State {
     /// The id of a new context: not 0, not the root's, of no other that lives.
-    pub(super) fn new_id(&mut self) -> u32 {
+    pub(in crate::plugin) fn new_id(&mut self) -> u32 {
         loop {
             self.last_id = self.last_id.wrapping_add(1).max(ROOT + 1);
             if !self.contexts.contains_key(&self.last_id) {

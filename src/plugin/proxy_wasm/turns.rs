@@ -86,7 +86,7 @@ impl Turn {
     }
 
     /// The guest is entered for a context.
-    fn enter(&mut self, id: u32, deadline: Instant) -> Result<(), CallError> {
+    pub(super) fn enter(&mut self, id: u32, deadline: Instant) -> Result<(), CallError> {
         let context = context_of(self.state()?, id)?;
         let request = std::mem::take(&mut context.known.request_id);
         let trace = std::mem::take(&mut context.known.trace_id);
@@ -117,7 +117,7 @@ impl Turn {
                 return Err(CallError::refused("the phase is over"));
             };
             context.is_paused = false;
-            context.is_resumed = [false; 2];
+            context.is_resumed[direction as usize] = false;
             let pauses = match context.stage {
                 Stage::Headers => {
                     context.stage = Stage::Body;
@@ -224,7 +224,12 @@ impl Turn {
 
     async fn run_end_root(&mut self) -> Result<(), CallError> {
         let instance = self.instance()?;
-        let guest = instance.guest.filter()?;
+        if instance.has_cleanup() {
+            return instance.cleanup().await;
+        }
+        let Ok(guest) = instance.guest.filter() else {
+            return Ok(()); // of another ABI, which has no root
+        };
         instance.store.data_mut().filter.current = ROOT;
         if let Some(function) = &guest.on_done {
             // It has nothing to wait for: the instance is freed whatever it says.
@@ -238,7 +243,7 @@ impl Turn {
     }
 }
 
-fn context_of(state: &mut State, id: u32) -> Result<&mut Context, CallError> {
+pub(super) fn context_of(state: &mut State, id: u32) -> Result<&mut Context, CallError> {
     let context = state.contexts.get_mut(&id).map(|context| &mut **context);
     context.ok_or_else(|| CallError::refused("the context of the exchange is gone"))
 }

@@ -37,7 +37,7 @@ fn the_conformance_tests_pass() {
 
 /// A handler whose two functions are this code. Texts: `x-a` at 256, `one` at 272, `/new` at 288,
 /// `made here` at 304.
-fn handler(request: &str, response: &str) -> Vec<u8> {
+pub fn handler(request: &str, response: &str) -> Vec<u8> {
     wasm::module(&format!(
         r#"(module
           (import "http_handler" "set_header_value"

@@ -54,7 +54,7 @@ impl RootContext for Root {
 
     fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
         let (mode, rest) = (self.mode.clone(), self.rest.clone());
-        Some(Box::new(Exchange { id, mode, rest, queue: self.queue }))
+        Some(Box::new(Exchange { id, mode, rest, queue: self.queue, counted: 0 }))
     }
 
     fn get_type(&self) -> Option<ContextType> {
@@ -84,9 +84,19 @@ struct Exchange {
     mode: String,
     rest: String,
     queue: Option<u32>,
+    /// Bytes of bodies that it was given.
+    counted: usize,
+}
+
+fn contains(bytes: &[u8], word: &str) -> bool {
+    bytes.windows(word.len().max(1)).any(|part| part == word.as_bytes())
 }
 
 impl Exchange {
+    fn number(&self) -> usize {
+        self.rest.parse().unwrap_or(usize::MAX)
+    }
+
     fn traps(&self, at: &str) {
         assert!(self.mode != "trap" || self.rest != at, "asked to");
     }
@@ -113,6 +123,10 @@ impl Context for Exchange {
         let status = self.get_http_call_response_header(":status").unwrap_or_default();
         let body = self.get_http_call_response_body(0, size).unwrap_or_default();
         if status == "200" && body.starts_with(b"yes") {
+            if self.mode == "hold" {
+                self.set_http_request_body(0, 0, b"allowed: ");
+                return self.resume_http_request();
+            }
             self.set_http_request_header("x-allowed", Some("1"));
             self.resume_http_request();
         } else {
@@ -188,13 +202,39 @@ impl HttpContext for Exchange {
 
     fn on_http_request_body(&mut self, size: usize, is_end: bool) -> Action {
         self.traps("request-body");
-        if self.mode == "body" {
-            if !is_end {
+        let body = |this: &Self| this.get_http_request_body(0, size).unwrap_or_default();
+        match self.mode.as_str() {
+            "body" => {
+                if !is_end {
+                    return Action::Pause;
+                }
+                let text = String::from_utf8_lossy(&body(self)).replace("secret", "******!");
+                self.set_http_request_body(0, size, text.as_bytes());
+            }
+            "upper" => {
+                self.counted += size;
+                self.set_http_request_body(0, size, &body(self).to_ascii_uppercase());
+            }
+            "gather" if !is_end && size < self.number() => return Action::Pause,
+            "hold" if is_end => {
+                self.call();
                 return Action::Pause;
             }
-            let body = self.get_http_request_body(0, size).unwrap_or_default();
-            let text = String::from_utf8_lossy(&body).replace("secret", "******!");
-            self.set_http_request_body(0, size, text.as_bytes());
+            "refuse-at" if contains(&body(self), &self.rest) => {
+                self.send_http_response(422, vec![("x-refused", "1")], Some(b"refused"));
+                return Action::Pause;
+            }
+            "trap-at" => assert!(!contains(&body(self), &self.rest), "asked to"),
+            _ => {}
+        }
+        Action::Continue
+    }
+
+    fn on_http_request_trailers(&mut self, _: usize) -> Action {
+        if self.mode == "upper" {
+            let sum = self.get_http_request_trailer("x-sum").unwrap_or_default();
+            self.set_http_request_trailer("x-sum", Some(&format!("{sum}/{}", self.counted)));
+            self.set_http_request_trailer("x-gone", None);
         }
         Action::Continue
     }
@@ -262,13 +302,33 @@ impl HttpContext for Exchange {
 
     fn on_http_response_body(&mut self, size: usize, is_end: bool) -> Action {
         self.traps("response-body");
-        if self.mode == "body" {
-            if !is_end {
+        let body = |this: &Self| this.get_http_response_body(0, size).unwrap_or_default();
+        match self.mode.as_str() {
+            "body" => {
+                if !is_end {
+                    return Action::Pause;
+                }
+                let text = String::from_utf8_lossy(&body(self)).replace("secret", "[hidden]");
+                self.set_http_response_body(0, size, text.as_bytes());
+            }
+            "upper" => {
+                self.counted += size;
+                self.set_http_response_body(0, size, &body(self).to_ascii_uppercase());
+            }
+            "gather" if !is_end && size < self.number() => return Action::Pause,
+            "refuse-at" if contains(&body(self), &self.rest) => {
+                self.send_http_response(422, vec![("x-refused", "1")], Some(b"refused"));
                 return Action::Pause;
             }
-            let body = self.get_http_response_body(0, size).unwrap_or_default();
-            let text = String::from_utf8_lossy(&body).replace("secret", "[hidden]");
-            self.set_http_response_body(0, size, text.as_bytes());
+            "trap-at" => assert!(!contains(&body(self), &self.rest), "asked to"),
+            _ => {}
+        }
+        Action::Continue
+    }
+
+    fn on_http_response_trailers(&mut self, _: usize) -> Action {
+        if self.mode == "upper" {
+            self.set_http_response_trailer("x-counted", Some(&self.counted.to_string()));
         }
         Action::Continue
     }

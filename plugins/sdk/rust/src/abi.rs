@@ -12,6 +12,7 @@
 use std::alloc::Layout;
 
 use crate::input::Envelope;
+use crate::stream::{Bodies, Body, Chunk};
 use crate::{Error, Outcome, Plugin};
 
 /// An output buffer above this is given back after use: one large body must not hold memory for
@@ -88,6 +89,42 @@ impl<P: Plugin> Instance<P> {
             Ok(plugin) => Ok(plugin),
             Err(error) => Err(error.clone()),
         }
+    }
+}
+
+impl<P: Plugin> Instance<P> {
+    /// The export `on_stream_open`: a body begins to come, of which `input` is the message.
+    pub fn open<B: Body<Plugin = P>>(&mut self, bodies: &mut Bodies<B>, id: u32, input: &[u8]) {
+        let plugin = Envelope::read(input).and_then(|envelope| self.plugin(envelope.config.0));
+        bodies.open(plugin, id, input);
+    }
+
+    /// The exports `on_request_chunk` and `on_response_chunk`: the packed result.
+    pub fn chunk<B: Body<Plugin = P>>(
+        &mut self,
+        bodies: &mut Bodies<B>,
+        body: (u32, bool),
+        chunk: Chunk,
+    ) -> u64 {
+        let (action, output) = self.pass(bodies, body, chunk);
+        action << 60 | pack(output.as_ptr() as usize, output.len())
+    }
+
+    /// The same as an action's number and its output.
+    pub(crate) fn pass<'b, B: Body<Plugin = P>>(
+        &mut self,
+        bodies: &'b mut Bodies<B>,
+        body: (u32, bool),
+        chunk: Chunk,
+    ) -> (u64, &'b [u8]) {
+        let plugin = self.plugin.as_mut().and_then(|plugin| plugin.as_mut().ok());
+        bodies.chunk(plugin, body, chunk)
+    }
+
+    /// The export `on_stream_close`: an exchange is over.
+    pub fn close<B: Body<Plugin = P>>(&mut self, bodies: &mut Bodies<B>, id: u32) {
+        let plugin = self.plugin.as_mut().and_then(|plugin| plugin.as_mut().ok());
+        bodies.close(plugin, id);
     }
 }
 

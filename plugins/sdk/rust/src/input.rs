@@ -12,6 +12,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde::de::DeserializeOwned;
 
 use crate::scan::{Entries, Raw};
+use crate::stream::Body;
 use crate::{Error, Outcome, Plugin};
 
 /// The whole input of a call.
@@ -71,6 +72,22 @@ impl<'a> Envelope<'a> {
                 Ok(Self { context, input: Place::At(input), config: config.unwrap_or(Raw(b"{}")) })
             }
             false => Err(Error::new("the input has no context and input objects")),
+        }
+    }
+
+    /// Whether it is about a response.
+    pub(crate) fn is_response(&self) -> bool {
+        self.context.get("phase").0 == b"\"response\""
+    }
+
+    /// The state of the body of the message that this input is about.
+    pub(crate) fn open<B: Body>(self, plugin: &mut B::Plugin) -> Result<Option<B>, Error> {
+        let is_response = self.is_response();
+        let context = Context::new(self.context);
+        let message = Message::new(self.input);
+        match is_response {
+            true => B::of_response(plugin, &context, &Response::from(message)),
+            false => B::of_request(plugin, &context, &Request { message }),
         }
     }
 

@@ -39,6 +39,8 @@ pub mod host;
 pub mod http;
 /// State that all instances share.
 pub mod kv;
+/// Bodies that pass piece by piece or event by event.
+pub mod stream;
 /// What a call brings: context, request, response.
 pub mod input;
 /// What a call returns.
@@ -162,16 +164,29 @@ impl<'de> Deserialize<'de> for NoConfig {
 /// `export!(MyPlugin, on_request)` also exports `on_request`: a plugin of type `response` is then
 /// called in the request phase too (a cache answers there, before the upstream is asked).
 ///
+/// `export!(MyPlugin, body MyBody)` also exports what gives the plugin bodies piece by piece
+/// ([`stream::Body`]); `request_body` or `response_body` in the place of `body`, those of requests
+/// or of responses alone.
+///
 /// Natively it expands to nothing but a check that the type is a plugin.
 #[macro_export]
 macro_rules! export {
     ($plugin:ty) => {
-        $crate::export!(@exports $plugin,);
+        $crate::export!(@exports $plugin, {});
     };
     ($plugin:ty, on_request) => {
-        $crate::export!(@exports $plugin, on_request);
+        $crate::export!(@exports $plugin, { on_request });
     };
-    (@exports $plugin:ty, $($extra:ident)?) => {
+    ($plugin:ty, body $body:ty) => {
+        $crate::export!(@exports $plugin, {}, $body, on_request_chunk: false, on_response_chunk: true);
+    };
+    ($plugin:ty, request_body $body:ty) => {
+        $crate::export!(@exports $plugin, {}, $body, on_request_chunk: false);
+    };
+    ($plugin:ty, response_body $body:ty) => {
+        $crate::export!(@exports $plugin, {}, $body, on_response_chunk: true);
+    };
+    (@exports $plugin:ty, { $($extra:ident)? } $(, $body:ty, $($chunk:ident: $is_response:literal),+)?) => {
         const _: fn(<$plugin as $crate::Plugin>::Config) -> Result<$plugin, $crate::Error> =
             <$plugin as $crate::Plugin>::new;
 
@@ -206,6 +221,40 @@ macro_rules! export {
                 #[unsafe(no_mangle)]
                 extern "C" fn $extra(input: usize, len: usize) -> u64 {
                     execute(input, len)
+                }
+            )?
+
+            $(
+                ::std::thread_local! {
+                    static BODIES: ::std::cell::RefCell<$crate::stream::Bodies<$body>> =
+                        ::std::cell::RefCell::default();
+                }
+
+                #[unsafe(no_mangle)]
+                extern "C" fn on_stream_open(id: u32, input: usize, len: usize) {
+                    INSTANCE.with_borrow_mut(|instance| {
+                        let input = $crate::abi::bytes(input, len);
+                        BODIES.with_borrow_mut(|bodies| instance.open(bodies, id, input));
+                    });
+                }
+
+                $(
+                    #[unsafe(no_mangle)]
+                    extern "C" fn $chunk(id: u32, at: usize, len: usize, flags: u32) -> u64 {
+                        INSTANCE.with_borrow_mut(|instance| {
+                            let bytes = $crate::abi::bytes(at, len);
+                            let chunk = $crate::stream::Chunk::new(bytes, flags);
+                            let body = (id, $is_response);
+                            BODIES.with_borrow_mut(|bodies| instance.chunk(bodies, body, chunk))
+                        })
+                    }
+                )+
+
+                #[unsafe(no_mangle)]
+                extern "C" fn on_stream_close(id: u32) {
+                    INSTANCE.with_borrow_mut(|instance| {
+                        BODIES.with_borrow_mut(|bodies| instance.close(bodies, id));
+                    });
                 }
             )?
 

@@ -25,6 +25,7 @@ use serde_json::{Map, Value, json};
 use crate::Plugin;
 use crate::abi::Instance;
 use crate::host::Level;
+use crate::stream::{Bodies, Body, Chunk};
 
 /// One plugin instance with a configuration, called as a gateway would call it.
 pub struct Gateway<P> {
@@ -107,6 +108,89 @@ impl<P: Plugin> Gateway<P> {
             self.metadata.extend(left.clone());
         }
         output
+    }
+}
+
+/// A response's body on its way through a plugin, from [`Gateway::body`].
+pub struct Passing<'g, P: Plugin, B: Body<Plugin = P>> {
+    gateway: &'g mut Gateway<P>,
+    bodies: Bodies<B>,
+    held: Vec<u8>,
+    has_ended: bool,
+}
+
+impl<P: Plugin> Gateway<P> {
+    /// The body of a response of this type to a `GET` of `url` begins to come.
+    pub fn body<B: Body<Plugin = P>>(&mut self, url: &str, media: &str) -> Passing<'_, P, B> {
+        let path = crate::input::path_of(url);
+        let request = json!({
+            "method": "GET", "url": url, "path": path, "headers": {}, "query": fields(query(url)),
+        });
+        let input = json!({
+            "method": "GET", "url": url, "path": path, "statusCode": 200, "request": request,
+            "headers": {"Content-Type": [media]}, "query": fields(query(url)),
+        });
+        let context = json!({
+            "requestId": "test-1", "serviceId": "test-service", "routePath": "/api",
+            "timestamp": "2024-01-01T00:00:00Z", "phase": "response", "plugin": "under-test",
+            "clientIp": "192.0.2.1", "metadata": self.metadata,
+        });
+        let input = json!({"context": context, "input": input, "config": self.config}).to_string();
+        let mut bodies = Bodies::default();
+        self.instance.open(&mut bodies, 1, input.as_bytes());
+        Passing { gateway: self, bodies, held: Vec::new(), has_ended: false }
+    }
+}
+
+impl<P: Plugin, B: Body<Plugin = P>> Passing<'_, P, B> {
+    /// A whole event: what goes on.
+    ///
+    /// # Errors
+    /// Why the exchange is cut or the plugin has failed, or the output that it answers with.
+    pub fn event(&mut self, text: &str) -> Result<String, String> {
+        self.pass(text.as_bytes(), 2)
+    }
+
+    /// A piece, whatever is in it: what goes on.
+    ///
+    /// # Errors
+    /// As [`Self::event`].
+    pub fn piece(&mut self, bytes: &[u8]) -> Result<String, String> {
+        self.pass(bytes, 0)
+    }
+
+    /// The end: what goes on.
+    ///
+    /// # Errors
+    /// As [`Self::event`].
+    pub fn end(&mut self) -> Result<String, String> {
+        self.pass(b"", 1)
+    }
+
+    /// Whether the plugin has ended the body.
+    pub fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    fn pass(&mut self, bytes: &[u8], flags: u32) -> Result<String, String> {
+        let mut given = std::mem::take(&mut self.held);
+        given.extend_from_slice(bytes);
+        let chunk = Chunk::new(&given, flags);
+        let (action, output) = self.gateway.instance.pass(&mut self.bodies, (1, true), chunk);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        match action {
+            0 => Ok(text(&given)),
+            1 => Ok(text(output)),
+            2 => {
+                self.held = given;
+                Ok(String::new())
+            }
+            3 => {
+                self.has_ended = true;
+                Ok(text(output))
+            }
+            _ => Err(text(output)),
+        }
     }
 }
 

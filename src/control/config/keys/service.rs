@@ -100,12 +100,12 @@ pub(in crate::control::config) const SERVICE: Keys = Keys {
         key(
             "requestTrailers",
             Kind::List(&TOKEN, 0, limits::SERVICE_TRAILERS_MAX),
-            "Trailers (fields behind a chunked body) that targets get of clients. No plugin sees \
-             them. Default: none.",
+            "Trailers (fields behind a chunked body) that targets get of clients. Of plugins only \
+             Envoy filters see them. Default: none.",
         )
         .form("list of header names, at most 32")
         .otherwise("none: trailers of requests are dropped")
-        .when("targets need some: they come behind the body, when every plugin has run")
+        .when("targets need some: they come behind the body, when plugins have passed the head")
         .example("[X-Checksum]"),
         key(
             "responseTrailers",

@@ -160,14 +160,18 @@ pub(in crate::control::config) const PLUGIN: Keys = Keys {
         .example("closed"),
         key(
             "body",
-            Kind::Boolean,
-            "Whether it is given the body. Default: false for auth and ratelimit, else true. \
-             false keeps bodies streaming: it is the cheapest setting for plugins that only look \
-             at headers.",
+            Kind::Either(&[Kind::Boolean, Kind::Word(&["whole", "stream", "events"])]),
+            "How it is given bodies. false: not at all, they stream past it, the cheapest \
+             setting for plugins that only look at headers. whole (or true): in memory, up to \
+             server.limits.pluginBodyBytesMax. stream: piece by piece, as they come, and what it \
+             passes is sent on before the next piece is read. events: as stream, and of a \
+             text/event-stream one event at a time. Default: false for auth and ratelimit, \
+             stream for foreign filters, else whole.",
         )
-        .otherwise("`false` for auth and ratelimit, else `true`")
-        .when("`false` for plugins that look at heads only: bodies then stream")
-        .example("false"),
+        .form("`false`, `whole` (or `true`), `stream`, `events` ([below](#bodies-in-pieces))")
+        .otherwise("`false` for auth and ratelimit, `stream` for foreign filters, else `whole`")
+        .when("`false` for plugins that look at heads only; `stream` for long or live bodies")
+        .example("stream"),
         key(
             "onBodyTooLarge",
             Kind::Word(&["reject", "pass"]),
