@@ -212,7 +212,11 @@ fn runs(config: &Config, service: &Service, path: &str) -> Vec<String> {
 
 fn file_of(config: &Config, name: &str) -> String {
     let plugin = config.wasm.plugins.iter().find(|plugin| plugin.name == name);
-    plugin.map_or_else(String::new, |one| config.wasm.file_of(one).display().to_string())
+    plugin.map_or_else(String::new, |one| {
+        one.remote
+            .as_ref()
+            .map_or_else(|| config.wasm.file_of(one).display().to_string(), ToString::to_string)
+    })
 }
 
 /// What becomes of a request whose plugin cannot run.

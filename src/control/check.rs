@@ -1,13 +1,15 @@
 //! `odin check --deep`: what a start would find out beside what the file says, without starting.
 //!
-//! Modules are read and compiled, names looked up, certificates read: what a plugin or a target
-//! lacks is told as the log of a start tells it. Nothing is written, not even a cache: who checks
-//! is often root, and what root leaves behind is not the gateway's.
+//! Modules are read (fetched, where they are on other machines) and compiled, names looked up,
+//! certificates read: what a plugin or a target lacks is told as the log of a start tells it.
+//! Nothing is written, not even a cache: who checks is often root, and what root leaves behind is
+//! not the gateway's.
 
 use std::path::Path;
 
 use super::compile::{Compiled, Compiler, Findings};
 use super::config::{AccessLog, Config};
+use super::modules::{self, Fetcher};
 use crate::plugin::{Runtime, RuntimeOptions};
 
 /// Compiles a configuration and throws the result away. Takes as long as a first start.
@@ -20,7 +22,12 @@ pub fn deep(config: &Config) -> Result<Findings, String> {
     // Opening it would make it.
     let mut quiet = config.clone();
     quiet.logging.access_log = AccessLog::Off;
-    let Compiled { mut findings, .. } = Compiler::new(runtime, 1, &quiet.kv).compile(&quiet, None);
+    let (quiet, _aside) = modules::set_aside(&quiet)?;
+    let mut compiler = Compiler::new(runtime, 1, &quiet.kv);
+    let waiting = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let waiting = waiting.map_err(|error| error.to_string())?;
+    compiler.lack(waiting.block_on(Fetcher::default().obtain(&quiet, |_| true, None)));
+    let Compiled { mut findings, .. } = compiler.compile(&quiet, None);
     if let AccessLog::File(path) = &config.logging.access_log
         && let Err(reason) = has_folder(path)
     {

@@ -23,6 +23,7 @@ use super::config::{self, Config, TargetKind};
 use super::courtesy::yield_core;
 use super::descriptors;
 use super::edge::Edge;
+use super::modules::Lacking;
 use super::reach::{Common, OriginKey, Upkeep};
 use super::trust::Trust;
 use crate::aggregate::{Aggregation, Call, Dependency};
@@ -124,6 +125,11 @@ impl Compiler {
         let (spans, _) = sync_channel(0);
         let (trust, edge) = (Trust::default(), Edge::default());
         Self { spans, workers, generation: 0, ids: Ids::default(), loader, trust, edge }
+    }
+
+    /// The next snapshot is made without these modules, which could not be had.
+    pub fn lack(&mut self, lacking: Lacking) {
+        self.loader.lacking = lacking;
     }
 
     /// Where the exchanges of later snapshots come out that are to be exported.

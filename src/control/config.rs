@@ -22,8 +22,10 @@ mod model_listen;
 mod model_origins;
 mod model_routes;
 mod model_wasm;
+mod modules;
 mod near;
 mod origins;
+mod remote;
 mod routes;
 mod schema;
 mod server;
@@ -34,6 +36,8 @@ mod tree;
 mod value;
 mod variables;
 pub mod view;
+mod view_kv;
+mod view_modules;
 pub mod view_origins;
 mod view_routes;
 mod wasm;
@@ -50,6 +54,8 @@ pub use model_listen::*;
 pub use model_origins::*;
 pub use model_routes::*;
 pub use model_wasm::*;
+pub use modules::{Login, Modules, Shown, default_cache_dir};
+pub use remote::{Reference, Remote, authority};
 pub use tracing::{Endpoint, Otlp, Tracing};
 pub use variables::Variables;
 
@@ -308,6 +314,7 @@ fn decode_root(
         logging: Logging::default(),
         tracing: Tracing::default(),
         kv: Default::default(),
+        modules: Modules::default(),
         wasm: Wasm::default(),
         services: Vec::new(),
         speaks_of_services: false,
@@ -336,6 +343,9 @@ fn decode_root(
     }
     if let Some(kv) = map.read("kv", errors, kv::kv) {
         config.kv = kv;
+    }
+    if let Some(modules) = map.read("modules", errors, modules::modules) {
+        config.modules = modules;
     }
     let services = map.filled("services").and_then(|item| service::services(&item, errors));
     let wasm =

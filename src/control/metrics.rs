@@ -5,6 +5,7 @@
 //! what the workers count. docs/metrics.md says what each line means.
 
 mod http2;
+mod modules;
 mod process;
 mod targets;
 mod text;
@@ -65,6 +66,7 @@ pub fn text(control: &Control, reports: &[Report], format: Format) -> String {
     http2::families(&mut text, reports);
     edge(&mut text, control, reports);
     spans(&mut text, reports);
+    modules::families(&mut text, control);
     control_plane(&mut text, control);
     process::families(&mut text);
     if format == Format::OpenMetrics {

@@ -7,6 +7,8 @@
 pub mod config;
 // `Config` to a `Snapshot`: addresses resolved, plugins compiled
 pub mod compile;
+// modules of other machines: fetched, checked, kept
+pub mod modules;
 // a configuration tried without a start
 pub mod check;
 // how the gateway that runs is

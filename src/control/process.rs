@@ -15,8 +15,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
 use super::compile::{Compiled, Compiler, Failure};
-use super::config::{Config, IoDriver, Located, Workers};
+use super::config::{self, Config, IoDriver, Located, Workers};
 use super::fleet::{self, Fleet, Order};
+use super::modules::{self, Fetcher, Lacking};
 use super::otlp::Exporter;
 use super::reload::{self, Control, Reloader};
 use super::signals::{Signals, reload_on_signal, reopen_on_signal};
@@ -160,6 +161,7 @@ impl Serving {
             admin: prepared.sockets.admin_address(),
             config: prepared.config,
             failures: prepared.failures,
+            fetcher: prepared.fetcher,
             outboxes: fleet.outboxes(),
             held,
             holds_alone: upgrader.holds_alone(),
@@ -168,8 +170,7 @@ impl Serving {
         if let Some((pid, count)) = from {
             control.note_takeover(pid, count);
         }
-        let io_driver = prepared.choice.driver.as_str();
-        let facts = Facts { io_driver, started: Instant::now() };
+        let facts = Facts { io_driver: prepared.choice.driver.as_str(), started: Instant::now() };
         let admin_ends = Notify::new();
         let watching = async {
             match watches {
@@ -184,6 +185,7 @@ impl Serving {
                     serve_admin(prepared.sockets.admin, &control, facts, &admin_ends),
                     upkeep.run(),
                     targets::run(&control),
+                    modules::run(&control, prepared.lacking),
                     reloader.run(),
                     reload_on_signal(hangups, &control, &supervisor),
                     reopen_on_signal(rotations),
@@ -234,6 +236,9 @@ struct Prepared {
     choice: Choice,
     sockets: Sockets,
     exporter: Exporter,
+    fetcher: Arc<Fetcher>,
+    /// Modules that could not be had.
+    lacking: Lacking,
     /// What the files looked like before they were read.
     seen: watch::Seen,
 }
@@ -254,6 +259,9 @@ async fn prepare(
     let mut compiler = Compiler::new(plugins, workers, &config.kv);
     let exporter = Exporter::new(compiler.take_spans());
     let seen = watch::Files::of(located, &config).look();
+    let fetcher = Arc::new(Fetcher::default());
+    let lacking = fetcher.obtain(&config, |_| true, None).await;
+    compiler.lack(lacking.clone());
     // Beside the control thread: it listens to signals meanwhile.
     let compiling = tokio::task::spawn_blocking(move || {
         let compiled = compiler.compile(&config, None);
@@ -293,6 +301,8 @@ async fn prepare(
         choice,
         sockets,
         exporter,
+        fetcher,
+        lacking,
         seen,
     })
 }
@@ -474,20 +484,9 @@ fn runtime_options(config: &Config) -> RuntimeOptions {
     let cache_dir = match (config.wasm.cache_enabled, &config.wasm.cache_dir) {
         (false, _) => None,
         (true, Some(dir)) => Some(dir.clone()),
-        (true, None) => default_cache_dir(),
+        (true, None) => config::default_cache_dir(),
     };
     // What `make flamegraph` sets; no key of the configuration, as it is of no use to a gateway.
     let perf_map = std::env::var_os("ODIN_PERF_MAP").is_some();
     RuntimeOptions { cache_dir, perf_map, ..RuntimeOptions::default() }
-}
-
-/// A folder of the user that the process runs as: the cache holds machine code, so nobody else may
-/// write to it.
-fn default_cache_dir() -> Option<std::path::PathBuf> {
-    let absolute = |name: &str| {
-        std::env::var_os(name).map(std::path::PathBuf::from).filter(|path| path.is_absolute())
-    };
-    absolute("CACHE_DIRECTORY")
-        .or_else(|| absolute("XDG_CACHE_HOME").map(|dir| dir.join("odin")))
-        .or_else(|| absolute("HOME").map(|dir| dir.join(".cache/odin")))
 }

@@ -15,6 +15,7 @@ mod listening;
 mod lookups;
 mod persist;
 mod state;
+mod steps;
 mod surviving;
 
 use std::net::SocketAddr;
@@ -29,6 +30,7 @@ use super::compile::{Compiled, Compiler, Failure, Scope, have_names_moved};
 use super::config::{Config, Located};
 use super::fleet::Outboxes;
 use super::log;
+use super::modules::Fetcher;
 use super::sockets::SharedHeld;
 use super::watch::{Files, Seen};
 use crate::limits::{RELOAD_TURN_TIMEOUT, RELOADS_WAITING_MAX};
@@ -40,7 +42,6 @@ use listening::Moves;
 use lookups::Lookups;
 use state::State;
 pub use state::{Outcome, Refused, Reload, ReloadTimes, Running, Upgrades};
-use surviving::surviving;
 
 /// Asks for changes and sees what runs. Clones are the same.
 #[derive(Clone)]
@@ -48,6 +49,7 @@ pub struct Control {
     orders: mpsc::Sender<Order>,
     state: Arc<State>,
     outboxes: Outboxes,
+    fetcher: Arc<Fetcher>,
     /// Held while a change is made, and during a binary upgrade.
     changing: Arc<Semaphore>,
 }
@@ -145,6 +147,11 @@ impl Control {
             ));
         }
         answer.await.map_err(|_| busy())?
+    }
+
+    /// What fetches modules.
+    pub fn fetcher(&self) -> &Fetcher {
+        &self.fetcher
     }
 
     /// What every worker has counted.
@@ -263,6 +270,7 @@ pub struct Reloader {
     holds_alone: bool,
     published: Arc<ArcSwap<Snapshot>>,
     state: Arc<State>,
+    fetcher: Arc<Fetcher>,
     orders: mpsc::Receiver<Order>,
     changing: Arc<Semaphore>,
 }
@@ -279,6 +287,8 @@ pub struct Start {
     pub config: Config,
     /// What does not work in it.
     pub failures: Vec<Failure>,
+    /// What has fetched its modules.
+    pub fetcher: Arc<Fetcher>,
     /// The workers.
     pub outboxes: Outboxes,
     /// The sockets, as the next process is to have them.
@@ -301,6 +311,7 @@ impl Reloader {
             orders: sender,
             state: Arc::clone(&state),
             outboxes,
+            fetcher: Arc::clone(&start.fetcher),
             changing: Arc::clone(&changing),
         };
         let reloader = Self {
@@ -312,6 +323,7 @@ impl Reloader {
             holds_alone: start.holds_alone,
             published: start.published,
             state,
+            fetcher: start.fetcher,
             orders,
             changing,
         };
@@ -384,6 +396,8 @@ impl Reloader {
         let (located, current) = (self.located.clone(), Arc::clone(&running.config));
         let subject = change.subject();
         let is_file = matches!(change, Change::File);
+        // What the configuration says is as it was.
+        let is_same = matches!(change, Change::Addresses | Change::Module { .. });
         let scope = change.scope();
         let next = tokio::task::spawn_blocking(move || {
             let next = change.apply(&current, &located)?;
@@ -397,6 +411,7 @@ impl Reloader {
         let mut warnings = fixed::keep(&running.config, &mut config);
         fixed::check(&running.config, &config, self.admin)?;
 
+        self.fetch(&config, &running.snapshot, &scope).await?;
         let (config, Compiled { snapshot, findings }) =
             self.compile(config, running.snapshot, scope.clone()).await?;
         refuse(findings.refusals)?;
@@ -432,57 +447,11 @@ impl Reloader {
         let generation = snapshot.generation;
         let failures = scope.failures(&running.failures, findings.failures);
         self.state.publish(config, snapshot, failures);
-        if scope != Scope::Addresses {
+        if !is_same {
             self.state.save(is_saved, is_file);
+            self.fetcher.trim(self.state.running().config);
         }
         Ok(Applied { generation, warnings })
-    }
-
-    async fn compile(
-        &mut self,
-        config: Config,
-        published: Arc<Snapshot>,
-        scope: Scope,
-    ) -> Result<(Config, Compiled), Refusal> {
-        let compiler = self.compiler.take().ok_or_else(|| broken("the compiler is lost"))?;
-        let compiling = tokio::task::spawn_blocking(move || {
-            let (compiler, compiled) = surviving(compiler, |compiler| {
-                let compiled = compiler.compile_part(&config, &published, &scope);
-                (config, compiled)
-            });
-            (compiler, compiled)
-        });
-        let (compiler, compiled) =
-            compiling.await.map_err(|_| broken("the compiler's thread is gone"))?;
-        self.compiler = Some(compiler);
-        compiled.map_err(|what| {
-            broken(format!("a defect of the gateway: compiling it panicked: {what}; please report"))
-        })
-    }
-
-    /// Has every worker make the new instances. Those of plugins that run already are not judged:
-    /// a plugin that cannot start since yesterday must not keep another from being mended, nor must
-    /// any keep a name from being followed.
-    async fn prepare(&self, snapshot: &Arc<Snapshot>, scope: &Scope) -> Result<(), Refusal> {
-        let published = self.published.load_full();
-        let is_new = |name: &str| {
-            let named = |snapshot: &Snapshot| {
-                snapshot.plugins.iter().find(|plugin| plugin.spec.name == name).cloned()
-            };
-            match (named(&published), named(snapshot)) {
-                (Some(earlier), Some(now)) => !Arc::ptr_eq(&earlier, &now),
-                _ => true,
-            }
-        };
-        let failures = self.outboxes.prepare(snapshot).await;
-        let is_judged = *scope != Scope::Addresses;
-        let news = failures.iter().filter(|failure| is_judged && is_new(&failure.plugin));
-        let mut news: Vec<_> =
-            news.map(|failure| format!("plugin {}: {}", failure.plugin, failure.reason)).collect();
-        // Each worker says the same.
-        news.sort_unstable();
-        news.dedup();
-        refuse(news).inspect_err(|_| self.outboxes.retire(&published))
     }
 }
 

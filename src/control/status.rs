@@ -5,6 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use super::metrics::Totals;
+use super::modules::{Cause, Fetcher};
 use super::otlp;
 use super::reload::{Control, Outcome, Upgrades};
 use super::targets::{Target, panicking, targets};
@@ -57,6 +58,7 @@ pub fn document(control: &Control, facts: &Facts, reports: &[Report], totals: &T
         "reloads": { "published": published, "refused": refused, "last": last },
         "upgrades": upgrades(&control.upgrades()),
         "failures": failures.collect::<Vec<_>>(),
+        "modules": modules(control.fetcher()),
         "spans": {
             "exported": spans.exported,
             "dropped": spans_dropped,
@@ -148,6 +150,18 @@ fn upstream(counts: &UpstreamCounts) -> Value {
             "reused": counts.reused,
             "connectMeanMicros": mean.map_or(0, micros),
         },
+    })
+}
+
+/// What was fetched from other machines.
+fn modules(fetcher: &Fetcher) -> Value {
+    let (fetched, bytes) = fetcher.fetched();
+    let failed = Cause::ALL.map(|cause| (cause.as_str().to_owned(), fetcher.failed(cause).into()));
+    json!({
+        "fetched": fetched,
+        "fetchedBytes": bytes,
+        "failed": failed.into_iter().collect::<serde_json::Map<String, Value>>(),
+        "cacheBytes": fetcher.kept_bytes(),
     })
 }
 

@@ -54,6 +54,7 @@ mod limits;
 mod logs;
 mod metrics;
 mod metrics_docs;
+mod modules;
 mod names;
 mod openapi;
 mod operations;

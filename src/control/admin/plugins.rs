@@ -146,7 +146,7 @@ fn describe(plugin: &config::Plugin, running: &Running) -> Value {
         (Some(_), None) => "active",
     };
     let mut described = view::plugin(plugin, &running.config.variables);
-    let file = running.config.wasm.file_of(plugin);
+    let file = running.config.file_of(plugin);
     let spec = loaded.map(|loaded| &loaded.spec);
     described["status"] = status.into();
     described["error"] = error.into();

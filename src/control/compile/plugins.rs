@@ -10,6 +10,7 @@ use std::time::SystemTime;
 
 use super::super::config::{self, Config};
 use super::super::courtesy::yield_core;
+use super::super::modules::Lacking;
 use super::super::reach::{Common, Reaching, Upkeep};
 use super::modules::{self, Modules};
 use super::{Findings, Ids, Scope};
@@ -24,6 +25,8 @@ pub(super) struct Loader {
     runtime: Arc<Runtime>,
     workers: usize,
     modules: Modules,
+    /// Modules of other machines that could not be had.
+    pub(super) lacking: Lacking,
     /// Those of this configuration so far: one of the same file shares their machine code.
     loaded: Vec<Arc<Plugin>>,
     reaching: Reaching,
@@ -35,8 +38,9 @@ impl Loader {
         workers: usize,
         kv: &crate::kv::config::Config,
     ) -> Self {
-        let (modules, loaded) = (Modules::default(), Vec::new());
-        Self { runtime, workers, modules, loaded, reaching: Reaching::new(kv) }
+        let (modules, loaded, lacking) = (Modules::default(), Vec::new(), Lacking::default());
+        let reaching = Reaching::new(kv);
+        Self { runtime, workers, modules, lacking, loaded, reaching }
     }
 
     pub(super) fn upkeep(&self) -> Upkeep {
@@ -57,7 +61,7 @@ impl Loader {
             Scope::All => self.modules.begin(),
             Scope::Addresses => {}
             Scope::Plugin(_) => {
-                let named = config.wasm.plugins.iter().map(|plugin| config.wasm.file_of(plugin));
+                let named = config.wasm.plugins.iter().map(|plugin| config.file_of(plugin));
                 self.modules.forget_all_but(&named.collect());
             }
         }
@@ -71,7 +75,7 @@ impl Loader {
             let loaded = self.load(plugin, config, common, ids, earlier, findings);
             self.loaded.push(Arc::clone(&loaded));
             if let Some(reason) = loaded.load_error() {
-                let reason = format!("{}: {reason}", config.wasm.file_of(plugin).display());
+                let reason = format!("{}: {reason}", place_of(plugin, config));
                 findings.failed(&plugin.name, reason, loaded.spec.failure_mode);
             }
             loaded
@@ -100,7 +104,7 @@ impl Loader {
             Ok(spec) => spec,
             Err(failed) => return Arc::new(*failed),
         };
-        let mut loaded = self.module(plugin, &config.wasm.file_of(plugin), spec, earlier);
+        let mut loaded = self.module(plugin, &config.file_of(plugin), spec, earlier);
         let Some(digest) = loaded.digest() else {
             return Arc::new(loaded);
         };
@@ -126,6 +130,9 @@ impl Loader {
         spec: PluginSpec,
         earlier: Option<&Arc<Plugin>>,
     ) -> Plugin {
+        if plugin.remote.is_some() {
+            return self.remote_module(plugin, path, spec, earlier);
+        }
         let known = earlier.and_then(|earlier| earlier.digest().copied());
         let known = known.filter(|digest| self.modules.is_as_it_was(path, digest));
         let read = match known {
@@ -144,6 +151,33 @@ impl Loader {
                 }
             }
             Err(reason) => Plugin::failed(spec, reason),
+        }
+    }
+
+    /// A plugin whose module is fetched. It is known by its digest: one that is loaded needs no
+    /// file any more.
+    fn remote_module(
+        &mut self,
+        plugin: &config::Plugin,
+        path: &Path,
+        spec: PluginSpec,
+        earlier: Option<&Arc<Plugin>>,
+    ) -> Plugin {
+        if let Some(reason) = self.lacking.reason(&plugin.name) {
+            return Plugin::failed(spec, reason.to_owned());
+        }
+        let pinned = plugin.sha256.as_ref();
+        let mut known = earlier.into_iter().chain(&self.loaded);
+        if let Some(same) = known.find(|known| pinned.is_some() && known.digest() == pinned) {
+            return same.again(spec);
+        }
+        let read = self.modules.read(path, SystemTime::now());
+        let read = read.and_then(|(wasm, digest)| modules::check(&digest, pinned).map(|()| wasm));
+        match read {
+            Ok(wasm) => self.runtime.load(spec, &wasm),
+            Err(reason) => {
+                Plugin::failed(spec, format!("{} in its place {reason}", path.display()))
+            }
         }
     }
 
@@ -189,6 +223,14 @@ impl Loader {
         // May say another level for this plugin alone.
         spec.set_config(plugin.config.clone());
         spec
+    }
+}
+
+/// What a failure names: the file, or where it would have come from.
+fn place_of(plugin: &config::Plugin, config: &Config) -> String {
+    match &plugin.remote {
+        Some(remote) => remote.to_string(),
+        None => config.wasm.file_of(plugin).display().to_string(),
     }
 }
 

@@ -21,7 +21,7 @@ pub enum Scope {
 
 impl Scope {
     /// Whether a plugin stays as it is.
-    pub(super) fn keeps_plugin(&self, name: &str) -> bool {
+    pub fn keeps_plugin(&self, name: &str) -> bool {
         match self {
             Self::All => false,
             Self::Addresses => true,

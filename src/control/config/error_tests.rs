@@ -32,7 +32,8 @@ encodedSlashes, pathParameters, nonUtf8Paths, halfClosedClients, serverTiming, l
 drainTimeout, upgradeTimeout
 odin.yaml:4:17: server.drainTimeout: got 5, expected a duration such as 500ms, 5s, 1m30s or 1h: a \
 number needs a unit, write 5s or 5ms
-odin.yaml:7:7: wasm.plugins[0].path: missing; give its .wasm file, absolute or under wasm.pluginDir
+odin.yaml:7:7: wasm.plugins[0].path: missing; give its .wasm file, absolute or under \
+wasm.pluginDir, or its URL
 odin.yaml:7:13: wasm.plugins[0].name: got \"a b\", expected a name of 1 to 128 of A-Z a-z 0-9 . _ -
 odin.yaml:8:13: wasm.plugins[0].type: got \"filter\", expected one of auth, ratelimit, request, \
 response, middleware, aggregation
@@ -68,8 +69,8 @@ fn misplaced_values_and_keys_are_told_what_stands_there() {
         // shapes
         (
             "- a",
-            "1:1: got a list, expected a map of: server, admin, logging, tracing, kv, wasm, \
-             services",
+            "1:1: got a list, expected a map of: server, admin, logging, tracing, kv, modules, \
+             wasm, services",
         ),
         ("server: 5", "1:9: server: got 5, expected a map of: listen"),
         ("server: {limits: [1]}", "1:18: server.limits: got a list, expected a map"),

@@ -8,6 +8,7 @@
 mod aggregation;
 mod kv;
 mod listen;
+mod modules;
 mod operation;
 mod origins;
 mod routes;
@@ -18,6 +19,7 @@ mod wasm;
 pub(super) use aggregation::{AGGREGATION, CALL, DEPENDENCY, PARAMETER, RESULT};
 pub(super) use kv::{KV, MEMORY, REDIS};
 pub(super) use listen::{ADMIN_LISTENER, CERTIFICATE, CLIENT_AUTH, LISTENER, LISTENER_TLS};
+pub(super) use modules::{MODULE_LOGIN, MODULES};
 pub(super) use operation::{ADMIN, LOGGING, OTLP, TRACING};
 pub(super) use origins::{HASH, HEALTH_CHECK, OUTLIER, RETRY, SERVICE_TLS};
 pub(super) use routes::{HEADER_EDIT, MATCH, MATCH_TEST, REDIRECT, REWRITE};
@@ -205,6 +207,11 @@ pub(super) const ROOT: Keys = Keys {
             "Which requests are traced, and where that is told.",
         ),
         key("kv", Kind::Section(&KV), "Where the plugins' shared state is."),
+        key(
+            "modules",
+            Kind::Section(&MODULES),
+            "How plugin modules are fetched from other machines.",
+        ),
         key("wasm", Kind::Section(&WASM), "Plugins, and what they may use."),
         key(
             "services",

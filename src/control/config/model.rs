@@ -41,6 +41,8 @@ pub struct Config {
     pub tracing: Tracing,
     /// `kv`: where the plugins' shared state is.
     pub kv: crate::kv::config::Config,
+    /// `modules`: how modules are fetched from other machines.
+    pub modules: super::Modules,
     /// `wasm`: the plugins and what they may use.
     pub wasm: Wasm,
     /// `services`, in the order of the file. Empty: every request gets 404.

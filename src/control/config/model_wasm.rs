@@ -62,6 +62,8 @@ pub struct Plugin {
     pub name: String,
     /// Its file as written: absolute or under `wasm.plugin_dir` (see [`Wasm::file_of`]).
     pub path: PathBuf,
+    /// Where its module is if it is on another machine; `sha256` is given then.
+    pub remote: Option<super::Remote>,
     /// What it is for.
     pub kind: PluginType,
     /// Whether it runs.
@@ -115,6 +117,14 @@ impl Plugin {
         plugin
     }
 
+    /// Its path as it may be shown.
+    pub fn shown_path(&self) -> String {
+        match &self.remote {
+            Some(remote) => remote.to_string(),
+            None => self.path.to_string_lossy().into_owned(),
+        }
+    }
+
     /// Takes over what `earlier` has in the keys that are not given for this one.
     pub fn take_over(&mut self, earlier: &Self, is_given: impl Fn(&str) -> bool) {
         macro_rules! keep {
@@ -128,6 +138,7 @@ impl Plugin {
         }
         keep! {
             "path": path,
+            "path": remote,
             "type": kind,
             "enabled": enabled,
             "priority": priority,

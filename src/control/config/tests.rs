@@ -325,6 +325,7 @@ fn every_key_of_wasm_reaches_its_field() {
         place: config.wasm.plugins[0].place,
         name: "a".to_owned(),
         path: "/x/a.wasm".into(),
+        remote: None,
         kind: PluginType::Response,
         enabled: false,
         priority: -3,

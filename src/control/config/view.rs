@@ -8,10 +8,10 @@ use serde_json::{Map, Value, json};
 use super::{
     AccessLog, Admin, Aggregation, Config, Encoding, FailureMode, Format, IoDriver, Isolation,
     Level, Limits, Listener, Logging, NonUtf8, OnBodyTooLarge, Plugin, Server, Service, Target,
-    TargetKind, Timeouts, Tls, Tracing, Variables, Wasm, Workers, view_origins, view_routes,
+    TargetKind, Timeouts, Tls, Tracing, Variables, Wasm, Workers, view_kv, view_modules,
+    view_origins, view_routes,
 };
 use crate::io::proxy::ProxyProtocol;
-use crate::kv::config::{BackendName, RedisConfig};
 use crate::route::path::Parameters;
 use crate::text::hex;
 
@@ -25,7 +25,8 @@ pub fn config(config: &Config) -> Value {
         "admin": admin(&config.admin),
         "logging": logging(&config.logging),
         "tracing": tracing(&config.tracing),
-        "kv": kv(&config.kv),
+        "kv": view_kv::kv(&config.kv),
+        "modules": view_modules::modules(&config.modules),
         "wasm": wasm(&config.wasm, &config.variables),
         "services": config.services.iter().map(service).collect::<Vec<_>>(),
     })
@@ -187,33 +188,6 @@ fn logging(logging: &Logging) -> Value {
     })
 }
 
-fn kv(kv: &crate::kv::config::Config) -> Value {
-    let backend = match kv.backend {
-        BackendName::Memory => "memory",
-        BackendName::Redis => "redis",
-    };
-    json!({
-        "backend": backend,
-        "redis": kv.redis.as_ref().map(redis),
-        "memory": {
-            "bytesMax": kv.memory.bytes_max,
-            "namespaceBytesMax": kv.memory.namespace_bytes_max,
-        },
-    })
-}
-
-fn redis(redis: &RedisConfig) -> Value {
-    json!({
-        "host": redis.name(),
-        "tls": redis.tls,
-        "db": redis.db,
-        "username": redis.username,
-        "password": redis.password.as_ref().map(|_| MASK),
-        "timeout": span(redis.timeout),
-        "prefix": redis.prefix,
-    })
-}
-
 fn wasm(wasm: &Wasm, variables: &Variables) -> Value {
     json!({
         "enabled": wasm.enabled,
@@ -260,7 +234,7 @@ pub fn plugin(plugin: &Plugin, variables: &Variables) -> Value {
     let patterns: Vec<_> = plugin.allowed_urls.iter().map(|pattern| &pattern.source).collect();
     json!({
         "name": plugin.name,
-        "path": plugin.path.to_string_lossy(),
+        "path": plugin.shown_path(),
         "type": plugin.kind.as_str(),
         "enabled": plugin.enabled,
         "priority": plugin.priority,
@@ -382,7 +356,7 @@ fn aggregation(aggregation: &Aggregation) -> Value {
 }
 
 /// A duration as the file writes it.
-fn span(span: Duration) -> String {
+pub(super) fn span(span: Duration) -> String {
     match (span.as_secs(), span.subsec_millis()) {
         (0, millis) => format!("{millis}ms"),
         (seconds, 0) => format!("{seconds}s"),
@@ -536,6 +510,7 @@ services:
   - {name: b, basePath: /b, targets: ['builtin:echo']}
 tracing: {otlp: {endpoint: 'http://c:4318', headers: {a: b}}}
 kv: {redis: {host: r}}
+modules: {auth: [{host: h}]}
 wasm: {plugins: [{name: p, path: p.wasm}]}
 ";
         let view = config(&parse(text, "test", &|_| None).unwrap());
@@ -575,6 +550,7 @@ wasm: {plugins: [{name: p, path: p.wasm}]}
 admin: {token: s3cret}
 tracing: {otlp: {endpoint: 'http://c:4318', headers: {x-team: s3cret}}}
 kv: {redis: {host: r, password: s3cret}}
+modules: {auth: [{host: h, username: u, password: s3cret}, {host: i, token: s3cret}]}
 services:
   - name: a
     basePath: /

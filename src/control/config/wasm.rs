@@ -10,7 +10,7 @@ use super::near::nearest;
 use super::tree::Value;
 use super::{
     Encoding, FailureMode, Isolation, NonUtf8, OnBodyTooLarge, Pattern, Place, Plugin, PluginType,
-    Service, Wasm, keys, pattern_set,
+    Service, Wasm, keys, modules, pattern_set,
 };
 use crate::limits;
 use crate::plugin::BodyMode;
@@ -112,14 +112,17 @@ fn plugin(
 ) -> Option<Plugin> {
     let map = Section::open(item, &keys::PLUGIN, errors)?;
     let named = "each plugin has a name of its own";
-    let filed = "give its .wasm file, absolute or under wasm.pluginDir";
+    let filed = "give its .wasm file, absolute or under wasm.pluginDir, or its URL";
     let own_max = map.read("maxInstances", errors, instances);
+    let digest = map.read("sha256", errors, sha256);
+    let has_digest = map.get("sha256").is_some();
     Some(Plugin {
         place: map.place,
         name: map
             .require("name", named, errors, |item, errors| names.take(item, errors))
             .unwrap_or_default(),
         path: map.require("path", filed, errors, path).unwrap_or_else(PathBuf::new),
+        remote: modules::remote(map.get("path").as_ref(), has_digest, errors),
         kind: map
             .read("type", errors, |item, errors| word(item, &TYPES, errors))
             .unwrap_or(PluginType::Middleware),
@@ -147,7 +150,7 @@ fn plugin(
         }),
         max_instances: own_max,
         max_memory_pages: map.read("maxMemoryPages", errors, memory_pages),
-        sha256: map.read("sha256", errors, sha256),
+        sha256: digest,
         non_utf8: map.read("nonUtf8", errors, non_utf8),
         root_id: map.read("rootId", errors, string).unwrap_or_default(),
         vm_id: map.read("vmId", errors, string).unwrap_or_default(),

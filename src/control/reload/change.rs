@@ -18,6 +18,11 @@ pub enum Change {
     /// Everything, as the configuration file says now. What the admin API has changed and not
     /// written to the file is undone.
     File,
+    /// The module of a plugin has come that was not to be had: nothing else is compiled.
+    Module {
+        /// The plugin's name.
+        name: String,
+    },
     /// Nothing but where the names of targets lead: no file is read.
     Addresses,
     /// A plugin is added or replaced: `name`, `path` and any other key of `wasm.plugins[]`. Keys
@@ -57,6 +62,8 @@ pub enum Cause {
     Admin,
     /// A target's name resolves to other addresses.
     Names,
+    /// A module was fetched that had been lacking.
+    Modules,
 }
 
 impl Cause {
@@ -67,10 +74,12 @@ impl Cause {
             Self::Watch => "a file changed",
             Self::Admin => "admin API",
             Self::Names => "a target's addresses changed",
+            Self::Modules => "it had been lacking",
         };
         let what = match change {
             Change::File => "configuration reloaded".to_owned(),
             Change::Addresses => "targets looked up again".to_owned(),
+            Change::Module { name } => format!("module of plugin {name} fetched"),
             Change::Load { keys, .. } => {
                 let name = keys.get("name").and_then(Value::as_str).unwrap_or_default();
                 format!("plugin {} loaded", name.escape_default())
@@ -100,7 +109,9 @@ impl Change {
     /// even if it failed before.
     pub(super) fn subject(&self) -> Option<String> {
         let name = match self {
-            Self::File | Self::Addresses | Self::Unload { .. } => return None,
+            Self::File | Self::Addresses | Self::Unload { .. } | Self::Module { .. } => {
+                return None;
+            }
             Self::Load { keys, .. } => keys.get("name")?.as_str()?,
             Self::Enable { name, .. } => name,
         };
@@ -116,7 +127,9 @@ impl Change {
                 let name = keys.get("name").and_then(Value::as_str);
                 Scope::Plugin(name.unwrap_or_default().to_owned())
             }
-            Self::Unload { name, .. } | Self::Enable { name, .. } => Scope::Plugin(name.clone()),
+            Self::Unload { name, .. } | Self::Enable { name, .. } | Self::Module { name } => {
+                Scope::Plugin(name.clone())
+            }
         }
     }
 
@@ -126,7 +139,7 @@ impl Change {
         let plugins = &mut config.wasm.plugins;
         let lasting = match self {
             Self::File => return read_file(located),
-            Self::Addresses => None,
+            Self::Addresses | Self::Module { .. } => None,
             Self::Load { keys, persist } => {
                 load(&mut config, keys.clone())?;
                 persist.then_some(Edit::Set(keys))
@@ -196,6 +209,10 @@ fn load(config: &mut Config, mut keys: Map<String, Value>) -> Result<(), Refusal
         && !keys.contains_key("path")
     {
         keys.insert("path".to_owned(), earlier.path.to_string_lossy().into_owned().into());
+        // One on another machine stands with its digest.
+        if let Some(digest) = earlier.sha256.filter(|_| !keys.contains_key("sha256")) {
+            keys.insert("sha256".to_owned(), crate::text::hex(&digest).into());
+        }
     }
     let plugin = config::parse_plugin(&Value::Object(keys), config);
     let mut plugin = plugin.map_err(|errors| invalid(errors.to_string()))?;

@@ -36,10 +36,13 @@ impl Files {
     /// A configuration, and the modules, certificates and files with values that it names.
     #[must_use]
     pub fn of(located: &Located, config: &Config) -> Self {
-        let enabled = config.wasm.plugins.iter().filter(|plugin| plugin.enabled);
+        // What is fetched is called by its digest: no change of that file means another module.
+        let enabled = config.wasm.plugins.iter();
+        let enabled = enabled.filter(|plugin| plugin.enabled && plugin.remote.is_none());
         let modules = enabled.map(|plugin| config.wasm.file_of(plugin));
         let certificates = config.services.iter().flat_map(|service| service.origins.tls.files());
-        let certificates = certificates.chain(&config.secret_files).cloned();
+        let certificates = certificates.chain(&config.secret_files);
+        let certificates = certificates.chain(config.modules.files()).cloned();
         let tls = config.server.listen.iter().filter_map(|listener| listener.tls.as_ref());
         let tls = tls.chain(&config.admin.tls).flat_map(Tls::files).map(Path::to_owned);
         let modules = modules.chain(certificates).chain(tls).collect();

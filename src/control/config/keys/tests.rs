@@ -205,6 +205,8 @@ fn what_is_said_of_a_key_names_its_default() {
 const COMPANIONS: &[(&str, &str, &str)] = &[
     ("kv.backend", "kv.redis", "{host: redis}"),
     ("kv.redis.username", "kv.redis.password", "secret"),
+    ("modules.auth[].username", "modules.auth[].password", "secret"),
+    ("modules.auth[].password", "modules.auth[].username", "odin"),
     ("services[].hash.", "services[].loadBalancing", "consistent-hash"),
     ("services[].tls.", "services[].targets", "['https://a.example']"),
     ("services[].tls.cert", "services[].tls.key", "a.key"),

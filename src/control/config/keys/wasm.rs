@@ -90,10 +90,15 @@ pub(in crate::control::config) const PLUGIN: Keys = Keys {
         )
         .required()
         .example("header-injection"),
-        key("path", Kind::Path, "Its file, under pluginDir or absolute. Required.")
-            .form("path, absolute or under `pluginDir`")
-            .required()
-            .example("header-injection.wasm"),
+        key(
+            "path",
+            Kind::Path,
+            "Its file, under pluginDir or absolute; or, with sha256, https://host/x.wasm or \
+             oci://registry/repository:tag (docs/modules.md). Required.",
+        )
+        .form("path, absolute or under `pluginDir`; `https://` or `oci://` with `sha256`")
+        .required()
+        .example("header-injection.wasm"),
         key(
             "type",
             Kind::Word(&["auth", "ratelimit", "request", "response", "middleware", "aggregation"]),
@@ -224,11 +229,11 @@ pub(in crate::control::config) const PLUGIN: Keys = Keys {
         key(
             "sha256",
             Kind::Shaped("^[0-9A-Fa-f]{64}$"),
-            "The SHA-256 that its file must have (sha256sum header-injection-rust.wasm). \
-             Default: any.",
+            "The SHA-256 that its module must have (sha256sum header-injection-rust.wasm). \
+             Required for one on another machine. Default: any.",
         )
         .form("64 hexadecimal digits")
-        .otherwise("any file")
+        .otherwise("any file; one on another machine needs it")
         .when("only this very file may run")
         .example("'0000000000000000000000000000000000000000000000000000000000000000'"),
         key(
