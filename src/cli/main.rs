@@ -12,6 +12,7 @@ mod expect;
 mod explain;
 mod junit;
 mod keys;
+mod plugin;
 mod project;
 mod serve;
 
@@ -64,9 +65,12 @@ enum Command {
     TestPlugin(TestPlugin),
     /// Tell what a module is and could reach, without running it, and warn of odd imports
     Inspect {
-        /// The module
+        /// The module (of a registry: odin-cli plugin inspect)
         plugin: PathBuf,
     },
+    /// Put modules into registries, fetch them, sign them
+    #[command(subcommand)]
+    Plugin(plugin::Action),
     /// Measure a plugin's calls, its memory and its start
     Bench(bench::Arguments),
     /// Serve one plugin in front of an echo or a service, and again whenever its file changes
@@ -134,6 +138,7 @@ fn main() -> ExitCode {
         Command::Test { dir, junit } => test(&dir, junit.as_deref()),
         Command::TestPlugin(test) => test_plugin(&test),
         Command::Inspect { plugin } => inspect(&plugin),
+        Command::Plugin(action) => plugin::run(&action),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Run(arguments) => serve::run(&arguments),
         Command::Cert { files } => cert::tell(&files),
@@ -193,11 +198,15 @@ fn test(dir: &Path, junit: Option<&Path>) -> Result<ExitCode, String> {
 
 /// Tells what a module is.
 fn inspect(path: &Path) -> Result<ExitCode, String> {
-    let wasm = read(path)?;
+    describe(&path.display().to_string(), &read(path)?)
+}
+
+/// Tells what a module is that is called so.
+fn describe(name: &str, wasm: &[u8]) -> Result<ExitCode, String> {
     let spec = PluginSpec::new("inspected", PluginType::Middleware);
     let (sink, _lines) = odin::plugin::trial::collect_lines();
-    out(format_args!("{}: {} bytes", path.display(), wasm.len()));
-    let seen = match odin::plugin::inspect::inspect(&wasm, spec, sink) {
+    out(format_args!("{name}: {} bytes", wasm.len()));
+    let seen = match odin::plugin::inspect::inspect(wasm, spec, sink) {
         Ok(seen) => seen,
         Err(reason) => {
             out(format_args!("does not load: {reason}"));
@@ -279,9 +288,13 @@ fn read_text(path: &Path) -> Result<String, String> {
     String::from_utf8(read(path)?).map_err(|_| format!("{} is not UTF-8", path.display()))
 }
 
-#[expect(clippy::disallowed_methods, reason = "a tool of its own, there is no worker")]
 fn write(path: &Path, text: &str) -> Result<(), String> {
-    std::fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
+    write_bytes(path, text.as_bytes())
+}
+
+#[expect(clippy::disallowed_methods, reason = "a tool of its own, there is no worker")]
+fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), String> {
+    std::fs::write(path, bytes).map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
 
 #[expect(clippy::disallowed_methods, reason = "a tool of its own, there is no worker")]

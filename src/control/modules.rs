@@ -9,6 +9,7 @@
 
 mod fetch;
 mod logins;
+mod push;
 mod registry;
 mod retry;
 mod signature;
@@ -30,8 +31,10 @@ use super::config::{Config, Modules, Plugin, Remote};
 use crate::limits::MODULE_FETCHES_AT_ONCE;
 use crate::snapshot::Snapshot;
 use fetch::Fetch;
+pub use push::{Artifact, Registries, with_line};
 pub use retry::run;
 use signature::Keys;
+pub use signature::sign;
 use store::{Store, Trimmed};
 pub use trouble::Cause;
 use trouble::Trouble;
@@ -70,6 +73,20 @@ impl Lacking {
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
+}
+
+/// The digest of a module.
+pub fn digest(wasm: &[u8]) -> Digest {
+    super::courtesy::sha256(wasm)
+}
+
+/// Whether a file of signatures has one of a module by a key of these files.
+///
+/// # Errors
+/// A file has no key, in words.
+pub fn is_signed(keys: &[PathBuf], module: &Digest, text: &[u8]) -> Result<bool, String> {
+    let keys = Keys::read(keys).map_err(|trouble| trouble.to_string())?;
+    Ok(keys.have_signed(module, Some(text)))
 }
 
 /// A module that a configuration names.
@@ -131,7 +148,11 @@ impl Fetcher {
                 let mut missing = Vec::new();
                 for mut want in wants {
                     let signatures = store.signatures(&want.digest);
-                    want.is_here |= store.has(&want.digest);
+                    if want.is_here {
+                        store.note_use(&want.digest);
+                    } else {
+                        want.is_here = store.has(&want.digest);
+                    }
                     want.is_signed = keys.have_signed(&want.digest, signatures.as_deref());
                     if !want.is_here || !want.is_signed {
                         missing.push(want);

@@ -18,6 +18,7 @@ mod state;
 mod steps;
 mod surviving;
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -150,7 +151,7 @@ impl Control {
     }
 
     /// What fetches modules.
-    pub fn fetcher(&self) -> &Fetcher {
+    pub fn fetcher(&self) -> &Arc<Fetcher> {
         &self.fetcher
     }
 
@@ -272,6 +273,9 @@ pub struct Reloader {
     state: Arc<State>,
     fetcher: Arc<Fetcher>,
     orders: mpsc::Receiver<Order>,
+    /// Those that came while a module was fetched, behind which the others stand.
+    waiting: VecDeque<Order>,
+    lookups: Lookups,
     changing: Arc<Semaphore>,
 }
 
@@ -325,6 +329,8 @@ impl Reloader {
             state,
             fetcher: start.fetcher,
             orders,
+            waiting: VecDeque::new(),
+            lookups: Lookups::default(),
             changing,
         };
         (reloader, control)
@@ -332,13 +338,22 @@ impl Reloader {
 
     /// Makes changes for as long as it is polled.
     pub async fn run(mut self) {
-        let mut lookups = Lookups::default();
         loop {
-            let due = lookups.due(&self.state.running().config, Instant::now());
+            let due = self.lookups.due(&self.state.running().config, Instant::now());
+            let next = async {
+                match self.waiting.pop_front() {
+                    Some(order) => Some(order),
+                    None => self.orders.recv().await,
+                }
+            };
             let order = tokio::select! {
-                order = self.orders.recv() => order,
+                biased;
+                order = next => order,
                 () = tokio::time::sleep_until(due.into()) => {
-                    self.follow_names(&mut lookups).await;
+                    if self.have_names_moved().await {
+                        // The answer is in the log.
+                        let _ = self.make(Change::Addresses, Cause::Names).await;
+                    }
                     continue;
                 }
             };
@@ -354,19 +369,22 @@ impl Reloader {
         }
     }
 
-    async fn follow_names(&mut self, lookups: &mut Lookups) {
+    /// Looks those names up that are due.
+    async fn have_names_moved(&mut self) -> bool {
         let running = self.state.running();
         let (config, snapshot) = (running.config, running.snapshot);
-        let services = lookups.take_due(&config, Instant::now());
+        let services = self.lookups.take_due(&config, Instant::now());
         let moved = move || have_names_moved(&config, &services, &snapshot);
-        if tokio::task::spawn_blocking(moved).await.unwrap_or(false) {
-            // The answer is in the log.
-            let _ = self.make(Change::Addresses, Cause::Names).await;
-        }
+        tokio::task::spawn_blocking(moved).await.unwrap_or(false)
     }
 
     async fn make(&mut self, change: Change, cause: Cause) -> Result<Applied, Refusal> {
         let _changing = Arc::clone(&self.changing).acquire_owned().await;
+        self.make_now(change, cause).await
+    }
+
+    /// Makes a change; nobody else makes one.
+    async fn make_now(&mut self, change: Change, cause: Cause) -> Result<Applied, Refusal> {
         let started = Instant::now();
         let words = cause.describe(&change);
         self.state.begin(words.clone(), started);
@@ -399,6 +417,7 @@ impl Reloader {
         // What the configuration says is as it was.
         let is_same = matches!(change, Change::Addresses | Change::Module { .. });
         let scope = change.scope();
+        let kind = std::mem::discriminant(&change);
         let next = tokio::task::spawn_blocking(move || {
             let next = change.apply(&current, &located)?;
             // Before they are read: what changes behind this look has changed since.
@@ -411,7 +430,9 @@ impl Reloader {
         let mut warnings = fixed::keep(&running.config, &mut config);
         fixed::check(&running.config, &config, self.admin)?;
 
-        self.fetch(&config, &running.snapshot, &scope).await?;
+        self.fetch(&config, &scope, kind).await?;
+        // Names may have been followed meanwhile.
+        let running = self.state.running();
         let (config, Compiled { snapshot, findings }) =
             self.compile(config, running.snapshot, scope.clone()).await?;
         refuse(findings.refusals)?;

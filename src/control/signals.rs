@@ -53,7 +53,15 @@ pub(super) async fn reload_on_signal(
 ) {
     while hangups.recv().await.is_some() {
         supervisor.reloading();
-        match control.make(Change::File, Cause::Signal).await {
+        // Another one takes its place while it waits for modules.
+        let made = loop {
+            tokio::select! {
+                biased;
+                made = control.make(Change::File, Cause::Signal) => break made,
+                Some(()) = hangups.recv() => {}
+            }
+        };
+        match made {
             Ok(done) => supervisor.reloaded(&format!("serving generation {}", done.generation)),
             Err(refusal) => supervisor.reloaded(&format!("reload refused: {}", refusal.reason)),
         }

@@ -39,8 +39,18 @@ pub async fn run(located: &Located, control: &Control, mut seen: Seen) {
         if seen.differs_from(&now) {
             // How it went is in the log. A refused file is not tried again until it changes, or one
             // that it names does.
-            let made = control.make(Change::File, Cause::Watch).await;
-            is_later = made.is_err_and(|refusal| refusal.kind == RefusalKind::Busy);
+            // A later change is seen while this one waits for modules, and takes its place.
+            let made = tokio::select! {
+                // First: it is asked for in any case.
+                biased;
+                made = control.make(Change::File, Cause::Watch) => Some(made),
+                () = places.stirred() => None,
+            };
+            if made.is_none() {
+                rest(&mut places).await;
+            }
+            is_later = made
+                .is_some_and(|made| made.is_err_and(|refusal| refusal.kind == RefusalKind::Busy));
             if !is_later {
                 // What has changed meanwhile counts as well: the prints are those of before.
                 seen.replace(now);
@@ -50,9 +60,13 @@ pub async fn run(located: &Located, control: &Control, mut seen: Seen) {
         // Who writes a file closes it, which is an event; a queue that was full sends none.
         let again = if is_later { WATCH_AGAIN } else { std::time::Duration::MAX };
         let _stirred_or_not = timeout(again, places.stirred()).await;
-        // Events come in bursts; the last one counts. Where they never end the files are looked at
-        // all the same.
-        let quiet = async { while timeout(WATCH_QUIET, places.stirred()).await.is_ok() {} };
-        let _quiet_or_not = timeout(WATCH_BURST_MAX, quiet).await;
+        rest(&mut places).await;
     }
+}
+
+/// Events come in bursts; the last one counts. Where they never end the files are looked at all the
+/// same.
+async fn rest(places: &mut Places) {
+    let quiet = async { while timeout(WATCH_QUIET, places.stirred()).await.is_ok() {} };
+    let _quiet_or_not = timeout(WATCH_BURST_MAX, quiet).await;
 }

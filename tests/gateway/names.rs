@@ -99,7 +99,7 @@ fn answering(listener: TcpListener, status: u16, words: &'static str) {
 
 /// Two origins on one port, at 127.0.0.1 and 127.0.0.2: a name moves from one to the other. The
 /// first answers with this status, the second with 200.
-fn two_places(first_status: u16) -> u16 {
+pub fn two_places(first_status: u16) -> u16 {
     loop {
         let second = TcpListener::bind("127.0.0.2:0").unwrap();
         let port = second.local_addr().unwrap().port();

@@ -250,4 +250,39 @@ mod tests {
             assert!(reference(text).is_err(), "{text}");
         }
     }
+
+    /// Whatever is read is shown as what it was read from, and leads to one machine.
+    #[test]
+    fn no_variation_of_a_path_is_read_as_something_else() {
+        let seeds =
+            ["oci://reg.example:5000/team/a:1@sha256:00", "https://h:1/x?y#z", "oci://[::1]/a"];
+        let nasty = b"/:@#?%[].\\ \0\xc3\xa9-_~aZ0";
+        let mut random = 1_u64;
+        let mut below = |bound: usize| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            (random % bound as u64) as usize
+        };
+        for round in 0..20_000 {
+            let mut bytes = seeds[round % seeds.len()].as_bytes().to_vec();
+            for _ in 0..=below(4) {
+                let at = below(bytes.len());
+                match below(3) {
+                    0 => bytes[at] = nasty[below(nasty.len())],
+                    1 => bytes.insert(at, nasty[below(nasty.len())]),
+                    _ => drop(bytes.remove(at)),
+                }
+            }
+            let text = String::from_utf8_lossy(&bytes);
+            if let Some(Ok(Remote::Registry(read))) = Remote::of(&text) {
+                assert_eq!(format!("oci://{read}").to_ascii_lowercase(), text.to_ascii_lowercase());
+                let url =
+                    Url::parse(&format!("https://{}/v2/{}/x", read.registry, read.repository));
+                let url = url.unwrap();
+                assert_eq!(authority(&url), read.registry.trim_end_matches(":443"), "{text}");
+                assert_eq!(url.path(), format!("/v2/{}/x", read.repository), "{text}");
+            }
+        }
+    }
 }

@@ -22,12 +22,12 @@ pub(super) const MANIFEST_KIND: &str = "application/vnd.oci.image.manifest.v1+js
 
 /// What is asked of one repository, one after the other.
 pub(super) struct Session<'a> {
-    web: &'a Web,
+    pub(super) web: &'a Web,
     reference: &'a Reference,
     /// `pull`, or `pull,push`.
     actions: &'static str,
     /// What the registry is shown, once it has asked for it.
-    auth: Option<HeaderValue>,
+    pub(super) auth: Option<HeaderValue>,
 }
 
 /// As far as it is of use (OCI Image Format Specification, "Image Manifest").
@@ -36,6 +36,8 @@ pub(super) struct Session<'a> {
 pub(super) struct Manifest {
     #[serde(default)]
     pub(super) layers: Vec<Descriptor>,
+    #[serde(default)]
+    pub(super) annotations: std::collections::BTreeMap<String, String>,
 }
 
 /// What a manifest says of a blob.

@@ -7,8 +7,10 @@ use super::Lacking;
 use crate::control::reload::{self, Change, Control, RefusalKind};
 use crate::limits::MODULE_RETRY;
 
-/// Runs until nothing is lacking; pending from then on.
+/// Frees the disk of what a start does not name, and runs until nothing is lacking; pending from
+/// then on.
 pub async fn run(control: &Control, lacking: Lacking) {
+    control.fetcher().trim(control.running().config);
     let mut names: HashSet<String> = lacking.names().map(str::to_owned).collect();
     let mut told = lacking;
     let mut failures = 1;

@@ -8,15 +8,11 @@
 
 use std::path::PathBuf;
 
-#[cfg(test)]
-use aws_lc_rs::signature::Ed25519KeyPair;
-use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-#[cfg(test)]
-use rustls::pki_types::PrivatePkcs8KeyDer;
-use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer};
 
 use super::{Cause, Digest, Trouble};
 use crate::files;
@@ -102,8 +98,7 @@ fn signatures(text: &[u8]) -> Vec<[u8; 64]> {
 ///
 /// # Errors
 /// It has no such key, in words.
-#[cfg(test)]
-pub(super) fn sign(pem: &[u8], digest: &Digest) -> Result<String, String> {
+pub fn sign(pem: &[u8], digest: &Digest) -> Result<String, String> {
     let key = PrivatePkcs8KeyDer::from_pem_slice(pem)
         .map_err(|error| format!("has no private key in PEM: {error}"))?;
     let pair = Ed25519KeyPair::from_pkcs8(key.secret_pkcs8_der()).map_err(|_| {

@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -58,13 +58,19 @@ impl Store {
         let read = files::read(&path, PLUGIN_MODULE_BYTES_MAX);
         let is_whole = read.as_ref().is_ok_and(|wasm| sha256(wasm) == *digest);
         if is_whole {
-            // Its time is when it was last of use.
-            let _ = File::open(&path).and_then(|file| file.set_modified(SystemTime::now()));
+            self.note_use(digest);
         } else {
             let why = read.err().unwrap_or_else(|| "is damaged".to_owned());
             tracing::warn!("{}: {why}; it is fetched again", path.display());
         }
         is_whole
+    }
+
+    /// A module's time is when it was last of use.
+    pub(super) fn note_use(&self, digest: &Digest) {
+        // One that runs may be here no more.
+        let file = File::open(self.module(digest));
+        let _ = file.and_then(|file| file.set_modified(SystemTime::now()));
     }
 
     /// What is kept of its signatures.
@@ -160,7 +166,9 @@ impl Store {
             if all <= most {
                 break;
             }
-            if fs::remove_file(&path).is_ok() {
+            // Another process that keeps its modules here may have been faster.
+            let removed = fs::remove_file(&path);
+            if removed.is_ok() || removed.is_err_and(|error| error.kind() == ErrorKind::NotFound) {
                 // Most have none.
                 let _ = fs::remove_file(path.with_extension("sig"));
                 all -= bytes;

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION};
-use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -100,10 +100,16 @@ impl Web {
         }
         Ok(next)
     }
+
+    /// A request that changes something, to exactly this URL.
+    pub(super) fn request(&self, method: Method, url: Url) -> Result<RequestBuilder, Trouble> {
+        self.modules.allows(&url).map_err(Trouble::answer)?;
+        Ok(self.client.request(method, url))
+    }
 }
 
 /// Sends a request, which is to `url`.
-async fn send(request: RequestBuilder, url: &Url) -> Result<Response, Trouble> {
+pub(super) async fn send(request: RequestBuilder, url: &Url) -> Result<Response, Trouble> {
     request.send().await.map_err(|error| broken(error, url))
 }
 

@@ -1,26 +1,69 @@
 //! The steps of a change before it is published: fetch, compile, prepare.
 
+use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::super::compile::{Compiled, Scope};
 use super::super::config::{Config, Plugin};
 use super::surviving::surviving;
-use super::{Refusal, Reloader, broken, refuse};
+use super::{Cause, Change, Refusal, RefusalKind, Reloader, broken, refuse};
+use crate::limits::RELOADS_WAITING_MAX;
 use crate::snapshot::Snapshot;
 
 impl Reloader {
-    /// Has what the configuration lacks of modules fetched.
+    /// Has what the configuration lacks of modules fetched. Names are followed meanwhile, and a
+    /// later order for the same takes the place of this one.
     pub(super) async fn fetch(
         &mut self,
         config: &Config,
-        published: &Snapshot,
         scope: &Scope,
+        kind: Discriminant<Change>,
     ) -> Result<(), Refusal> {
+        let (fetcher, published) = (Arc::clone(&self.fetcher), self.state.running().snapshot);
         let concerns = |plugin: &Plugin| !scope.keeps_plugin(&plugin.name);
-        let lacking = self.fetcher.obtain(config, concerns, Some(published)).await;
+        let mut fetching = std::pin::pin!(fetcher.obtain(config, concerns, Some(&published)));
+        let lacking = loop {
+            let due = self.lookups.due(&self.state.running().config, Instant::now());
+            let has_room = self.waiting.len() < RELOADS_WAITING_MAX;
+            tokio::select! {
+                biased;
+                lacking = &mut fetching => break lacking,
+                Some(order) = self.orders.recv(), if has_room => {
+                    let is_same = discriminant(&order.change) == kind
+                        && order.change.scope() == *scope;
+                    self.waiting.push_back(order);
+                    if is_same {
+                        return Err(Refusal::new(
+                            RefusalKind::Busy,
+                            "given up while its modules were being fetched: the same was asked \
+                             for again, by a later order",
+                        ));
+                    }
+                }
+                () = tokio::time::sleep_until(due.into()) => {
+                    // Boxed: this is within a change itself, which an address is not fetched for.
+                    Box::pin(self.follow_names()).await;
+                }
+            }
+        };
         let compiler = self.compiler.as_mut().ok_or_else(|| broken("the compiler is lost"))?;
         compiler.lack(lacking);
         Ok(())
+    }
+
+    /// Makes the change of addresses within another one, which goes on then.
+    async fn follow_names(&mut self) {
+        if !self.have_names_moved().await {
+            return;
+        }
+        let under_way = self.state.under_way();
+        // The answer is in the log.
+        let _ = self.make_now(Change::Addresses, Cause::Names).await;
+        if let Some((words, since)) = under_way {
+            let started = Instant::now();
+            self.state.begin(words, started.checked_sub(since).unwrap_or(started));
+        }
     }
 
     pub(super) async fn compile(

@@ -34,6 +34,8 @@ pub enum Answer {
     Endless,
     /// The module, to who shows exactly this.
     Only(String, Vec<u8>),
+    /// The same, to who shows the second; others are told the first.
+    Asks(String, String, Vec<u8>),
 }
 
 /// A request that came.
@@ -226,6 +228,12 @@ fn write(
             loop {
                 stream.write_all(&chunk)?;
             }
+        }
+        Answer::Asks(_, expected, bytes) if shown == Some(expected.as_str()) => {
+            stream.write_all(&whole(&bytes))
+        }
+        Answer::Asks(asks, ..) => {
+            stream.write_all(&status(401, &format!("WWW-Authenticate: {asks}\r\n"), ""))
         }
         Answer::Only(expected, bytes) => match shown {
             Some(shown) if shown == expected => stream.write_all(&whole(&bytes)),
