@@ -25,7 +25,7 @@ pub mod descriptors;
 // how much of the machine's time the process may have
 mod quota;
 // worker threads: started, messaged, awaited
-pub mod fleet;
+pub mod workers;
 // changes while traffic goes on
 pub mod reload;
 // targets: checked, watched over, drained

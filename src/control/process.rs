@@ -16,7 +16,6 @@ use tokio::sync::Notify;
 
 use super::compile::{Compiled, Compiler, Failure};
 use super::config::{self, Config, IoDriver, Located, Workers};
-use super::fleet::{self, Fleet, Order};
 use super::modules::{self, Fetcher, Lacking};
 use super::otlp::Exporter;
 use super::reload::{self, Control, Reloader};
@@ -25,6 +24,7 @@ use super::sockets::{Inherited, SharedHeld, Sockets};
 use super::status::Facts;
 use super::supervisor::Supervisor;
 use super::upgrade::{self, Inheritance, Successor, Upgrader};
+use super::workers::{self, Order, Threads};
 use super::{access_log, admin, descriptors, quota, targets, watch};
 use crate::io::driver::{self, Choice, Preference};
 use crate::limits::{ACCESS_LOG_END_TIMEOUT, LOG_END_INTERVAL, LOG_END_TIMEOUT};
@@ -150,9 +150,9 @@ impl Serving {
     async fn run(self, prepared: Prepared) -> Result<(), String> {
         let Self { located, watches, supervisor, signals, hangups, rotations, held, .. } = self;
         let (mut upgrader, channels, from) = (self.upgrader, self.channels, self.from);
-        let fleet = prepared.fleet;
+        let threads = prepared.threads;
         for channel in channels {
-            upgrader.receive(channel, fleet.outboxes());
+            upgrader.receive(channel, threads.outboxes());
         }
         let upkeep = prepared.compiler.upkeep();
         let (reloader, control) = Reloader::new(reload::Start {
@@ -162,7 +162,7 @@ impl Serving {
             config: prepared.config,
             failures: prepared.failures,
             fetcher: prepared.fetcher,
-            outboxes: fleet.outboxes(),
+            outboxes: threads.outboxes(),
             held,
             holds_alone: upgrader.holds_alone(),
             published: prepared.published,
@@ -195,7 +195,7 @@ impl Serving {
             });
             let unprepared = prepared.unprepared;
             let control = &control;
-            let mut running = Running { fleet, duties, signals, upgrader, control, unprepared };
+            let mut running = Running { threads, duties, signals, upgrader, control, unprepared };
             let successor = running.until_end().await?;
             match &successor {
                 Some(Successor { pid, .. }) => {
@@ -231,7 +231,7 @@ struct Prepared {
     failures: Vec<Failure>,
     /// Plugins whose instances could not be made; that is tried again.
     unprepared: Vec<PrepareFailure>,
-    fleet: Fleet,
+    threads: Threads,
     published: Arc<ArcSwap<Snapshot>>,
     choice: Choice,
     sockets: Sockets,
@@ -249,7 +249,7 @@ async fn prepare(
     inherited: Vec<Inherited>,
 ) -> Result<Prepared, String> {
     let workers = match config.server.workers {
-        Workers::Auto => quota::automatic_workers(fleet::usable_cores().len()),
+        Workers::Auto => quota::automatic_workers(workers::usable_cores().len()),
         Workers::Count(count) => count,
     };
     let choice = driver::choose(preference(config.server.io_driver))?;
@@ -286,7 +286,7 @@ async fn prepare(
         workers,
         published: Arc::clone(&published),
     };
-    let (fleet, unprepared) = Fleet::start(order).await.map_err(describe)?;
+    let (threads, unprepared) = Threads::start(order).await.map_err(describe)?;
     for failure in &unprepared {
         tracing::warn!(plugin = %failure.plugin, "{}", failure.reason);
     }
@@ -296,7 +296,7 @@ async fn prepare(
         compiler,
         failures,
         unprepared,
-        fleet,
+        threads,
         published,
         choice,
         sockets,
@@ -321,7 +321,7 @@ impl Prepared {
     /// Has every worker accept.
     async fn listen(&mut self) -> Result<(), String> {
         self.sockets.listen().map_err(describe)?;
-        self.fleet.listen(std::mem::take(&mut self.sockets.workers)).await;
+        self.threads.listen(std::mem::take(&mut self.sockets.workers)).await;
         let (driver, reason) = (self.choice.driver, &self.choice.reason);
         tracing::info!(pid = std::process::id(), %driver, reason, "serving");
         self.sockets.bound.iter().for_each(|address| tracing::info!("listening on {address}"));
@@ -336,7 +336,7 @@ fn plugin(name: &str) -> String {
 
 /// A gateway that serves.
 struct Running<'a, Duties> {
-    fleet: Fleet,
+    threads: Threads,
     duties: Pin<&'a mut Duties>,
     signals: Signals,
     upgrader: Upgrader,
@@ -351,7 +351,7 @@ impl<Duties: Future<Output = ()>> Running<'_, Duties> {
         loop {
             tokio::select! {
                 is_end = self.signals.any() => if is_end { return Ok(None) },
-                () = self.fleet.any_ended() => return Err(WORKER.to_owned()),
+                () = self.threads.any_ended() => return Err(WORKER.to_owned()),
                 () = &mut self.duties => return Ok(None),
             }
             let mut upgrading =
@@ -370,7 +370,7 @@ impl<Duties: Future<Output = ()>> Running<'_, Duties> {
                             "SIGUSR2 is ignored: a binary upgrade is under way already"
                         ),
                     },
-                    () = self.fleet.any_ended() => return Err(WORKER.to_owned()),
+                    () = self.threads.any_ended() => return Err(WORKER.to_owned()),
                     () = &mut self.duties => return Ok(None),
                 }
             };
@@ -382,16 +382,16 @@ impl<Duties: Future<Output = ()>> Running<'_, Duties> {
 
     /// Ends what is left here: connections move to `successor` if there is one.
     async fn drain(self, successor: Option<Successor>) {
-        let Self { fleet, mut duties, mut signals, upgrader, control, .. } = self;
+        let Self { threads, mut duties, mut signals, upgrader, control, .. } = self;
         control.drain();
         let drain_timeout = control.running().config.server.drain_timeout;
         let holds_alone = upgrader.holds_alone() && successor.is_none();
-        upgrader.close(&fleet.outboxes(), successor.is_some());
+        upgrader.close(&threads.outboxes(), successor.is_some());
         // It ends already, and who stops a service signals all of its processes: only a second
         // signal is meant for the exchanges here.
         let mut is_spared = successor.is_some();
         let mut draining =
-            std::pin::pin!(fleet.drain(successor.map(|next| next.handover), holds_alone));
+            std::pin::pin!(threads.drain(successor.map(|next| next.handover), holds_alone));
         let mut late = std::pin::pin!(tokio::time::sleep(drain_timeout));
         tracing::info!(timeout = ?drain_timeout, "draining: no new connections, exchanges finish");
         loop {

@@ -1,6 +1,6 @@
 //! How much of the machine's time the process may have: the quotas of its cgroup and those above.
 //!
-//! Affinity says which cores may be used (`fleet::usable_cores`); a quota says how much of them,
+//! Affinity says which cores may be used (`workers::usable_cores`); a quota says how much of them,
 //! and a container with half a core sees all of them. Both versions of cgroups are read, as far as
 //! they are mounted at `/sys/fs/cgroup` (cgroups(7)).
 

@@ -29,11 +29,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::compile::{Compiled, Compiler, Failure, Scope, have_names_moved};
 use super::config::{Config, Located};
-use super::fleet::Outboxes;
 use super::log;
 use super::modules::Fetcher;
 use super::sockets::SharedHeld;
 use super::watch::{Files, Seen};
+use super::workers::Outboxes;
 use crate::limits::{RELOAD_TURN_TIMEOUT, RELOADS_WAITING_MAX};
 use crate::snapshot::Snapshot;
 use crate::worker::report::Report;

@@ -21,8 +21,8 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use super::fleet::Outboxes;
 use super::sockets::{Held, SharedHeld};
+use super::workers::Outboxes;
 use crate::downstream::handover::Handover;
 use crate::limits::{UPGRADE_FAILING_MAX, UPGRADE_SERVE_TIMEOUT};
 use channel::{Message, Received};

@@ -2,8 +2,8 @@
 //! cannot be had refuses it; accepted on, or left, after.
 
 use super::super::config::{Config, listener_ids};
-use super::super::fleet::Outboxes;
 use super::super::sockets::{Purpose, SharedHeld, Sockets};
+use super::super::workers::Outboxes;
 use super::{Refusal, RefusalKind, broken};
 
 /// What becomes of the listeners.

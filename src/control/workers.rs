@@ -19,7 +19,7 @@ use crate::worker::report::Report;
 use crate::worker::{self, Worker};
 
 /// The workers of the process.
-pub struct Fleet {
+pub struct Threads {
     outboxes: Outboxes,
     ended: Vec<oneshot::Receiver<()>>,
 }
@@ -54,7 +54,7 @@ pub fn usable_cores() -> Vec<usize> {
     }
 }
 
-impl Fleet {
+impl Threads {
     /// Starts the workers and waits until all of them could serve. What they could not make comes
     /// with them, the same once.
     pub async fn start(order: Order) -> io::Result<(Self, Vec<PrepareFailure>)> {
