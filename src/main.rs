@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use odin::control::config::{self, Located, NotLoaded};
+use odin::control::fleet::{self, NoStart};
 use odin::control::process::{self, Options};
 use odin::control::terminal::{err, out};
 use odin::control::upgrade::Inheritance;
@@ -119,7 +120,7 @@ fn check(file: Option<&Path>, is_deep: bool) -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    if config.lacks_services().is_some() {
+    if config.fleet.is_none() && config.lacks_services().is_some() {
         err(format_args!(
             "{file}: it has no services: every request gets 404, and a gateway that serves some \
              does not take it; write services: [] if this is meant"
@@ -134,6 +135,15 @@ fn check(file: Option<&Path>, is_deep: bool) -> ExitCode {
 
 /// Says all that a start would find out; what does not work is a failure.
 fn check_deeply(file: &Located, config: &config::Config) -> Result<(), ExitCode> {
+    // Of a node of a fleet with what it would start by.
+    let kept = fleet::kept(config).map_err(|reason| {
+        err(format_args!("{file}: {reason}"));
+        ExitCode::FAILURE
+    })?;
+    if config.fleet.is_some() && kept.is_none() {
+        err(format_args!("{file}: no revision of the fleet was ever applied here: not checked"));
+    }
+    let config = kept.as_ref().unwrap_or(config);
     let findings = check::deep(config).map_err(|reason| {
         err(format_args!("odin: {reason}"));
         ExitCode::FAILURE
@@ -179,6 +189,14 @@ fn start(run: &Run) -> ExitCode {
         Ok(config) => config,
         Err(errors) => {
             return refused(inheritance, &errors.to_string());
+        }
+    };
+    let config = match fleet::begin(config) {
+        Ok(config) => config,
+        Err(NoStart::Wrong(reason)) => return refused(inheritance, &reason),
+        Err(NoStart::Nothing(reason)) => {
+            refused(inheritance, &format!("odin: {reason}"));
+            return ExitCode::FAILURE;
         }
     };
     if let (Some(_), Some(reason)) = (&inheritance.predecessor, config.lacks_services()) {

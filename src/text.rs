@@ -62,6 +62,15 @@ pub fn hex_number(mut number: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(&digits[at..]);
 }
 
+/// As much of a text as has at most so many bytes.
+pub fn cut(text: &str, most: usize) -> &str {
+    let mut end = text.len().min(most);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 /// Appends a point in time as RFC 3339 has it, in UTC with milliseconds. Before 1970 is 1970, after
 /// 9999 its last second.
 pub fn rfc_3339(time: SystemTime, out: &mut Vec<u8>) {

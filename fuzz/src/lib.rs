@@ -6,6 +6,7 @@
 
 pub mod aggregation;
 pub mod config;
+pub mod fleet_document;
 mod guest;
 pub mod host_functions;
 pub mod http1_body;
@@ -19,9 +20,10 @@ pub mod resp_reply;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target. Its seeds are in `seeds/NAME`.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     ("aggregation", aggregation::run),
     ("config", config::run),
+    ("fleet_document", fleet_document::run),
     ("host_functions", host_functions::run),
     ("http1_body", http1_body::run),
     ("http1_head", http1_head::run),

@@ -1,5 +1,5 @@
-//! `odin-cli`, the plugin author's tool: makes a project, tests, inspects, measures and serves a
-//! plugin, and explains a configuration.
+//! `odin-cli`, the tool of plugin authors and of operators: makes a project, tests, inspects,
+//! measures and serves a plugin, explains a configuration, and writes that of a fleet.
 //!
 //! Exit status: 0 if the plugin did what was expected, 1 if not, 64 for a command line or a file
 //! that cannot be used.
@@ -10,6 +10,7 @@ mod cases;
 mod cert;
 mod expect;
 mod explain;
+mod fleet;
 mod junit;
 mod keys;
 mod plugin;
@@ -91,6 +92,8 @@ enum Command {
         #[command(flatten)]
         asked: explain::Asked,
     },
+    /// Write a fleet's configuration, tell how its nodes stand, take a revision back
+    Fleet(fleet::Arguments),
     /// Print the script that completes this command line in a shell
     Completions {
         /// Which shell
@@ -141,6 +144,7 @@ fn main() -> ExitCode {
         Command::Plugin(action) => plugin::run(&action),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Run(arguments) => serve::run(&arguments),
+        Command::Fleet(arguments) => fleet::run(&arguments),
         Command::Cert { files } => cert::tell(&files),
         Command::Completions { shell } => {
             out(manual::completions(shell, Arguments::command()).trim_end());

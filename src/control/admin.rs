@@ -5,9 +5,10 @@
 
 mod dashboard;
 mod events;
+pub(in crate::control) mod fleet;
 mod guard;
 mod guests;
-mod health;
+pub(in crate::control) mod health;
 mod linger;
 mod name;
 mod plugins;
@@ -82,6 +83,7 @@ fn router(control: Control) -> Router {
         .route("/api/config", get(config))
         .route("/api/config/reload", post(reload))
         .route("/api/reloads", get(reloads))
+        .route("/api/fleet", get(fleet::fleet))
         .route("/api/status", get(status))
         .route("/api/events", get(events::events))
         .route("/metrics", get(scrape::metrics))

@@ -13,10 +13,12 @@ mod aggregation;
 mod decode;
 mod errors;
 mod expand;
+mod fleet;
 mod keys;
 mod kv;
 mod listen;
 mod model;
+mod model_fleet;
 mod model_limits;
 mod model_listen;
 mod model_origins;
@@ -36,6 +38,7 @@ mod tree;
 mod value;
 mod variables;
 pub mod view;
+mod view_fleet;
 mod view_kv;
 mod view_modules;
 pub mod view_origins;
@@ -48,7 +51,9 @@ use std::path::{Path, PathBuf};
 
 pub use decode::FITTING_NUMBER;
 pub use errors::{ConfigError, ConfigErrors};
+pub use fleet::{Shared, check_prefix, document, endpoint as etcd_endpoint, secrets};
 pub use model::*;
+pub use model_fleet::*;
 pub use model_limits::*;
 pub use model_listen::*;
 pub use model_origins::*;
@@ -318,6 +323,8 @@ fn decode_root(
         wasm: Wasm::default(),
         services: Vec::new(),
         speaks_of_services: false,
+        fleet: None,
+        document: None,
         variables: Variables::default(),
         secret_files: Vec::new(),
     };
@@ -355,6 +362,10 @@ fn decode_root(
     }
     config.speaks_of_services = services.is_some();
     config.services = services.unwrap_or_default();
+    if map.get("fleet").is_some() {
+        config.fleet = map.read("fleet", errors, fleet::fleet);
+        fleet::check_node(&map, errors);
+    }
     check_admin_address(&map, &config, errors);
     config
 }

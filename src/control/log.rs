@@ -175,5 +175,7 @@ fn filter(level: Level) -> Targets {
     };
     // Each plugin's lines are filtered where they are written, by its own level.
     let plugins = if level == LevelFilter::OFF { level } else { LevelFilter::TRACE };
-    Targets::new().with_default(level).with_target("plugin", plugins)
+    // What libraries say of each frame and each connection is of no use to an operator.
+    let others = level.min(LevelFilter::WARN);
+    Targets::new().with_default(others).with_target("odin", level).with_target("plugin", plugins)
 }

@@ -4,6 +4,7 @@
 //! By hand: the format is lines, and a crate with counters of its own would be a second copy of
 //! what the workers count. docs/metrics.md says what each line means.
 
+mod fleet;
 mod http2;
 mod modules;
 mod process;
@@ -68,6 +69,7 @@ pub fn text(control: &Control, reports: &[Report], format: Format) -> String {
     spans(&mut text, reports);
     modules::families(&mut text, control);
     control_plane(&mut text, control);
+    fleet::families(&mut text, control);
     process::families(&mut text);
     if format == Format::OpenMetrics {
         text.lines.push_str("# EOF\n");

@@ -24,6 +24,8 @@ pub mod sockets;
 pub mod descriptors;
 // how much of the machine's time the process may have
 mod quota;
+// many gateways, one configuration
+pub mod fleet;
 // worker threads: started, messaged, awaited
 pub mod workers;
 // changes while traffic goes on

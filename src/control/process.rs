@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 
 use super::compile::{Compiled, Compiler, Failure};
 use super::config::{self, Config, IoDriver, Located, Workers};
+use super::fleet::{self, Member};
 use super::modules::{self, Fetcher, Lacking};
 use super::otlp::Exporter;
 use super::reload::{self, Control, Reloader};
@@ -78,6 +79,8 @@ async fn serve(config: Config, options: Options) -> Result<(), String> {
         if let Some(conversation) = &conversation {
             conversation.prepared(&prepared.failing()).await?;
         }
+        // What is served is on disk before it is.
+        fleet::keep(&prepared.config)?;
         prepared.listen().await?;
         signals.forget_upgrades().map_err(describe)?;
         supervisor.serving(from.is_some());
@@ -155,6 +158,7 @@ impl Serving {
             upgrader.receive(channel, threads.outboxes());
         }
         let upkeep = prepared.compiler.upkeep();
+        let member = Member::of(&prepared.config)?;
         let (reloader, control) = Reloader::new(reload::Start {
             compiler: prepared.compiler,
             located: located.clone(),
@@ -166,6 +170,7 @@ impl Serving {
             held,
             holds_alone: upgrader.holds_alone(),
             published: prepared.published,
+            fleet: member.as_ref().map(|member| member.place.clone()),
         });
         if let Some((pid, count)) = from {
             control.note_takeover(pid, count);
@@ -176,6 +181,12 @@ impl Serving {
             match watches {
                 true => watch::run(&located, &control, prepared.seen).await,
                 false => pending().await,
+            }
+        };
+        let following = async {
+            match &member {
+                Some(member) => fleet::run(member, &control).await,
+                None => pending().await,
             }
         };
         let mut exporter = prepared.exporter;
@@ -190,6 +201,7 @@ impl Serving {
                     reload_on_signal(hangups, &control, &supervisor),
                     reopen_on_signal(rotations),
                     watching,
+                    following,
                     exporter.run(&control),
                 );
             });

@@ -29,6 +29,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::compile::{Compiled, Compiler, Failure, Scope, have_names_moved};
 use super::config::{Config, Located};
+use super::fleet::Place;
 use super::log;
 use super::modules::Fetcher;
 use super::sockets::SharedHeld;
@@ -82,6 +83,8 @@ pub enum RefusalKind {
     Invalid,
     /// It is well formed and does not work: a file is missing, a module does not compile.
     Broken,
+    /// It is for the fleet to change, not for a node.
+    Elsewhere,
     /// The gateway ends, too many changes wait, or the file is still being written: later it may be
     /// another answer.
     Busy,
@@ -200,6 +203,16 @@ impl Control {
         self.state.drain();
     }
 
+    /// Waits until the gateway is ending.
+    pub async fn drained(&self) {
+        self.state.drained().await;
+    }
+
+    /// How this gateway stands in its fleet, if it is in one.
+    pub fn fleet(&self) -> Option<&Place> {
+        self.state.fleet()
+    }
+
     /// The digest of the configuration file as a change that was to last has left it.
     pub fn written(&self) -> Option<[u8; 32]> {
         self.state.written()
@@ -301,6 +314,8 @@ pub struct Start {
     pub holds_alone: bool,
     /// Where they read snapshots.
     pub published: Arc<ArcSwap<Snapshot>>,
+    /// Its place in a fleet.
+    pub fleet: Option<Place>,
 }
 
 impl Reloader {
@@ -308,7 +323,7 @@ impl Reloader {
     pub fn new(start: Start) -> (Self, Control) {
         let (sender, orders) = mpsc::channel(RELOADS_WAITING_MAX);
         let snapshot = start.published.load_full();
-        let state = Arc::new(State::new(start.config, snapshot, start.failures));
+        let state = Arc::new(State::new(start.config, snapshot, start.failures, start.fleet));
         let outboxes = start.outboxes.clone();
         let changing = Arc::new(Semaphore::new(1));
         let control = Control {
@@ -414,6 +429,7 @@ impl Reloader {
         let (located, current) = (self.located.clone(), Arc::clone(&running.config));
         let subject = change.subject();
         let is_file = matches!(change, Change::File);
+        let is_whole = is_file || matches!(change, Change::Document(_));
         // What the configuration says is as it was.
         let is_same = matches!(change, Change::Addresses | Change::Module { .. });
         let scope = change.scope();
@@ -450,11 +466,11 @@ impl Reloader {
         let moves = Moves::between(&running.config, &config);
         let sockets = moves.open(&config, self.outboxes.workers()).await;
         let sockets = sockets.inspect_err(|_| self.outboxes.retire(&self.published.load_full()))?;
-        let is_saved = is_file || next.persist.is_some();
+        let is_saved = is_whole || next.persist.is_some();
         if let Some(persist) = next.persist {
             let written = tokio::task::spawn_blocking(persist).await;
             match written.unwrap_or_else(|_| Err("writing panicked".to_owned())) {
-                Ok(digest) => self.state.write(digest),
+                Ok(digest) => digest.into_iter().for_each(|digest| self.state.write(digest)),
                 Err(reason) => {
                     self.outboxes.retire(&self.published.load_full());
                     return Err(broken(reason));
@@ -469,7 +485,7 @@ impl Reloader {
         let failures = scope.failures(&running.failures, findings.failures);
         self.state.publish(config, snapshot, failures);
         if !is_same {
-            self.state.save(is_saved, is_file);
+            self.state.save(is_saved, is_whole);
             self.fetcher.trim(self.state.running().config);
         }
         Ok(Applied { generation, warnings })

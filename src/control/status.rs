@@ -4,6 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
+use super::admin::fleet;
 use super::metrics::Totals;
 use super::modules::{Cause, Fetcher};
 use super::otlp;
@@ -57,6 +58,7 @@ pub fn document(control: &Control, facts: &Facts, reports: &[Report], totals: &T
         "draining": control.is_draining(),
         "reloads": { "published": published, "refused": refused, "last": last },
         "upgrades": upgrades(&control.upgrades()),
+        "fleet": control.fleet().map(|place| fleet::own(&place.standing())),
         "failures": failures.collect::<Vec<_>>(),
         "modules": modules(control.fetcher()),
         "spans": {

@@ -39,6 +39,7 @@ mod example_matrix;
 mod example_pairs;
 mod explain;
 mod filters;
+mod fleet;
 mod framing;
 mod headers;
 mod hops;

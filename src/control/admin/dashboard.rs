@@ -39,6 +39,7 @@ macro_rules! script {
             include_str!("dashboard/plugins.js"),
             include_str!("dashboard/traffic.js"),
             include_str!("dashboard/targets.js"),
+            include_str!("dashboard/fleet.js"),
             include_str!("dashboard/problems.js"),
             include_str!("dashboard/dialogs.js"),
             include_str!("dashboard/app.js"),

@@ -6,12 +6,32 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use super::super::reload::Control;
 use super::super::targets::panicking;
 use super::guard::shows_token;
 use super::{State, millis};
 
 pub(super) async fn healthz() -> Json<Value> {
     Json(json!({ "status": "ok" }))
+}
+
+/// What [`readyz`] says, and what does not work, in words.
+pub(in crate::control) fn judge(control: &Control) -> (&'static str, Vec<String>) {
+    let running = control.running();
+    let failures = running.failures.iter().map(|failure| failure.to_string());
+    let panicking = panicking(control).into_iter();
+    let panicking = panicking.map(|service| format!("service {service}: all targets are sick"));
+    let problems: Vec<String> = failures.chain(panicking).collect();
+    let status = if control.is_draining() {
+        "draining"
+    } else if running.failures.iter().any(|failure| failure.refuses) {
+        "not ready"
+    } else if problems.is_empty() {
+        "ready"
+    } else {
+        "degraded"
+    };
+    (status, problems)
 }
 
 /// 503 while it drains, or while a plugin or a service that does not work refuses requests; 200
@@ -36,15 +56,7 @@ pub(super) async fn readyz(control: State, headers: HeaderMap) -> Response {
         })
     });
     let failures: Vec<Value> = failures.chain(panicking).collect();
-    let status = if control.is_draining() {
-        "draining"
-    } else if running.failures.iter().any(|failure| failure.refuses) {
-        "not ready"
-    } else if failures.is_empty() {
-        "ready"
-    } else {
-        "degraded"
-    };
+    let (status, _) = judge(&control);
     let code = match status {
         "ready" | "degraded" => StatusCode::OK,
         _ => StatusCode::SERVICE_UNAVAILABLE,
@@ -60,6 +72,7 @@ pub(super) async fn readyz(control: State, headers: HeaderMap) -> Response {
         "generation": running.snapshot.generation,
         "failures": failures,
         "refused": refused,
+        "fleet": control.fleet().map(|place| place.standing().words()),
     });
     (code, Json(body)).into_response()
 }

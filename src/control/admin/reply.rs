@@ -25,6 +25,7 @@ impl From<Refusal> for Failed {
         let status = match refusal.kind {
             RefusalKind::Unknown => StatusCode::NOT_FOUND,
             RefusalKind::Invalid => StatusCode::BAD_REQUEST,
+            RefusalKind::Elsewhere => StatusCode::CONFLICT,
             RefusalKind::Broken => StatusCode::UNPROCESSABLE_ENTITY,
             RefusalKind::Busy => StatusCode::SERVICE_UNAVAILABLE,
         };

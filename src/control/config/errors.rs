@@ -78,6 +78,9 @@ pub(super) struct Errors {
     values: Vec<(String, String)>,
     /// The files that values were read from.
     files: BTreeSet<PathBuf>,
+    /// The variables without a value, where that is no error, and where they stand.
+    unset: BTreeSet<String>,
+    unset_at: BTreeSet<Place>,
 }
 
 impl Errors {
@@ -94,6 +97,17 @@ impl Errors {
         self.files.extend(files.map(PathBuf::from));
         let each = variables.into_iter().map(|(name, value)| (value, format!("${{{name}}}")));
         self.values.extend(each);
+    }
+
+    /// A variable without a value, which is no error here.
+    pub(super) fn note_unset(&mut self, place: Place, name: String) {
+        self.unset.insert(name);
+        self.unset_at.insert(place);
+    }
+
+    /// The variables without a value, by name.
+    pub(super) fn unset(&self) -> Vec<String> {
+        self.unset.iter().cloned().collect()
     }
 
     /// What errors do not show, for those who come later.
@@ -119,6 +133,10 @@ impl Errors {
 
     /// An error of the value of `key`, which stands at `place`.
     pub(super) fn push_at(&mut self, place: Place, key: &str, text: impl Into<String>) {
+        // What stands there is not known, so nothing is wrong with it.
+        if self.unset_at.contains(&place) {
+            return;
+        }
         let mut text = text.into();
         if let Some((written, value)) = self.filled.get(&place)
             && tells(&text, value)

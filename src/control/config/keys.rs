@@ -6,6 +6,7 @@
 //! and `config/odin.yaml` against it.
 
 mod aggregation;
+mod fleet;
 mod kv;
 mod listen;
 mod modules;
@@ -17,6 +18,7 @@ mod service;
 mod wasm;
 
 pub(super) use aggregation::{AGGREGATION, CALL, DEPENDENCY, PARAMETER, RESULT};
+pub(super) use fleet::{ETCD, ETCD_TLS, FLEET};
 pub(super) use kv::{KV, MEMORY, REDIS};
 pub(super) use listen::{ADMIN_LISTENER, CERTIFICATE, CLIENT_AUTH, LISTENER, LISTENER_TLS};
 pub(super) use modules::{MODULE_LOGIN, MODULES};
@@ -220,6 +222,11 @@ pub(super) const ROOT: Keys = Keys {
         )
         .form("list, at most 16384")
         .otherwise("none: every request gets 404"),
+        key(
+            "fleet",
+            Kind::Section(&FLEET),
+            "The fleet that this gateway belongs to: tracing, kv, wasm and services come from there.",
+        ),
     ],
     later: &[],
 };

@@ -49,6 +49,10 @@ pub struct Config {
     pub services: Vec<Service>,
     /// Whether the file has a list of services, be it an empty one.
     pub speaks_of_services: bool,
+    /// `fleet`: where the sections that this file has not come from.
+    pub fleet: Option<Box<super::Fleet>>,
+    /// The document of the fleet that they have come from.
+    pub document: Option<super::Document>,
     /// What the variables in the file hold, which is never shown.
     pub variables: super::Variables,
     /// The files that `${file:...}` has named.

@@ -93,9 +93,29 @@ impl Size {
 ///
 /// Without an environment, `${NAME}` is a text like any other.
 pub(super) fn read(text: &str, env: Option<Env<'_>>, errors: &mut Errors) -> Option<Rc<Node>> {
+    read_with(text, env, Unset::Refuse, errors)
+}
+
+/// What a variable without a value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unset {
+    /// An error.
+    Refuse,
+    /// A value that is not known here: what needs it is left out ([`Errors::unset`]).
+    Leave,
+}
+
+/// The same, where a variable need not be set.
+pub(super) fn read_with(
+    text: &str,
+    env: Option<Env<'_>>,
+    unset: Unset,
+    errors: &mut Errors,
+) -> Option<Rc<Node>> {
     let masked = env.and_then(|_| mask(text));
     let mut builder = Builder {
         env,
+        unset,
         is_masked: masked.is_some(),
         errors,
         open: Vec::new(),
@@ -159,6 +179,7 @@ struct OpenMap {
 
 struct Builder<'b> {
     env: Option<Env<'b>>,
+    unset: Unset,
     is_masked: bool,
     errors: &'b mut Errors,
     open: Vec<Open>,
@@ -264,11 +285,15 @@ impl Builder<'_> {
         place: Place,
     ) -> Result<Node, String> {
         let used = RefCell::new(Vec::new());
+        let lacks = RefCell::new(None);
         let look_up = |name: &str| {
             let value = match name.strip_prefix(FILE) {
                 Some(path) => of_file(path)?,
                 None => self.env.and_then(|env| env(name)),
             };
+            if value.is_none() {
+                *lacks.borrow_mut() = Some(name.to_owned());
+            }
             used.borrow_mut().extend(value.clone().map(|value| (name.to_owned(), value)));
             Ok(value)
         };
@@ -278,7 +303,10 @@ impl Builder<'_> {
         };
         let value = match expanded {
             Err(error) => {
-                self.errors.push(place, error);
+                match lacks.take().filter(|_| self.unset == Unset::Leave) {
+                    Some(name) => self.errors.note_unset(place, name),
+                    None => self.errors.push(place, error),
+                }
                 Value::Broken
             }
             Ok(expanded) => {

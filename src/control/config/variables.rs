@@ -45,6 +45,13 @@ impl Variables {
         Self(all.into())
     }
 
+    /// These and those of another text.
+    #[must_use]
+    pub(super) fn with(&self, other: &Self) -> Self {
+        let all = self.0.iter().chain(other.0.iter());
+        Self::new(all.map(|filled| (filled.value.clone(), filled.written.clone())))
+    }
+
     /// `text` with the variables in the place of what they hold.
     pub fn hide(&self, text: &str) -> String {
         let mut text = text.to_owned();

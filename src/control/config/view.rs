@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{
     AccessLog, Admin, Aggregation, Config, Encoding, FailureMode, Format, IoDriver, Isolation,
     Level, Limits, Listener, Logging, NonUtf8, OnBodyTooLarge, Plugin, Server, Service, Target,
-    TargetKind, Timeouts, Tls, Tracing, Variables, Wasm, Workers, view_kv, view_modules,
+    TargetKind, Timeouts, Tls, Tracing, Variables, Wasm, Workers, view_fleet, view_kv, view_modules,
     view_origins, view_routes,
 };
 use crate::io::proxy::ProxyProtocol;
@@ -29,6 +29,7 @@ pub fn config(config: &Config) -> Value {
         "modules": view_modules::modules(&config.modules),
         "wasm": wasm(&config.wasm, &config.variables),
         "services": config.services.iter().map(service).collect::<Vec<_>>(),
+        "fleet": config.fleet.as_deref().map(view_fleet::fleet),
     })
 }
 
@@ -513,7 +514,11 @@ kv: {redis: {host: r}}
 modules: {auth: [{host: h}]}
 wasm: {plugins: [{name: p, path: p.wasm}]}
 ";
-        let view = config(&parse(text, "test", &|_| None).unwrap());
+        let mut parsed = parse(text, "test", &|_| None).unwrap();
+        // No file has it beside services.
+        let node = "fleet: {etcd: {endpoints: ['http://e']}}";
+        parsed.fleet = parse(node, "node", &|_| None).unwrap().fleet;
+        let view = config(&parsed);
         each_section(&mut |section, keys| {
             let mut node = &view;
             for part in section.split('.').filter(|part| !part.is_empty()) {

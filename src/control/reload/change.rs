@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 use sha2::Digest;
 
 use super::super::compile::Scope;
-use super::super::config::{self, Config, Located, NotLoaded, Plugin};
+use super::super::config::{self, Config, Document, Located, NotLoaded, Plugin};
+use super::super::fleet::Cache;
 use super::persist::{self, Edit};
 use super::{Refusal, RefusalKind};
 
@@ -23,6 +24,8 @@ pub enum Change {
         /// The plugin's name.
         name: String,
     },
+    /// What all nodes of the fleet share, as this document says; what is the node's own stays.
+    Document(Document),
     /// Nothing but where the names of targets lead: no file is read.
     Addresses,
     /// A plugin is added or replaced: `name`, `path` and any other key of `wasm.plugins[]`. Keys
@@ -60,6 +63,8 @@ pub enum Cause {
     Watch,
     /// A call of the admin API.
     Admin,
+    /// The fleet's document, in etcd.
+    Fleet,
     /// A target's name resolves to other addresses.
     Names,
     /// A module was fetched that had been lacking.
@@ -73,11 +78,13 @@ impl Cause {
             Self::Signal => "SIGHUP",
             Self::Watch => "a file changed",
             Self::Admin => "admin API",
+            Self::Fleet => "fleet",
             Self::Names => "a target's addresses changed",
             Self::Modules => "it had been lacking",
         };
         let what = match change {
             Change::File => "configuration reloaded".to_owned(),
+            Change::Document(document) => format!("revision {} applied", document.revision),
             Change::Addresses => "targets looked up again".to_owned(),
             Change::Module { name } => format!("module of plugin {name} fetched"),
             Change::Load { keys, .. } => {
@@ -101,17 +108,19 @@ pub(super) struct Next {
     pub(super) persist: Option<Persist>,
 }
 
-/// Writes the file; gives the digest of what is in it then.
-pub(super) type Persist = Box<dyn FnOnce() -> Result<[u8; 32], String> + Send>;
+/// Writes the file; gives the digest of what is in the configuration file then, if it was that.
+pub(super) type Persist = Box<dyn FnOnce() -> Result<Option<[u8; 32]>, String> + Send>;
 
 impl Change {
     /// Whose failure is this change's failure, as [`super::super::compile::Failure::what`] has it,
     /// even if it failed before.
     pub(super) fn subject(&self) -> Option<String> {
         let name = match self {
-            Self::File | Self::Addresses | Self::Unload { .. } | Self::Module { .. } => {
-                return None;
-            }
+            Self::File
+            | Self::Document(_)
+            | Self::Addresses
+            | Self::Unload { .. }
+            | Self::Module { .. } => return None,
             Self::Load { keys, .. } => keys.get("name")?.as_str()?,
             Self::Enable { name, .. } => name,
         };
@@ -121,7 +130,7 @@ impl Change {
     /// What it touches.
     pub(super) fn scope(&self) -> Scope {
         match self {
-            Self::File => Scope::All,
+            Self::File | Self::Document(_) => Scope::All,
             Self::Addresses => Scope::Addresses,
             Self::Load { keys, .. } => {
                 let name = keys.get("name").and_then(Value::as_str);
@@ -133,12 +142,34 @@ impl Change {
         }
     }
 
+    /// What the next document would silently undo is refused.
+    fn is_for_the_fleet(&self, running: &Config) -> Option<Refusal> {
+        let is_local = match self {
+            Self::File | Self::Document(_) | Self::Addresses | Self::Module { .. } => true,
+            Self::Load { .. } | Self::Unload { .. } | Self::Enable { .. } => false,
+        };
+        let document = running.document.as_ref().filter(|_| !is_local)?;
+        let revision = document.revision;
+        Some(Refusal::new(
+            RefusalKind::Elsewhere,
+            format!(
+                "plugins of this gateway come from its fleet (revision {revision}), whose next \
+                 revision would undo the change; change the fleet's document and push it: \
+                 odin-cli fleet push FILE"
+            ),
+        ))
+    }
+
     /// Makes the next configuration. May read files.
     pub(super) fn apply(self, running: &Config, located: &Located) -> Result<Next, Refusal> {
+        if let Some(refusal) = self.is_for_the_fleet(running) {
+            return Err(refusal);
+        }
         let mut config = running.clone();
         let plugins = &mut config.wasm.plugins;
         let lasting = match self {
-            Self::File => return read_file(located),
+            Self::File => return read_file(running, located),
+            Self::Document(document) => return apply_document(running, document),
             Self::Addresses | Self::Module { .. } => None,
             Self::Load { keys, persist } => {
                 load(&mut config, keys.clone())?;
@@ -161,11 +192,41 @@ impl Change {
     }
 }
 
-fn read_file(located: &Located) -> Result<Next, Refusal> {
+/// The node's part of what runs together with another document, which is on disk before it is
+/// published.
+fn apply_document(running: &Config, document: Document) -> Result<Next, Refusal> {
+    let invalid = |reason: String| Refusal::new(RefusalKind::Invalid, reason);
+    let fleet = running.fleet.as_ref().ok_or_else(|| invalid("it is in no fleet".to_owned()))?;
+    let cache = Cache::of(fleet).map_err(invalid)?;
+    let config = running.of_fleet(&document).map_err(|errors| invalid(errors.to_string()))?;
+    let persist: Persist = Box::new(move || cache.store(&document).map(|()| None));
+    Ok(Next { config, persist: Some(persist) })
+}
+
+fn read_file(running: &Config, located: &Located) -> Result<Next, Refusal> {
     let config = located.load_settled().map_err(|not_loaded| match not_loaded {
         NotLoaded::Unsettled(why) => Refusal::new(RefusalKind::Busy, why.to_string()),
         NotLoaded::Wrong(errors) => Refusal::new(RefusalKind::Invalid, errors.to_string()),
     })?;
+    let invalid = |reason: String| Refusal::new(RefusalKind::Invalid, reason);
+    let config = match (&running.document, &config.fleet) {
+        (Some(document), Some(_)) => {
+            config.of_fleet(document).map_err(|errors| invalid(errors.to_string()))?
+        }
+        (None, None) => config,
+        (Some(_), None) => {
+            return Err(invalid(
+                "fleet: missing, and this gateway is in one; restart it to leave \
+                                its fleet"
+                    .to_owned(),
+            ));
+        }
+        (None, Some(_)) => {
+            return Err(invalid(
+                "fleet: new in the file; restart the gateway to join it".to_owned(),
+            ));
+        }
+    };
     Ok(Next { config, persist: None })
 }
 
@@ -184,7 +245,7 @@ fn writer(edit: Edit, config: &Config, located: &Located) -> Result<Persist, Ref
     let path = path.clone();
     Ok(Box::new(move || {
         persist::replace(&path, &text)?;
-        Ok(sha2::Sha256::digest(text.as_bytes()).into())
+        Ok(Some(sha2::Sha256::digest(text.as_bytes()).into()))
     }))
 }
 

@@ -27,6 +27,20 @@ pub(super) fn keep(running: &Config, next: &mut Config) -> Vec<String> {
         "wasm.cacheEnabled": wasm.cache_enabled;
         "wasm.cacheDir": wasm.cache_dir;
     }
+    if let (Some(running), Some(next)) = (&running.fleet, &mut next.fleet) {
+        if next.node != running.node {
+            next.node.clone_from(&running.node);
+            changed.push("fleet.node");
+        }
+        if next.cache_dir != running.cache_dir {
+            next.cache_dir.clone_from(&running.cache_dir);
+            changed.push("fleet.cacheDir");
+        }
+        if next.etcd.prefix != running.etcd.prefix {
+            next.etcd.prefix.clone_from(&running.etcd.prefix);
+            changed.push("fleet.etcd.prefix");
+        }
+    }
     let words = |key| format!("{key} has changed: that takes effect at the next start");
     changed.into_iter().map(words).collect()
 }

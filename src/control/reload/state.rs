@@ -10,9 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
+use tokio::sync::Notify;
+
 use super::{Applied, Refusal};
 use crate::control::compile::Failure;
 use crate::control::config::Config;
+use crate::control::fleet::Place;
 use crate::control::watch::Seen;
 use crate::limits::RELOADS_REMEMBERED;
 use crate::snapshot::Snapshot;
@@ -86,6 +89,8 @@ pub struct ReloadTimes {
 pub(super) struct State {
     inner: Mutex<Inner>,
     is_draining: AtomicBool,
+    drains: Notify,
+    fleet: Option<Place>,
 }
 
 struct Inner {
@@ -112,7 +117,12 @@ struct Inner {
 }
 
 impl State {
-    pub(super) fn new(config: Config, snapshot: Arc<Snapshot>, failures: Vec<Failure>) -> Self {
+    pub(super) fn new(
+        config: Config,
+        snapshot: Arc<Snapshot>,
+        failures: Vec<Failure>,
+        fleet: Option<Place>,
+    ) -> Self {
         let running = Running { config: Arc::new(config), snapshot, failures: failures.into() };
         let inner = Inner {
             running,
@@ -129,7 +139,8 @@ impl State {
             written: None,
             checks: HashMap::new(),
         };
-        Self { inner: Mutex::new(inner), is_draining: AtomicBool::new(false) }
+        let (is_draining, drains) = (AtomicBool::new(false), Notify::new());
+        Self { inner: Mutex::new(inner), is_draining, drains, fleet }
     }
 
     /// Nothing panics while it is locked.
@@ -184,6 +195,18 @@ impl State {
 
     pub(super) fn drain(&self) {
         self.is_draining.store(true, Relaxed);
+        self.drains.notify_waiters();
+    }
+
+    pub(super) async fn drained(&self) {
+        let drains = self.drains.notified();
+        if !self.is_draining() {
+            drains.await;
+        }
+    }
+
+    pub(super) fn fleet(&self) -> Option<&Place> {
+        self.fleet.as_ref()
     }
 
     pub(super) fn written(&self) -> Option<[u8; 32]> {

@@ -58,6 +58,7 @@ function show(sortNow = false) {
   showPlugins(rows, actions, sortNow);
   showServices(window, configured.services, status?.failures ?? []);
   showTargets(status?.targets ?? [], actions.drain);
+  showFleet(status);
   showWorkers(window);
   showRecent(configured.reloads);
   showReloads(configured.reloads, status);
@@ -175,6 +176,7 @@ watch(
     showConnected(sample.status);
     show();
     refreshIfChanged(sample.status);
+    refreshFleet(sample.status);
   },
   (state, words) => showState(state, words),
   askToken,

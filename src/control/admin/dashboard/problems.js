@@ -137,7 +137,7 @@ function showAttention(status) {
       text: "it kept failing, so it is not called for a while",
       effect: "see its errors below",
     }));
-  const entries = [...sickTargets(status), ...failures, ...backedOff];
+  const entries = [...fleetTrouble(status), ...sickTargets(status), ...failures, ...backedOff];
   keep(
     byId("attention-list"),
     entries,

@@ -144,6 +144,7 @@ fn odin_yaml_says_of_every_key_what_the_table_says() {
         // The examples of these show them in comments of their own.
         let is_example = [
             "admin.listen.",
+            "fleet.",
             "server.listen[",
             "services[].aggregation",
             "services[].healthCheck",
@@ -203,6 +204,10 @@ fn what_is_said_of_a_key_names_its_default() {
 /// Keys that can't stand without another one, or whose bounds another one sets. With a "." at the
 /// end: all keys of a section.
 const COMPANIONS: &[(&str, &str, &str)] = &[
+    ("fleet.etcd.username", "fleet.etcd.password", "secret"),
+    ("fleet.etcd.password", "fleet.etcd.username", "odin"),
+    ("fleet.etcd.tls.cert", "fleet.etcd.tls.key", "a.key"),
+    ("fleet.etcd.tls.key", "fleet.etcd.tls.cert", "a.pem"),
     ("kv.backend", "kv.redis", "{host: redis}"),
     ("kv.redis.username", "kv.redis.password", "secret"),
     ("modules.auth[].username", "modules.auth[].password", "secret"),
