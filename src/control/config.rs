@@ -43,6 +43,7 @@ mod view_kv;
 mod view_modules;
 pub mod view_origins;
 mod view_routes;
+mod view_tracing;
 mod wasm;
 
 use std::fs::File;

@@ -1,6 +1,8 @@
 //! From a configuration to a running gateway to its end: compile, start, listen, serve, reload,
 //! upgrade, drain.
 
+mod settings;
+
 use std::cell::RefCell;
 use std::future::{Future, pending};
 use std::path::PathBuf;
@@ -15,7 +17,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
 use super::compile::{Compiled, Compiler, Failure};
-use super::config::{self, Config, IoDriver, Located, Workers};
+use super::config::{Config, IoDriver, Located, Workers};
 use super::fleet::{self, Member};
 use super::modules::{self, Fetcher, Lacking};
 use super::otlp::Exporter;
@@ -27,10 +29,11 @@ use super::supervisor::Supervisor;
 use super::upgrade::{self, Inheritance, Successor, Upgrader};
 use super::workers::{self, Order, Threads};
 use super::{access_log, admin, descriptors, quota, targets, watch};
-use crate::io::driver::{self, Choice, Preference};
+use crate::io::driver::{self, Choice};
 use crate::limits::{ACCESS_LOG_END_TIMEOUT, LOG_END_INTERVAL, LOG_END_TIMEOUT};
-use crate::plugin::{self, PrepareFailure, Runtime, RuntimeOptions};
+use crate::plugin::{self, PrepareFailure, Runtime};
 use crate::snapshot::Snapshot;
+use settings::{preference, runtime_options};
 
 /// How to run.
 pub struct Options {
@@ -177,18 +180,7 @@ impl Serving {
         }
         let facts = Facts { io_driver: prepared.choice.driver.as_str(), started: Instant::now() };
         let admin_ends = Notify::new();
-        let watching = async {
-            match watches {
-                true => watch::run(&located, &control, prepared.seen).await,
-                false => pending().await,
-            }
-        };
-        let following = async {
-            match &member {
-                Some(member) => fleet::run(member, &control).await,
-                None => pending().await,
-            }
-        };
+        let watching = watch_files(watches, &located, &control, prepared.seen);
         let mut exporter = prepared.exporter;
         {
             let duties = std::pin::pin!(async {
@@ -201,7 +193,7 @@ impl Serving {
                     reload_on_signal(hangups, &control, &supervisor),
                     reopen_on_signal(rotations),
                     watching,
-                    following,
+                    fleet::run(member.as_ref(), &control),
                     exporter.run(&control),
                 );
             });
@@ -484,21 +476,10 @@ async fn serve_admin(
     pending().await
 }
 
-fn preference(driver: IoDriver) -> Preference {
-    match driver {
-        IoDriver::Auto => Preference::Auto,
-        IoDriver::IoUring => Preference::IoUring,
-        IoDriver::Epoll => Preference::Epoll,
+/// Reads the configuration again when a file of it changes, if that is wanted.
+async fn watch_files(watches: bool, located: &Located, control: &Control, seen: watch::Seen) {
+    match watches {
+        true => watch::run(located, control, seen).await,
+        false => pending().await,
     }
-}
-
-fn runtime_options(config: &Config) -> RuntimeOptions {
-    let cache_dir = match (config.wasm.cache_enabled, &config.wasm.cache_dir) {
-        (false, _) => None,
-        (true, Some(dir)) => Some(dir.clone()),
-        (true, None) => config::default_cache_dir(),
-    };
-    // What `make flamegraph` sets; no key of the configuration, as it is of no use to a gateway.
-    let perf_map = std::env::var_os("ODIN_PERF_MAP").is_some();
-    RuntimeOptions { cache_dir, perf_map, ..RuntimeOptions::default() }
 }

@@ -113,10 +113,13 @@ fn a_node_starts_and_serves_its_last_revision_with_etcd_away_and_catches_up() {
     let ready = gateway.call("GET", "/readyz", "");
     assert_eq!(ready.status, 200);
     assert!(ready.text().contains("serving revision 1, the last good one; etcd unreachable since"));
-    let ordinary = std::time::Instant::now();
-    drop(Setup::echo().start());
-    let ordinary = ordinary.elapsed();
-    println!("a start with etcd away: {took:?}; an ordinary one and its end: {ordinary:?}");
+    let begun = std::time::Instant::now();
+    let other = Setup::echo().start();
+    let ordinary = begun.elapsed();
+    drop(other);
+    eprintln!("a start with etcd away: {took:?}; an ordinary one: {ordinary:?}");
+    // Three times: other tests run beside this one.
+    assert!(took < 3 * ordinary + std::time::Duration::from_millis(500), "{took:?} {ordinary:?}");
 
     etcd.restart(0);
     etcd.wait_healthy(0);

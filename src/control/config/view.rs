@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 use super::{
     AccessLog, Admin, Aggregation, Config, Encoding, FailureMode, Format, IoDriver, Isolation,
     Level, Limits, Listener, Logging, NonUtf8, OnBodyTooLarge, Plugin, Server, Service, Target,
-    TargetKind, Timeouts, Tls, Tracing, Variables, Wasm, Workers, view_fleet, view_kv, view_modules,
-    view_origins, view_routes,
+    TargetKind, Timeouts, Tls, Variables, Wasm, Workers, view_fleet, view_kv, view_modules,
+    view_origins, view_routes, view_tracing,
 };
 use crate::io::proxy::ProxyProtocol;
 use crate::route::path::Parameters;
@@ -24,7 +24,7 @@ pub fn config(config: &Config) -> Value {
         "server": server(&config.server),
         "admin": admin(&config.admin),
         "logging": logging(&config.logging),
-        "tracing": tracing(&config.tracing),
+        "tracing": view_tracing::tracing(&config.tracing),
         "kv": view_kv::kv(&config.kv),
         "modules": view_modules::modules(&config.modules),
         "wasm": wasm(&config.wasm, &config.variables),
@@ -102,25 +102,6 @@ fn tls(tls: &Tls) -> Value {
         "certificates": certificates.collect::<Vec<_>>(),
         "minVersion": tls.min_version.as_str(),
         "clientAuth": auth,
-    })
-}
-
-fn tracing(tracing: &Tracing) -> Value {
-    let otlp = tracing.otlp.as_ref().map(|otlp| {
-        // Whatever it is called, it is what the collector knows the gateway by.
-        let headers = otlp.headers.iter().map(|(name, _)| (name.clone(), MASK.into()));
-        json!({
-            "endpoint": otlp.endpoint.to_string(),
-            "timeout": span(otlp.timeout),
-            "headers": headers.collect::<Map<String, Value>>(),
-            "serviceName": otlp.service_name,
-        })
-    });
-    json!({
-        "enabled": tracing.enabled,
-        "incoming": if tracing.continues { "continue" } else { "restart" },
-        "sampleRate": tracing.sample_rate,
-        "otlp": otlp,
     })
 }
 

@@ -116,8 +116,6 @@ fn read(bytes: &[u8]) -> Result<Document, String> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::disallowed_methods, reason = "a test reads and writes files")]
-
     use super::*;
 
     fn cache(name: &str) -> Cache {

@@ -196,7 +196,7 @@ impl Etcd {
             | Code::OutOfRange => Failure::Refused(format!("{member}: etcd refuses it: {words}")),
             _ => {
                 self.leave();
-                let source = std::error::Error::source(status).map(|source| chain(source));
+                let source = std::error::Error::source(status).map(chain);
                 let words = source.filter(|_| words == "transport error" || words.is_empty());
                 let words = words.unwrap_or_else(|| status.message().to_owned());
                 Failure::Away(format!("{member}: {words}"))

@@ -29,7 +29,10 @@ struct Wanted {
 }
 
 /// Follows the fleet for as long as it is polled, until the process drains.
-pub async fn run(member: &Member, control: &Control) {
+///
+/// A gateway that is in no fleet waits for ever.
+pub async fn run(member: Option<&Member>, control: &Control) {
+    let Some(member) = member else { return std::future::pending().await };
     let wanted = watch::Sender::new(None);
     tokio::select! {
         () = connect_again(member, control, &wanted) => {}

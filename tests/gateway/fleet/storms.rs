@@ -263,7 +263,7 @@ fn a_push_is_served_by_every_worker_of_every_node_at_once() {
     }
     times.sort();
     let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
-    println!("put to served by all: median {median:?}, worst of {} {worst:?}", times.len());
+    eprintln!("put to served by all: median {median:?}, worst of {} {worst:?}", times.len());
     assert!(worst < Duration::from_secs(5), "{times:?}");
 }
 
