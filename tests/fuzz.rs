@@ -119,6 +119,7 @@ macro_rules! replays {
 replays!(
     aggregation,
     config,
+    fleet_document,
     host_functions,
     http1_body,
     http1_head,

@@ -146,8 +146,8 @@ async fn current(
     }
 }
 
-/// A node's file together with the revision that it applied last; `None`: it never had one, or is in
-/// no fleet. Blocks.
+/// A node's file together with the revision that it applied last; `None`: it never had one, or is
+/// in no fleet. Blocks.
 ///
 /// # Errors
 /// There is one, and it is of no use on this node.

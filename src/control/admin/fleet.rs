@@ -35,6 +35,12 @@ pub(in crate::control) fn own(standing: &Standing) -> Value {
         Link::Up { since, member } => (true, *since, Some(member), None),
         Link::Down { since, reason } => (false, *since, None, Some(reason)),
     };
+    let etcd = json!({
+        "connected": is_up,
+        "sinceMs": millis(since),
+        "member": member,
+        "reason": reason,
+    });
     json!({
         "node": standing.node,
         "words": standing.words(),
@@ -47,7 +53,7 @@ pub(in crate::control) fn own(standing: &Standing) -> Value {
             "reason": refused.reason,
             "atMs": millis(refused.at),
         })),
-        "etcd": { "connected": is_up, "sinceMs": millis(since), "member": member, "reason": reason },
+        "etcd": etcd,
         "unreported": standing.unreported,
     })
 }

@@ -136,8 +136,8 @@ pub struct Shared {
     pub unset: Vec<String>,
 }
 
-/// Reads the text of a fleet's document. With `must_be_set` variables come from the environment, and
-/// one that is not set is an error: so does a node. Else what depends on one is left out.
+/// Reads the text of a fleet's document. With `must_be_set` a variable that the environment does
+/// not have is an error, as on a node. Else what depends on one is left out.
 ///
 /// # Errors
 /// All that is wrong with it, as in a file.

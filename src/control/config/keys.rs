@@ -225,7 +225,7 @@ pub(super) const ROOT: Keys = Keys {
         key(
             "fleet",
             Kind::Section(&FLEET),
-            "The fleet that this gateway belongs to: tracing, kv, wasm and services come from there.",
+            "The fleet that this gateway is of: tracing, kv, wasm and services come from there.",
         ),
     ],
     later: &[],

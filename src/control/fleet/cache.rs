@@ -1,8 +1,8 @@
 //! The document that was applied last, on the node's disk: what it starts by when etcd is away.
 //!
 //! The file takes its place whole (written beside it, synced, renamed, the folder synced), and a
-//! digest over all of it stands in front: whatever a crash or a disk leaves, nothing half-written is
-//! loaded.
+//! digest over all of it stands in front: whatever a crash or a disk leaves, nothing half-written
+//! is loaded.
 
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;

@@ -127,7 +127,8 @@ pub fn read_json<'j, T: Deserialize<'j>>(json: &'j [u8], what: &str) -> Result<T
         Some(SCHEMA) => {}
         Some(later) if later > SCHEMA => {
             return Err(format!(
-                "{what} has schema {later}, and this gateway ({}) knows schema {SCHEMA}; upgrade it",
+                "{what} has schema {later}, and this gateway ({}) knows schema {SCHEMA}; \
+                 upgrade it",
                 env!("CARGO_PKG_VERSION")
             ));
         }

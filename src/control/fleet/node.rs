@@ -1,7 +1,7 @@
 //! A node at work: it follows what etcd says it shall serve, applies it by the reloader, and
 //! reports what became of that. Three parts, side by side on the control thread: `follow` has the
-//! process's one watch, `tell` the node's lease and report, `apply` makes one change after the other
-//! (the newest that is wanted; what was wanted meanwhile is passed over).
+//! process's one watch, `tell` the node's lease and report, `apply` makes one change after the
+//! other (the newest that is wanted; what was wanted meanwhile is passed over).
 
 use std::time::{Instant, SystemTime};
 

@@ -176,7 +176,8 @@ async fn push(
     if let Some(from) = order.from.filter(|from| *from != current) {
         return Err(format!(
             "the fleet is at revision {current}, and this was made from {from}; look at what has \
-             changed (odin-cli fleet diff {from} {current}), take it over, and push --from {current}"
+             changed (odin-cli fleet diff {from} {current}), take it over, and push --from \
+             {current}"
         ));
     }
     if let Some((canary, _)) = &base.canary {

@@ -1,4 +1,4 @@
-//! How this gateway stands in its fleet. One that is in none has the names and no lines.
+//! How this gateway stands in its fleet. One that is in none has the names, and no values but 0.
 
 use super::super::fleet::Link;
 use super::super::reload::Control;
@@ -57,8 +57,7 @@ pub(super) fn families(text: &mut Text, control: &Control) {
         "counter",
         "Revisions of the fleet that were tried, by what became of them.",
     );
-    if let Some(standing) = standing {
-        text.line(family, &[("outcome", "applied")], standing.outcomes[0]);
-        text.line(family, &[("outcome", "refused")], standing.outcomes[1]);
-    }
+    let [applied, refused] = standing.map_or([0; 2], |standing| standing.outcomes);
+    text.line(family, &[("outcome", "applied")], applied);
+    text.line(family, &[("outcome", "refused")], refused);
 }

@@ -132,7 +132,7 @@ fn a_member_that_hangs_without_closing_is_left_for_another() {
 
 #[test]
 fn a_full_database_stops_pushes_with_the_cure_and_no_node() {
-    let arguments = vec!["--quota-backend-bytes=16777216".to_owned()];
+    let arguments = vec!["--quota-backend-bytes=4194304".to_owned()];
     let etcd = Etcd::start(1, &Options { arguments, tls: false }, |_| ());
     let dir = TempDir::new();
     let nodes = start_fleet(&etcd, &dir);
