@@ -15,6 +15,8 @@ for (const name of readdirSync(examples)) {
   if (!existsSync(dir)) continue;
   for (const file of readdirSync(dir).filter((file) => file.endsWith(".yaml"))) {
     const suite = YAML.parse(readFileSync(path.join(dir, file), "utf8"));
+    // Bodies in pieces are passed by odin-cli alone.
+    if (["stream", "events"].includes(suite.body)) continue;
     for (const plugin of [suite.plugin].flat()) {
       const module = new WebAssembly.Module(readFileSync(path.join(dir, plugin)));
       const label = path.basename(plugin, ".wasm");

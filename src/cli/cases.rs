@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use odin::limits;
@@ -16,6 +17,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::expect::Expect;
+use super::splits::Split;
 
 /// The time that a case begins with unless it says another: what the examples' tokens are made for.
 const TIME: f64 = 1_700_000_000.0;
@@ -307,20 +309,55 @@ impl Ground<'_> {
         spec.max_memory_pages = self.keys.max_memory_pages.unwrap_or(spec.max_memory_pages);
         spec.timeout = self.keys.timeout.unwrap_or(spec.timeout);
         spec.set_config(Value::Object(self.config.clone()));
+        let files = self.files()?;
+        let equip = |plugin: &Plugin| self.reach(plugin, files);
+        let (sink, lines) = collect_lines();
+        let plugin = Trial::load(self.wasm, spec, equip, sink);
+        let mut longest = 0;
+        let mut failures = Vec::new();
+        for split in Split::all(0) {
+            if failures.is_empty() {
+                failures = self.play_split(&plugin, steps, &lines, split, &mut longest)?;
+            }
+        }
+        // Of a plugin that bodies pass, once more for each way in which they may come.
+        for split in Split::all(longest).skip(2) {
+            if failures.is_empty() {
+                failures = self.play_split(&plugin, steps, &lines, split, &mut longest)?;
+            }
+        }
+        Ok(failures)
+    }
+
+    /// Plays the steps on a fresh instance, with the bodies cut so.
+    fn play_split(
+        &self,
+        plugin: &Result<Arc<Plugin>, String>,
+        steps: &[Step],
+        lines: &Lines,
+        split: Split,
+        longest: &mut usize,
+    ) -> Result<Vec<String>, String> {
+        if split != Split::Whole && *longest == 0 {
+            return Ok(Vec::new());
+        }
         let calls = Rc::new(RefCell::new(Vec::new()));
         let time = seconds(self.host.time.unwrap_or(TIME));
         let scene = Scene::new(time, self.answers(Rc::clone(&calls)));
         let scene = scene.annotated(odin::exchange::annotate_by_default);
-        let files = self.files()?;
-        let equip = |plugin: &Plugin| self.reach(plugin, files);
-        let (sink, lines) = collect_lines();
-        let mut trial = match Trial::with_sink(self.wasm, spec, scene, equip, sink) {
+        let trial = plugin.clone().and_then(|plugin| {
+            // What it has kept in the shared state is gone.
+            let mut spec = plugin.spec.clone();
+            spec.reach = self.reach(&plugin, self.files()?)?;
+            Trial::of(Arc::new(plugin.again(spec)), scene)
+        });
+        let mut trial = match trial {
             Ok(trial) => trial,
             // A case may expect just that, of a wrong config.
             Err(reason) => {
                 let output = Err(format!("it does not start: {reason}"));
                 let first = steps.iter().take(1);
-                return Ok(first.flat_map(|step| judge(step, &output, &lines, &calls)).collect());
+                return Ok(first.flat_map(|step| judge(step, &output, lines, &calls)).collect());
             }
         };
         for (key, value) in self.host.kv.iter().flatten() {
@@ -331,7 +368,14 @@ impl Ground<'_> {
             if let Some(time) = step.time {
                 trial.set_time(seconds(time));
             }
-            let found = self.step(&mut trial, step, &lines, &calls);
+            let mut found = self.step(&mut trial, step, lines, &calls);
+            let document = self.document(step);
+            if let Some(length) = trial.streamed(&document)?.filter(|_| step.has_body()) {
+                *longest = (*longest).max(length);
+                let passed = trial.pass(&document, &split.places(length));
+                let wrong = step.expect.check_passed(&passed);
+                found.extend(wrong.into_iter().map(|it| format!("{}{it}", split.shown())));
+            }
             let place =
                 if steps.len() > 1 { format!("step {}: ", number + 1) } else { String::new() };
             failures.extend(found.into_iter().map(|failure| format!("{place}{failure}")));
@@ -390,6 +434,17 @@ impl Ground<'_> {
             context.insert("phase".to_owned(), phase.into());
         }
         json!({ "context": context, "input": input })
+    }
+}
+
+impl Step {
+    /// Whether a message with a body is told of.
+    fn has_body(&self) -> bool {
+        match (&self.response, &self.request) {
+            (Some(response), _) => response.body.is_some() || response.json.is_some(),
+            (None, Some(request)) => request.body.is_some() || request.json.is_some(),
+            (None, None) => false,
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::cases::lists;
+use odin::plugin::trial::Passed;
 
 /// What is not named may be anything.
 #[derive(Deserialize, Default)]
@@ -23,6 +24,42 @@ pub(crate) struct Expect {
     #[serde(default)]
     log: Vec<String>,
     calls: Option<Vec<String>>,
+    /// What of the body goes on, piece by piece.
+    passed: Option<String>,
+    /// How the plugin ends the exchange while the body passes.
+    ended: Option<String>,
+}
+
+impl Expect {
+    /// What is not as expected of a body that has passed.
+    pub(crate) fn check_passed(&self, passed: &Result<Passed, String>) -> Vec<String> {
+        let mut failures = Failures(Vec::new());
+        let passed = match passed {
+            Ok(passed) => passed,
+            Err(failed) => {
+                match &self.error {
+                    Some(expected) if failed.contains(expected) => {}
+                    _ => failures.0.push(format!("a call for a piece failed: {failed}")),
+                }
+                return failures.0;
+            }
+        };
+        let body = String::from_utf8_lossy(&passed.bytes);
+        if let Some(expected) = self.passed.as_ref().filter(|expected| **expected != body) {
+            failures.differ("passed", &format!("{expected:?}"), &format!("{body:?}"));
+        }
+        let ended = super::splits::ended(passed).unwrap_or_else(|| "not".to_owned());
+        match &self.ended {
+            Some(expected) if !ended.starts_with(expected.as_str()) => {
+                failures.differ("ended", expected, &ended);
+            }
+            None if passed.ended.is_some() && self.passed.is_some() => {
+                failures.differ("ended", "not", &ended);
+            }
+            _ => {}
+        }
+        failures.0
+    }
 }
 
 /// `null` is something else than nothing.

@@ -16,6 +16,7 @@ mod keys;
 mod plugin;
 mod project;
 mod serve;
+mod splits;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

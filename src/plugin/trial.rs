@@ -7,6 +7,7 @@
 //! worker.
 
 mod given;
+mod pieces;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+pub use self::pieces::{Ended, Passed};
 use super::chain::MessageBounds;
 use super::host::Host;
 use super::instance::Instance;
@@ -71,12 +73,25 @@ impl Trial {
         equip: impl FnOnce(&Plugin) -> Result<Reach, String>,
         sink: Arc<dyn LogSink>,
     ) -> Result<Self, String> {
+        Self::of(Self::load(wasm, spec, equip, sink)?, scene)
+    }
+
+    /// Loads the module, for any number of instances.
+    ///
+    /// # Errors
+    /// Why it is not given what it may reach.
+    pub fn load(
+        wasm: &[u8],
+        spec: PluginSpec,
+        equip: impl FnOnce(&Plugin) -> Result<Reach, String>,
+        sink: Arc<dyn LogSink>,
+    ) -> Result<Arc<Plugin>, String> {
         let options =
             RuntimeOptions { instances_max: 2, log_sink: Some(sink), ..RuntimeOptions::default() };
         let runtime = Runtime::new(&options).map_err(|error| error.to_string())?;
         let mut plugin = runtime.load(spec, wasm);
         plugin.spec.reach = equip(&plugin)?;
-        Self::of(Arc::new(plugin), scene)
+        Ok(Arc::new(plugin))
     }
 
     /// An instance of a plugin that is loaded.

@@ -31,7 +31,7 @@ fn the_cases_of_all_shipped_plugins_pass_in_the_gateways_own_code() {
             count += 1;
         }
     }
-    assert_eq!(count, 9, "plugins/examples has nine plugins");
+    assert_eq!(count, 11, "plugins/examples has eleven plugins");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::support::http2::{self, Http2};
 use crate::support::{Client, Gateway, Origin, Setup, get, post, wait_until, wasm};
 
 mod chunks;
+mod examples;
 
 const EVENTS: usize = 20;
 const EVENT_STREAM: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\

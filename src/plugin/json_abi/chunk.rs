@@ -56,16 +56,22 @@ const LENGTH_BITS: u32 = 28;
 /// Tells the guest that an exchange is over.
 pub(super) async fn close(mut turn: Turn, id: u32, deadline: Instant) -> Result<(), CallError> {
     turn.begin(deadline, Ids::default())?;
-    let ran = async {
-        let instance = turn.instance()?;
-        let guest = instance.guest.json()?;
-        if let Some(function) = guest.pieces.close.clone() {
-            function.call_async(&mut instance.store, id.cast_signed()).await?;
-        }
-        Ok(())
+    let ran = match turn.instance() {
+        Ok(instance) => close_stream(instance, id).await,
+        Err(error) => Err(error),
     };
-    let ran = ran.await;
     turn.finish(ran)
+}
+
+/// Tells the guest of an instance that it may enter.
+pub(in crate::plugin) async fn close_stream(
+    instance: &mut Instance,
+    id: u32,
+) -> Result<(), CallError> {
+    if let Some(function) = instance.guest.json()?.pieces.close.clone() {
+        function.call_async(&mut instance.store, id.cast_signed()).await?;
+    }
+    Ok(())
 }
 
 /// One call of the guest, with all that it needs: it is run to its end whoever leaves.

@@ -108,6 +108,20 @@ impl<'i> Given<'i> {
         Ok(given)
     }
 
+    /// The fields of the message.
+    pub(super) fn fields(&self) -> Option<&Fields> {
+        match self.phase {
+            Phase::Request => Some(&self.request.fields),
+            Phase::Response => Some(&self.response.fields),
+            Phase::Aggregation => None,
+        }
+    }
+
+    /// Takes its body out.
+    pub(super) fn take_body(&mut self) -> Option<Vec<u8>> {
+        self.body.given.take()
+    }
+
     /// A plugin that reads bodies is given plain ones, and no word of how they came.
     fn check_coding(&self, plugin: &Plugin) -> Result<(), String> {
         let fields = match self.phase {

@@ -214,7 +214,7 @@ impl Passed {
             Kind::Replace(bytes) => (1, bytes),
             Kind::End(bytes) => (3, bytes),
             Kind::Cut(reason) => (4, reason.into_bytes()),
-            Kind::Answer(mut outcome) => {
+            Kind::Answer(outcome) => {
                 let written = outcome.output(output).to_vec();
                 (5, written)
             }
