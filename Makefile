@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help setup keys plugins build run test test-browser lint advisories bench perf-check perf-accept \
-	perf-show perf-selftest flamegraph release dist dist-try pgo conformance loadtest failing soak fuzz clean
+	perf-show perf-selftest flamegraph release dist dist-try pgo conformance floods loadtest failing soak fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | \
@@ -104,8 +104,11 @@ pgo: setup plugins ## the same, optimised by a profile of itself under load: tar
 test-browser: setup plugins build ## the dashboard in a headless Chromium
 	@tests/browser/run.sh
 
-conformance: build ## run h2spec against the gateway, over TLS and by prior knowledge; writes docs/conformance.md
-	@.ci/conformance
+conformance: build ## run h2spec, grpc-go's interop cases and sslyze against it; writes docs/conformance.md; ONLY=grpc
+	@.ci/conformance $(ONLY)
+
+floods: ## what one client of HTTP/2 sees while others flood, beside nginx, HAProxy, Envoy (two minutes); BINARY=
+	loadtest/floods.py --binary $(or $(BINARY),target/release/odin) --write loadtest/results/floods.md
 
 loadtest: plugins ## compare with nginx, HAProxy and Envoy: CPU, latency, claims (half an hour and the builds)
 	@loadtest/setup build
@@ -117,7 +120,7 @@ failing: build ## origins that fail, beside nginx, HAProxy and Envoy; writes doc
 	@loadtest/setup
 	loadtest/failing.py --write $(FAILING)
 
-SOAK ?= --plugins 1000 --configs 200 --upgrades 3
+SOAK ?= --plugins 1000 --configs 200 --upgrades 3 --edges 300
 soak: setup plugins build ## reload and upgrade under load: nothing fails, nothing stays (some 4 minutes)
 	loadtest/reloads.py --binary target/debug/odin $(SOAK)
 

@@ -9,10 +9,13 @@ answer, some on connections they keep, some on new ones. Meanwhile
   configs   the configuration is reloaded N times and moves the service between two origins
             (--configs, 200)
   upgrades  the binary is upgraded N times (--upgrades, 3)
+  edges     certificates, listeners and a plugin change N times under HTTP/2 by TLS, beside a stream of
+            events that goes on (--edges, 300)
 
 Each prints a table of what was seen and what is allowed. Exit status 1 if anything is not.
 
 Usage: loadtest/reloads.py [--binary target/debug/odin] [--plugins N] [--configs N] [--upgrades N]
+                            [--edges N]
 """
 
 import argparse
@@ -28,6 +31,8 @@ import sys
 import tempfile
 import threading
 import time
+
+import edges as edge_reloads
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MODULE = ROOT / "plugins/dist/canaries/lifecycle.wasm"
@@ -75,7 +80,7 @@ http {{
 class Gateway:
     """The gateway, whichever process serves."""
 
-    def __init__(self, binary, folder, target="builtin:echo"):
+    def __init__(self, binary, folder, target="builtin:echo", text=None, ports=None):
         self.folder = folder
         code = MODULE.read_bytes()
         if code.count(b"code-0") != 1:
@@ -84,13 +89,19 @@ class Gateway:
             path = folder / f"code-{version}.wasm"
             path.write_bytes(code.replace(b"code-0", b"code-" + version.encode()))
         (folder / "cache").mkdir(mode=0o700)
-        self.write(0, target)
+        if text:
+            (folder / "odin.yaml").write_text(text)
+        else:
+            self.write(0, target)
         command = [binary, "--config", folder / "odin.yaml", "--pid-file", folder / "odin.pid"]
         self.log = folder / "odin.log"
         with self.log.open("w") as log:
             self.first = subprocess.Popen(command, stderr=log, stdout=log)
-        self.port = self.wait_log(r"listening on \S+:(\d+)", 1)
-        self.admin = self.wait_log(r"admin on \S+:(\d+)", 1)
+        self.wait_log(r"admin on \S+:(\d+)", 1)
+        self.port, self.admin = ports or (
+            self.wait_log(r"listening on \S+:(\d+)", 1),
+            self.wait_log(r"admin on \S+:(\d+)", 1),
+        )
 
     def wait_log(self, pattern, count):
         """The number that the count-th line with the pattern names."""
@@ -462,16 +473,24 @@ def upgrades(options, folder):
     return table.print(load)
 
 
+def edges(options, folder):
+    def gateway_of(text, port, admin):
+        return Gateway(options.binary, folder, text=text, ports=(port, admin))
+
+    return edge_reloads.run(options, folder, gateway_of, Table)
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--binary", type=pathlib.Path, default=ROOT / "target/debug/odin")
     arguments.add_argument("--plugins", type=int, default=1000)
     arguments.add_argument("--configs", type=int, default=200)
     arguments.add_argument("--upgrades", type=int, default=3)
+    arguments.add_argument("--edges", type=int, default=300)
     options = arguments.parse_args()
     options.binary = options.binary.resolve()
     is_good = True
-    for soak in (plugins, configs, upgrades):
+    for soak in (plugins, configs, upgrades, edges):
         if getattr(options, soak.__name__) > 0:
             with tempfile.TemporaryDirectory() as folder:
                 is_good &= soak(options, pathlib.Path(folder))

@@ -12,6 +12,7 @@ use crate::aggregate::Aggregation;
 use crate::http::connection::Protocol;
 use crate::http::message::Fields;
 use crate::http::trusted::Trusted;
+use crate::io::clients::{ClientBounds, Clients};
 use crate::io::proxy::ProxyProtocol;
 use crate::io::tls::certificate::Certificate;
 use crate::plugin::{Chain, MessageBounds, Plugin};
@@ -25,6 +26,8 @@ use crate::upstream::cluster::Cluster;
 /// Everything that decides how a request is served.
 #[derive(Debug)]
 pub struct Snapshot {
+    /// How many connections clients have, where that is bounded, and the bounds.
+    pub clients: Option<(Arc<Clients>, ClientBounds)>,
     /// Counts the snapshots of the process, from 1.
     pub generation: u64,
     /// Bounds of sizes.
@@ -131,6 +134,21 @@ pub struct Limits {
     pub upstream_connections_max: usize,
     /// Idle upstream connections of one worker to one endpoint.
     pub upstream_idle_max: usize,
+    /// Of HTTP/2 with clients.
+    pub http2: Http2Limits,
+}
+
+/// Bounds of a client's connection of HTTP/2, as configured (`server.http2`).
+#[derive(Debug, Clone, Copy)]
+pub struct Http2Limits {
+    /// Requests at once.
+    pub streams_max: u32,
+    /// Requests in all.
+    pub requests_max: u32,
+    /// Bytes of one body that may come ahead.
+    pub stream_window_bytes: u32,
+    /// Bytes of all bodies that may come ahead.
+    pub connection_window_bytes: u32,
 }
 
 /// Bounds of waiting, as configured (`server.timeouts`).

@@ -24,6 +24,8 @@ impl Owner for Nobody {
 const OPTIONS: Options = Options {
     heads: RequestLimits { bytes_max: 4096, fields_max: 100, uri_bytes_max: 1024 },
     streams_max: 4,
+    stream_window: 512 * 1024,
+    connection_window: 1024 * 1024,
     requests_max: 100,
 };
 

@@ -8,6 +8,7 @@ mod bench;
 mod build;
 mod cases;
 mod cert;
+mod certificates;
 mod expect;
 mod explain;
 mod fleet;

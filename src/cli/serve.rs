@@ -11,6 +11,7 @@ use odin::control::upgrade::Inheritance;
 use serde_json::json;
 
 use super::build::Builder;
+use super::certificates::Certificates;
 use super::keys::Keys;
 
 #[derive(clap::Args)]
@@ -23,6 +24,9 @@ pub(crate) struct Arguments {
     /// Where to listen
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: String,
+    /// Speaks TLS, and HTTP/2 with it, with a certificate that is made for this run
+    #[arg(long)]
+    tls: bool,
     /// What becomes of a request whose plugin fails; if not said, auth, ratelimit and aggregation
     /// plugins refuse it
     #[arg(long, value_name = "open|closed", value_parser = ["open", "closed"])]
@@ -59,9 +63,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
         entry["failureMode"] = mode.as_str().into();
     }
     let to = if arguments.to == "echo" { "builtin:echo" } else { &arguments.to };
+    let (made, listen) = match arguments.tls {
+        true => {
+            let made = Certificates::make(&arguments.listen)?;
+            made.tell(&arguments.listen);
+            let listen = made.listener(&arguments.listen);
+            (Some(made), listen)
+        }
+        false => (None, json!(arguments.listen)),
+    };
     // JSON is YAML.
     let text = json!({
-        "server": { "listen": arguments.listen, "workers": 1 },
+        "server": { "listen": listen, "workers": 1 },
         "admin": { "listen": "off" },
         "logging": { "level": "debug" },
         "wasm": { "plugins": [entry] },
@@ -77,7 +90,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
         thread.spawn(|| builder.watch()).map_err(|error| format!("no thread to build: {error}"))?;
     }
     let options = Options { located, watches: true, pid_file: None, inheritance };
-    process::run(config, options).map(|()| ExitCode::SUCCESS).map_err(|reason| {
+    let ended = process::run(config, options);
+    drop(made);
+    ended.map(|()| ExitCode::SUCCESS).map_err(|reason| {
         let way_out = match reason.contains("cannot listen") {
             true => "; --listen 127.0.0.1:PORT chooses another address",
             false => "",

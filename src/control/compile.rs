@@ -22,16 +22,17 @@ use super::access_log;
 use super::config::{self, Config, TargetKind};
 use super::courtesy::yield_core;
 use super::descriptors;
-use super::edge::Edge;
+use super::edge::{Edge, SharedTickets, ToldTickets};
 use super::modules::Lacking;
 use super::reach::{Common, OriginKey, Upkeep};
 use super::trust::Trust;
 use crate::aggregate::{Aggregation, Call, Dependency};
 use crate::http::message::Fields;
 use crate::http::trusted::Trusted;
+use crate::io::clients::{ClientBounds, Clients};
 use crate::limits::TRACE_QUEUE_EXCHANGES;
 use crate::plugin::{Callee, Chain, Plugin, Runtime, Scheme};
-use crate::snapshot::{Limits, Service, Snapshot, Timeouts};
+use crate::snapshot::{Http2Limits, Limits, Service, Snapshot, Timeouts};
 use crate::trace::finished::Finished;
 use crate::trace::{Sampler, Tracing};
 use crate::upstream::call::Bounds;
@@ -53,6 +54,8 @@ pub struct Compiler {
     loader: Loader,
     trust: Trust,
     edge: Edge,
+    /// Counted over all snapshots, from the first that bounds them on.
+    clients: Option<Arc<Clients>>,
 }
 
 /// Numbers whatever a worker keeps something of, over all snapshots.
@@ -124,7 +127,36 @@ impl Compiler {
         // Whoever exports spans takes the other end.
         let (spans, _) = sync_channel(0);
         let (trust, edge) = (Trust::default(), Edge::default());
-        Self { spans, workers, generation: 0, ids: Ids::default(), loader, trust, edge }
+        Self {
+            spans,
+            workers,
+            generation: 0,
+            ids: Ids::default(),
+            loader,
+            trust,
+            edge,
+            clients: None,
+        }
+    }
+
+    /// The connections of clients, if they are bounded.
+    fn clients(&mut self, limits: &config::Limits) -> Option<(Arc<Clients>, ClientBounds)> {
+        let bounds = ClientBounds {
+            connections: limits.client_connections_max,
+            per_second: limits.client_connections_per_second,
+        };
+        (bounds != ClientBounds::default())
+            .then(|| (Arc::clone(self.clients.get_or_insert_default()), bounds))
+    }
+
+    /// Listeners go on with the tickets of the process before.
+    pub fn inherit_tickets(&mut self, told: Vec<ToldTickets>) {
+        self.edge.inherit(told);
+    }
+
+    /// The keys of all tickets, for the next process.
+    pub fn tickets(&self) -> Arc<SharedTickets> {
+        self.edge.tickets()
     }
 
     /// The next snapshot is made without these modules, which could not be had.
@@ -215,6 +247,7 @@ impl Compiler {
         findings.hide(&config.variables);
         self.generation += 1;
         let snapshot = Snapshot {
+            clients: self.clients(&config.server.limits),
             generation: self.generation,
             limits: limits(&config.server, self.workers),
             timeouts: timeouts(&config.server.timeouts),
@@ -381,6 +414,12 @@ fn limits(server: &config::Server, workers: usize) -> Limits {
         upstream_connections_max: share(upstream_max(limits), workers),
         descriptors_end: descriptors::clients_end(),
         upstream_idle_max: limits.upstream_idle_max,
+        http2: Http2Limits {
+            streams_max: server.http2.streams_max,
+            requests_max: server.http2.requests_max,
+            stream_window_bytes: server.http2.stream_window_bytes,
+            connection_window_bytes: server.http2.connection_window_bytes,
+        },
     }
 }
 

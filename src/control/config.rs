@@ -40,6 +40,7 @@ mod variables;
 pub mod view;
 mod view_fleet;
 mod view_kv;
+mod view_limits;
 mod view_modules;
 pub mod view_origins;
 mod view_routes;

@@ -6,19 +6,23 @@
 
 mod files;
 mod resolver;
+mod tickets;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwap;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{
     ProducesTickets, ServerSessionMemoryCache, StoresServerSessions, WebPkiClientVerifier,
 };
 use rustls::{RootCertStore, ServerConfig};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use self::resolver::ByName;
+use self::tickets::{TicketKey, Tickets};
 use super::compile::Findings;
 use super::config::{self, Config, TlsVersion};
 use crate::http::connection::Protocol;
@@ -30,28 +34,82 @@ use crate::snapshot::{Listener, ServerTls};
 #[derive(Default)]
 pub struct Edge {
     /// By what a client has proved in a session: by whose certificates, and whether it had to.
-    sessions: HashMap<[u8; 32], Sessions>,
+    sessions: HashMap<Proved, Sessions>,
+    /// Keys of the process before, for sessions that no listener has had here yet.
+    inherited: HashMap<Proved, Vec<TicketKey>>,
+    shared: Arc<SharedTickets>,
+}
+
+/// What a client has proved in a session.
+type Proved = [u8; 32];
+
+/// The keys of the tickets of some sessions, as the next process gets them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToldTickets {
+    proved: Proved,
+    keys: Vec<TicketKey>,
+}
+
+/// All keys of tickets, for who starts the next process.
+#[derive(Debug, Default)]
+pub struct SharedTickets(ArcSwap<Vec<(Proved, Arc<Tickets>)>>);
+
+impl SharedTickets {
+    /// The keys as they are now.
+    pub fn told(&self) -> Vec<ToldTickets> {
+        let all = self.0.load();
+        let told = all.iter().map(|(proved, tickets)| (*proved, tickets.told()));
+        told.map(|(proved, keys)| ToldTickets { proved, keys }).collect()
+    }
+
+    fn add(&self, proved: Proved, tickets: &Arc<Tickets>) {
+        self.0.rcu(|all| {
+            let mut all = Vec::clone(all);
+            all.push((proved, Arc::clone(tickets)));
+            all
+        });
+    }
 }
 
 /// Sessions that can go on: a client that comes back to another worker, another certificate or
 /// another listener makes no new signature necessary.
 #[derive(Clone)]
 struct Sessions {
-    /// Makes and reads tickets; its keys are changed every six hours and read for twice as long.
-    tickets: Option<Arc<dyn ProducesTickets>>,
+    /// `None`: the system has no randomness; then nothing is resumed.
+    tickets: Option<Arc<Tickets>>,
     /// For TLS 1.2 without tickets.
     ids: Arc<dyn StoresServerSessions>,
 }
 
 impl Sessions {
-    fn new() -> Self {
-        // The system has no randomness: then nothing is resumed.
-        let tickets = aws_lc_rs::Ticketer::new().ok();
+    fn new(told: &[TicketKey]) -> Self {
+        let tickets = Tickets::new(told).map(Arc::new);
         Self { tickets, ids: ServerSessionMemoryCache::new(TLS_SESSIONS_MAX) }
     }
 }
 
 impl Edge {
+    /// Goes on with the tickets of the process before.
+    pub fn inherit(&mut self, told: Vec<ToldTickets>) {
+        self.inherited = told.into_iter().map(|told| (told.proved, told.keys)).collect();
+    }
+
+    /// All keys of tickets, those of later listeners too.
+    pub fn tickets(&self) -> Arc<SharedTickets> {
+        Arc::clone(&self.shared)
+    }
+
+    fn sessions(&mut self, proved: Proved) -> &Sessions {
+        let Self { sessions, inherited, shared } = self;
+        sessions.entry(proved).or_insert_with(|| {
+            let sessions = Sessions::new(&inherited.remove(&proved).unwrap_or_default());
+            if let Some(tickets) = &sessions.tickets {
+                shared.add(proved, tickets);
+            }
+            sessions
+        })
+    }
+
     /// All of `server.listen`.
     pub fn listeners(&mut self, config: &Config, findings: &mut Findings) -> Vec<Arc<Listener>> {
         let configured = &config.server.listen;
@@ -139,9 +197,9 @@ impl Edge {
             };
         let keys = loaded.iter().map(|(_, found)| (&found.certificate.hosts, &found.key));
         let mut config = builder.with_cert_resolver(Arc::new(ByName::new(keys)));
-        let sessions = self.sessions.entry(proved.finalize().into()).or_insert_with(Sessions::new);
+        let sessions = self.sessions(proved.finalize().into());
         if let Some(tickets) = &sessions.tickets {
-            config.ticketer = Arc::clone(tickets);
+            config.ticketer = Arc::<Tickets>::clone(tickets) as Arc<dyn ProducesTickets>;
         }
         config.session_storage = Arc::clone(&sessions.ids);
         config.alpn_protocols =

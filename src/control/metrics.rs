@@ -19,9 +19,10 @@ pub use self::text::Format;
 use self::text::Text;
 use super::reload::Control;
 use super::{access_log, log, otlp};
-use crate::downstream::frontend::Handshake;
+use crate::downstream::frontend::{ConnectionCounts, Handshake};
 use crate::error::Rejection;
 use crate::exchange::counts::ServiceCounts;
+use crate::http::grpc::GrpcStatus;
 use crate::plugin::{ErrorKind, PluginMetric, PluginReport};
 use crate::worker::report::Report;
 
@@ -61,6 +62,7 @@ pub fn text(control: &Control, reports: &[Report], format: Format) -> String {
     plugins(&mut text, &totals);
     own_metrics(&mut text, &totals);
     services(&mut text, &totals);
+    rejected_connections(&mut text, reports);
     upstream::families(&mut text, &totals);
     targets::families(&mut text, control, reports);
     workers(&mut text, reports);
@@ -186,10 +188,44 @@ fn services(text: &mut Text, totals: &Totals) {
         let total = counts.time_total.as_secs_f64();
         text.histogram(family, ("service", name), &counts.durations, total);
     }
+    let family = "odin_grpc_responses_total";
+    text.family(family, "counter", "Calls of gRPC by the status that their client was told.");
+    for (name, counts) in &totals.services {
+        for (place, count) in counts.grpc.iter().flat_map(|counts| counts.iter().enumerate()) {
+            let labels = [("service", name.as_str()), ("grpc_status", GrpcStatus::label(place))];
+            text.line(family, &labels, *count);
+        }
+    }
     let family = "odin_rejected_total";
     text.family(family, "counter", "Requests that the gateway refused itself, by reason.");
     for (reason, count) in Rejection::ALL.into_iter().zip(totals.rejected) {
         text.line(family, &[("reason", reason.as_str())], count);
+    }
+}
+
+/// Who was turned away before a request of theirs was looked at, by reason: of a family that
+/// [`services`] has begun.
+fn rejected_connections(text: &mut Text, reports: &[Report]) {
+    type Count = fn(&ConnectionCounts) -> u64;
+    let shaken = [Handshake::Refused, Handshake::Timeout, Handshake::PlainHttp, Handshake::Busy];
+    let others: [(&str, Count); 6] = [
+        ("http2_abuse", |counts| counts.http2.abused),
+        ("http2_protocol", |counts| counts.http2.broken),
+        ("proxy_header", |counts| counts.proxy_refused),
+        ("connections_max", |counts| counts.shed),
+        ("client_connections", |counts| counts.client_connections),
+        ("client_rate", |counts| counts.client_rate),
+    ];
+    let sum = |count: &dyn Fn(&ConnectionCounts) -> u64| -> u64 {
+        reports.iter().map(|report| count(&report.connections)).sum()
+    };
+    for (reason, count) in others {
+        text.line("odin_rejected_total", &[("reason", reason)], sum(&count));
+    }
+    for end in shaken {
+        let reason = format!("tls_{}", end.as_str());
+        let count = sum(&|counts| counts.handshakes[end as usize]);
+        text.line("odin_rejected_total", &[("reason", &reason)], count);
     }
 }
 

@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 
 use super::compile::{Compiled, Compiler, Failure};
 use super::config::{Config, IoDriver, Located, Workers};
+use super::edge::ToldTickets;
 use super::fleet::{self, Member};
 use super::modules::{self, Fetcher, Lacking};
 use super::otlp::Exporter;
@@ -71,9 +72,10 @@ async fn serve(config: Config, options: Options) -> Result<(), String> {
     let Inheritance { sockets, predecessor, activated } = options.inheritance;
     let from = predecessor.as_ref().map(|before| (before.pid, before.upgrades + 1));
     let conversation = predecessor.map(|before| before.talk()).transpose()?;
+    let tickets = conversation.as_ref().map(upgrade::Conversation::tickets).unwrap_or_default();
 
     let start = async {
-        let preparing = prepare(config, &options.located, sockets);
+        let preparing = prepare(config, &options.located, sockets, tickets);
         let Some(prepared) = unless_ended(&mut signals, preparing).await else {
             return Ok(None);
         };
@@ -104,7 +106,8 @@ async fn serve(config: Config, options: Options) -> Result<(), String> {
     let upgrades = from.map_or(0, |(_, count)| count);
     let held = std::mem::take(&mut prepared.sockets.held);
     let held = Rc::new(RefCell::new(held));
-    let upgrader = Upgrader::new(program, Rc::clone(&held), upgrades, activated);
+    let tickets = prepared.compiler.tickets();
+    let upgrader = Upgrader::new(program, Rc::clone(&held), upgrades, activated, tickets);
     // Last: from here on connections come.
     let channels = conversation.map(upgrade::Conversation::serving).unwrap_or_default();
     let serving = Serving {
@@ -251,6 +254,7 @@ async fn prepare(
     config: Config,
     located: &Located,
     inherited: Vec<Inherited>,
+    tickets: Vec<ToldTickets>,
 ) -> Result<Prepared, String> {
     let workers = match config.server.workers {
         Workers::Auto => quota::automatic_workers(workers::usable_cores().len()),
@@ -261,6 +265,7 @@ async fn prepare(
     let sockets = Sockets::open(&config, workers, inherited).map_err(describe)?;
     let plugins = Runtime::new(&runtime_options(&config)).map_err(|error| error.to_string())?;
     let mut compiler = Compiler::new(plugins, workers, &config.kv);
+    compiler.inherit_tickets(tickets);
     let exporter = Exporter::new(compiler.take_spans());
     let seen = watch::Files::of(located, &config).look();
     let fetcher = Arc::new(Fetcher::default());

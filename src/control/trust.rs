@@ -12,6 +12,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use sha2::{Digest, Sha256};
 
+pub use self::origin::unchecked;
 use super::config::OriginTls;
 use crate::upstream::tls::Tls;
 

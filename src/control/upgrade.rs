@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
+use super::edge::SharedTickets;
 use super::sockets::{Held, SharedHeld};
 use super::workers::Outboxes;
 use crate::downstream::handover::Handover;
@@ -44,6 +45,8 @@ pub struct Upgrader {
     upgrades: u64,
     /// See [`Inheritance::activated`].
     activated: bool,
+    /// The keys of TLS tickets, which the next process goes on with.
+    tickets: Arc<SharedTickets>,
 }
 
 /// A process that serves in the place of this one.
@@ -61,8 +64,14 @@ struct Starting {
 
 impl Upgrader {
     /// For a process that listens on these sockets.
-    pub fn new(program: PathBuf, held: SharedHeld, upgrades: u64, activated: bool) -> Self {
-        Self { program, held, earlier: Vec::new(), upgrades, activated }
+    pub fn new(
+        program: PathBuf,
+        held: SharedHeld,
+        upgrades: u64,
+        activated: bool,
+        tickets: Arc<SharedTickets>,
+    ) -> Self {
+        Self { program, held, earlier: Vec::new(), upgrades, activated, tickets }
     }
 
     /// Whether this process is the only one that holds its listening sockets, unless it has a
@@ -136,6 +145,11 @@ impl Upgrader {
 
     fn start(&self, failing: Vec<String>) -> io::Result<(Channel, Starting)> {
         let (ours, theirs) = channel::pair()?;
+        // Before it is there: it finds them when it begins. One that does not fit the buffer costs
+        // some clients a full handshake.
+        for told in self.tickets.told() {
+            let _ = ours.send(&Message::Tickets(told));
+        }
         // The copies that the new process inherits. Nobody else starts processes here.
         let mut inherited = Vec::new();
         let mut inherit = |socket: &dyn AsFd| -> io::Result<RawFd> {

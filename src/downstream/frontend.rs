@@ -1,6 +1,7 @@
 //! The client side of one worker: how many connections are open, and where they go when it ends.
 
 use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use super::handover::{Handover, Sent};
 use crate::exchange::Core;
 use crate::http::connection::Connection;
+use crate::io::clients::{Entered, Over};
 use crate::io::deadline::now_ms;
 use crate::io::sleep;
 use crate::io::turns::Turns;
@@ -43,6 +45,10 @@ pub struct ConnectionCounts {
     /// Closed because the header of the PROXY protocol was missing, broken, or not one of a trusted
     /// proxy.
     pub proxy_refused: u64,
+    /// Closed at once because their client had as many as it may.
+    pub client_connections: u64,
+    /// Closed at once because their client had opened as many in that second.
+    pub client_rate: u64,
     /// TLS handshakes by how they ended ([`Handshake::ALL`]).
     pub handshakes: [u64; Handshake::ALL.len()],
 }
@@ -166,12 +172,28 @@ impl Frontend {
         }
         self.open.set(open + 1);
         self.count(|counts| counts.accepted += 1);
-        Some(Admission { frontend: self.clone() })
+        Some(Admission { frontend: self.clone(), client: None })
     }
 
     /// Counts a new connection that is turned away.
     pub fn shed(&self) {
         self.count(|counts| counts.shed += 1);
+    }
+
+    /// Counts a new connection of a client, where clients are bounded; `Err`: it has too many.
+    pub(super) fn enter_client(&self, peer: IpAddr) -> Result<Option<Entered>, ()> {
+        let snapshot = self.core.snapshot();
+        let Some((clients, bounds)) = &snapshot.clients else { return Ok(None) };
+        // Those who come by a socket of Unix have no address; proxies bring many clients.
+        if peer.is_unspecified() || snapshot.trusted.has(peer) {
+            return Ok(None);
+        }
+        clients.enter(peer, *bounds).map(Some).map_err(|over| {
+            self.count(|counts| match over {
+                Over::Connections => counts.client_connections += 1,
+                Over::Rate => counts.client_rate += 1,
+            });
+        })
     }
 
     /// Counts a TLS handshake that has ended.
@@ -274,6 +296,8 @@ impl Drop for DrainWatch {
 /// A counted downstream connection.
 pub struct Admission {
     frontend: Rc<Frontend>,
+    /// It is counted of its client too.
+    pub(super) client: Option<Entered>,
 }
 
 impl Drop for Admission {

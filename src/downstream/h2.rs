@@ -31,7 +31,6 @@ use crate::http::h2::incoming::Incoming;
 use crate::http::message::RequestHead;
 use crate::io::deadline::now_ms;
 use crate::io::stream::{self, Direction, Stream};
-use crate::limits::{CONNECTION_REQUESTS_MAX, STREAMS_MAX};
 
 /// The two halves of a stream that HTTP/2 is spoken over, and what may have been read from it.
 pub(super) struct Halves<S: Stream> {
@@ -69,8 +68,10 @@ pub(super) async fn serve<S: Stream>(
             fields_max: limits.head_fields_max,
             uri_bytes_max: limits.uri_bytes_max,
         },
-        streams_max: STREAMS_MAX,
-        requests_max: CONNECTION_REQUESTS_MAX,
+        streams_max: limits.http2.streams_max,
+        requests_max: limits.http2.requests_max,
+        stream_window: limits.http2.stream_window_bytes,
+        connection_window: limits.http2.connection_window_bytes,
     };
     let body_timeout = snapshot.timeouts.body;
     drop(snapshot);

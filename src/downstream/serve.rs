@@ -27,9 +27,16 @@ pub(super) fn start(
     frontend: &Rc<Frontend>,
 ) {
     let connections_max = frontend.core.snapshot().limits.connections_max;
-    let Some(admission) = frontend.admit(connections_max) else {
+    let Some(mut admission) = frontend.admit(connections_max) else {
         return;
     };
+    // What was served before has been counted as new where it came.
+    if listener.is_some() {
+        match frontend.enter_client(facts.peer) {
+            Ok(client) => admission.client = client,
+            Err(()) => return,
+        }
+    }
     stream.prepare();
     let local = stream::local_address(stream.as_raw_fd());
     let takes_http2 = listener.as_ref().is_none_or(|one| one.protocols.contains(&Protocol::Http2));

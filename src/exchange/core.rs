@@ -13,6 +13,7 @@ use super::counts::{self, ServiceCounts, Services, SharedCounts};
 use super::random::Random;
 use super::{Outcome, Scratch};
 use crate::error::{Counter, Error, Rejection};
+use crate::http::grpc::GrpcStatus;
 use crate::io::budget::Budget;
 use crate::io::buffer::BufferPool;
 use crate::io::deadline::Deadlines;
@@ -240,6 +241,12 @@ impl Core {
         took: Duration,
     ) {
         self.services.borrow_mut().count(snapshot, service, status, took);
+    }
+
+    /// Counts how a call of gRPC has ended; `None`: its client was told no status.
+    #[cold]
+    pub fn account_grpc(&self, snapshot: &Snapshot, service: &Service, status: Option<GrpcStatus>) {
+        self.services.borrow_mut().of(snapshot, service).borrow_mut().count_grpc(status);
     }
 
     /// What is counted of a service.

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::durations::Durations;
+use crate::http::grpc::GrpcStatus;
 use crate::io::pace::Pace;
 use crate::limits::REPORTED_SERVICES_MAX;
 use crate::snapshot::{Service, Snapshot};
@@ -27,7 +28,13 @@ pub struct ServiceCounts {
     pub durations: Durations,
     /// Of the requests to its endpoints.
     pub upstream: UpstreamCounts,
+    /// Calls of gRPC by their status, at its place; those without one last. `None`: there were
+    /// none.
+    pub grpc: Option<Box<GrpcCounts>>,
 }
+
+/// See [`ServiceCounts::grpc`].
+pub type GrpcCounts = [u64; GrpcStatus::COUNT + 1];
 
 impl ServiceCounts {
     fn count(&mut self, status: u16, took: Duration) {
@@ -35,6 +42,14 @@ impl ServiceCounts {
         self.responses[class] += 1;
         self.time_total += took;
         self.durations.record(took);
+    }
+
+    pub(super) fn count_grpc(&mut self, status: Option<GrpcStatus>) {
+        let place = status.map_or(GrpcStatus::COUNT, GrpcStatus::place);
+        let counts = self.grpc.get_or_insert_default();
+        if let Some(count) = counts.get_mut(place) {
+            *count += 1;
+        }
     }
 
     /// Adds those of another worker.
@@ -45,6 +60,10 @@ impl ServiceCounts {
         self.time_total += other.time_total;
         self.durations.add(&other.durations);
         self.upstream.add(&other.upstream);
+        if let Some(theirs) = &other.grpc {
+            let ours = self.grpc.get_or_insert_default();
+            ours.iter_mut().zip(theirs.iter()).for_each(|(sum, count)| *sum += count);
+        }
     }
 }
 

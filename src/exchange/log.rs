@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Core, Exchange, Outcome, Reply, Scratch};
 use crate::http::connection::Asker;
+use crate::http::grpc::GrpcStatus;
 use crate::http::message::Fields;
 use crate::snapshot::Snapshot;
 use crate::trace::access_log::Answered;
@@ -32,6 +33,7 @@ pub(super) fn leave(
             trace_id: scratch.trace.id(),
             asker,
             status: outcome.status,
+            grpc_status: reply.grpc_status().map_or("", GrpcStatus::as_str),
             body_bytes_sent: reply.body_bytes(),
             took,
             service: service.map_or("", |service| &service.name),

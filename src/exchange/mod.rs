@@ -160,6 +160,9 @@ pub async fn run(
     let took = started.elapsed();
     if let Some(service) = scratch.service.and_then(|index| snapshot.services.get(index)) {
         worker.account_service(&snapshot, service, outcome.status, took);
+        if reply.is_grpc() {
+            worker.account_grpc(&snapshot, service, reply.grpc_status());
+        }
     }
     log::leave(worker, &snapshot, asker, scratch, reply, outcome, took);
     spans::finish(worker, &snapshot, scratch, outcome, took);

@@ -2,6 +2,7 @@
 
 use super::Core;
 use crate::error::Error;
+use crate::http::grpc::GrpcStatus;
 use crate::http::message::{BodyLength, Fields, LocalResponse, ResponseHead};
 use crate::http::relay::BodySink;
 use crate::http::respond;
@@ -33,6 +34,10 @@ pub trait Reply: BodySink {
     /// Whether the client speaks gRPC: what the gateway says itself is said in its terms.
     fn is_grpc(&self) -> bool {
         false
+    }
+    /// The `grpc-status` that such a client was told, if it was.
+    fn grpc_status(&self) -> Option<GrpcStatus> {
+        None
     }
     /// Bytes of the response's body that were sent so far.
     fn body_bytes(&self) -> u64;

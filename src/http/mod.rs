@@ -4,6 +4,7 @@ pub mod cdn_loop;
 pub mod coding;
 pub mod connection;
 pub mod field_class;
+pub mod grpc;
 pub mod h1;
 pub mod h2;
 pub mod kept;

@@ -3,6 +3,7 @@
 pub(crate) mod ahead;
 pub mod budget;
 pub mod buffer;
+pub mod clients;
 pub mod deadline;
 pub mod driver;
 pub mod pace;

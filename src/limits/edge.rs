@@ -15,6 +15,9 @@ pub const HANDSHAKES_STRETCH: Duration = Duration::from_micros(250);
 /// Steps of handshakes that wait for their turn on one worker: with EC keys these are 0.3 s, so
 /// that who comes on top would wait in vain for most of its patience.
 pub const HANDSHAKES_WAITING_MAX: usize = 2048;
+/// For how long a key makes TLS tickets; for as long again it reads them. What nginx's operators do
+/// by hand, and rustls by itself.
+pub const TICKET_KEY_TIME: Duration = Duration::from_secs(6 * 60 * 60);
 /// TLS 1.2 sessions that can be resumed by their ids, of clients without tickets: 1 KiB each.
 pub const TLS_SESSIONS_MAX: usize = 10_240;
 /// How long the client of a handshake that has failed may be silent before it is closed: it has
@@ -32,5 +35,10 @@ pub const CLOSE_NOTIFY_TIMEOUT: Duration = Duration::from_secs(1);
 pub const PROXY_HEADER_BYTES_MAX: usize = 2048;
 /// Between two looks whether the rest of a header has come: most come whole.
 pub const PROXY_HEADER_PAUSE: Duration = Duration::from_millis(5);
+/// Places for clients whose connections are counted: half a megabyte for each of two tables, in use
+/// where `server.limits` bounds clients.
+pub const CLIENT_SLOTS: usize = 64 * 1024;
+/// Places that one client may have.
+pub const CLIENT_SLOTS_TRIED: usize = 16;
 /// Networks that `server.trustedProxies` may name: each is compared with each client.
 pub const TRUSTED_PROXIES_MAX: usize = 256;

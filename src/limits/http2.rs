@@ -3,6 +3,8 @@
 /// Streams that a client may have open at once on one connection. nginx's default; browsers use far
 /// fewer.
 pub const STREAMS_MAX: u32 = 128;
+/// The most that `server.http2.streamsMax` may allow: each stream has an exchange's memory.
+pub const STREAMS_CEILING: usize = 10_000;
 /// Requests of one connection, after which it is told to end: clients come back to another worker,
 /// and what a connection holds does not grow for ever.
 pub const CONNECTION_REQUESTS_MAX: u32 = 1_000_000;
@@ -11,8 +13,12 @@ pub const CONNECTION_REQUESTS_MAX: u32 = 1_000_000;
 pub const STREAM_WINDOW_BYTES: u32 = 65_535;
 /// The same once what a peer sends is used as it comes: enough for 100 Mbit/s over 40 ms.
 pub const STREAM_WINDOW_BYTES_MAX: u32 = 512 * 1024;
+/// The most that `server.http2.streamWindowBytes` may allow.
+pub const STREAM_WINDOW_CEILING: u32 = 16 * 1024 * 1024;
 /// The same of all streams of a connection together: what it may make a worker hold.
 pub const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+/// The most that `server.http2.connectionWindowBytes` may allow.
+pub const CONNECTION_WINDOW_CEILING: u32 = 256 * 1024 * 1024;
 /// Bytes of frames that are made ahead of the write that is under way. One write has about as many.
 pub const OUTPUT_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of frames that wait for a peer that does not read, at which nothing more is read from it:

@@ -53,6 +53,8 @@ pub enum Field {
     Referer,
     /// The status that was sent; 0 if the client went away before.
     Status,
+    /// The `grpc-status` that a client of gRPC was told; empty for others.
+    GrpcStatus,
     /// Bytes of the response's body, as sent, without its framing.
     BodyBytesSent,
     /// Milliseconds from the request's head to the end of the response.
@@ -69,7 +71,7 @@ pub enum Field {
 
 impl Field {
     /// All of them, by name.
-    pub const ALL: [(&'static str, Self); 24] = [
+    pub const ALL: [(&'static str, Self); 25] = [
         ("time", Self::Time),
         ("request_id", Self::RequestId),
         ("trace_id", Self::TraceId),
@@ -88,6 +90,7 @@ impl Field {
         ("user_agent", Self::UserAgent),
         ("referer", Self::Referer),
         ("status", Self::Status),
+        ("grpc_status", Self::GrpcStatus),
         ("body_bytes_sent", Self::BodyBytesSent),
         ("duration_ms", Self::DurationMs),
         ("service", Self::Service),
@@ -206,6 +209,8 @@ pub struct Answered<'a> {
     /// See [`Field`].
     pub status: u16,
     /// See [`Field`].
+    pub grpc_status: &'a str,
+    /// See [`Field`].
     pub body_bytes_sent: u64,
     /// See [`Field`].
     pub took: Duration,
@@ -297,6 +302,7 @@ fn write_line(
             Field::UserAgent => row.text(name, &String::from_utf8_lossy(&asked.user_agent)),
             Field::Referer => row.text(name, &String::from_utf8_lossy(&asked.referer)),
             Field::Status => row.display(name, answered.status, false),
+            Field::GrpcStatus => row.text(name, answered.grpc_status),
             Field::BodyBytesSent => row.display(name, answered.body_bytes_sent, false),
             Field::DurationMs => {
                 let micros = answered.took.as_micros();

@@ -23,6 +23,7 @@ use crate::io::budget::Budget;
 use crate::io::buffer::BufferPool;
 use crate::io::deadline::{Deadline, Deadlines, now_ms};
 use crate::io::stream::{self, Direction};
+use crate::limits::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES_MAX};
 
 /// What a connection needs of its worker, and how long it waits.
 pub struct Means<'a> {
@@ -71,7 +72,13 @@ impl Shared {
         let sender = Sender::new(write, deadlines.register(fd), body_timeout, pool.clone());
         let heads = RequestLimits { bytes_max: head_bytes_max, fields_max: 0, uri_bytes_max: 0 };
         // A server opens no streams.
-        let options = Options { heads, streams_max: 0, requests_max: 0 };
+        let options = Options {
+            heads,
+            streams_max: 0,
+            requests_max: 0,
+            stream_window: STREAM_WINDOW_BYTES_MAX,
+            connection_window: CONNECTION_WINDOW_BYTES,
+        };
         let shared = Rc::new(Self {
             codec: RefCell::new(Codec::new(Role::Client, options, pool.clone())),
             deadlines: deadlines.clone(),

@@ -211,3 +211,24 @@ fn run_says_what_a_first_build_lacks() {
         assert!(text.contains(told), "{text}");
     }
 }
+
+#[test]
+fn it_speaks_tls_with_a_certificate_of_its_own_and_tells_how_it_is_asked() {
+    let dir = TempDir::new();
+    dir.write("a.wasm", wasm::showing_input());
+    let serving = Serving::start(dir.path(), &["a.wasm", "--type", "response", "--tls"]);
+    let said = serving.said();
+    let line = said.lines().find(|line| line.contains("curl --cacert ")).unwrap();
+    let ca = line.split("--cacert ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    let url = format!("https://localhost:{}/", serving.addr.port());
+    let ask = |more: &[&str]| {
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--noproxy", "*", "--output", "/dev/null"]);
+        let told = curl.args(["--write-out", "%{http_code} %{http_version}"]).args(more).arg(&url);
+        String::from_utf8(told.output().unwrap().stdout).unwrap()
+    };
+    let told = ask(&["--cacert", &ca]);
+    assert!(told.ends_with(" 2") && !told.starts_with("000"), "{told}: {said}");
+    // Whoever has not been told does not trust it.
+    assert!(ask(&[]).starts_with("000"));
+}

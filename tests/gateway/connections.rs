@@ -222,3 +222,29 @@ fn waiting_for_one_origin_holds_nobody_else_of_its_worker() {
         assert_eq!(client.response().text(), "late");
     }
 }
+
+#[test]
+fn a_client_has_and_opens_as_many_connections_as_it_may_and_no_other_pays_for_it() {
+    let bounds = "clientConnectionsMax: 3";
+    let gateway = Setup::echo().limits(bounds).workers(2).start();
+    let refused = || gateway.metric("odin_rejected_total{reason=\"client_connections\"}") as u64;
+    let mut held: Vec<_> = (0..3).map(|_| Client::connect(gateway.addr)).collect();
+    assert!(held.iter_mut().all(|client| client.get("/").status == 200));
+    Client::connect(gateway.addr).assert_closed();
+    assert_eq!(refused(), 1);
+    drop(held.pop());
+    crate::support::wait_until("there is room again", || {
+        let mut client = Client::connect(gateway.addr);
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        client.try_response().is_ok_and(|answer| answer.status == 200)
+    });
+    // Who comes from another address has its own.
+    let other = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    other.bind(&std::net::SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
+    other.connect(&gateway.addr.into()).unwrap();
+    let mut other = std::net::TcpStream::from(other);
+    std::io::Write::write_all(&mut other, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let mut answer = [0; 12];
+    std::io::Read::read_exact(&mut other, &mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+}

@@ -8,7 +8,10 @@ mod plugins;
 mod refused;
 mod responses;
 
+use std::net::SocketAddr;
+
 use crate::support::client::Response;
+use crate::support::secure::Shaker;
 use crate::support::wire::WireError;
 use crate::support::{Client, Gateway, Origin};
 
@@ -51,6 +54,25 @@ fn failures_of(gateway: &Gateway, cases: &[Refused]) -> Vec<String> {
     let failed = |case: &Refused| {
         let wrong = check(case).err()?;
         Some(format!("{} (section {}): {wrong}", case.name, case.rfc))
+    };
+    cases.iter().filter_map(failed).collect()
+}
+
+/// The same over TLS: what is a message does not depend on what carries it.
+fn failures_by_tls(addr: SocketAddr, shaker: &Shaker, cases: &[Refused]) -> Vec<String> {
+    let check = |case: &Refused| {
+        let mut client = shaker.connect(addr, "localhost");
+        client.send(case.request.concat());
+        let response = client.try_response().ok_or("no answer")?;
+        judge(&response, case.status)?;
+        match client.rest() {
+            (rest, true) if rest.is_empty() => Ok(()),
+            other => Err(format!("after the {}: {other:?}", response.status)),
+        }
+    };
+    let failed = |case: &Refused| {
+        let wrong = check(case).err()?;
+        Some(format!("by TLS, {} (section {}): {wrong}", case.name, case.rfc))
     };
     cases.iter().filter_map(failed).collect()
 }

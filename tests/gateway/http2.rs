@@ -435,6 +435,53 @@ fn a_drain_tells_clients_serves_what_is_open_and_ends() {
 }
 
 #[test]
+fn a_binary_upgrade_tells_clients_and_serves_what_is_open_to_its_end() {
+    let mut gateway = Setup::echo().drain_timeout("20s").linked().start();
+    let first = gateway.pid();
+    let mut post = get("/");
+    post[0].1 = "POST";
+    let mut client = Http2::connect(gateway.addr);
+    client.request(1, &post, false);
+    client.data(1, b"be", false);
+    let mut idle = Http2::connect(gateway.addr);
+    assert_eq!(idle.ask(1, &get("/")).status(), 200);
+    gateway.upgrade();
+    assert!(client.until(|client| !client.goaways.is_empty()));
+    assert_eq!(client.goaways, [(0x7fff_ffff, 0)]);
+    // What crosses with it is served by the process that has the connection.
+    client.request(3, &get("/crossing"), true);
+    assert_eq!(client.until_over(3).status(), 200);
+    client.data(1, b"hind", true);
+    assert!(client.until_over(1).text().contains("behind"));
+    client.until_closed();
+    assert_eq!(client.goaways.last(), Some(&(3, 0)));
+    idle.until_closed();
+    assert_eq!(idle.goaways.last(), Some(&(1, 0)));
+    assert_eq!(Http2::connect(gateway.addr).ask(1, &get("/")).status(), 200);
+    gateway.wait_ended(first);
+}
+
+#[test]
+fn the_bounds_of_a_connection_are_the_operators() {
+    let bounds = "http2: {streamsMax: 2, requestsMax: 5, connectionWindowBytes: 200KiB}";
+    let gateway = Setup::echo().server(bounds).start();
+    let mut client = Http2::connect(gateway.addr);
+    for stream in [1, 3, 5] {
+        client.request(stream, &get("/"), false);
+    }
+    assert_eq!(client.until_over(5).reset, Some(REFUSED_STREAM));
+    let (_, settings) = &client.control[0];
+    assert!(settings.as_chunks::<6>().0.contains(&[0, 3, 0, 0, 0, 2]), "{settings:?}");
+    assert_eq!(window_of(&client, 0), 200 * 1024);
+    client.data(1, b"", true);
+    client.data(3, b"", true);
+    assert_eq!((client.until_over(1).status(), client.until_over(3).status()), (200, 200));
+    assert_eq!(client.ask(7, &get("/")).status(), 200);
+    assert_eq!(client.ask(9, &get("/")).status(), 200);
+    assert!(client.until(|client| !client.goaways.is_empty()), "it has asked for all it may");
+}
+
+#[test]
 fn an_idle_connection_is_told_that_it_ends() {
     let gateway = Setup::echo().server("timeouts: { idle: 1s }").start();
     let mut client = Http2::connect(gateway.addr);

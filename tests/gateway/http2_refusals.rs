@@ -296,3 +296,71 @@ fn an_origin_that_hangs_up_between_requests_is_connected_to_again() {
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
 }
+
+#[test]
+fn a_call_of_grpc_ends_by_a_frame_and_its_status_is_counted_and_logged() {
+    let origin = Http2Origin::scripted(|connection, stream, _| {
+        connection.until_over(stream);
+        let path = connection.streams[&stream].field(":path");
+        match path.as_str() {
+            "/a.Service/Whole" => {
+                connection.request(stream, &[(":status", "200")], false);
+                connection.data(stream, b"\0\0\0\0\0", false);
+                connection.request(stream, &[("grpc-status", "0")], true);
+            }
+            "/a.Service/Alone" => {
+                connection.request(stream, &[(":status", "200"), ("grpc-status", "5")], true);
+            }
+            _ => connection.frame(RST_STREAM, 0, stream, &[0, 0, 0, 2]),
+        }
+    });
+    let setup = Setup::new();
+    let log = setup.dir.path().join("access.log");
+    let keys = format!("accessLog: '{}', accessLogFields: [path, grpc_status]", log.display());
+    let target = origin.addr();
+    let gateway = setup
+        .logging(&keys)
+        .service(&format!("name: a, basePath: /, targets: ['h2://{target}']"))
+        .start();
+    let mut client = Http2::connect(gateway.addr);
+    let mut stream = 1;
+    for (path, status) in
+        [("/a.Service/Whole", "0"), ("/a.Service/Alone", "5"), ("/a.Service/Gone", "14")]
+    {
+        let mut fields = get(path);
+        fields[0].1 = "POST";
+        fields.extend([("content-type", "application/grpc"), ("te", "trailers")]);
+        client.request(stream, &fields, false);
+        client.data(stream, b"", true);
+        let answer = client.until_over(stream);
+        assert_eq!(answer.field("grpc-status"), status, "{path}: {answer:?}");
+        let series = format!("odin_grpc_responses_total{{service=\"a\",grpc_status=\"{status}\"}}");
+        crate::support::wait_until("it is counted", || gateway.metric(&series) == 1.0);
+        crate::support::wait_until("it is logged", || {
+            let line = format!("path={path} grpc_status={status}");
+            std::fs::read_to_string(&log).unwrap_or_default().contains(&line)
+        });
+        stream += 2;
+    }
+}
+
+#[test]
+fn a_call_of_grpc_without_messages_has_an_empty_frame_for_its_end() {
+    let (said, heard) = std::sync::mpsc::channel();
+    let said = Mutex::new(said);
+    let origin = Http2Origin::scripted(move |connection, stream, _| {
+        connection.until_over(stream);
+        said.lock().unwrap().send(connection.head_flags.clone()).unwrap();
+        connection.answer(stream, "200", b"");
+    });
+    let gateway = in_front_of(&origin);
+    let mut client = Http2::connect(gateway.addr);
+    let mut fields = get("/a.Service/Empty");
+    fields[0].1 = "POST";
+    fields.push(("content-type", "application/grpc"));
+    let head = frame_of(HEADERS, 4, 1, &block_of(&fields));
+    client.send(&[head, frame_of(DATA, 1, 1, b"")].concat());
+    assert_eq!(client.until_over(1).status(), 200);
+    let flags = heard.recv_timeout(crate::support::PATIENCE).unwrap();
+    assert_eq!(flags, [4], "the head ends the stream");
+}

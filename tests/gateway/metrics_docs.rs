@@ -73,6 +73,12 @@ fn every_family_is_documented_with_its_type_and_labels_and_the_other_way_round()
         .start();
     assert_eq!(get(gateway.addr, "/").status, 200);
     assert_eq!(get(gateway.addr, "/o").status, 200);
+    let mut call = crate::support::http2::get("/");
+    call.push(("content-type", "application/grpc"));
+    crate::support::http2::Http2::connect(gateway.addr).ask(1, &call);
+    crate::support::wait_until("the call is counted", || {
+        scrape(&gateway).contains("odin_grpc_responses_total{")
+    });
     let (shown, documented) = (shown(&scrape(&gateway)), documented());
     assert!(shown.len() > 30, "{shown:?}");
     let names = |families: &Families| families.keys().cloned().collect::<BTreeSet<_>>();

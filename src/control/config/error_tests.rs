@@ -28,8 +28,8 @@ odin.yaml:2:11: server.listen: got 8080, expected an address such as 127.0.0.1:8
 or unix:/run/odin.sock; \"8080\" is neither a host name nor an IP address
 odin.yaml:3:3: server.worker: unknown key; did you mean \"workers\"? allowed here: listen, \
 workers, pinCores, ioDriver, trustedProxies, trustForwarded, underscoresInHeaders, \
-encodedSlashes, pathParameters, nonUtf8Paths, halfClosedClients, serverTiming, limits, timeouts, \
-drainTimeout, upgradeTimeout
+encodedSlashes, pathParameters, nonUtf8Paths, halfClosedClients, serverTiming, limits, http2, \
+timeouts, drainTimeout, upgradeTimeout
 odin.yaml:4:17: server.drainTimeout: got 5, expected a duration such as 500ms, 5s, 1m30s or 1h: a \
 number needs a unit, write 5s or 5ms
 odin.yaml:7:7: wasm.plugins[0].path: missing; give its .wasm file, absolute or under \

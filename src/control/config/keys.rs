@@ -25,7 +25,7 @@ pub(super) use modules::{MODULE_LOGIN, MODULES};
 pub(super) use operation::{ADMIN, LOGGING, OTLP, TRACING};
 pub(super) use origins::{HASH, HEALTH_CHECK, OUTLIER, RETRY, SERVICE_TLS};
 pub(super) use routes::{HEADER_EDIT, MATCH, MATCH_TEST, REDIRECT, REWRITE};
-pub(super) use server::{LIMITS, SERVER, TIMEOUTS};
+pub(super) use server::{HTTP2, LIMITS, SERVER, TIMEOUTS};
 pub(super) use service::{SERVICE, SERVICE_LIMITS, SERVICE_TIMEOUTS, TARGET};
 pub(super) use wasm::{PLUGIN, WASM};
 

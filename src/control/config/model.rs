@@ -8,7 +8,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Limits, Origins, Routes, ServiceLimits, ServiceTimeouts, Tracing, Wasm};
+use super::{Http2, Limits, Origins, Routes, ServiceLimits, ServiceTimeouts, Tracing, Wasm};
 use crate::aggregate::Rule;
 use crate::limits;
 use crate::route::path::Rules;
@@ -115,6 +115,8 @@ pub struct Server {
     pub server_timing: bool,
     /// Bounds of sizes and numbers.
     pub limits: Limits,
+    /// Bounds of HTTP/2 with clients.
+    pub http2: Http2,
     /// Bounds of waiting.
     pub timeouts: Timeouts,
     /// How long exchanges in flight may go on after SIGTERM.
@@ -137,6 +139,7 @@ impl Default for Server {
             keeps_half_closed: false,
             server_timing: false,
             limits: Limits::default(),
+            http2: Http2::default(),
             timeouts: Timeouts::default(),
             drain_timeout: limits::DRAIN_TIMEOUT,
             upgrade_timeout: limits::UPGRADE_TIMEOUT,

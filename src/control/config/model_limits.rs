@@ -24,6 +24,10 @@ pub struct Limits {
     /// Downstream connections of the whole process; `None`: [`limits::CONNECTIONS_MAX`] for each
     /// worker.
     pub connections_max: Option<usize>,
+    /// Connections of one client at once; `None`: any number.
+    pub client_connections_max: Option<u32>,
+    /// New connections of one client in a second; `None`: any number.
+    pub client_connections_per_second: Option<u16>,
     /// Requests of the whole process under way at targets; `None`: half of the open files that it
     /// may have.
     pub upstream_connections_max: Option<usize>,
@@ -52,8 +56,34 @@ impl Default for Limits {
             plugin_body_bytes_max: limits::PLUGIN_BODY_BYTES_MAX,
             buffered_bytes_max: limits::BUFFERED_BYTES_MAX,
             connections_max: None,
+            client_connections_max: None,
+            client_connections_per_second: None,
             upstream_connections_max: None,
             upstream_idle_max: limits::UPSTREAM_IDLE_MAX,
+        }
+    }
+}
+
+/// `server.http2`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Http2 {
+    /// Requests of one connection at once.
+    pub streams_max: u32,
+    /// Requests of one connection in all.
+    pub requests_max: u32,
+    /// Bytes of one body that may come before they are used.
+    pub stream_window_bytes: u32,
+    /// The same of all bodies of a connection.
+    pub connection_window_bytes: u32,
+}
+
+impl Default for Http2 {
+    fn default() -> Self {
+        Self {
+            streams_max: limits::STREAMS_MAX,
+            requests_max: limits::CONNECTION_REQUESTS_MAX,
+            stream_window_bytes: limits::STREAM_WINDOW_BYTES_MAX,
+            connection_window_bytes: limits::CONNECTION_WINDOW_BYTES,
         }
     }
 }

@@ -11,8 +11,8 @@ use super::decode::{
 use super::errors::Errors;
 use super::tree::{Node, Value};
 use super::{
-    AccessLog, Admin, Format, IoDriver, Level, Limits, Listen, Logging, Secret, Server, Timeouts,
-    Workers, keys, listen,
+    AccessLog, Admin, Format, Http2, IoDriver, Level, Limits, Listen, Logging, Secret, Server,
+    Timeouts, Workers, keys, listen,
 };
 use crate::limits;
 use crate::route::path::{Parameters, Rules};
@@ -49,6 +49,7 @@ pub(super) fn server(item: &Item<'_>, default: Server, errors: &mut Errors) -> O
             .unwrap_or(default.keeps_half_closed),
         server_timing: map.read("serverTiming", errors, boolean).unwrap_or(default.server_timing),
         limits: map.read("limits", errors, server_limits).unwrap_or(default.limits),
+        http2: map.read("http2", errors, http2).unwrap_or(default.http2),
         timeouts: map.read("timeouts", errors, timeouts).unwrap_or(default.timeouts),
         drain_timeout: map
             .read("drainTimeout", errors, |item, errors| {
@@ -125,6 +126,20 @@ fn server_limits(item: &Item<'_>, errors: &mut Errors) -> Option<Limits> {
         head_fields_max: number("headFieldsMax", 1, limits::HEAD_FIELDS_CEILING, errors)
             .unwrap_or(default.head_fields_max),
         connections_max: number("connectionsMax", 1, limits::CONNECTIONS_CEILING, errors),
+        client_connections_max: number(
+            "clientConnectionsMax",
+            1,
+            limits::CONNECTIONS_CEILING,
+            errors,
+        )
+        .and_then(|number| u32::try_from(number).ok()),
+        client_connections_per_second: number(
+            "clientConnectionsPerSecond",
+            1,
+            usize::from(u16::MAX),
+            errors,
+        )
+        .and_then(|number| u16::try_from(number).ok()),
         upstream_connections_max: number(
             "upstreamConnectionsMax",
             1,
@@ -143,6 +158,37 @@ fn server_limits(item: &Item<'_>, errors: &mut Errors) -> Option<Limits> {
                 size(item, 0..=limits::BODY_RATE_CEILING, errors)
             })
             .unwrap_or(default.body_rate_min),
+    })
+}
+
+fn http2(item: &Item<'_>, errors: &mut Errors) -> Option<Http2> {
+    let map = Section::open(item, &keys::HTTP2, errors)?;
+    let default = Http2::default();
+    let number = |key: &str, max: usize, default: u32, errors: &mut Errors| {
+        let read = map.read(key, errors, |item, errors| integer(item, 1..=max, errors));
+        read.and_then(|number| u32::try_from(number).ok()).unwrap_or(default)
+    };
+    let bytes = |key: &str, max: u32, default: u32, errors: &mut Errors| {
+        let range = u64::from(limits::STREAM_WINDOW_BYTES)..=u64::from(max);
+        let read = map.read(key, errors, |item, errors| size(item, range, errors));
+        read.and_then(|bytes| u32::try_from(bytes).ok()).unwrap_or(default)
+    };
+    let requests = limits::CONNECTION_REQUESTS_MAX;
+    Some(Http2 {
+        streams_max: number("streamsMax", limits::STREAMS_CEILING, default.streams_max, errors),
+        requests_max: number("requestsMax", requests as usize, default.requests_max, errors),
+        stream_window_bytes: bytes(
+            "streamWindowBytes",
+            limits::STREAM_WINDOW_CEILING,
+            default.stream_window_bytes,
+            errors,
+        ),
+        connection_window_bytes: bytes(
+            "connectionWindowBytes",
+            limits::CONNECTION_WINDOW_CEILING,
+            default.connection_window_bytes,
+            errors,
+        ),
     })
 }
 

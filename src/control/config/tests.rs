@@ -168,8 +168,11 @@ server:
     pluginBodyBytesMax: 2MiB
     bufferedBytesMax: 20MiB
     connectionsMax: 1000
+    clientConnectionsMax: 20
+    clientConnectionsPerSecond: 30
     upstreamIdleMax: 0
     upstreamConnectionsMax: 900
+  http2: {streamsMax: 7, requestsMax: 8, streamWindowBytes: 1MiB, connectionWindowBytes: 2MiB}
   timeouts:
     {tlsHandshake: 5ms, head: 1s, idle: 2s, body: 3s, connect: 4ms, firstByte: 5m,
      upstreamIdle: 1m30s}
@@ -291,6 +294,14 @@ fn every_key_of_server_admin_and_logging_reaches_its_field() {
             connections_max: Some(1000),
             upstream_connections_max: Some(900),
             upstream_idle_max: 0,
+            client_connections_max: Some(20),
+            client_connections_per_second: Some(30),
+        },
+        http2: Http2 {
+            streams_max: 7,
+            requests_max: 8,
+            stream_window_bytes: 1 << 20,
+            connection_window_bytes: 2 << 20,
         },
         timeouts: Timeouts {
             tls_handshake: ms(5),
@@ -330,7 +341,7 @@ fn every_key_of_wasm_reaches_its_field() {
         enabled: false,
         priority: -3,
         timeout: Some(Duration::from_millis(10)),
-        allowed_urls: vec![pattern("^/a$", place(58, 21)), pattern("/b", place(58, 29))],
+        allowed_urls: vec![pattern("^/a$", place(61, 21)), pattern("/b", place(61, 29))],
         services: vec!["one".to_owned()],
         config: serde_json::json!({"x": [1, "two", null, 1.5, {"y": true}]}),
         failure_mode: Some(FailureMode::Closed),

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use super::view_limits;
 use super::{
     AccessLog, Admin, Aggregation, Config, Encoding, FailureMode, Format, IoDriver, Isolation,
-    Level, Limits, Listener, Logging, NonUtf8, OnBodyTooLarge, Plugin, Server, Service, Target,
-    TargetKind, Timeouts, Tls, Variables, Wasm, Workers, view_fleet, view_kv, view_modules,
-    view_origins, view_routes, view_tracing,
+    Level, Listener, Logging, NonUtf8, OnBodyTooLarge, Plugin, Server, Service, Target, TargetKind,
+    Timeouts, Tls, Variables, Wasm, Workers, view_fleet, view_kv, view_modules, view_origins,
+    view_routes, view_tracing,
 };
 use crate::io::proxy::ProxyProtocol;
 use crate::route::path::Parameters;
@@ -63,7 +64,8 @@ fn server(server: &Server) -> Value {
         "nonUtf8Paths": keep(server.paths.keeps_non_utf8),
         "halfClosedClients": if server.keeps_half_closed { "serve" } else { "abandon" },
         "serverTiming": server.server_timing,
-        "limits": limits(&server.limits),
+        "limits": view_limits::limits(&server.limits),
+        "http2": view_limits::http2(server.http2),
         "timeouts": timeouts(&server.timeouts),
         "drainTimeout": span(server.drain_timeout),
         "upgradeTimeout": span(server.upgrade_timeout),
@@ -102,21 +104,6 @@ fn tls(tls: &Tls) -> Value {
         "certificates": certificates.collect::<Vec<_>>(),
         "minVersion": tls.min_version.as_str(),
         "clientAuth": auth,
-    })
-}
-
-fn limits(limits: &Limits) -> Value {
-    json!({
-        "headBytesMax": limits.head_bytes_max,
-        "headFieldsMax": limits.head_fields_max,
-        "uriBytesMax": limits.uri_bytes_max,
-        "bodyBytesMax": limits.body_bytes_max,
-        "bodyRateMin": limits.body_rate_min,
-        "pluginBodyBytesMax": limits.plugin_body_bytes_max,
-        "bufferedBytesMax": limits.buffered_bytes_max,
-        "connectionsMax": limits.connections_max,
-        "upstreamConnectionsMax": limits.upstream_connections_max,
-        "upstreamIdleMax": limits.upstream_idle_max,
     })
 }
 

@@ -1,8 +1,8 @@
 //! The socket pair between a process and its successor: whole messages, one way and the other.
 //!
-//! The successor says `prepared`, or `failed` and why; is told `serve`; says `serving`. From then
-//! on it is sent connections (`downstream/handover.rs`). The end of the other process is the end of
-//! the channel.
+//! The keys of TLS tickets are there when the successor begins. It says `prepared`, or `failed` and
+//! why; is told `serve`; says `serving`. From then on it is sent connections
+//! (`downstream/handover.rs`). The end of the other process is the end of the channel.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
 
+use crate::control::edge::ToldTickets;
 use crate::downstream::handover;
 use crate::downstream::listener::Accepted;
 use crate::limits::UPGRADE_MESSAGE_BYTES_MAX;
@@ -33,6 +34,8 @@ pub enum Message {
     Serve,
     /// It serves.
     Serving,
+    /// Keys of TLS tickets, for the successor: by this way alone, and first.
+    Tickets(ToldTickets),
 }
 
 /// What came.
@@ -79,6 +82,15 @@ impl Channel {
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         rustix::net::send(self.as_fd(), &text, flags)?;
         Ok(())
+    }
+
+    /// The keys of tickets that have come before anything else.
+    pub fn tickets(&self) -> Vec<ToldTickets> {
+        let next = || match read(self.as_fd()) {
+            Ok(Some(Received::Message(Message::Tickets(told)))) => Some(told),
+            _ => None,
+        };
+        std::iter::from_fn(next).collect()
     }
 
     /// What comes next; `None` when the other process has ended.

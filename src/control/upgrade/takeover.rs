@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use socket2::SockRef;
 
 use super::channel::{Channel, Message, Received};
+use crate::control::edge::ToldTickets;
 use crate::control::sockets::{Inherited, Purpose};
 
 /// The environment variable that says what a process inherits from the one it is to replace.
@@ -181,6 +182,11 @@ impl Predecessor {
 }
 
 impl Conversation {
+    /// The keys of TLS tickets of the running process. To be asked first, and once.
+    pub fn tickets(&self) -> Vec<ToldTickets> {
+        self.channel.tickets()
+    }
+
     /// Says that this process could serve, and waits until it is to. It could not if something
     /// does not work that works in the running one.
     ///

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::shared::Shared;
 use crate::error::Error;
 use crate::exchange::Reply;
+use crate::http::grpc::GrpcStatus;
 use crate::http::h2::head;
 use crate::http::h2::incoming::Incoming;
 use crate::http::message::{Fields, Method, RequestHead, ResponseHead};
@@ -26,6 +27,7 @@ pub(super) struct StreamReply {
     is_head: bool,
     /// The client speaks gRPC.
     is_grpc: bool,
+    grpc_status: Option<GrpcStatus>,
     has_started: bool,
     /// The first piece of the body, until something is written: what breaks off at once can still
     /// be taken back.
@@ -54,6 +56,7 @@ impl StreamReply {
             expects_continue,
             is_head: request.method == Method::Head,
             is_grpc: head::is_grpc(&request.fields),
+            grpc_status: None,
             has_started: false,
             first: None,
             has_written: false,
@@ -129,6 +132,9 @@ impl Reply for StreamReply {
         self.has_started = true;
         self.block.clear();
         head::response_head(head, has_body, &mut self.block);
+        if self.is_grpc {
+            self.grpc_status = GrpcStatus::of(&head.fields);
+        }
     }
 
     async fn interim(&mut self, head: &ResponseHead) -> Result<(), Error> {
@@ -159,6 +165,10 @@ impl Reply for StreamReply {
         self.is_grpc
     }
 
+    fn grpc_status(&self) -> Option<GrpcStatus> {
+        self.grpc_status
+    }
+
     fn has_started(&self) -> bool {
         self.has_started
     }
@@ -168,6 +178,7 @@ impl Reply for StreamReply {
             return false;
         }
         self.has_started = false;
+        self.grpc_status = None;
         self.first = None;
         self.block.clear();
         self.body_bytes = 0;
@@ -220,6 +231,9 @@ impl BodySink for StreamReply {
             self.write_head(true);
         } else {
             self.write_head(false);
+            if self.is_grpc {
+                self.grpc_status = GrpcStatus::of(trailers).or(self.grpc_status);
+            }
             let mut block = Vec::new();
             head::trailers(trailers, &mut block);
             let trailers = (!block.is_empty()).then_some(block);

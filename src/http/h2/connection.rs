@@ -29,7 +29,7 @@ use crate::http::h2::head::{Facts, RequestLimits};
 use crate::http::h2::hpack::Decoder;
 use crate::http::message::{Fields, RequestHead, ResponseHead};
 use crate::io::buffer::BufferPool;
-use crate::limits::{CONNECTION_WINDOW_BYTES, OUTPUT_BYTES_MAX, OUTPUT_STOPS_INPUT_BYTES};
+use crate::limits::{OUTPUT_BYTES_MAX, OUTPUT_STOPS_INPUT_BYTES};
 
 /// Which end of a connection this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +55,10 @@ pub struct Options {
     pub streams_max: u32,
     /// Streams that it may open in all.
     pub requests_max: u32,
+    /// Bytes that it may send ahead on one stream, once what it sends is used as it comes.
+    pub stream_window: u32,
+    /// The same on all streams together.
+    pub connection_window: u32,
 }
 
 /// The peer breaks the rules so that nothing can go on: GOAWAY is in the output.
@@ -199,7 +203,7 @@ impl<T: Owner> Connection<T> {
             block: None,
             room: Room::default(),
             streams: Streams::new(),
-            receive_window: i64::from(CONNECTION_WINDOW_BYTES),
+            receive_window: i64::from(options.connection_window),
             credit: 0,
             send_window: WINDOW_DEFAULT,
             ring: VecDeque::new(),

@@ -62,6 +62,7 @@ fn answered() -> Answered<'static> {
         trace_id: "",
         asker: Asker::of(&CLIENT),
         status: 200,
+        grpc_status: "",
         body_bytes_sent: 5,
         took: Duration::from_micros(1234),
         service: "users",

@@ -57,6 +57,7 @@ impl Lease {
                 block: Vec::new(),
                 first: None,
                 is_head: false,
+                is_grpc: false,
                 timer: shared.deadlines.timer(),
                 stream: stream.clone(),
                 is_stalled: false,
@@ -145,6 +146,9 @@ pub struct RequestSink {
     /// The first piece of the body, until then.
     first: Option<Chunk>,
     is_head: bool,
+    /// It is a call of gRPC: servers wait for DATA that ends it, also where there is none (gRPC
+    /// over HTTP/2, "Requests").
+    is_grpc: bool,
     timer: Timer,
     stream: Rc<Stream>,
     is_stalled: bool,
@@ -155,6 +159,7 @@ impl RequestSink {
     /// place of those of their names.
     pub fn head(&mut self, head: &RequestHead, authority: &str, path: &str, set: &Fields) {
         self.is_head = head.method == Method::Head;
+        self.is_grpc = head::is_grpc(&head.fields);
         self.block.clear();
         head::request_head(head, (authority, path), false, set, &mut self.block);
     }
@@ -239,7 +244,7 @@ impl BodySink for RequestSink {
 
     async fn finish(&mut self, trailers: &Fields) -> Result<(), Error> {
         let is_unopened = self.stream.incoming.id.get() == 0;
-        if is_unopened && self.first.is_none() && trailers.is_empty() {
+        if is_unopened && self.first.is_none() && trailers.is_empty() && !self.is_grpc {
             self.open(true)?;
         } else {
             self.open(false)?;

@@ -233,6 +233,18 @@ fn the_admin_api_speaks_tls_and_nothing_else_then() {
     let gateway = crate::support::Gateway::start(setup.dir, &config, &[]);
     let shaker = Shaker::trusting(&issuer, |_| ());
     assert_eq!(shaker.connect(gateway.admin, "localhost").get("/healthz").status, 200);
+    let asked = std::process::Command::new(env!("CARGO_BIN_EXE_odin"))
+        .args(["healthcheck", "--config"])
+        .arg(gateway.dir().write(
+            "asked.yaml",
+            config.replace(
+                "address: '127.0.0.1:0', tls: {certificates",
+                &format!("address: '{}', tls: {{certificates", gateway.admin),
+            ),
+        ))
+        .output()
+        .unwrap();
+    assert!(asked.status.success(), "{asked:?}");
     let mut plain = crate::support::Client::connect(gateway.admin);
     plain.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert!(plain.try_response().is_err(), "it answers in the clear");

@@ -155,6 +155,27 @@ fn the_next_binary_shakes_hands_and_this_one_ends_its_connections_politely() {
 }
 
 #[test]
+fn a_session_goes_on_in_the_next_binary() {
+    let mut scene = Scene::of(Setup::echo().drain_timeout("20s").linked(), "");
+    let versions = [&[&rustls::version::TLS13][..], &[&rustls::version::TLS12]];
+    let shakers =
+        versions.map(|versions| super::Shaker::of_versions(&scene.issuer, None, versions, |_| ()));
+    for shaker in &shakers {
+        assert_eq!(shaker.connect(scene.addr(), "localhost").get("/").status, 200);
+    }
+    for _ in 0..2 {
+        scene.gateway.upgrade();
+        for shaker in &shakers {
+            let mut client = shaker.connect(scene.addr(), "localhost");
+            assert_eq!(client.get("/").status, 200);
+            let kind = client.session().handshake_kind();
+            assert_eq!(kind, Some(rustls::HandshakeKind::Resumed));
+        }
+    }
+    assert!(!scene.gateway.log().contains("secret"));
+}
+
+#[test]
 fn a_drain_serves_and_ends_what_is_open_by_tls() {
     let mut scene = Scene::of(Setup::echo().drain_timeout("20s"), "");
     let mut busy = scene.shaker.connect(scene.addr(), "localhost");

@@ -1,6 +1,7 @@
 //! Heads that are refused before anything is sent to an origin.
 
-use super::{Parts, Refused, assert_none_got_through, failures_of, refused};
+use super::{Parts, Refused, assert_none_got_through, failures_by_tls, failures_of, refused};
+use crate::support::secure::{Issuer, Leaf, Shaker};
 use crate::support::{Origin, Setup};
 
 /// These bytes as they are.
@@ -15,8 +16,14 @@ const fn post(fields: &'static [u8], body: &'static [u8]) -> Parts {
 
 fn assert_all_refused(cases: &[Refused]) {
     let origin = Origin::ok();
-    let gateway = Setup::to(&origin).start();
-    let failures = failures_of(&gateway, cases);
+    let setup = Setup::to(&origin);
+    let issuer = Issuer::new("framing");
+    let pair = issuer.write(&setup.dir, "a", &Leaf::default());
+    let secure = format!("{{address: '127.0.0.1:0', tls: {{certificates: [{pair}]}}}}");
+    let gateway = setup.listen(&format!("['127.0.0.1:0', {secure}]")).start();
+    let mut failures = failures_of(&gateway, cases);
+    let shaker = Shaker::trusting(&issuer, |_| ());
+    failures.extend(failures_by_tls(gateway.addresses()[1], &shaker, cases));
     assert_none_got_through(&gateway, &origin, &failures);
 }
 

@@ -57,6 +57,8 @@ pub struct Http2 {
     pub is_closed: bool,
     /// Opens windows as data comes.
     pub takes_data: bool,
+    /// The flags of each HEADERS.
+    pub head_flags: Vec<u8>,
 }
 
 struct Taken(Vec<(String, String)>);
@@ -131,6 +133,7 @@ impl Http2 {
             goaways: Vec::new(),
             is_closed: false,
             takes_data: true,
+            head_flags: Vec::new(),
         }
     }
 
@@ -222,6 +225,7 @@ impl Http2 {
             }
             kind::HEADERS => {
                 assert!(head.has(flag::END_HEADERS));
+                self.head_flags.push(head.flags);
                 let mut taken = Taken(Vec::new());
                 self.decoder.decode(&payload, &mut taken).unwrap();
                 stream.heads.push(taken.0);

@@ -177,6 +177,7 @@ pub(in crate::control::config) const SERVER: Keys = Keys {
             [metrics.md](metrics.md#server-timing). It tells clients which plugins run",
         ),
         key("limits", Kind::Section(&LIMITS), "Bounds of sizes and numbers."),
+        key("http2", Kind::Section(&HTTP2), "Bounds of HTTP/2 with clients."),
         key("timeouts", Kind::Section(&TIMEOUTS), "Bounds of waiting."),
         key(
             "drainTimeout",
@@ -293,6 +294,27 @@ pub(in crate::control::config) const LIMITS: Keys = Keys {
         )
         .example("16384"),
         key(
+            "clientConnectionsMax",
+            Kind::Integer(1, limits::CONNECTIONS_CEILING as i64),
+            "Connections that one client may have at once, over all workers, 1 to 1048576. A \
+             client is an address, of IPv6 a network of 64 bits; trustedProxies are bounded by \
+             nothing. Default: any number. What is over it is closed at once.",
+        )
+        .form("1 to 1048576, each client")
+        .otherwise("any number")
+        .when("one client must not take the connections of all")
+        .example("100"),
+        key(
+            "clientConnectionsPerSecond",
+            Kind::Integer(1, u16::MAX as i64),
+            "New connections of one client in a second, over all workers, 1 to 65535. Default: any \
+             number. What is over it is closed at once.",
+        )
+        .form("1 to 65535, each client")
+        .otherwise("any number")
+        .when("clients connect anew over and over, which costs handshakes")
+        .example("50"),
+        key(
             "upstreamConnectionsMax",
             Kind::Integer(1, limits::CONNECTIONS_CEILING as i64),
             "Requests of the whole process that are under way at targets, 1 to 1048576. Default: \
@@ -317,6 +339,58 @@ pub(in crate::control::config) const LIMITS: Keys = Keys {
             "targets are short of connections (less), or are connected to anew too often \
             (more)",
         ),
+    ],
+    later: &[],
+};
+
+/// `server.http2`.
+pub(in crate::control::config) const HTTP2: Keys = Keys {
+    allowed: &[
+        key(
+            "streamsMax",
+            Kind::Integer(1, limits::STREAMS_CEILING as i64),
+            "Requests that a client may have under way at once over one connection, 1 to 10000. \
+             Default: 128. Those over it are refused so that they can be tried again.",
+        )
+        .form("1 to 10000, each connection")
+        .default("128")
+        .when(
+            "few clients ask for much at once over one connection, as proxies and clients of \
+            gRPC do (more); or memory is short (less). nginx's `http2_max_concurrent_streams`",
+        ),
+        key(
+            "requestsMax",
+            Kind::Integer(1, limits::CONNECTION_REQUESTS_MAX as i64),
+            "Requests of one connection in all, 1 to 1000000; then it is told to end, and the \
+             client connects anew. Default: 1000000.",
+        )
+        .form("1 to 1000000, each connection")
+        .default("1000000")
+        .when(
+            "connections shall move among gateways or workers (less). nginx's \
+            `keepalive_requests`",
+        ),
+        key(
+            "streamWindowBytes",
+            Kind::Size(limits::STREAM_WINDOW_BYTES as u64, limits::STREAM_WINDOW_CEILING as u64),
+            "Bytes of a request's body that may come before they are used, 65535 to 16MiB, once \
+             it is used as it comes; it begins with 65535. Default: 512KiB.",
+        )
+        .form("size, 65535 to 16MiB")
+        .default("512KiB")
+        .when("uploads over long ways are slow: as much as the link takes in a round trip"),
+        key(
+            "connectionWindowBytes",
+            Kind::Size(
+                limits::STREAM_WINDOW_BYTES as u64,
+                limits::CONNECTION_WINDOW_CEILING as u64,
+            ),
+            "The same of all bodies of a connection together, 65535 to 256MiB. Default: 1MiB. \
+             What comes is held within limits.bufferedBytesMax.",
+        )
+        .form("size, 65535 to 256MiB")
+        .default("1MiB")
+        .when("many uploads share one connection"),
     ],
     later: &[],
 };

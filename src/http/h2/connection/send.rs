@@ -5,7 +5,7 @@ use super::{Connection, Owner};
 use crate::http::h2::frame::{self, Code, PAYLOAD_BYTES_MAX, flag, kind};
 use crate::http::h2::hpack;
 use crate::io::buffer::Chunk;
-use crate::limits::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES, STREAM_WINDOW_BYTES_MAX};
+use crate::limits::STREAM_WINDOW_BYTES;
 
 impl<T: Owner> Connection<T> {
     /// Opens a stream with the head of a request, as a field block; its identifier. `ends`: it has
@@ -175,6 +175,7 @@ impl<T: Owner> Connection<T> {
     /// So many bytes of a stream's data have been used: its peer may send as many more.
     pub fn used(&mut self, id: u32, bytes: usize) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let most = self.options.stream_window;
         if let Some(stream) = self.streams.get_mut(id) {
             let bytes = bytes.min(stream.unused);
             stream.unused -= bytes;
@@ -182,11 +183,10 @@ impl<T: Owner> Connection<T> {
             stream.used += u64::from(bytes);
             // Who uses what comes as it comes gets more of it at once.
             if stream.used > u64::from(stream.receive_window_max)
-                && stream.receive_window_max < STREAM_WINDOW_BYTES_MAX
+                && stream.receive_window_max < most
             {
-                let more = stream
-                    .receive_window_max
-                    .min(STREAM_WINDOW_BYTES_MAX.saturating_sub(stream.receive_window_max));
+                let more =
+                    stream.receive_window_max.min(most.saturating_sub(stream.receive_window_max));
                 stream.receive_window_max += more;
                 stream.credit += more;
             }
@@ -205,7 +205,7 @@ impl<T: Owner> Connection<T> {
     /// So many bytes of the connection's window are free again.
     pub(super) fn credit_connection(&mut self, bytes: u32) {
         self.credit = self.credit.saturating_add(bytes);
-        if self.credit >= CONNECTION_WINDOW_BYTES / 2 {
+        if self.credit >= self.options.connection_window / 2 {
             frame::write_window_update(0, self.credit, &mut self.out);
             self.receive_window += i64::from(self.credit);
             self.credit = 0;

@@ -5,7 +5,7 @@ use crate::http::h2::frame::{
     self, Code, PREFACE, WINDOW_DEFAULT, WINDOW_MAX, setting, write_settings,
 };
 use crate::http::h2::hpack::TABLE_BYTES_DEFAULT;
-use crate::limits::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
+use crate::limits::STREAM_WINDOW_BYTES;
 
 impl<T: Owner> Connection<T> {
     /// Writes what a connection begins with.
@@ -28,8 +28,10 @@ impl<T: Owner> Connection<T> {
             }
         }
         const { assert!(STREAM_WINDOW_BYTES as i64 == WINDOW_DEFAULT) };
-        let more = CONNECTION_WINDOW_BYTES - WINDOW_DEFAULT as u32;
-        frame::write_window_update(0, more, &mut self.out);
+        let more = self.options.connection_window.saturating_sub(STREAM_WINDOW_BYTES);
+        if more > 0 {
+            frame::write_window_update(0, more, &mut self.out);
+        }
     }
 
     pub(super) fn settings<'a>(

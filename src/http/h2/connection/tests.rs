@@ -22,6 +22,8 @@ type Tested = Connection<Rc<Owned>>;
 const OPTIONS: Options = Options {
     heads: RequestLimits { bytes_max: 16 * 1024, fields_max: 100, uri_bytes_max: 8192 },
     streams_max: 8,
+    stream_window: crate::limits::STREAM_WINDOW_BYTES_MAX,
+    connection_window: crate::limits::CONNECTION_WINDOW_BYTES,
     requests_max: 100,
 };
 
