@@ -33,6 +33,11 @@ spec.loader.exec_module(sys.modules["failing"])
 from failing import contenders, dns, judge, report, rig, scenarios  # noqa: E402
 
 
+# A run whose requests were sent later than this is no run; so often it is made again.
+LATE_SECONDS = 0.5
+ATTEMPTS = 3
+
+
 async def run_one(kind, scenario, folder, rate):
     folder.mkdir(parents=True)
     one = rig.Rig(kind, folder, scenario.options, rate)
@@ -55,9 +60,15 @@ async def run_all(chosen, kinds, rate, folder):
     results = {}
     for scenario in chosen:
         began = time.monotonic()
-        place = folder / scenario.name.replace(" ", "-").replace(",", "")
-        runs = [run_one(kind, scenario, place / kind.name, rate) for kind in kinds]
-        done = await asyncio.gather(*runs)
+        for attempt in range(ATTEMPTS):
+            name = scenario.name.replace(" ", "-").replace(",", "")
+            place = folder / f"{name}-{attempt}"
+            runs = [run_one(kind, scenario, place / kind.name, rate) for kind in kinds]
+            done = await asyncio.gather(*runs)
+            if max(one.load.late for one, _ in done) < LATE_SECONDS:
+                break
+            # Whatever was measured is of the machine, which was busy with something else.
+            print(f"{scenario.name}: requests were late, so it is run again", flush=True)
         results[scenario.name] = {kind.name: verdicts for kind, (_, verdicts) in zip(kinds, done)}
         late = max(one.load.late for one, _ in done)
         print(f"\n{scenario.name} ({time.monotonic() - began:.0f} s, late by {late * 1000:.0f} ms)")

@@ -1,6 +1,7 @@
 """Three origins behind one gateway under load: what scenarios act on."""
 
 import asyncio
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -38,7 +39,8 @@ class Scripted:
         command = [sys.executable, str(ORIGIN), self.address, str(self.port), str(self.journal), mode]
         pipe = asyncio.subprocess.PIPE
         self.process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
-        await self.process.stdout.readline()
+        if await self.process.stdout.readline() != b"ready\n":
+            raise RuntimeError(f"the origin on {self.address}:{self.port} does not start")
 
     async def turn_to(self, mode):
         self.process.stdin.write(mode.encode() + b"\n")
@@ -47,10 +49,14 @@ class Scripted:
     def signal(self, number):
         self.process.send_signal(number)
 
+    async def kill(self):
+        """Its port is free when this is over."""
+        self.process.kill()
+        await self.process.wait()
+
     async def end(self):
         if self.process and self.process.returncode is None:
-            self.process.kill()
-            await self.process.wait()
+            await self.kill()
 
 
 class Real:
@@ -89,7 +95,7 @@ http {{
         environment = {**os.environ, "PATH": PATH}
         with open(self.folder / "origins.log", "a") as log:
             self.process = await asyncio.create_subprocess_exec(
-                *command, env=environment, stderr=log
+                *command, env=environment, stderr=log, start_new_session=True
             )
         for _ in range(200):
             try:
@@ -102,10 +108,15 @@ http {{
     def signal(self, number):
         self.process.send_signal(number)
 
+    async def kill(self):
+        """Its workers too: they would serve on without it."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        await self.process.wait()
+
     async def end(self):
-        if self.process and self.process.returncode is None:
-            self.process.terminate()
-            await self.process.wait()
+        if self.process:
+            await self.kill()
 
 
 class Rig:
@@ -149,16 +160,18 @@ class Rig:
         self.recovered = time.time()
 
     async def run(self, scenario):
+        load = None
         try:
             await self.start()
             load = asyncio.create_task(self.load.run())
             self.began = time.time()
             await scenario(self)
+        finally:
             self.ended = time.time()
             self.recovered = self.recovered or self.ended
             self.load.is_over = True
-            await load
-        finally:
+            if load:
+                await load
             await self.end()
 
     async def end(self):

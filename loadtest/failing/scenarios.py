@@ -64,7 +64,7 @@ def mode(mode, then="ok"):
 async def killed(rig):
     await asyncio.sleep(WARM_SECONDS)
     rig.fails()
-    rig.origins[SICK].signal(signal.SIGKILL)
+    await rig.origins[SICK].kill()
     await asyncio.sleep(FAILING_SECONDS)
     await rig.origins[SICK].start()
     rig.recovers()
@@ -85,7 +85,7 @@ async def restarted(rig):
     """All of its connections end, and it is there again at once."""
     await asyncio.sleep(WARM_SECONDS)
     for _ in range(4):
-        rig.origins[SICK].signal(signal.SIGKILL)
+        await rig.origins[SICK].kill()
         await rig.origins[SICK].start()
         await asyncio.sleep(1)
 
@@ -94,8 +94,10 @@ async def rolling(rig):
     """Each in turn is away for half a second; the last one ends as nginx does."""
     await asyncio.sleep(WARM_SECONDS)
     for origin in rig.origins:
-        is_real = origin is rig.origins[2]
-        origin.signal(signal.SIGQUIT if is_real else signal.SIGKILL)
+        if origin is rig.origins[2]:
+            origin.signal(signal.SIGQUIT)
+        else:
+            await origin.kill()
         await asyncio.sleep(0.5)
         await origin.start()
         await asyncio.sleep(4)
@@ -127,7 +129,7 @@ async def two_of_three(rig):
     await asyncio.sleep(WARM_SECONDS)
     rig.fails()
     for at in (SICK, 1):
-        rig.origins[at].signal(signal.SIGKILL)
+        await rig.origins[at].kill()
     await asyncio.sleep(FAILING_SECONDS)
     for at in (SICK, 1):
         await rig.origins[at].start()
@@ -139,9 +141,7 @@ async def all_dead(rig):
     """Clients are told at once, and served when one is back."""
     await asyncio.sleep(WARM_SECONDS)
     for origin in rig.origins:
-        origin.signal(signal.SIGKILL)
-    await asyncio.sleep(0.2)
-    # nginx leaves its worker behind, which ends when it finds out.
+        await origin.kill()
     await asyncio.sleep(3)
     for origin in rig.origins:
         await origin.start()
@@ -156,7 +156,7 @@ async def storm(rig):
     await asyncio.sleep(WARM_SECONDS)
     for at in (0, 1):
         await rig.origins[at].turn_to("503")
-    rig.origins[2].signal(signal.SIGTERM)
+    await rig.origins[2].kill()
     await asyncio.sleep(FAILING_SECONDS)
     for at in (0, 1):
         await rig.origins[at].turn_to("ok")
