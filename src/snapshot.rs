@@ -9,15 +9,18 @@ use std::time::Duration;
 use rustls::ServerConfig;
 
 use crate::aggregate::Aggregation;
+use crate::http::compression::Compression;
 use crate::http::connection::Protocol;
-use crate::http::message::Fields;
+use crate::http::message::{Fields, Method, RequestHead};
 use crate::http::trusted::Trusted;
 use crate::io::clients::{ClientBounds, Clients};
 use crate::io::proxy::ProxyProtocol;
 use crate::io::tls::certificate::Certificate;
 use crate::plugin::{Chain, MessageBounds, Plugin};
+use crate::route::cors::{self, Cors};
 use crate::route::edit::{FieldEdit, Redirect, Rewrite};
 use crate::route::path::Rules;
+use crate::route::split;
 use crate::route::table::Table;
 use crate::trace::Tracing;
 use crate::trace::access_log::AccessLog;
@@ -69,6 +72,43 @@ impl Snapshot {
             uri_bytes_max: self.limits.uri_bytes_max,
             body_bytes_max: self.limits.plugin_body_bytes_max,
             paths: self.paths,
+        }
+    }
+
+    /// The service that a request goes to, whose path is normal.
+    pub fn service_of(&self, request: &mut RequestHead) -> Option<&Service> {
+        if request.method == Method::Options
+            && let Some(service) = self.service_of_preflight(request)
+        {
+            return Some(service);
+        }
+        self.routes.find(request).and_then(|index| self.services.get(index))
+    }
+
+    /// The service whose rules answer a preflight: that of the request which is to follow, as far
+    /// as its method goes.
+    #[cold]
+    fn service_of_preflight(&self, request: &mut RequestHead) -> Option<&Service> {
+        if !cors::is_preflight(request) {
+            return None;
+        }
+        let asked = cors::asked_method(request)?;
+        let own = std::mem::replace(&mut request.method, asked);
+        let found = self.routes.find(request);
+        request.method = own;
+        let has_rules = |service: &&Service| {
+            service.extras.as_ref().is_some_and(|extras| extras.cors.is_some())
+        };
+        found.and_then(|index| self.services.get(index)).filter(has_rules)
+    }
+
+    /// The plugins of an exchange that was routed to the service at this place, and went to this
+    /// branch of it.
+    pub fn chain_of(&self, (service, branch): (usize, Option<usize>)) -> Option<&Chain> {
+        let service = self.services.get(service)?;
+        match (branch, service.extras.as_ref().and_then(|extras| extras.split.as_ref())) {
+            (Some(branch), Some(split)) => split.chains.get(branch),
+            _ => Some(&service.chain),
         }
     }
 
@@ -208,4 +248,27 @@ pub struct Service {
     pub chain: Chain,
     /// How its responses are made of those of other services.
     pub aggregation: Option<Aggregation>,
+    /// What few services have.
+    pub extras: Option<Box<Extras>>,
+}
+
+/// What a service may do beside passing requests and responses on.
+#[derive(Debug, Default)]
+pub struct Extras {
+    /// Which pages of other origins may read its responses.
+    pub cors: Option<Cors>,
+    /// Which of its responses are compressed.
+    pub compression: Option<Compression>,
+    /// To which services its requests go.
+    pub split: Option<Split>,
+}
+
+/// A split, and the plugins of each of its branches.
+#[derive(Debug)]
+pub struct Split {
+    /// How a branch is chosen.
+    pub plan: split::Split,
+    /// Of each branch: the plugins of the service that splits and of the one that is chosen, each
+    /// once.
+    pub chains: Vec<Chain>,
 }

@@ -100,6 +100,7 @@ pub fn facts() -> Facts<'static> {
         bounds: MessageBounds::DEFAULT,
         trace: None,
         passed: &[],
+        upstreams: None,
     }
 }
 

@@ -41,6 +41,7 @@ const OUTPUT: &[u8] = concat!(
 const FACTS: Facts<'static> = Facts {
     trace: None,
     passed: &[],
+    upstreams: None,
     request_id: "0123456789abcdef0123456789abcdef",
     service: "users-service",
     route_path: "/api/users",

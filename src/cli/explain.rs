@@ -8,11 +8,13 @@ use odin::control::compile::{Compiled, Compiler, matcher};
 use odin::control::config::{self, Config};
 use odin::http::message::{Fields, Method, RequestHead};
 use odin::plugin::{
-    FailureMode, Phase, Plugin, PluginSpec, PluginType, Runtime, RuntimeOptions, Url,
+    Chain, FailureMode, Phase, Plugin, PluginSpec, PluginType, Runtime, RuntimeOptions, Url,
 };
+use odin::route::cors;
 use odin::route::path::normalise;
+use odin::route::split::Sticky;
 use odin::route::table::{Rule, Table};
-use odin::snapshot::Service;
+use odin::snapshot::{Service, Snapshot};
 
 /// The answer, in lines.
 ///
@@ -31,14 +33,13 @@ pub(crate) fn explain(file: &Path, asked: &Asked) -> Result<Vec<String>, String>
         return Ok(vec![format!("{path} is answered with {status}, no plugin runs: {error}")]);
     }
     request.path.clone_from(&normal);
-    let Some(index) = snapshot.routes.find(&request) else {
+    let Some(service) = snapshot.service_of(&mut request) else {
         let mut lines = vec![format!(
             "{normal} is answered with 404, no plugin runs: no service fits the request"
         )];
         lines.extend(services_that_rest(&config, None, &request));
         return Ok(lines);
     };
-    let service = &snapshot.services[index];
     let mut lines = Vec::new();
     if normal != path {
         lines.push(format!("{path} is served, and matched, as {normal}"));
@@ -47,13 +48,18 @@ pub(crate) fn explain(file: &Path, asked: &Asked) -> Result<Vec<String>, String>
         "{normal} goes to the service {} (basePath {})",
         service.name, service.base_path
     ));
-    lines.extend(services_that_rest(&config, Some(index), &request));
+    lines.extend(services_that_rest(&config, Some(service.index), &request));
     if let Some(redirect) = &service.redirect {
         let to = redirect.location(asked.scheme(), &request);
         lines.push(format!("the client is sent to {to} ({})", redirect.status));
     }
-    lines.extend(runs(&config, service, &normal));
-    lines.extend(rests(&config, service, &snapshot.plugins, &normal));
+    lines.extend(for_clients(service, &request));
+    let (target, chain) = match split_of(&snapshot, service, &request, &mut lines) {
+        Some(chosen) => chosen,
+        None => (service, &service.chain),
+    };
+    lines.extend(runs(&config, target, chain, &normal));
+    lines.extend(rests(&config, (service, target), &snapshot.plugins, &normal));
     Ok(lines)
 }
 
@@ -106,6 +112,81 @@ impl Asked {
     }
 }
 
+/// What the service does for the client of this request beside passing the response on.
+fn for_clients(service: &Service, request: &RequestHead) -> Vec<String> {
+    let mut lines = Vec::new();
+    let Some(extras) = &service.extras else {
+        return lines;
+    };
+    if let Some(rules) = &extras.cors {
+        let mut answer = Fields::new();
+        rules.answer(&request.fields, &mut answer);
+        let allowed = answer.get("access-control-allow-origin").map(String::from_utf8_lossy);
+        let origin = request.fields.get("origin").map(String::from_utf8_lossy);
+        lines.push(match (allowed, origin, cors::is_preflight(request)) {
+            (Some(allowed), _, true) => {
+                format!("it is a preflight, answered here: pages of {allowed} may ask")
+            }
+            (None, _, true) => "it is a preflight, answered here: its page may not ask".to_owned(),
+            (Some(allowed), ..) => format!("pages of {allowed} may read the response (cors)"),
+            (None, Some(origin), _) => {
+                format!("pages of {origin} may not read the response (cors)")
+            }
+            (None, None, _) => "no page's Origin was given (cors)".to_owned(),
+        });
+    }
+    if let Some(compression) = &extras.compression {
+        let coding = compression.accepted(&request.fields).coding;
+        lines.push(match coding {
+            Some(coding) => {
+                let least = compression.bytes_min;
+                format!(
+                    "the response is compressed with {} if its type is listed and it has {least} \
+                     bytes or more",
+                    coding.as_str()
+                )
+            }
+            None => "the response is not compressed: the request takes none of the codings \
+                     (Accept-Encoding)"
+                .to_owned(),
+        });
+    }
+    lines
+}
+
+/// Where a split leads the request, as far as that can be said: the first part that gets any.
+fn split_of<'s>(
+    snapshot: &'s Snapshot,
+    service: &'s Service,
+    request: &RequestHead,
+    lines: &mut Vec<String>,
+) -> Option<(&'s Service, &'s Chain)> {
+    let split = service.extras.as_ref()?.split.as_ref()?;
+    let plan = &split.plan;
+    let total = plan.total().max(1);
+    let shares = plan.branches.iter().filter(|branch| branch.weight > 0).map(|branch| {
+        format!("{} {:.1} %", branch.name, u64::from(branch.weight) as f64 * 100.0 / total as f64)
+    });
+    lines.push(format!("its requests are split: {}", shares.collect::<Vec<_>>().join(", ")));
+    // Without an address and without chance: what the request itself decides.
+    let nobody = std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
+    let ends = [0, u64::MAX].map(|random| plan.choose(request, nobody, || random).branch);
+    let is_by_address = plan.sticky == Some(Sticky::Address);
+    let by_match = plan
+        .branches
+        .get(ends[0])
+        .is_some_and(|branch| branch.when.as_ref().is_some_and(|when| when.fits(request)));
+    let chosen = plan.branches.get(ends[0])?;
+    lines.push(match ends[0] == ends[1] && (by_match || !is_by_address) {
+        true => format!("this one goes to the service {}", chosen.name),
+        false => format!(
+            "nothing in this one decides it; what follows is of the service {}",
+            chosen.name
+        ),
+    });
+    Some((snapshot.services.get(chosen.service)?, split.chains.get(ends[0])?))
+}
+
 /// So many services that rest are told of: nobody reads a thousand lines.
 const SERVICES_TOLD_MAX: usize = 20;
 
@@ -156,12 +237,22 @@ fn why_not(service: &config::Service, request: &RequestHead) -> Vec<String> {
         let failing = list.iter().filter(|condition| {
             let alone = |one: &mut config::Routes| one.headers = vec![(*condition).clone()];
             let in_query = |one: &mut config::Routes| one.query = vec![(*condition).clone()];
-            let is_header = routes.headers.contains(condition);
-            if is_header { !only(&alone) } else { !only(&in_query) }
+            let in_cookies = |one: &mut config::Routes| one.cookies = vec![(*condition).clone()];
+            let is_of =
+                |list: &[config::Condition]| list.iter().any(|one| std::ptr::eq(one, *condition));
+            match () {
+                () if is_of(&routes.headers) => !only(&alone),
+                () if is_of(&routes.cookies) => !only(&in_cookies),
+                () => !only(&in_query),
+            }
         });
         failing.map(|condition| condition.name.clone()).collect::<Vec<_>>().join(", ")
     };
-    for (what, list) in [("header", &routes.headers), ("query parameter", &routes.query)] {
+    for (what, list) in [
+        ("header", &routes.headers),
+        ("cookie", &routes.cookies),
+        ("query parameter", &routes.query),
+    ] {
         let failing = names(list);
         if !failing.is_empty() {
             why.push(format!("its match asks for another {what} {failing}"));
@@ -179,8 +270,8 @@ fn has_a_phase(plugin: &Plugin, service: &Service) -> bool {
 
 /// The plugins that apply, in their order. One that does not load keeps its place: its failure mode
 /// decides there.
-fn runs(config: &Config, service: &Service, path: &str) -> Vec<String> {
-    let plugins = service.chain.plugins().iter();
+fn runs(config: &Config, service: &Service, chain: &Chain, path: &str) -> Vec<String> {
+    let plugins = chain.plugins().iter();
     let plugins: Vec<_> = plugins
         .filter(|plugin| plugin.spec.applies_to(path) && has_a_phase(plugin, service))
         .collect();
@@ -230,10 +321,15 @@ fn effect(spec: &PluginSpec) -> String {
 }
 
 /// The others, and why; all reasons of each, so that one run is enough to mend it.
-fn rests(config: &Config, service: &Service, loaded: &[Arc<Plugin>], path: &str) -> Vec<String> {
+fn rests(
+    config: &Config,
+    services: (&Service, &Service),
+    loaded: &[Arc<Plugin>],
+    path: &str,
+) -> Vec<String> {
     let line = |plugin: &config::Plugin| {
         let loaded = loaded.iter().find(|one| one.spec.name == plugin.name);
-        let reasons = reasons(config, plugin, loaded.map(|one| &**one), service, path);
+        let reasons = reasons(config, plugin, loaded.map(|one| &**one), services, path);
         let why = reasons.join("; and ");
         (!reasons.is_empty()).then(|| format!("-  {} does not run: {why}", plugin.name))
     };
@@ -244,7 +340,7 @@ fn reasons(
     config: &Config,
     plugin: &config::Plugin,
     loaded: Option<&Plugin>,
-    service: &Service,
+    (service, target): (&Service, &Service),
     path: &str,
 ) -> Vec<String> {
     let mut reasons = Vec::new();
@@ -254,9 +350,10 @@ fn reasons(
     if !plugin.enabled {
         reasons.push("it is disabled (enabled: false)".to_owned());
     }
-    if !plugin.services.is_empty() && !plugin.services.contains(&service.name) {
+    let is_of = |service: &Service| plugin.services.contains(&service.name);
+    if !plugin.services.is_empty() && !is_of(service) && !is_of(target) {
         let services = plugin.services.join(", ");
-        reasons.push(format!("its services are {services}, not {}", service.name));
+        reasons.push(format!("its services are {services}, not {}", target.name));
     }
     let is_match =
         |pattern: &config::Pattern| pattern.build().is_ok_and(|pattern| pattern.is_match(path));
@@ -264,10 +361,10 @@ fn reasons(
         let patterns: Vec<_> = plugin.allowed_urls.iter().map(|one| one.source.as_str()).collect();
         reasons.push(format!("none of its allowedUrls matches {path}: {}", patterns.join(", ")));
     }
-    if loaded.is_some_and(|plugin| !has_a_phase(plugin, service)) {
+    if loaded.is_some_and(|plugin| !has_a_phase(plugin, target)) {
         reasons.push(format!(
             "its type is aggregation, and the service {} has no aggregation.calls to join",
-            service.name
+            target.name
         ));
     }
     reasons

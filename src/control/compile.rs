@@ -4,6 +4,7 @@
 //! endpoint from working is a warning, not an error: the snapshot is published, the plugin's
 //! failure mode or a 502 tells its clients, and the log and the admin API tell the operator.
 
+mod clients;
 mod clusters;
 mod findings;
 mod modules;
@@ -286,17 +287,15 @@ impl Compiler {
         config: &Config,
         plugins: &[Option<Arc<Plugin>>],
     ) -> Service {
-        let serves = |plugin: &config::Plugin| {
-            plugin.services.is_empty() || plugin.services.contains(&service.name)
+        let chain_for = |names: &[&str]| {
+            let serves = |plugin: &config::Plugin| {
+                let is_named = |one: &String| names.contains(&one.as_str());
+                plugin.services.is_empty() || plugin.services.iter().any(is_named)
+            };
+            let all = config.wasm.plugins.iter().zip(plugins);
+            let own = all.filter(|(plugin, _)| serves(plugin));
+            Chain::new(own.filter_map(|(_, loaded)| loaded.clone()).collect())
         };
-        let chain = config
-            .wasm
-            .plugins
-            .iter()
-            .zip(plugins)
-            .filter(|(plugin, _)| serves(plugin))
-            .filter_map(|(_, loaded)| loaded.clone())
-            .collect();
         Service {
             index,
             name: service.name.clone(),
@@ -313,11 +312,12 @@ impl Compiler {
             request_trailers: service.request_trailers.clone(),
             response_trailers: service.response_trailers.clone(),
             cluster,
-            chain: Chain::new(chain),
+            chain: chain_for(&[&service.name]),
             aggregation: service
                 .aggregation
                 .as_ref()
                 .map(|aggregation| self::aggregation(aggregation, &config.services)),
+            extras: clients::extras(service, config, &chain_for),
         }
     }
 }

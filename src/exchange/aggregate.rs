@@ -90,7 +90,7 @@ impl Exchange<'_> {
             };
             let errors: Vec<_> = answers.iter().map(error_of).collect();
             let told = self.told(aggregation, &answers, &errors);
-            let (chain, pools, facts) = (&self.service.chain, self.worker.plugins(), self.facts());
+            let (chain, pools, facts) = (self.chain, self.worker.plugins(), self.facts());
             let verdict = plugin::run_aggregation(
                 chain,
                 self.selected,
@@ -163,7 +163,7 @@ impl Exchange<'_> {
     /// A failed call: logged, or the end of the request.
     fn failed(&self, aggregation: &Aggregation, text: String) -> Result<(), LocalResponse> {
         if self.worker.may_log_call() {
-            let (service, request) = (&self.service.name, self.request_id);
+            let (service, request) = (&self.asked().name, self.request_id);
             tracing::warn!(service, request_id = request, "{text}");
         }
         match aggregation.fail_on_error {

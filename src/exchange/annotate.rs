@@ -8,22 +8,37 @@ use crate::http::connection::{Asker, Connection};
 use crate::http::field_class::{WHO_ASKED_LETTERS, is_who_asked};
 use crate::http::message::{Fields, IpText, RequestHead};
 use crate::limits::REQUEST_ID_BYTES_MAX;
-use crate::snapshot::Service;
+use crate::snapshot::{Service, Snapshot};
 
 /// Tells an origin what of the path it does not see.
-const PREFIX: &str = "X-Forwarded-Prefix";
+pub(super) const PREFIX: &str = "X-Forwarded-Prefix";
 const FORWARDED: &str = "forwarded";
+
+/// Makes a client's fields what plugins and origins are told.
+pub(super) fn all(
+    request: &mut RequestHead,
+    id: &mut String,
+    asker: Asker<'_>,
+    snapshot: &Snapshot,
+    worker: &Core,
+) {
+    if request.fields.has_underscores() && !snapshot.keeps_underscores {
+        drop_underscores(request);
+    }
+    forwarded(request, asker, snapshot.trusted.passes(asker.connection.client));
+    request_id(request, id, worker);
+}
 
 /// Takes out every field whose name has a `_`: CGI and what came after it (WSGI, PHP, Rack) read
 /// `X_User` as `X-User`, which a plugin or a proxy may have set, or taken out.
 #[cold]
-pub(super) fn drop_underscores(request: &mut RequestHead) {
+fn drop_underscores(request: &mut RequestHead) {
     request.fields.retain(|name, _| !name.contains(&b'_'));
 }
 
 /// Sets `X-Forwarded-For`, `-Proto` and `-Host`. What a client says itself of who asks is taken
 /// out, unless the peers in front are trusted to have set it.
-pub(super) fn forwarded(request: &mut RequestHead, asker: Asker<'_>, is_trusted: bool) {
+fn forwarded(request: &mut RequestHead, asker: Asker<'_>, is_trusted: bool) {
     let client = IpText::new(asker.connection.client);
     let client = client.as_bytes();
     let fields = &mut request.fields;

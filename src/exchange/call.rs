@@ -130,7 +130,7 @@ impl<'a> Caller<'a> {
         let expires_ms = exchange.expires_ms.min(now_ms().saturating_add(timeout));
         let targets = exchange.worker.targets();
         let key = exchange.key(endpoints, head);
-        let ask = Ask { method: &head.method, key };
+        let ask = Ask { method: &head.method, key, first: None };
         tries::run(endpoints, targets, ask, expires_ms, async |to| {
             let authority = if service.preserve_host && !self.authority.is_empty() {
                 self.authority

@@ -1,10 +1,11 @@
 //! The end of an exchange: the response phase, and the response on its way to the client.
 
 use super::aggregate::Completed;
+use super::coded::Reserved;
 use super::decode::{self, Read};
 use super::passing::Through;
 use super::reply::answer_of;
-use super::{Exchange, Messages, NoSource, Reply, send_local};
+use super::{Exchange, Messages, NoSource, Reply, send_local, terms};
 use crate::error::Error;
 use crate::http::coding::Undo;
 use crate::http::message::{BodyLength, Fields, LocalResponse, RequestHead, ResponseHead};
@@ -28,7 +29,7 @@ impl Exchange<'_> {
         let has_body = response.has_body(&request.method);
         let mut slot = BodySlot { given: memory, replaced: false };
         let mut prefix = Vec::new();
-        if let Some(aggregation) = &self.service.aggregation
+        if let Some(aggregation) = &self.asked().aggregation
             && !carried.is_answered()
         {
             let complete = self.complete(aggregation, request, response, slot.given.take(), source);
@@ -52,7 +53,7 @@ impl Exchange<'_> {
                 false => None,
             };
             let facts = &self.facts();
-            let (chain, pools) = (&self.service.chain, self.worker.plugins());
+            let (chain, pools) = (self.chain, self.worker.plugins());
             let selected = self.selected;
             let verdict = {
                 let request: &RequestHead = request;
@@ -120,30 +121,45 @@ impl Exchange<'_> {
         if response.body != BodyLength::Empty {
             response.body = BodyLength::Unknown;
         }
-        let gets_body = self.begin(response, reply, keep_alive);
+        let (gets_body, encoder) = self.begin(response, reply, keep_alive);
         if !gets_body || response.body == BodyLength::Empty {
             return reply.finish(&Fields::new()).await.map(|()| response.status);
         }
         through.prefix = prefix;
-        let trailers = Trailers::Named(&self.service.response_trailers);
+        let trailers = Trailers::Named(&self.asked().response_trailers);
         let (buffers, instead) = (self.worker.buffers(), &self.instead);
-        let pumped = through.pump(source, reply, trailers, buffers, instead).await;
+        let pumped = match encoder {
+            None => through.pump(source, reply, trailers, buffers, instead).await,
+            Some(encoder) => {
+                let mut sink = encoder.into_sink(reply, buffers);
+                through.pump(source, &mut sink, trailers, buffers, instead).await
+            }
+        };
         pumped.map(|()| response.status).map_err(relay::PumpFailure::error)
     }
 
-    /// Begins a response that is final; whether this client gets its body.
-    fn begin(&self, response: &mut ResponseHead, reply: &mut impl Reply, keep_alive: bool) -> bool {
+    /// Begins a response that is final; whether this client gets its body, and what encodes that.
+    fn begin(
+        &self,
+        response: &mut ResponseHead,
+        reply: &mut impl Reply,
+        keep_alive: bool,
+    ) -> (bool, Option<Reserved>) {
         let gets_body = reply.has_body(response);
         if !response.fields.contains("date") {
             // RFC 9110 section 6.6.1: who forwards adds what the origin has left out.
             self.worker.with_date(|date| response.fields.push(b"Date", date));
         }
-        if let Some(edit) = &self.service.response_edit {
-            edit.apply(&mut response.fields);
+        self.edit_response(&mut response.fields);
+        let mut encoder = None;
+        if let Some(terms) = self.terms {
+            terms::tell(Some(terms), &mut response.fields);
+            terms.add_cookie(&mut response.fields);
+            encoder = self.encoder(terms, response, gets_body);
         }
         self.add_server_timing(&mut response.fields);
         reply.head(response, gets_body, keep_alive);
-        gets_body
+        (gets_body, encoder)
     }
 
     /// Reads the body of a response, of which something may have been read already, and takes its
@@ -196,12 +212,25 @@ impl Exchange<'_> {
             // what the source has said of its length is of one that it does not send.
             response.body = BodyLength::Empty;
         }
-        self.begin(response, reply, keep_alive);
+        let (gets_body, encoder) = self.begin(response, reply, keep_alive);
         // What plugins have let pass is the head.
         let trailers = match self.selected.has_response_phase() {
-            true => Trailers::Named(&self.service.response_trailers),
+            true => Trailers::Named(&self.asked().response_trailers),
             false => Trailers::All,
         };
+        if let Some(encoder) = encoder {
+            // Boxed: other exchanges shall not be as large as those that are compressed.
+            let body = (given, prefix);
+            return Box::pin(self.send_coded(
+                encoder,
+                response.status,
+                body,
+                source,
+                reply,
+                trailers,
+            ))
+            .await;
+        }
         let relayed = match &given {
             _ if !gets_body || response.body == BodyLength::Empty => {
                 return reply.finish(&Fields::new()).await.map(|()| response.status);
@@ -250,7 +279,7 @@ impl Exchange<'_> {
         local: LocalResponse,
         carried: &mut Carried,
     ) -> Result<LocalResponse, Error> {
-        let (chain, pools) = (&self.service.chain, self.worker.plugins());
+        let (chain, pools) = (self.chain, self.worker.plugins());
         let facts = self.facts();
         let shown = plugin::run_local(chain, pools, &facts, request, local, carried).await;
         // What it makes of an answer is one.
@@ -264,6 +293,7 @@ impl Exchange<'_> {
         keep_alive: bool,
         reply: &mut impl Reply,
     ) -> Result<u16, Error> {
+        terms::tell(self.terms, &mut local.fields);
         self.add_server_timing(&mut local.fields);
         send_local(self.worker, local, keep_alive, reply).await
     }

@@ -126,12 +126,12 @@ impl Call<'_> {
         let exchange = self.exchange;
         let expires_ms = exchange.expires_ms;
         let targets = exchange.worker.targets();
-        let timeouts = &exchange.service.timeouts;
+        let timeouts = &exchange.asked().timeouts;
         let path = &*exchange.origin_path(self.request);
         let key = exchange.key(self.endpoints, self.request);
-        let ask = Ask { method: &self.request.method, key };
+        let ask = Ask { method: &self.request.method, key, first: exchange.chosen.get().endpoint };
         tries::run(self.endpoints, targets, ask, expires_ms, async |to| {
-            let attempt = &exchange.attempt(exchange.service, to, (self.request, path));
+            let attempt = &exchange.attempt(exchange.asked(), to, (self.request, path));
             let outcome = match exchange.connection(to, attempt, timeouts, expires_ms).await {
                 Ok(connection) => {
                     self.attempt((to, attempt), connection, messages, body, reply).await
@@ -188,8 +188,9 @@ impl Call<'_> {
         reply: &mut impl Reply,
     ) -> Result<u16, Error> {
         let exchange = self.exchange;
-        connection.begin(exchange.expires_ms, exchange.service.timeouts.body);
-        let authority = if exchange.service.preserve_host && !self.request.authority.is_empty() {
+        let service = exchange.asked();
+        connection.begin(exchange.expires_ms, service.timeouts.body);
+        let authority = if service.preserve_host && !self.request.authority.is_empty() {
             &self.request.authority
         } else {
             &to.endpoint.authority
@@ -202,7 +203,7 @@ impl Call<'_> {
             Some(edited) => connection.head(&edited, authority, path, set),
             None => connection.head(head, authority, path, set),
         }
-        let trailers = Trailers::Named(&exchange.service.request_trailers);
+        let trailers = Trailers::Named(&service.request_trailers);
         let (mut sink, mut source) = connection.halves();
         let (sink, source) = (&mut sink, &mut source);
         let (outcome, is_sent) = match &self.payload {
@@ -289,7 +290,7 @@ impl Call<'_> {
         };
         reply.invite_body().await?;
         let exchange = self.exchange;
-        let trailers = Trailers::Named(&exchange.service.request_trailers);
+        let trailers = Trailers::Named(&exchange.asked().request_trailers);
         let (buffers, instead) = (exchange.worker.buffers(), &exchange.instead);
         let is_read = Cell::new(false);
         // Boxed: no other exchange shall be as large.
@@ -314,7 +315,7 @@ impl Call<'_> {
         is_body_read: &Cell<bool>,
     ) -> Result<u16, Error> {
         let exchange = self.exchange;
-        let mut wait = exchange.service.timeouts.first_byte;
+        let mut wait = exchange.asked().timeouts.first_byte;
         if let Some(bound) = to.bound()
             && self.is_repeatable_once_sent()
         {

@@ -1,6 +1,7 @@
 //! What of a request leads it to its endpoint, where its service shares requests out by a key.
 
 use super::Exchange;
+use crate::http::cookie::cookie;
 use crate::http::message::RequestHead;
 use crate::upstream::balance::{Algorithm, hash};
 use crate::upstream::cluster::Endpoints;
@@ -12,7 +13,9 @@ impl Exchange<'_> {
     pub(super) fn key(&self, endpoints: &Endpoints, request: &RequestHead) -> Option<u64> {
         let policy = endpoints.policy();
         match policy.algorithm {
-            Algorithm::ConsistentHash { .. } => self.key_of(&policy.hash, request),
+            Algorithm::ConsistentHash { .. } => {
+                self.chosen.get().key.or_else(|| self.key_of(&policy.hash, request))
+            }
             _ => None,
         }
     }
@@ -20,6 +23,7 @@ impl Exchange<'_> {
     #[cold]
     fn key_of(&self, on: &HashOn, request: &RequestHead) -> Option<u64> {
         match on {
+            HashOn::Plugin => None,
             HashOn::ClientAddress => Some(match self.asker.ip {
                 std::net::IpAddr::V4(ip) => hash(&ip.octets()),
                 std::net::IpAddr::V6(ip) => hash(&ip.octets()),
@@ -30,26 +34,5 @@ impl Exchange<'_> {
                 cookie(lines, name.as_bytes()).map(hash)
             }
         }
-    }
-}
-
-/// The value of the first cookie of this name (RFC 6265 section 5.4: `a=b; c=d`).
-pub(super) fn cookie<'v>(lines: impl Iterator<Item = &'v [u8]>, name: &[u8]) -> Option<&'v [u8]> {
-    let mut pairs = lines.flat_map(|line| line.split(|&byte| byte == b';'));
-    pairs.find_map(|pair| pair.trim_ascii().strip_prefix(name)?.strip_prefix(b"="))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::cookie;
-
-    #[test]
-    fn cookies_are_found_by_their_whole_name() {
-        let lines = [&b"xsession=1; session=abc;session=2"[..], b"last=9"];
-        let find = |name: &[u8]| cookie(lines.into_iter(), name);
-        assert_eq!(find(b"session"), Some(&b"abc"[..]));
-        assert_eq!(find(b"last"), Some(&b"9"[..]));
-        assert_eq!(find(b"sess"), None);
-        assert_eq!(find(b"none"), None);
     }
 }

@@ -6,6 +6,7 @@ use super::{Core, Exchange, Outcome, Reply, Scratch};
 use crate::http::connection::Asker;
 use crate::http::grpc::GrpcStatus;
 use crate::http::message::Fields;
+use crate::plugin::Chain;
 use crate::snapshot::Snapshot;
 use crate::trace::access_log::Answered;
 
@@ -22,7 +23,7 @@ pub(super) fn leave(
     let Some(log) = &snapshot.access_log else {
         return;
     };
-    let service = scratch.service.and_then(|index| snapshot.services.get(index));
+    let service = scratch.service.get().and_then(|index| snapshot.services.get(index));
     let upstream = scratch.upstream.get().and_then(|id| snapshot.authority_of(id));
     let error = outcome.error.map(|error| error.to_string());
     worker.log_exchange(
@@ -46,14 +47,13 @@ pub(super) fn leave(
 
 /// Adds `Server-Timing` to the fields of an error's response, if that is asked for.
 pub(super) fn add_server_timing(snapshot: &Snapshot, scratch: &Scratch, fields: &mut Fields) {
-    let service = scratch.service.and_then(|index| snapshot.services.get(index));
-    let plugins = service.into_iter().flat_map(|service| service.chain.names());
+    let plugins = snapshot.chain_of(scratch.routed).into_iter().flat_map(Chain::names);
     scratch.trace.add_server_timing(plugins, fields);
 }
 
 impl Exchange<'_> {
     /// The same for a response of the service's own.
     pub(super) fn add_server_timing(&self, fields: &mut Fields) {
-        self.trace.add_server_timing(self.service.chain.names(), fields);
+        self.trace.add_server_timing(self.chain.names(), fields);
     }
 }

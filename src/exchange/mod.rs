@@ -11,9 +11,11 @@ mod aggregate;
 mod annotate;
 mod attempt;
 mod call;
+mod coded;
 pub mod core;
 pub mod counts;
 mod decode;
+mod echoed;
 mod finish;
 mod forward;
 mod grpc;
@@ -24,14 +26,17 @@ mod random;
 mod passing;
 mod reply;
 mod request;
+mod routed;
 mod spans;
 mod target;
+mod terms;
 
 pub use self::annotate::by_default as annotate_by_default;
 pub use self::core::Core;
 use self::forward::Payload;
 pub use self::reply::Reply;
 use self::reply::send_local;
+use self::terms::Terms;
 use std::cell::Cell;
 use std::pin::pin;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -44,12 +49,10 @@ use crate::http::{cdn_loop, respond};
 use crate::io::budget::Held;
 use crate::io::deadline::{Presence, now_ms};
 use crate::limits::DISCARD_BYTES_MAX;
-use crate::plugin::{Carried, Encoding, Facts, Selected};
-use crate::route;
+use crate::plugin::{Carried, Chain, Chosen, Encoding, Facts, Selected};
 use crate::snapshot::{Service, Snapshot};
 use crate::trace::access_log::Asked;
 use crate::trace::{OnWorker, Trace};
-use crate::upstream::echo;
 
 /// The memory of one exchange, reused by the worker for the next one.
 #[derive(Debug, Default)]
@@ -61,14 +64,18 @@ pub struct Scratch {
     request_id: String,
     selected: Selected,
     carried: Carried,
-    /// The place of the service in the snapshot, once it is known.
-    service: Option<usize>,
+    /// The place in the snapshot of the service that is asked, once it is known.
+    service: Cell<Option<usize>>,
+    /// That of the service that the request was routed to, and the branch if it splits.
+    routed: (usize, Option<usize>),
     /// The id of the endpoint that was asked last.
     upstream: Cell<Option<usize>>,
     /// For the access log: the request as it came.
     asked: Asked,
     /// Its place in a trace, and what of it is told.
     trace: Trace,
+    /// What its client asked for of what few services do.
+    terms: Option<Box<Terms>>,
 }
 
 impl Scratch {
@@ -78,9 +85,11 @@ impl Scratch {
         self.response.clear();
         self.request_id.clear();
         self.carried.clear();
-        self.service = None;
+        self.service.set(None);
+        self.routed = (usize::MAX, None);
         self.upstream.set(None);
         self.asked.clear();
+        self.terms = None;
     }
 }
 
@@ -106,7 +115,16 @@ struct Messages<'a> {
 struct Exchange<'a> {
     worker: &'a Core,
     snapshot: &'a Snapshot,
+    /// The service that the request was routed to: what clients see is as it says.
     service: &'a Service,
+    /// The service that is asked, mostly the same: what targets see is as it says.
+    target: &'a Service,
+    /// What a plugin has chosen in its place.
+    chosen: Cell<Chosen>,
+    /// The plugins of both.
+    chain: &'a Chain,
+    /// The place of the service that is asked.
+    place: &'a Cell<Option<usize>>,
     asker: Asker<'a>,
     request_id: &'a str,
     received: SystemTime,
@@ -124,6 +142,7 @@ struct Exchange<'a> {
     instead: Cell<Option<LocalResponse>>,
     /// The response phase has begun.
     has_responded: Cell<bool>,
+    terms: Option<&'a Terms>,
 }
 
 /// Serves the request whose head stands in `scratch`, for as long as the `client` is there.
@@ -158,7 +177,7 @@ pub async fn run(
         Box::pin(carried.end(request, response)).await;
     }
     let took = started.elapsed();
-    if let Some(service) = scratch.service.and_then(|index| snapshot.services.get(index)) {
+    if let Some(service) = scratch.service.get().and_then(|index| snapshot.services.get(index)) {
         worker.account_service(&snapshot, service, outcome.status, took);
         if reply.is_grpc() {
             worker.account_grpc(&snapshot, service, reply.grpc_status());
@@ -186,6 +205,7 @@ async fn fail(
     let is_body_readable = error.side() != Side::Downstream;
     let keep_alive = is_body_readable && may_keep_alive(&scratch.request, body, reply);
     let mut local = respond::error(error);
+    terms::tell(scratch.terms.as_deref(), &mut local.fields);
     log::add_server_timing(snapshot, scratch, &mut local.fields);
     let sent = send_local(worker, local, keep_alive, reply).await;
     Outcome { status: error.status(), error: Some(error), is_complete: sent.is_ok() }
@@ -227,24 +247,48 @@ async fn serve(
         service: place,
         upstream,
         trace,
+        terms,
+        routed,
         ..
     } = scratch;
     if request.path == "*" {
         // OPTIONS *: asks the server as a whole (RFC 9110 section 9.3.7), and that is the gateway.
         return send_local(worker, hops::options(), body.is_done(), reply).await;
     }
-    let service = find_service(snapshot, request, path)?;
-    *place = Some(service.index);
+    let service = routed::service(snapshot, request, path)?;
+    place.set(Some(service.index));
+    *routed = (service.index, None);
+    let (mut target, mut chain) = (service, &service.chain);
     let passed = hops::check(request)?;
-    prepare(worker, snapshot, asker, request, request_id)?;
-    service.chain.select(&request.path, selected);
-    if selected.response_encoding() > Encoding::Raw {
-        annotate::plain_answer(request);
+    if let Some(extras) = &service.extras {
+        *terms = Terms::of(extras, request);
+        if let Some(local) = terms::preflight(extras, request, terms.as_deref()) {
+            // Before the plugins: a browser sends nothing that they could know its user by.
+            annotate::request_id(request, request_id, worker);
+            response.status = local.status;
+            return send_local(worker, local, may_keep_alive(request, body, reply), reply).await;
+        }
+        if let Some(split) = &extras.split {
+            let (branch, is_news) = routed::branch(split, request, asker, || worker.random());
+            (target, chain) = routed::of_branch(snapshot, split, branch).ok_or(Error::NoRoute)?;
+            *routed = (service.index, Some(branch));
+            place.set(Some(target.index));
+            if is_news {
+                terms.get_or_insert_default().keep(split, service, target, asker);
+            }
+        }
     }
+    check_length(request, snapshot)?;
+    annotate::all(request, request_id, asker, snapshot, worker);
+    select(chain, request, selected);
     let exchange = Exchange {
         worker,
         snapshot,
         service,
+        target,
+        chosen: Cell::default(),
+        chain,
+        place,
         asker,
         request_id,
         // Only plugins are told the time.
@@ -255,81 +299,29 @@ async fn serve(
         held: Held::of(worker.budget()),
         instead: Cell::default(),
         has_responded: Cell::default(),
-        expires_ms: now_ms().saturating_add(grpc::patience(service, request, reply)),
+        expires_ms: now_ms().saturating_add(grpc::patience(target, request, reply)),
         selected,
+        terms: terms.as_deref(),
     };
     body.bound(exchange.expires_ms);
     reply.bound(exchange.expires_ms);
-    let payload = match exchange.request_phase(request, carried, body, reply).await? {
-        Ok(payload) => payload,
-        Err(verdict) => {
-            let keep_alive = may_keep_alive(request, body, reply);
-            let mut messages = Messages { request, response, carried };
-            return exchange.answer_instead(&mut messages, verdict, keep_alive, reply).await;
-        }
-    };
-    // Behind the plugins: whom they turn away learns nothing by it.
-    if request.method == Method::Options && !hops::may_forward(request)? {
-        response.status = 204;
-        let keep_alive = may_keep_alive(request, body, reply);
-        return exchange.send_instead(hops::options(), keep_alive, reply).await;
-    }
-    if !exchange.passed.is_empty() {
-        // A plugin that has taken it out would hide a circle.
-        request.fields.set(cdn_loop::NAME.as_bytes(), &exchange.passed);
-    }
-    if service.aggregation.is_some() {
-        aggregate::ask_for_whole_json(request);
-    }
-    let messages = Messages { request, response: &mut *response, carried: &mut *carried };
-    match exchange.forward(messages, payload, body, reply).await {
-        Err(Error::CutByPlugin) => {
-            // Boxed: other exchanges shall not be as large.
-            let messages = Messages { request, response, carried };
-            Box::pin(exchange.answer_for_plugin(messages, body, reply)).await
-        }
-        outcome => outcome,
+    exchange.serve((request, response, carried), body, reply).await
+}
+
+/// Finds the plugins that apply to a request, and asks for an answer that they can read.
+fn select(chain: &Chain, request: &mut RequestHead, selected: &mut Selected) {
+    chain.select(&request.path, selected);
+    if selected.response_encoding() > Encoding::Raw {
+        annotate::plain_answer(request);
     }
 }
 
-/// Holds a request against the limits, and makes its fields what targets and plugins are to see.
-#[inline]
-fn prepare(
-    worker: &Core,
-    snapshot: &Snapshot,
-    asker: Asker<'_>,
-    request: &mut RequestHead,
-    request_id: &mut String,
-) -> Result<(), Error> {
-    if matches!(request.body, BodyLength::Known(n) if n > snapshot.limits.body_bytes_max) {
-        return Err(Error::BodyTooLarge);
+/// Refuses a body that says that it is too large.
+fn check_length(request: &RequestHead, snapshot: &Snapshot) -> Result<(), Error> {
+    match request.body {
+        BodyLength::Known(n) if n > snapshot.limits.body_bytes_max => Err(Error::BodyTooLarge),
+        _ => Ok(()),
     }
-    if request.fields.has_underscores() && !snapshot.keeps_underscores {
-        annotate::drop_underscores(request);
-    }
-    annotate::forwarded(request, asker, snapshot.trusted.passes(asker.connection.client));
-    annotate::request_id(request, request_id, worker);
-    Ok(())
-}
-
-fn find_service<'a>(
-    snapshot: &'a Snapshot,
-    request: &mut RequestHead,
-    path: &mut String,
-) -> Result<&'a Service, Error> {
-    normalise(snapshot, request, path)?;
-    let index = snapshot.routes.find(request).ok_or(Error::NoRoute)?;
-    snapshot.services.get(index).ok_or(Error::NoRoute)
-}
-
-fn normalise(
-    snapshot: &Snapshot,
-    request: &mut RequestHead,
-    path: &mut String,
-) -> Result<(), Error> {
-    route::path::normalise(&request.path, snapshot.paths, path)?;
-    std::mem::swap(&mut request.path, path);
-    Ok(())
 }
 
 /// Whether the connection can serve another request after this response: the request's body has
@@ -340,6 +332,48 @@ fn may_keep_alive(request: &RequestHead, body: &impl BodySource, reply: &impl Re
 }
 
 impl Exchange<'_> {
+    /// What comes of a request: its plugins, then whoever answers it.
+    async fn serve(
+        &self,
+        (request, response, carried): (&mut RequestHead, &mut ResponseHead, &mut Carried),
+        body: &mut impl BodySource,
+        reply: &mut impl Reply,
+    ) -> Result<u16, Error> {
+        let payload = match self.request_phase(request, carried, body, reply).await? {
+            Ok(payload) => payload,
+            Err(verdict) => {
+                let keep_alive = may_keep_alive(request, body, reply);
+                let mut messages = Messages { request, response, carried };
+                return self.answer_instead(&mut messages, verdict, keep_alive, reply).await;
+            }
+        };
+        if let Some(chosen) = carried.chosen() {
+            self.choose(chosen);
+        }
+        // Behind the plugins: whom they turn away learns nothing by it.
+        if request.method == Method::Options && !hops::may_forward(request)? {
+            response.status = 204;
+            let keep_alive = may_keep_alive(request, body, reply);
+            return self.send_instead(hops::options(), keep_alive, reply).await;
+        }
+        if !self.passed.is_empty() {
+            // A plugin that has taken it out would hide a circle.
+            request.fields.set(cdn_loop::NAME.as_bytes(), &self.passed);
+        }
+        if self.asked().aggregation.is_some() {
+            aggregate::ask_for_whole_json(request);
+        }
+        let messages = Messages { request, response: &mut *response, carried: &mut *carried };
+        match self.forward(messages, payload, body, reply).await {
+            Err(Error::CutByPlugin) => {
+                // Boxed: other exchanges shall not be as large.
+                let messages = Messages { request, response, carried };
+                Box::pin(self.answer_for_plugin(messages, body, reply)).await
+            }
+            outcome => outcome,
+        }
+    }
+
     fn facts(&self) -> Facts<'_> {
         Facts {
             request_id: self.request_id,
@@ -352,6 +386,7 @@ impl Exchange<'_> {
             bounds: self.snapshot.message_bounds(),
             trace: Some(self.trace),
             passed: &self.passed,
+            upstreams: Some(self),
         }
     }
 
@@ -362,36 +397,24 @@ impl Exchange<'_> {
         body: &mut impl BodySource,
         reply: &mut impl Reply,
     ) -> Result<u16, Error> {
-        if let Some(redirect) = &self.service.redirect {
+        let target = self.asked();
+        if let Some(redirect) = &target.redirect {
             return self.redirect(redirect, messages, body, reply).await;
         }
-        if let Some(aggregation) = &self.service.aggregation
+        if let Some(aggregation) = &target.aggregation
             && !aggregation.calls.is_empty()
         {
             // Boxed: no other exchange shall be as large as those of an aggregation.
             let answered = self.answer_by_calls(aggregation, messages, body, reply);
             return Box::pin(answered).await;
         }
-        match &*self.service.cluster {
+        match &*target.cluster {
             crate::upstream::cluster::Cluster::Endpoints(endpoints) => {
                 let call = forward::Call::new(self, endpoints, messages.request, payload);
                 call.run(&mut messages, body, reply).await
             }
             crate::upstream::cluster::Cluster::Echo => {
-                let request = messages.request;
-                let bytes = self.echo_body(request, payload, body, reply).await?;
-                let path = &*self.origin_path(request);
-                let mut seen = request.clone();
-                self.edit_for_target(&mut seen.fields);
-                seen.fields.set_all(&self.fields_for_target(request));
-                let local =
-                    echo::answer(&seen, (self.asker.scheme, &request.authority), path, &bytes);
-                let response = &mut *messages.response;
-                response.status = local.status;
-                response.fields = local.fields;
-                response.body = BodyLength::Known(local.body.len() as u64);
-                let memory = Some(local.body);
-                self.respond(&mut messages, memory, &mut NoSource, reply, || true).await
+                self.answer_by_echo(messages, payload, body, reply).await
             }
         }
     }

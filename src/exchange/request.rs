@@ -89,7 +89,7 @@ impl Exchange<'_> {
         slot: &mut BodySlot,
         carried: &mut Carried,
     ) -> Verdict {
-        let (chain, pools) = (&self.service.chain, self.worker.plugins());
+        let (chain, pools) = (self.chain, self.worker.plugins());
         let facts = self.facts();
         // Pooled, as in the response phase: an exchange without plugins stays small.
         self.worker

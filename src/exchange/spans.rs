@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Core, Outcome, Scratch};
 use crate::error::Error;
+use crate::plugin::Chain;
 use crate::snapshot::{Service, Snapshot};
 use crate::trace::Ending;
 use crate::trace::context::SpanId;
@@ -23,30 +24,31 @@ pub(super) fn finish(
         return;
     };
     let Outcome { status, error, .. } = outcome;
-    let Scratch { request_id, service, trace, .. } = scratch;
-    let service = service.and_then(|index| snapshot.services.get(index));
+    let Scratch { request_id, service, routed, trace, .. } = scratch;
+    let chain = snapshot.chain_of(*routed);
+    let service = service.get().and_then(|index| snapshot.services.get(index));
     let (name, route) = service.map_or(("", ""), |service| (&*service.name, &*service.base_path));
     let ending = Ending { status, error, took, request_id, service: name, route };
     let lost = trace.finish(queue, ending, |note, started| {
-        resolve(note, started, snapshot, service, worker.random())
+        resolve(note, started, snapshot, chain, worker.random())
     });
     worker.count_lost_spans(lost);
 }
 
-/// A note in the form that is exported. `own` is the exchange's service; `random` makes the id of a
-/// span that nobody has been told of yet.
+/// A note in the form that is exported. `chain` has the exchange's plugins; `random` makes the id
+/// of a span that nobody has been told of yet.
 fn resolve(
     note: Note,
     started: Instant,
     snapshot: &Snapshot,
-    own: Option<&Service>,
+    chain: Option<&Chain>,
     random: u64,
 ) -> Part {
     let since = note.begun.saturating_duration_since(started);
     let took = note.took.unwrap_or_else(|| note.begun.elapsed());
     let (span, kind) = match note.what {
         What::Plugin { index, phase, end } => {
-            let plugin = own.and_then(|service| service.chain.plugins().get(index));
+            let plugin = chain.and_then(|chain| chain.plugins().get(index));
             let kind = PartKind::Plugin {
                 name: plugin.map_or_else(String::new, |plugin| plugin.spec.name.clone()),
                 kind: plugin.map_or("", |plugin| plugin.spec.kind.as_str()),

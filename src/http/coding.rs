@@ -1,11 +1,12 @@
 //! Content codings (RFC 9110 section 8.4): which ones a body has, and the plain bytes under them.
 //!
-//! Whoever has to see what a body says needs this; nothing is ever encoded again. A coded body
-//! comes from outside and may be made to cost: it is decoded in steps that are bounded both by what
-//! they read and by what they make, with a pause through the timer when they have taken a
-//! millisecond together.
+//! Whoever has to see what a body says needs this; what was decoded is not encoded again, unless a
+//! service compresses its responses ([`encoder`]). A coded body comes from outside and may be made
+//! to cost: it is decoded in steps that are bounded both by what they read and by what they make,
+//! with a pause through the timer when they have taken a millisecond together.
 
 mod decoder;
+pub mod encoder;
 mod undo;
 
 use std::time::Instant;
@@ -71,6 +72,16 @@ pub enum Failure {
 }
 
 impl Coding {
+    /// What `Content-Encoding` calls it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
+            Self::Brotli => "br",
+            Self::Zstd => "zstd",
+        }
+    }
+
     /// The memory of its decoder for `most` plain bytes: its tables, and its window as far as it
     /// is used.
     fn memory(self, most: usize) -> usize {

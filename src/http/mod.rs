@@ -2,7 +2,9 @@
 
 pub mod cdn_loop;
 pub mod coding;
+pub mod compression;
 pub mod connection;
+pub mod cookie;
 pub mod field_class;
 pub mod grpc;
 pub mod h1;

@@ -16,3 +16,16 @@ pub const SERVICE_METHODS_MAX: usize = 16;
 pub const CONDITIONS_MAX: usize = 16;
 /// Longest path that a `rewrite` makes of a request's.
 pub const REWRITTEN_PATH_BYTES_MAX: usize = 16 * 1024;
+/// Most `cors.origins` of a service; each is held against a request's `Origin` in turn.
+pub const CORS_ORIGINS_MAX: usize = 256;
+/// Most names in `cors.headers`, `cors.exposeHeaders` and `cors.methods`.
+pub const CORS_NAMES_MAX: usize = 64;
+/// Longest `Origin` that is looked at, a scheme, a host and a port.
+pub const ORIGIN_BYTES_MAX: usize = HOST_BYTES_MAX + 32;
+/// Bytes of names that a preflight asks for which an answer repeats (`headers: ["*"]` with
+/// `credentials`): beyond it none are.
+pub const CORS_ASKED_BYTES_MAX: usize = 4096;
+/// Most parts of a `split`: each is looked at for each request.
+pub const SPLIT_MAX: usize = 32;
+/// Largest weight of one: a millionth of the requests can be named.
+pub const SPLIT_WEIGHT_MAX: u32 = 1_000_000;

@@ -6,6 +6,7 @@
 mod carried;
 mod passage;
 mod selected;
+mod upstreams;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ pub(super) use self::passage::Flow;
 use self::passage::Stage;
 pub use self::passage::{Passage, Piece};
 pub use self::selected::{Part, Selected};
+pub use self::upstreams::{Chosen, Upstreams, Wish};
 use super::abi::{self, Draft, Way};
 use super::failure::CallError;
 use super::log::Ids;
@@ -131,6 +133,8 @@ pub struct Facts<'a> {
     pub trace: Option<&'a Trace>,
     /// Whom the request has passed (`CDN-Loop`), so that calls that lead here again are found.
     pub passed: &'a [u8],
+    /// Who may be chosen to be asked; nobody without a gateway around the plugin.
+    pub upstreams: Option<&'a dyn Upstreams>,
 }
 
 impl<'a> Facts<'a> {

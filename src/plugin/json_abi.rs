@@ -285,6 +285,13 @@ fn act(
     };
     let decision = apply::decide(&mut output, phase, spec)?;
     let merged = merged(carried.metadata_json(), output.metadata)?;
+    let chosen = match (&decision, &output.upstream, phase) {
+        // What is refused goes nowhere, and behind the request phase it has gone.
+        (Decision::Continue | Decision::Change(_), Some(upstream), Phase::Request) => {
+            apply::upstream(upstream, facts)?
+        }
+        _ => None,
+    };
     let bounds = &facts.bounds;
     let verdict = match decision {
         Decision::Continue => Verdict::Continue,
@@ -307,6 +314,9 @@ fn act(
         }
     };
     carried.set_metadata(merged);
+    if let Some(chosen) = chosen {
+        carried.choose(chosen);
+    }
     Ok(verdict)
 }
 

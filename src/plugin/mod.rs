@@ -55,6 +55,7 @@ pub use chain::{
     BodySlot, CallAnswer, Carried, Chain, Facts, MessageBounds, Part, Passage, Piece, Selected,
     Verdict, run_aggregation, run_local, run_request, run_response,
 };
+pub use chain::{Chosen, Upstreams, Wish};
 pub use log::{LogSink, PluginLine, has_unwritten_lines};
 pub use metrics::PluginMetric;
 pub use module::{Plugin, Uses};

@@ -1,8 +1,9 @@
 //! What a request must have beside its host and path, to be of a service: a method, header fields,
-//! parameters of the query.
+//! cookies, parameters of the query.
 
 use regex::bytes::Regex;
 
+use crate::http::cookie::cookie;
 use crate::http::message::{Method, RequestHead};
 use crate::limits::QUERY_PARAMETERS_MAX;
 
@@ -13,6 +14,8 @@ pub struct Matcher {
     pub methods: Vec<Method>,
     /// All of these, of header fields.
     pub fields: Vec<Condition>,
+    /// All of these, of cookies.
+    pub cookies: Vec<Condition>,
     /// All of these, of parameters of the query.
     pub query: Vec<Condition>,
 }
@@ -57,13 +60,18 @@ impl Condition {
 impl Matcher {
     /// How much it says: of two that a request fits, the greater one is the better.
     pub fn rank(&self) -> (bool, usize, usize) {
-        (!self.methods.is_empty(), self.fields.len(), self.query.len())
+        (!self.methods.is_empty(), self.fields.len() + self.cookies.len(), self.query.len())
     }
 
     /// Whether a request has all of it.
     pub fn fits(&self, request: &RequestHead) -> bool {
         (self.methods.is_empty() || self.methods.contains(&request.method))
-            && (self.fields.is_empty() && self.query.is_empty() || self.holds(request))
+            && (self.is_of_the_line() || self.holds(request))
+    }
+
+    /// Whether nothing but the request's first line counts, and not its query.
+    fn is_of_the_line(&self) -> bool {
+        self.fields.is_empty() && self.cookies.is_empty() && self.query.is_empty()
     }
 
     fn holds(&self, request: &RequestHead) -> bool {
@@ -75,7 +83,13 @@ impl Matcher {
                 decoded(name) == one.name.as_bytes() && one.test.passes(&decoded(value))
             })
         };
-        self.fields.iter().all(has_field) && self.query.iter().all(has_parameter)
+        let has_cookie = |one: &Condition| {
+            let value = cookie(request.fields.get_all("cookie"), one.name.as_bytes());
+            value.is_some_and(|value| one.test.passes(value))
+        };
+        self.fields.iter().all(has_field)
+            && self.cookies.iter().all(has_cookie)
+            && self.query.iter().all(has_parameter)
     }
 }
 

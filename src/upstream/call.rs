@@ -104,7 +104,7 @@ impl Client {
         bytes_max: usize,
     ) -> Result<Answer, Error> {
         // The caller bounds the whole.
-        let ask = Ask { method: &message.head.method, key: None };
+        let ask = Ask { method: &message.head.method, key: None, first: None };
         tries::run(endpoints, &self.targets, ask, u64::MAX, async |to| {
             let outcome = match self.connection(to, bounds).await {
                 Ok(connection) => self.attempt(connection, to, message, bounds, bytes_max).await,

@@ -36,6 +36,8 @@ pub enum HashOn {
     Header(String),
     /// The value of this cookie.
     Cookie(String),
+    /// What a plugin says (`upstream.hashKey`).
+    Plugin,
 }
 
 /// `services[].retry`.

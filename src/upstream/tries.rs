@@ -67,6 +67,8 @@ pub struct Ask<'e> {
     pub method: &'e Method,
     /// What leads it to its endpoint, where the service goes by a key.
     pub key: Option<u64>,
+    /// The id of the endpoint that is asked first, unless it is drained or not there.
+    pub first: Option<usize>,
 }
 
 impl Try<'_> {
@@ -203,6 +205,7 @@ impl<'e> Tries<'e> {
     fn first(&mut self) -> Option<Try<'e>> {
         let policy = self.endpoints.policy();
         let (endpoint, is_trial) = match policy.algorithm {
+            _ if self.ask.first.is_some() => self.wanted().or_else(|| self.unmet())?,
             Algorithm::RoundRobin => self.in_turn().or_else(|| self.unmet())?,
             _ => self.unmet()?,
         };
@@ -211,6 +214,18 @@ impl<'e> Tries<'e> {
             self.targets.with_budget(self.endpoints.id(), |budget| budget.earn(percent));
         }
         Some(self.next(endpoint, 1, false, is_trial))
+    }
+
+    /// The endpoint that somebody has chosen.
+    #[cold]
+    fn wanted(&mut self) -> Option<(&'e Endpoint, bool)> {
+        let endpoint = self.endpoints.iter().find(|one| Some(one.id) == self.ask.first)?;
+        if endpoint.condition.fitness(now_ms()) == Fitness::Drained {
+            return None;
+        }
+        self.met[0] = endpoint.target;
+        self.asked = 1;
+        Some((endpoint, !endpoint.condition.is_plain()))
     }
 
     /// The endpoint whose turn it is, if there is nothing to think about.
@@ -416,7 +431,7 @@ mod tests {
     use crate::upstream::policy::Policy;
     use crate::upstream::simulation::Random;
 
-    const ASK: Ask<'static> = Ask { method: &Method::Get, key: None };
+    const ASK: Ask<'static> = Ask { method: &Method::Get, key: None, first: None };
 
     fn cluster(weights: &[u32]) -> Endpoints {
         let endpoint = |target| Endpoint {

@@ -15,9 +15,10 @@ pub mod wasm;
 pub mod wire;
 
 pub use client::{Client, Response, ask, get, get_with, post};
-pub use gateway::{Gateway, Setup};
+pub use gateway::{Gateway, Setup, check};
 pub use nginx::Nginx;
 pub use origin::Origin;
+pub use wire::Framing;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};

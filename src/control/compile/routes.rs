@@ -11,7 +11,8 @@ use crate::route::table::{Rule, Table};
 
 /// The routes of all services, which are numbered by their places.
 pub(super) fn table(services: &[Service]) -> Table {
-    let rules = services.iter().enumerate().map(|(index, service)| {
+    let routed = services.iter().enumerate().filter(|(_, service)| !service.routes.is_internal);
+    let rules = routed.map(|(index, service)| {
         let rule = Rule {
             hosts: &service.routes.hosts,
             base_path: &service.base_path,
@@ -28,6 +29,7 @@ pub fn matcher(routes: &config::Routes) -> Matcher {
     Matcher {
         methods: routes.methods.clone(),
         fields: all(&routes.headers),
+        cookies: all(&routes.cookies),
         query: all(&routes.query),
     }
 }

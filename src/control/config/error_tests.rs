@@ -159,7 +159,7 @@ fn services_are_told_what_they_can_be() {
         (service("hash: {ip: true}"), "is of no use without loadBalancing: consistent-hash"),
         (
             service("loadBalancing: consistent-hash, hash: {ip: true, header: X}"),
-            "more than one of header, cookie and ip",
+            "more than one of header, cookie, ip and plugin",
         ),
         (
             service("loadBalancing: consistent-hash, hash: {boundedLoad: 0.5}"),

@@ -6,6 +6,7 @@
 //! and `config/odin.yaml` against it.
 
 mod aggregation;
+mod clients;
 mod fleet;
 mod kv;
 mod listen;
@@ -18,13 +19,14 @@ mod service;
 mod wasm;
 
 pub(super) use aggregation::{AGGREGATION, CALL, DEPENDENCY, PARAMETER, RESULT};
+pub(super) use clients::{COMPRESSION, CORS, CORS_ORIGIN};
 pub(super) use fleet::{ETCD, ETCD_TLS, FLEET};
 pub(super) use kv::{KV, MEMORY, REDIS};
 pub(super) use listen::{ADMIN_LISTENER, CERTIFICATE, CLIENT_AUTH, LISTENER, LISTENER_TLS};
 pub(super) use modules::{MODULE_LOGIN, MODULES};
 pub(super) use operation::{ADMIN, LOGGING, OTLP, TRACING};
 pub(super) use origins::{HASH, HEALTH_CHECK, OUTLIER, RETRY, SERVICE_TLS};
-pub(super) use routes::{HEADER_EDIT, MATCH, MATCH_TEST, REDIRECT, REWRITE};
+pub(super) use routes::{HEADER_EDIT, MATCH, MATCH_TEST, REDIRECT, REWRITE, SPLIT, STICKY};
 pub(super) use server::{HTTP2, LIMITS, SERVER, TIMEOUTS};
 pub(super) use service::{SERVICE, SERVICE_LIMITS, SERVICE_TIMEOUTS, TARGET};
 pub(super) use wasm::{PLUGIN, WASM};

@@ -8,7 +8,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Http2, Limits, Origins, Routes, ServiceLimits, ServiceTimeouts, Tracing, Wasm};
+use super::{
+    Clients, Http2, Limits, Origins, Routes, ServiceLimits, ServiceTimeouts, Tracing, Wasm,
+};
 use crate::aggregate::Rule;
 use crate::limits;
 use crate::route::path::Rules;
@@ -363,6 +365,8 @@ pub struct Service {
     /// Which requests of that path are its own, and what becomes of them: told apart from those of
     /// every other service.
     pub routes: Routes,
+    /// What it does for its clients beside passing responses on.
+    pub clients: Clients,
     /// Whether `base_path` is taken off before the request goes upstream.
     pub strip_base_path: bool,
     /// Where its requests go; empty only where `aggregation.calls` answer instead.

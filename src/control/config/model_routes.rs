@@ -3,6 +3,7 @@
 
 use crate::http::message::Method;
 use crate::route::edit::Redirect;
+use crate::route::split::Sticky;
 
 /// `services[].hosts`, `methods`, `match`, `redirect`, `rewrite`, `requestHeaders` and
 /// `responseHeaders`.
@@ -14,16 +15,42 @@ pub struct Routes {
     pub methods: Vec<Method>,
     /// Conditions on header fields.
     pub headers: Vec<Condition>,
+    /// Conditions on cookies.
+    pub cookies: Vec<Condition>,
     /// Conditions on parameters of the query.
     pub query: Vec<Condition>,
     /// Where clients are sent instead.
     pub redirect: Option<Redirect>,
     /// What becomes of the path.
     pub rewrite: Option<Rewrite>,
+    /// To which services its requests go.
+    pub split: Option<Split>,
+    /// No request comes to it by itself: other services send theirs.
+    pub is_internal: bool,
     /// What becomes of requests' header fields.
     pub request_headers: HeaderEdit,
     /// What becomes of responses' header fields.
     pub response_headers: HeaderEdit,
+}
+
+/// `services[].split` and `sticky`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Split {
+    /// In the order of the file; their weights are not all 0.
+    pub branches: Vec<Branch>,
+    /// What keeps a client with its branch.
+    pub sticky: Option<Sticky>,
+}
+
+/// One of `services[].split`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Branch {
+    /// The name of a service that does not split itself.
+    pub service: String,
+    /// Its share of the requests: 0 to [`crate::limits::SPLIT_WEIGHT_MAX`].
+    pub weight: u32,
+    /// Requests that go there whatever the weights are: only conditions are in it.
+    pub when: Option<Routes>,
 }
 
 /// A condition on something that has a name.
@@ -89,6 +116,7 @@ impl Routes {
         };
         has_methods
             && sorted(&self.headers) == sorted(&other.headers)
+            && sorted(&self.cookies) == sorted(&other.cookies)
             && sorted(&self.query) == sorted(&other.query)
     }
 }

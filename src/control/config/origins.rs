@@ -79,11 +79,13 @@ fn hash(item: &Item<'_>, errors: &mut Errors) -> Option<(HashOn, u32)> {
     let cookie = map.read("cookie", errors, name).map(HashOn::Cookie);
     let ip = map.read("ip", errors, boolean).unwrap_or(false);
     let ip = ip.then_some(HashOn::ClientAddress);
+    let plugin = map.read("plugin", errors, boolean).unwrap_or(false);
+    let plugin = plugin.then_some(HashOn::Plugin);
     let bound = map.read("boundedLoad", errors, bounded_load).unwrap_or_default();
-    let mut given = [header, cookie, ip].into_iter().flatten();
+    let mut given = [header, cookie, ip, plugin].into_iter().flatten();
     let first = given.next().unwrap_or_default();
     if given.next().is_some() {
-        item.refuse(errors, "has more than one of header, cookie and ip; keep one of them");
+        item.refuse(errors, "has more than one of header, cookie, ip and plugin; keep one of them");
     }
     Some((first, bound))
 }

@@ -1,11 +1,14 @@
 //! Decodes what a service says of which requests are its own, and what becomes of their paths and
 //! header fields.
 
+use std::borrow::Cow;
+
 use super::decode::{Item, Section, boolean, list, map, string, word};
 use super::errors::Errors;
 use super::keys;
 use super::model_routes::{Condition, HeaderEdit, Rewrite, Routes, Test};
 use super::service::{base_path, headers};
+use super::split;
 use super::tree::Value;
 use super::value;
 use crate::http::field_class;
@@ -14,8 +17,12 @@ use crate::limits;
 use crate::route::edit::Redirect;
 
 /// The keys of a service that are about its requests.
-pub(super) fn routes(map: &Section<'_>, errors: &mut Errors) -> Routes {
-    let (headers, query) = map.read("match", errors, conditions).unwrap_or_default();
+pub(super) fn routes<'n>(
+    map: &Section<'n>,
+    names: &mut split::Names<'n>,
+    errors: &mut Errors,
+) -> Routes {
+    let (headers, cookies, query) = map.read("match", errors, conditions).unwrap_or_default();
     Routes {
         hosts: map
             .read("hosts", errors, |item, errors| {
@@ -28,7 +35,10 @@ pub(super) fn routes(map: &Section<'_>, errors: &mut Errors) -> Routes {
             })
             .unwrap_or_default(),
         headers,
+        cookies,
         query,
+        split: split::split(map, names, errors),
+        is_internal: split::internal(map, errors),
         redirect: map.filled("redirect").and_then(|item| redirect(&item, errors)),
         rewrite: map.filled("rewrite").and_then(|item| rewrite(&item, errors)),
         request_headers: map.read("requestHeaders", errors, header_edit).unwrap_or_default(),
@@ -39,7 +49,8 @@ pub(super) fn routes(map: &Section<'_>, errors: &mut Errors) -> Routes {
 /// A host, or all below one: in the one way of spelling it.
 fn host(item: &Item<'_>, errors: &mut Errors) -> Option<String> {
     let text = string(item, errors)?;
-    let lower = text.strip_suffix('.').unwrap_or(&text).to_ascii_lowercase();
+    let ascii = ascii_host(&text);
+    let lower = ascii.strip_suffix('.').unwrap_or(&ascii).to_ascii_lowercase();
     let name = lower.strip_prefix("*.").unwrap_or(&lower);
     let is_label = |label: &str| {
         !label.is_empty()
@@ -53,12 +64,28 @@ fn host(item: &Item<'_>, errors: &mut Errors) -> Option<String> {
         return Some(lower);
     }
     let why = match text.is_ascii() {
-        false => "write a name of other letters as it is asked for: xn--…",
+        false => "its letters are none of a host's name (IDNA, RFC 5891)",
         true if text.contains(':') => "take the port out: hosts are told apart without it",
         true => "one * may stand for all that is in front of a name",
     };
     item.expected(errors, &format!("a host such as api.example.com or *.example.com; {why}"));
     None
+}
+
+/// A host as requests have it: other letters than ASCII's in their form for the network (`xn--…`,
+/// RFC 5890 section 2.3.2.1). What has none, or none that is right, stays.
+pub(super) fn ascii_host(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return Cow::Borrowed(text);
+    }
+    let (star, name) = match text.strip_prefix("*.") {
+        Some(name) => ("*.", name),
+        None => ("", text),
+    };
+    match idna::domain_to_ascii_strict(name) {
+        Ok(ascii) => Cow::Owned(format!("{star}{ascii}")),
+        Err(_) => Cow::Borrowed(text),
+    }
 }
 
 fn method(item: &Item<'_>, errors: &mut Errors) -> Option<Method> {
@@ -72,9 +99,10 @@ fn method(item: &Item<'_>, errors: &mut Errors) -> Option<Method> {
     None
 }
 
-type Conditions = (Vec<Condition>, Vec<Condition>);
+/// On header fields, cookies and the query.
+type Conditions = (Vec<Condition>, Vec<Condition>, Vec<Condition>);
 
-fn conditions(item: &Item<'_>, errors: &mut Errors) -> Option<Conditions> {
+pub(super) fn conditions(item: &Item<'_>, errors: &mut Errors) -> Option<Conditions> {
     let section = Section::open(item, &keys::MATCH, errors)?;
     let headers = section.read("headers", errors, |item, errors| {
         let mut conditions = conditions_of(item, errors)?;
@@ -87,8 +115,16 @@ fn conditions(item: &Item<'_>, errors: &mut Errors) -> Option<Conditions> {
         }
         Some(conditions)
     });
+    let cookies = section.read("cookies", errors, |item, errors| {
+        let conditions = conditions_of(item, errors)?;
+        for condition in conditions.iter().filter(|one| !is_token(one.name.as_bytes())) {
+            let name = value::quote(&condition.name);
+            item.refuse(errors, format!("{name} is not the name of a cookie"));
+        }
+        Some(conditions)
+    });
     let query = section.read("query", errors, conditions_of);
-    Some((headers.unwrap_or_default(), query.unwrap_or_default()))
+    Some((headers.unwrap_or_default(), cookies.unwrap_or_default(), query.unwrap_or_default()))
 }
 
 fn conditions_of(item: &Item<'_>, errors: &mut Errors) -> Option<Vec<Condition>> {
@@ -144,6 +180,10 @@ fn redirect(item: &Item<'_>, errors: &mut Errors) -> Option<Redirect> {
         scheme: section.read("scheme", errors, |item, errors| word(item, &schemes, errors)),
         host: section.read("host", errors, |item, errors| {
             let text = string(item, errors)?;
+            let text = match text.rsplit_once(':') {
+                Some((host, port)) => format!("{}:{port}", ascii_host(host)),
+                None => ascii_host(&text).into_owned(),
+            };
             if is_authority(text.as_bytes()) {
                 return Some(text);
             }

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::aggregation::{References, aggregation};
+use super::clients::clients;
 use super::decode::{Item, Section, boolean, duration, integer, list, map, string};
 use super::errors::Errors;
 use super::origins::origins;
 use super::routes::routes;
+use super::split;
 use super::tree::Value;
 use super::wasm::Names;
 use super::{
@@ -22,20 +24,26 @@ use crate::route::path::{Rules, normalise};
 /// `services`.
 pub(super) fn services<'n>(item: &Item<'n>, errors: &mut Errors) -> Option<Vec<Service>> {
     let mut references = References::default();
-    let services = services_of(item, &mut references, errors)?;
+    let mut splits = split::Names::default();
+    let services = services_of(item, &mut references, &mut splits, errors)?;
     references.check(&services, errors);
+    splits.check(&services, errors);
     Some(services)
 }
 
 fn services_of<'n>(
     item: &Item<'n>,
     references: &mut References<'n>,
+    splits: &mut split::Names<'n>,
     errors: &mut Errors,
 ) -> Option<Vec<Service>> {
     let mut names = Names::default();
     let mut taken: HashMap<(String, String), Vec<(Routes, Place)>> = HashMap::new();
     list(item, limits::SERVICES_MAX, errors, |item, errors| {
-        let service = service(item, &mut names, references, errors)?;
+        let service = service(item, &mut names, (references, splits), errors)?;
+        if service.routes.is_internal {
+            return Some(service);
+        }
         let any = [String::new()];
         let hosts = if service.routes.hosts.is_empty() { &any[..] } else { &service.routes.hosts };
         let mut hidden = None;
@@ -65,14 +73,14 @@ fn taken_by(service: &Service, first: Place) -> String {
 fn service<'n>(
     item: &Item<'n>,
     names: &mut Names,
-    references: &mut References<'n>,
+    (references, splits): (&mut References<'n>, &mut split::Names<'n>),
     errors: &mut Errors,
 ) -> Option<Service> {
     let map = Section::open(item, &keys::SERVICE, errors)?;
     let aggregation =
         map.filled("aggregation").and_then(|item| aggregation(&item, references, errors));
     let headers = map.read("headers", errors, headers).unwrap_or_default();
-    let (routes, origins) = (routes(&map, errors), origins(&map, errors));
+    let (routes, origins) = (routes(&map, splits, errors), origins(&map, errors));
     let named = "each service has a name of its own";
     let aimed = "give where its requests go, such as [http://127.0.0.1:9001] or [builtin:echo]";
     let service = Service {
@@ -86,11 +94,14 @@ fn service<'n>(
             Some(aggregation) if !aggregation.calls.is_empty() => {
                 map.read("targets", errors, targets)
             }
-            _ if routes.redirect.is_some() => map.read("targets", errors, targets),
+            _ if routes.redirect.is_some() || routes.split.is_some() => {
+                map.read("targets", errors, targets)
+            }
             _ => map.require("targets", aimed, errors, targets),
         }
         .unwrap_or_default(),
         routes,
+        clients: clients(&map, errors),
         origins,
         timeout: map.read("timeout", errors, timeout).unwrap_or(limits::SERVICE_TIMEOUT),
         timeouts: map.read("timeouts", errors, timeouts).unwrap_or_default(),

@@ -7,10 +7,10 @@ use serde_json::{Map, Value, json};
 
 use super::view_limits;
 use super::{
-    AccessLog, Admin, Aggregation, Config, Encoding, FailureMode, Format, IoDriver, Isolation,
-    Level, Listener, Logging, NonUtf8, OnBodyTooLarge, Plugin, Server, Service, Target, TargetKind,
-    Timeouts, Tls, Variables, Wasm, Workers, view_fleet, view_kv, view_modules, view_origins,
-    view_routes, view_tracing,
+    AccessLog, Admin, Config, Encoding, FailureMode, Format, IoDriver, Isolation, Level, Listener,
+    Logging, NonUtf8, OnBodyTooLarge, Plugin, Server, Service, Target, TargetKind, Timeouts, Tls,
+    Variables, Wasm, Workers, view_aggregation, view_clients, view_fleet, view_kv, view_modules,
+    view_origins, view_routes, view_tracing,
 };
 use crate::io::proxy::ProxyProtocol;
 use crate::route::path::Parameters;
@@ -241,6 +241,11 @@ fn service(service: &Service) -> Value {
         "stripBasePath": service.strip_base_path,
         "redirect": routes.redirect.as_ref().map(view_routes::redirect),
         "rewrite": routes.rewrite.as_ref().map(view_routes::rewrite),
+        "internal": routes.is_internal,
+        "split": routes.split.as_ref().map(view_routes::split),
+        "sticky": routes.split.as_ref().map(view_routes::sticky),
+        "cors": service.clients.cors.as_ref().map(view_clients::cors),
+        "compression": service.clients.compression.as_ref().map(view_clients::compression),
         "targets": service.targets.iter().map(target).collect::<Vec<_>>(),
         "loadBalancing": view_origins::algorithm(origins.algorithm),
         "hash": view_origins::hash(origins),
@@ -273,7 +278,7 @@ fn service(service: &Service) -> Value {
             "pending": service.limits.pending,
             "pendingTimeout": span(service.limits.pending_timeout),
         },
-        "aggregation": service.aggregation.as_ref().map(aggregation),
+        "aggregation": service.aggregation.as_ref().map(view_aggregation::aggregation),
     })
 }
 
@@ -295,33 +300,6 @@ pub fn target_url(kind: &TargetKind) -> String {
         TargetKind::Unix(path) => format!("http://unix:{}", path.display()),
         TargetKind::Echo => "builtin:echo".to_owned(),
     }
-}
-
-fn aggregation(aggregation: &Aggregation) -> Value {
-    let calls = aggregation.calls.iter().map(|call| {
-        json!({ "name": call.name, "service": call.service, "path": mask_query(&call.path) })
-    });
-    let dependencies = aggregation.dependencies.iter().map(|dependency| {
-        let rule = &dependency.rule;
-        let mapping = |from: String, to: String| json!({ "from": from, "to": to });
-        let parameters = rule.parameters().iter();
-        let parameters = parameters.map(|one| mapping(one.from.to_string(), one.to.clone()));
-        let results = rule.results().iter();
-        let results = results.map(|one| mapping(one.from.to_string(), one.to.to_string()));
-        json!({
-            "service": dependency.service,
-            "path": mask_query(&rule.path().to_string()),
-            "condition": rule.condition().map(ToString::to_string),
-            "parameterMapping": parameters.collect::<Vec<_>>(),
-            "resultMapping": results.collect::<Vec<_>>(),
-        })
-    });
-    json!({
-        "mode": "merge",
-        "failOnError": aggregation.fail_on_error,
-        "calls": calls.collect::<Vec<_>>(),
-        "dependencies": dependencies.collect::<Vec<_>>(),
-    })
 }
 
 /// A duration as the file writes it.
@@ -425,7 +403,7 @@ fn mask_user(text: &str) -> String {
 }
 
 /// `http://host/?token=abc&page=1` becomes `http://host/?token=***&page=1`.
-fn mask_query(text: &str) -> String {
+pub(super) fn mask_query(text: &str) -> String {
     let Some((before, query)) = text.split_once('?') else {
         return text.to_owned();
     };
@@ -465,6 +443,8 @@ services:
     targets: ['http://u:1']
     redirect: {path: /new}
     rewrite: {prefix: /}
+    cors: {origins: [{regex: x}]}
+    compression: [gzip]
     loadBalancing: consistent-hash
     hash: {header: X-User}
     retry: {}
@@ -477,6 +457,10 @@ services:
           parameterMapping: [{from: $.id, to: id}]
           resultMapping: [{from: $, to: $.b}]
   - {name: b, basePath: /b, targets: ['builtin:echo']}
+  - name: c
+    basePath: /c
+    split: [{service: b, match: {headers: {a: b}}}, {service: b}]
+    sticky: {setCookie: d}
 tracing: {otlp: {endpoint: 'http://c:4318', headers: {a: b}}}
 kv: {redis: {host: r}}
 modules: {auth: [{host: h}]}
@@ -489,9 +473,13 @@ wasm: {plugins: [{name: p, path: p.wasm}]}
         let view = config(&parsed);
         each_section(&mut |section, keys| {
             let mut node = &view;
-            for part in section.split('.').filter(|part| !part.is_empty()) {
+            let mut parts = section.split('.').filter(|part| !part.is_empty()).peekable();
+            while let Some(part) = parts.next() {
+                // The first that has what is looked for in it.
+                let next = parts.peek().map(|next| next.trim_end_matches("[]"));
+                let has = |one: &&Value| next.is_none_or(|next| !one[next].is_null());
                 node = match part.strip_suffix("[]") {
-                    Some(part) => &node[part][0],
+                    Some(part) => node[part].as_array().unwrap().iter().find(has).unwrap(),
                     None => &node[part],
                 };
             }

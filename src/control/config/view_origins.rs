@@ -24,13 +24,20 @@ pub fn algorithm(algorithm: Algorithm) -> &'static str {
 
 pub(super) fn hash(origins: &Origins) -> Option<Value> {
     let Algorithm::ConsistentHash { bound_percent } = origins.algorithm else { return None };
-    let (header, cookie, ip) = match &origins.hash {
-        HashOn::Header(name) => (Some(name), None, false),
-        HashOn::Cookie(name) => (None, Some(name), false),
-        HashOn::ClientAddress => (None, None, true),
+    let (header, cookie, ip, plugin) = match &origins.hash {
+        HashOn::Header(name) => (Some(name), None, false, false),
+        HashOn::Cookie(name) => (None, Some(name), false, false),
+        HashOn::ClientAddress => (None, None, true, false),
+        HashOn::Plugin => (None, None, false, true),
     };
     let bound = (bound_percent > 0).then(|| f64::from(bound_percent) / 100.0);
-    Some(json!({ "header": header, "cookie": cookie, "ip": ip, "boundedLoad": bound }))
+    Some(json!({
+        "header": header,
+        "cookie": cookie,
+        "ip": ip,
+        "plugin": plugin,
+        "boundedLoad": bound,
+    }))
 }
 
 pub(super) fn outlier(outlier: Option<&Outlier>) -> Value {

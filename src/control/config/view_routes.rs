@@ -1,13 +1,21 @@
 //! Which requests are a service's, and what becomes of them, as JSON: see [`super::view`].
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
-use super::model_routes::{Condition, HeaderEdit, Rewrite, Routes, Test};
+use super::model_routes::{Branch, Condition, HeaderEdit, Rewrite, Routes, Split, Test};
+use super::value;
 use super::view::MASK;
 use crate::route::edit::Redirect;
+use crate::route::split::Sticky;
 
 pub(super) fn conditions(routes: &Routes) -> Value {
-    json!({ "headers": tests(&routes.headers), "query": tests(&routes.query) })
+    json!({
+        "headers": tests(&routes.headers),
+        "cookies": tests(&routes.cookies),
+        "query": tests(&routes.query),
+    })
 }
 
 fn tests(conditions: &[Condition]) -> Value {
@@ -46,4 +54,28 @@ pub(super) fn headers(edit: &HeaderEdit) -> Value {
         list.iter().map(|(name, _)| (name.clone(), MASK.into())).collect::<Map<String, Value>>()
     };
     json!({ "set": masked(&edit.set), "add": masked(&edit.add), "remove": edit.remove })
+}
+
+pub(super) fn split(split: &Split) -> Value {
+    let branch = |branch: &Branch| {
+        json!({
+            "service": branch.service,
+            "weight": branch.weight,
+            "match": branch.when.as_ref().map(conditions),
+        })
+    };
+    split.branches.iter().map(branch).collect()
+}
+
+pub(super) fn sticky(split: &Split) -> Value {
+    let (mut header, mut cookie, mut ip, mut set, mut age) = (None, None, false, None, None);
+    match &split.sticky {
+        None => return Value::Null,
+        Some(Sticky::Header(name)) => header = Some(name),
+        Some(Sticky::Cookie(name)) => cookie = Some(name),
+        Some(Sticky::Address) => ip = true,
+        Some(Sticky::Set(name, seconds)) => (set, age) = (Some(name), *seconds),
+    }
+    let age = age.map(|seconds| value::show_duration(Duration::from_secs(seconds)));
+    json!({ "header": header, "cookie": cookie, "ip": ip, "setCookie": set, "maxAge": age })
 }

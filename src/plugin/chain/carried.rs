@@ -6,6 +6,7 @@ use super::super::http_wasm::Held;
 use super::super::json_abi::Streams as ChunkStreams;
 use super::super::proxy_wasm::Streams;
 use super::super::spec::Phase;
+use super::Chosen;
 use super::Facts;
 use super::passage::{Passage, Stage};
 use crate::http::message::{RequestHead, ResponseHead};
@@ -17,6 +18,8 @@ pub struct Carried {
     /// The place in the chain of the `response` plugin that answered before the service was asked.
     pub(super) answered_at: Option<usize>,
     changes: Changes,
+    /// Whom a plugin has chosen to be asked.
+    chosen: Option<Chosen>,
     /// What plugins tell those after them, a JSON object (empty: `{}`).
     metadata: String,
     /// The contexts of foreign filters.
@@ -52,6 +55,7 @@ impl Carried {
     pub fn clear(&mut self) {
         self.answered_at = None;
         self.changes = Changes::default();
+        self.chosen = None;
         self.metadata.clear();
         self.streams = Streams::default();
         self.chunk_streams.clear();
@@ -83,6 +87,15 @@ impl Carried {
     /// what they hold back is taken from `held`.
     pub fn take_passage(&mut self, phase: Phase, facts: &Facts<'_>, held: budget::Held) -> Passage {
         Passage::new(std::mem::take(&mut self.stages), phase, facts, held)
+    }
+
+    /// Whom a plugin has chosen to be asked, the last one that did.
+    pub fn chosen(&self) -> Option<Chosen> {
+        self.chosen
+    }
+
+    pub(in super::super) fn choose(&mut self, chosen: Chosen) {
+        self.chosen = Some(chosen);
     }
 
     pub(in crate::plugin) fn changes(&self) -> Changes {

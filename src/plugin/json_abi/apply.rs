@@ -6,13 +6,13 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::super::chain::{BodySlot, Facts, MessageBounds};
+use super::super::chain::{BodySlot, Chosen, Facts, MessageBounds, Wish};
 use super::super::checks::{method, target};
 use super::super::failure::CallError;
 use super::super::spec::{Phase, PluginSpec};
 use super::explain::STATUS;
 use super::headers::{check_headers, set_headers};
-use super::output::{Headers, Message, Output, Status, Text};
+use super::output::{Headers, Message, Output, Status, Text, Upstream};
 use crate::http::message::{BodyLength, LocalResponse, RequestHead, ResponseHead, is_authority};
 use crate::http::respond;
 
@@ -65,6 +65,27 @@ pub(super) fn decide<'a>(
 /// The plugin's own `error`, if it is more than an empty string.
 fn reported<'o>(output: &'o Output<'_>) -> Option<&'o str> {
     output.error.as_ref().map(|error| &*error.0).filter(|error| !error.is_empty())
+}
+
+/// Whom a plugin wants to be asked: one of those that are configured, or its output is refused.
+/// `None` without a gateway around the plugin.
+pub(super) fn upstream(
+    upstream: &Upstream<'_>,
+    facts: &Facts<'_>,
+) -> Result<Option<Chosen>, CallError> {
+    fn text<'t>(text: &'t Option<Text<'_>>) -> Option<&'t str> {
+        text.as_ref().map(|text| &*text.0).filter(|text| !text.is_empty())
+    }
+    let Some(known) = facts.upstreams else {
+        return Ok(None);
+    };
+    let wish = Wish {
+        service: text(&upstream.service),
+        endpoint: text(&upstream.endpoint),
+        hash_key: text(&upstream.hash_key),
+    };
+    let chosen = known.choose(wish);
+    chosen.map(Some).map_err(|why| CallError::bad_output(format!("upstream: {why}")))
 }
 
 /// Does a change to a request.

@@ -27,6 +27,10 @@ pub(super) fn refusal(text: &str, error: &serde_json::Error) -> CallError {
         "continue" | "continue_" | "modified" => boolean(path, value),
         "error" => string(path, value),
         "metadata" => members(path, value, |_, _, _| None),
+        "upstream" => members(path, value, |key, path, value| match key {
+            "service" | "endpoint" | "hashKey" => string(path, value),
+            _ => None,
+        }),
         "response" | "request" => members(path, value, member_of_message),
         _ => None,
     });
@@ -133,7 +137,7 @@ fn members_like(
 }
 
 /// Keys that may not stand twice where they mean something.
-const KNOWN: [&str; 12] = [
+const KNOWN: [&str; 16] = [
     "continue",
     "continue_",
     "modified",
@@ -141,6 +145,10 @@ const KNOWN: [&str; 12] = [
     "request",
     "error",
     "metadata",
+    "upstream",
+    "service",
+    "endpoint",
+    "hashKey",
     "statusCode",
     "method",
     "url",

@@ -36,8 +36,22 @@ pub(super) struct Output<'a, M = Option<&'a RawValue>> {
     pub(super) request: Option<Message<'a>>,
     #[serde(borrow)]
     pub(super) error: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) upstream: Option<Upstream<'a>>,
     /// As it stands: numbers keep all their digits.
     pub(super) metadata: M,
+}
+
+/// `upstream` of an output: who is to be asked.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct Upstream<'a> {
+    #[serde(borrow)]
+    pub(super) service: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) endpoint: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) hash_key: Option<Text<'a>>,
 }
 
 /// A `response` or `request` of an output.
@@ -92,6 +106,7 @@ pub(super) fn parse_plain<'a>(
         response: output.response,
         request: output.request,
         error: output.error,
+        upstream: output.upstream,
         metadata: None,
     })
 }

@@ -80,9 +80,10 @@ impl Part {
         match (self, key) {
             (Self::Output, "request") => Use::Message(Self::Request),
             (Self::Output, "response") => Use::Message(Self::Response),
-            (Self::Output, "continue" | "continue_" | "modified" | "error" | "metadata") => {
-                Use::Kept
-            }
+            (
+                Self::Output,
+                "continue" | "continue_" | "modified" | "error" | "metadata" | "upstream",
+            ) => Use::Kept,
             (Self::Request | Self::Response, "body") => Use::Body,
             (
                 Self::Request | Self::Response,

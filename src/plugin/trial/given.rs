@@ -254,6 +254,7 @@ impl<'i> Given<'i> {
             bounds: MessageBounds::DEFAULT,
             trace: None,
             passed: &[],
+            upstreams: None,
         };
         let answers: Vec<_> = self.answers.iter().map(Answer::as_told).collect();
         let Self { request, response, body, carried, .. } = self;

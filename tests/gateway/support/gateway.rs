@@ -544,3 +544,13 @@ fn address_after(log: &str, words: &str) -> Option<SocketAddr> {
         candidates.filter_map(|word| word.parse().ok()).next()
     })
 }
+
+/// What `odin check` says of a configuration that it is to refuse.
+pub fn check(setup: &Setup) -> String {
+    let file = setup.dir.write("checked.yaml", setup.config());
+    let mut command = Command::new(BINARY);
+    let output = command.args(["check", file.to_str().unwrap()]).output().unwrap();
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(!output.status.success(), "not refused: {said}");
+    said
+}

@@ -49,6 +49,13 @@ pub(in crate::control::config) const HASH: Keys = Keys {
         .otherwise("`true` where no other is given")
         .when("the client's address does"),
         key(
+            "plugin",
+            Kind::Boolean,
+            "Whether what a plugin says leads to the target (upstream.hashKey). Default: false.",
+        )
+        .default("false")
+        .when("only a plugin knows what belongs together: a tenant, a shard"),
+        key(
             "boundedLoad",
             Kind::Number(1.01, 10.0),
             "Who has more than so many times its part of the requests is passed over. Default: \

@@ -4,7 +4,7 @@ use super::{Key, Keys, Kind, TOKEN, key};
 use crate::limits;
 
 /// A host, or all below one.
-const HOST: Kind = Kind::Shaped(r"^(\*\.)?[A-Za-z0-9._-]+$|^\[[0-9A-Fa-f:.]+\]$");
+const HOST: Kind = Kind::Shaped(r"^(\*\.)?[A-Za-z0-9._\u0080-\uffff-]+$|^\[[0-9A-Fa-f:.]+\]$");
 /// A path without a query.
 const PATH: Kind = Kind::Shaped(r"^/[!-~]*$");
 
@@ -44,6 +44,11 @@ pub(in crate::control::config) const MATCH: Keys = Keys {
             .otherwise("none")
             .when("a text that its value is; `{regex: expression}`, found in it; `{present: true}`")
             .example("{X-Canary: 'yes'}"),
+        key("cookies", Kind::Anything, "Cookies and what their values must be. Default: none.")
+            .form("map of cookie to condition, at most 16")
+            .otherwise("none")
+            .when("the same of a cookie; the first of its name counts")
+            .example("{canary: 'yes'}"),
         key(
             "query",
             Kind::Anything,
@@ -62,6 +67,83 @@ pub(in crate::control::config) const MATCH_TEST: Keys = Keys {
     allowed: &[
         key("regex", Kind::Text, "What is found in it."),
         key("present", Kind::Boolean, "Whether it is enough that it is there."),
+    ],
+    later: &[],
+};
+
+pub(super) const INTERNAL: Key = key(
+    "internal",
+    Kind::Boolean,
+    "Whether no request comes to it by itself, only what split, aggregation and plugins send \
+     there. Default: false.",
+)
+.default("false")
+.when("it is a part of a `split`, or called by others, and no path of the gateway's leads to it");
+
+pub(super) const SPLIT_KEY: Key = key(
+    "split",
+    Kind::List(&Kind::Section(&SPLIT), 1, limits::SPLIT_MAX),
+    "To which other services its requests go, by weight or by what they have; in the place of \
+     targets. Default: to its own targets.",
+)
+.form("list, 1 to 32")
+.otherwise("none: requests go to its own targets")
+.when("canaries and gradual releases: [Splits](#splits)");
+
+/// `services[].split[]`.
+pub(in crate::control::config) const SPLIT: Keys = Keys {
+    allowed: &[
+        key("service", Kind::Name, "The service. Required.")
+            .form("name of a service without a `split`")
+            .required()
+            .example("other-service"),
+        key(
+            "weight",
+            Kind::Integer(0, limits::SPLIT_WEIGHT_MAX as i64),
+            "Its share of the requests beside the others; 0: none. Default: 1, with match 0.",
+        )
+        .form("0 to 1000000")
+        .otherwise("`1`, with `match` `0`")
+        .when("not all get the same; 0 for what is switched off")
+        .example("90"),
+        key("match", Kind::Section(&MATCH), "What requests have that go there at any weight."),
+    ],
+    later: &[],
+};
+
+pub(super) const STICKY_KEY: Key = key(
+    "sticky",
+    Kind::Section(&STICKY),
+    "What keeps a client with its part of the split. Default: each request is drawn anew.",
+)
+.otherwise("none: each request is drawn anew")
+.when("a client shall not see two versions in turn");
+
+/// `services[].sticky`.
+pub(in crate::control::config) const STICKY: Keys = Keys {
+    allowed: &[
+        key("header", TOKEN, "This header's value. Default: none.")
+            .form("header name")
+            .otherwise("none")
+            .when("equal values go the same way")
+            .example("X-User"),
+        key("cookie", TOKEN, "The value of this cookie, which targets set. Default: none.")
+            .form("cookie name")
+            .otherwise("none")
+            .when("the same of a cookie that the application sets")
+            .example("session"),
+        key("ip", Kind::Boolean, "The client's address. Default: false.")
+            .otherwise("`false`")
+            .when("the same of the client's address"),
+        key("setCookie", TOKEN, "A cookie of this name, which the gateway sets. Default: none.")
+            .form("cookie name")
+            .otherwise("none")
+            .when("clients have nothing of the kind: the gateway sets it, with the service's name")
+            .example("odin-split"),
+        key("maxAge", Kind::Duration(1000), "How long that cookie lasts. Default: the session.")
+            .otherwise("until the browser is closed")
+            .when("with `setCookie`: visitors come back")
+            .example("24h"),
     ],
     later: &[],
 };

@@ -1,12 +1,14 @@
 //! The keys of a service.
 
 use super::aggregation::AGGREGATION;
+use super::clients::{COMPRESSION_KEY, CORS_KEY};
 use super::origins::{
     ADDRESSES, HASH_KEY, HEALTH_CHECK_KEY, LOAD_BALANCING, OUTLIER_KEY, RESOLVE, RETRY_COUNT,
     RETRY_DELAY, RETRY_KEY, SLOW_START, TLS_KEY,
 };
 use super::routes::{
-    HOSTS, MATCH_KEY, METHODS, REDIRECT_KEY, REQUEST_HEADERS, RESPONSE_HEADERS, REWRITE_KEY,
+    HOSTS, INTERNAL, MATCH_KEY, METHODS, REDIRECT_KEY, REQUEST_HEADERS, RESPONSE_HEADERS,
+    REWRITE_KEY, SPLIT_KEY, STICKY_KEY,
 };
 use super::{DURATION, Keys, Kind, TARGET_URL, TOKEN, key};
 use crate::limits;
@@ -44,6 +46,11 @@ pub(in crate::control::config) const SERVICE: Keys = Keys {
         .when("the target doesn't know the prefix; it is told it in `X-Forwarded-Prefix`"),
         REDIRECT_KEY,
         REWRITE_KEY,
+        INTERNAL,
+        SPLIT_KEY,
+        STICKY_KEY,
+        CORS_KEY,
+        COMPRESSION_KEY,
         key(
             "targets",
             Kind::List(
@@ -54,11 +61,11 @@ pub(in crate::control::config) const SERVICE: Keys = Keys {
             "One or more of: http://host:port, https://host:port, h2://host:port (HTTP/2), \
              http://unix:/path, or with a share of the requests. Or builtin:echo alone, which \
              answers with the request as an origin would see it. Required, unless \
-             aggregation.calls or redirect answer.",
+             aggregation.calls, redirect or split answer.",
         )
         .form("list of targets, 1 to 256")
-        .required_unless(&["aggregation", "redirect"])
-        .otherwise("required, but for services with `aggregation.calls` or `redirect`")
+        .required_unless(&["aggregation", "redirect", "split"])
+        .otherwise("required, but for services with `aggregation.calls`, `redirect` or `split`")
         .example("[http://127.0.0.1:9001]"),
         LOAD_BALANCING,
         HASH_KEY,

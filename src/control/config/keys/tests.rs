@@ -147,6 +147,8 @@ fn odin_yaml_says_of_every_key_what_the_table_says() {
             "fleet.",
             "server.listen[",
             "services[].aggregation",
+            "services[].compression",
+            "services[].cors",
             "services[].healthCheck",
             "services[].hash",
             "services[].hosts",
@@ -156,6 +158,8 @@ fn odin_yaml_says_of_every_key_what_the_table_says() {
             "services[].requestHeaders",
             "services[].responseHeaders",
             "services[].retry",
+            "services[].split",
+            "services[].sticky",
             "services[].rewrite",
             "services[].targets",
             "services[].tls",
@@ -217,6 +221,8 @@ const COMPANIONS: &[(&str, &str, &str)] = &[
     ("services[].tls.cert", "services[].tls.key", "a.key"),
     ("services[].tls.key", "services[].tls.cert", "a.pem"),
     ("services[].retryDelay", "services[].retryCount", "1"),
+    ("services[].sticky.", "services[].split", "[{service: other-service}]"),
+    ("services[].sticky.maxAge", "services[].sticky.setCookie", "odin-split"),
     ("services[].redirect", "services[].redirect.path", "/moved"),
     ("services[].redirect.status", "services[].redirect.path", "/moved"),
     ("services[].rewrite", "services[].rewrite.prefix", "/moved"),
@@ -257,7 +263,21 @@ fn file(path: &str, value: Option<Value>) -> Value {
         put(&mut file, companion, Some(schema::value(value)));
     }
     put(&mut file, path, value);
+    split(&mut file);
     file
+}
+
+/// A service that splits has no targets, and there are those that it splits to.
+fn split(file: &mut Value) {
+    let Some(service) = file["services"].get_mut(0).filter(|one| one["split"].is_array()) else {
+        return;
+    };
+    drop(service.as_object_mut().unwrap().remove("targets"));
+    service["split"].as_array_mut().unwrap().push(json!({ "service": "third-service" }));
+    for name in ["other-service", "third-service"] {
+        let part = json!({ "name": name, "internal": true, "targets": ["builtin:echo"] });
+        file["services"].as_array_mut().unwrap().push(part);
+    }
 }
 
 fn put(node: &mut Value, path: &str, value: Option<Value>) {
@@ -480,7 +500,7 @@ const BEYOND_A_SCHEMA: &[(&str, &[&str])] = &[
         "what two keys say together",
         &[
             "is of no use without loadBalancing",
-            "more than one of header, cookie and ip",
+            "more than one of header, cookie, ip and plugin",
             "says what retry says too",
             "is never asked for with tcp: true",
             "no target is https://",

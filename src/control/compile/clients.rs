@@ -1,0 +1,66 @@
+//! What services do for their clients beside passing responses on: the file's words become what
+//! workers use.
+
+use super::super::config::{self, Clients, Config, CorsOrigin, Service};
+use crate::plugin::Chain;
+use crate::route::cors::{Cors, Names, Origin};
+use crate::route::split;
+use crate::snapshot::{Extras, Split};
+
+/// `chain_for` makes the chain of the plugins that run for one of these services.
+pub(super) fn extras(
+    service: &Service,
+    config: &Config,
+    chain_for: &dyn Fn(&[&str]) -> Chain,
+) -> Option<Box<Extras>> {
+    let Clients { cors, compression } = &service.clients;
+    let split = service.routes.split.as_ref();
+    if cors.is_none() && compression.is_none() && split.is_none() {
+        return None;
+    }
+    let cors = cors.as_ref().map(self::cors);
+    let split = split.map(|split| {
+        let names = split.branches.iter().map(|branch| branch.service.as_str());
+        Split {
+            chains: names.map(|name| chain_for(&[&service.name, name])).collect(),
+            plan: plan(split, &config.services),
+        }
+    });
+    Some(Box::new(Extras { cors, compression: compression.clone(), split }))
+}
+
+/// Names of services become their places in the snapshot.
+fn plan(from: &config::Split, services: &[Service]) -> split::Split {
+    let branch = |branch: &config::Branch| {
+        let service = services.iter().position(|service| service.name == branch.service)?;
+        let when = branch.when.as_ref().map(super::routes::matcher);
+        Some(split::Branch { service, name: branch.service.clone(), weight: branch.weight, when })
+    };
+    let branches = from.branches.iter().filter_map(branch).collect();
+    split::Split { branches, sticky: from.sticky.clone() }
+}
+
+fn cors(from: &config::Cors) -> Cors {
+    let names = |names: &Option<Vec<String>>| match names {
+        None => Names::Any,
+        Some(names) => Names::These(names.join(", ")),
+    };
+    Cors {
+        origins: from.origins.iter().filter_map(origin).collect(),
+        methods: names(&from.methods),
+        headers: names(&from.headers),
+        expose: names(&from.expose),
+        credentials: from.credentials,
+        max_age: from.max_age.map(|age| age.as_secs()),
+    }
+}
+
+/// `None` for an expression that cannot be built, which the file was refused for.
+fn origin(from: &CorsOrigin) -> Option<Origin> {
+    Some(match from {
+        CorsOrigin::Any => Origin::Any,
+        CorsOrigin::Is(origin) => Origin::Is(origin.clone()),
+        CorsOrigin::Below(scheme, rest) => Origin::Below(scheme.clone(), rest.clone()),
+        CorsOrigin::Fits(expression) => Origin::Fits(CorsOrigin::build(expression).ok()?),
+    })
+}
