@@ -101,6 +101,7 @@ pub fn facts() -> Facts<'static> {
         trace: None,
         passed: &[],
         upstreams: None,
+        asked: Default::default(),
     }
 }
 

@@ -42,6 +42,7 @@ const FACTS: Facts<'static> = Facts {
     trace: None,
     passed: &[],
     upstreams: None,
+    asked: odin::plugin::Asked(None),
     request_id: "0123456789abcdef0123456789abcdef",
     service: "users-service",
     route_path: "/api/users",

@@ -47,7 +47,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
         None => small_get(),
     };
     let config = arguments.keys.config.clone().map(Value::Object);
-    if let Some(config) = config.or_else(|| input.get("config").cloned()) {
+    let config = config.or_else(|| input.get("config").cloned());
+    if let Some(config) = config.filter(|_| spec.verbatim_config().is_none()) {
         input["config"] = config.clone();
         input["context"]["config"] = config.clone();
         spec.set_config(config);

@@ -36,6 +36,10 @@ struct Suite {
     timeout: Option<Value>,
     #[serde(default)]
     config: Map<String, Value>,
+    #[serde(default, rename = "configText")]
+    config_text: Option<String>,
+    #[serde(default, rename = "rootId")]
+    root_id: String,
     #[serde(default)]
     host: Host,
     cases: Vec<Case>,
@@ -46,6 +50,8 @@ struct Keys {
     body: Option<BodyMode>,
     max_memory_pages: Option<u32>,
     timeout: Option<Duration>,
+    config_text: Option<String>,
+    root_id: String,
 }
 
 #[derive(Deserialize)]
@@ -232,7 +238,18 @@ fn run_suite(
     file: &Path,
     outcomes: &mut Vec<Outcome>,
 ) -> Result<(), String> {
-    let Suite { plugin, kind, body, max_memory_pages, timeout, config, host, cases } = suite;
+    let Suite {
+        plugin,
+        kind,
+        body,
+        max_memory_pages,
+        timeout,
+        config,
+        config_text,
+        root_id,
+        host,
+        cases,
+    } = suite;
     let refused = |key: &str, why: String| format!("{}: {key}: {why}", file.display());
     let timeout = timeout.map(|text| odin::control::config::duration(&text_of(&text)));
     let timeout = timeout.transpose().map_err(|why| refused("timeout", why))?;
@@ -241,7 +258,7 @@ fn run_suite(
         let why = format!("got {pages}, expected 1 to {most} pages of 64 KiB");
         return Err(refused("maxMemoryPages", why));
     }
-    let keys = Keys { body, max_memory_pages, timeout };
+    let keys = Keys { body, max_memory_pages, timeout, config_text, root_id };
     let kind = kind.map(|name| super::keys::kind(&name)).transpose();
     let kind = kind.map_err(|why| refused("type", why))?;
     let cases: Vec<_> = cases.into_iter().map(Case::into_steps).collect::<Result<_, _>>()?;
@@ -308,7 +325,11 @@ impl Ground<'_> {
         spec.body = self.keys.body.unwrap_or(spec.body);
         spec.max_memory_pages = self.keys.max_memory_pages.unwrap_or(spec.max_memory_pages);
         spec.timeout = self.keys.timeout.unwrap_or(spec.timeout);
-        spec.set_config(Value::Object(self.config.clone()));
+        spec.set_config(match &self.keys.config_text {
+            Some(text) => Value::String(text.clone()),
+            None => Value::Object(self.config.clone()),
+        });
+        spec.filter.root_id.clone_from(&self.keys.root_id);
         let files = self.files()?;
         let equip = |plugin: &Plugin| self.reach(plugin, files);
         let (sink, lines) = collect_lines();

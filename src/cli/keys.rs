@@ -15,6 +15,12 @@ pub(crate) struct Keys {
     /// The plugin's own config: a JSON object, or a file that holds one as JSON or YAML
     #[arg(long, value_name = "JSON|FILE", value_parser = object)]
     pub config: Option<Map<String, Value>>,
+    /// The config of a foreign filter, where it is a text
+    #[arg(long, value_name = "TEXT", conflicts_with = "config")]
+    pub config_text: Option<String>,
+    /// Which root of its module a filter of Envoy is
+    #[arg(long, value_name = "ID")]
+    pub root_id: Option<String>,
     /// The type under which the plugin runs
     #[arg(long = "type", value_name = "TYPE", default_value = "middleware", value_parser = kind)]
     pub kind: PluginType,
@@ -41,6 +47,12 @@ impl Keys {
         if let Some(config) = &self.config {
             spec.set_config(Value::Object(config.clone()));
         }
+        if let Some(text) = &self.config_text {
+            spec.set_config(Value::String(text.clone()));
+        }
+        if let Some(root_id) = &self.root_id {
+            spec.filter.root_id.clone_from(root_id);
+        }
         spec
     }
 
@@ -54,6 +66,12 @@ impl Keys {
             "maxMemoryPages": self.max_memory_pages,
             "config": self.config.clone().unwrap_or_default(),
         });
+        if let Some(text) = &self.config_text {
+            entry["config"] = text.as_str().into();
+        }
+        if let Some(root_id) = &self.root_id {
+            entry["rootId"] = root_id.as_str().into();
+        }
         if let Some(body) = self.body {
             entry["body"] = body.as_str().into();
         }

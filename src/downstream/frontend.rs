@@ -175,6 +175,12 @@ impl Frontend {
         Some(Admission { frontend: self.clone(), client: None })
     }
 
+    /// A number that no other connection of the process has: the worker's, and how many it has
+    /// accepted.
+    pub fn connection_id(&self) -> u64 {
+        (self.core.id as u64) << 40 | self.counts.get().accepted
+    }
+
     /// Counts a new connection that is turned away.
     pub fn shed(&self) {
         self.count(|counts| counts.shed += 1);

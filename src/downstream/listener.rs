@@ -311,7 +311,11 @@ impl Place {
             Self::Tcp(listener) => {
                 let (stream, address) = crate::io::stream::accept_now(listener)?;
                 let ip = address.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |at| at.ip());
-                Ok(Accepted::Tcp(stream.into(), Connection::plain(ip)))
+                let client_port = address.map_or(0, |at| at.port());
+                Ok(Accepted::Tcp(
+                    stream.into(),
+                    Connection { client_port, ..Connection::plain(ip) },
+                ))
             }
             Self::Unix(listener) => {
                 let (stream, _) = crate::io::stream::accept_now(listener)?;

@@ -40,7 +40,8 @@ pub(super) fn start(
     stream.prepare();
     let local = stream::local_address(stream.as_raw_fd());
     let takes_http2 = listener.as_ref().is_none_or(|one| one.protocols.contains(&Protocol::Http2));
-    let mut facts = Connection { local, takes_http2, ..facts };
+    let id = frontend.connection_id();
+    let mut facts = Connection { id, local, takes_http2, ..facts };
     if let Some(listener) = &listener
         && !listener.protocols.contains(&Protocol::Http1)
     {
@@ -127,6 +128,7 @@ async fn proxied(
     match proxy::take(stream, is_required, within).await {
         Ok(Some(Header::Proxied { client, local })) => {
             facts.client = client;
+            facts.client_port = 0;
             facts.local = Some(local);
             true
         }

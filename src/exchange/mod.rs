@@ -331,6 +331,12 @@ fn may_keep_alive(request: &RequestHead, body: &impl BodySource, reply: &impl Re
     body.is_done() || (is_short && !reply.awaits_invitation())
 }
 
+impl crate::plugin::Upstream for Exchange<'_> {
+    fn authority(&self) -> Option<&str> {
+        self.upstream.get().and_then(|id| self.snapshot.authority_of(id))
+    }
+}
+
 impl Exchange<'_> {
     /// What comes of a request: its plugins, then whoever answers it.
     async fn serve(
@@ -387,6 +393,7 @@ impl Exchange<'_> {
             trace: Some(self.trace),
             passed: &self.passed,
             upstreams: Some(self),
+            asked: crate::plugin::Asked(Some(self)),
         }
     }
 

@@ -12,6 +12,10 @@ pub struct Connection {
     pub client: IpAddr,
     /// The other end of the socket; loopback for a Unix socket.
     pub peer: IpAddr,
+    /// The client's port; 0 where it is not known (Unix sockets, the PROXY protocol).
+    pub client_port: u16,
+    /// Tells it from the worker's other connections. Counts from 1; 0: of a tool.
+    pub id: u64,
     /// Where the client has connected to; `None` for a Unix socket.
     pub local: Option<SocketAddr>,
     /// Whether it came by TLS.
@@ -34,6 +38,8 @@ impl Connection {
         Self {
             client: peer,
             peer,
+            client_port: 0,
+            id: 0,
             local: None,
             scheme: Scheme::Http,
             protocol: Protocol::Http1,

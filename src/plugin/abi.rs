@@ -17,7 +17,7 @@ use super::json_abi;
 use super::module::Plugin;
 use super::pool::{Pool, Pools};
 use super::proxy_wasm;
-use super::spec::{BodyMode, FailureMode, NonUtf8, Phase, PluginSpec, PluginType};
+use super::spec::{BodyMode, FailureMode, Isolation, NonUtf8, Phase, PluginSpec, PluginType};
 use super::state::HostState;
 use crate::http::message::{Fields, LocalResponse};
 use crate::http::respond;
@@ -60,6 +60,26 @@ impl Abi {
                  values with U+FFFD"
                     .to_owned(),
             ),
+            Self::Json(shape) if spec.tick.is_some() && !shape.has_tick => Err(
+                "it is to tick, but exports no function on_tick(); export one, or take tick out"
+                    .to_owned(),
+            ),
+            Self::Json(_)
+                if spec.tick.is_some()
+                    && spec.body.is_streaming()
+                    && spec.isolation == Isolation::Shared =>
+            {
+                Err("tick does not go with bodies in pieces: take tick out, or set body to whole"
+                    .to_owned())
+            }
+            Self::ProxyWasm(_) if spec.tick.is_some() => Err(
+                "tick is for plugins of the JSON ABI; a filter of Envoy sets its period by \
+                 proxy_set_tick_period_milliseconds"
+                    .to_owned(),
+            ),
+            Self::HttpWasm(_) if spec.tick.is_some() => {
+                Err("tick: a handler of http-wasm has no function for it".to_owned())
+            }
             Self::ProxyWasm(_) | Self::HttpWasm(_) if spec.kind == PluginType::Aggregation => Err(
                 "it is a foreign filter, which cannot join answers; take another type".to_owned(),
             ),
@@ -146,6 +166,14 @@ impl Guest {
         match self {
             Self::Json(guest) => guest.cleanup,
             // A root context is told; a handler is not.
+            Self::ProxyWasm(_) | Self::HttpWasm(_) => None,
+        }
+    }
+
+    /// What is called at a tick of a plugin of the JSON ABI.
+    pub(super) fn on_tick(&self) -> Option<Func> {
+        match self {
+            Self::Json(guest) => guest.on_tick,
             Self::ProxyWasm(_) | Self::HttpWasm(_) => None,
         }
     }

@@ -135,6 +135,25 @@ pub struct Facts<'a> {
     pub passed: &'a [u8],
     /// Who may be chosen to be asked; nobody without a gateway around the plugin.
     pub upstreams: Option<&'a dyn Upstreams>,
+    /// Which origin has the request.
+    pub asked: Asked<'a>,
+}
+
+/// Knows the origin that an exchange has asked last, as `host:port`. Only a filter that asks for it
+/// costs the look.
+pub trait Upstream {
+    /// Its authority; `None` before any was asked, and where there is none.
+    fn authority(&self) -> Option<&str>;
+}
+
+/// See [`Upstream`]; `None` for tools, which ask none.
+#[derive(Clone, Copy, Default)]
+pub struct Asked<'a>(pub Option<&'a dyn Upstream>);
+
+impl std::fmt::Debug for Asked<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}", self.0.and_then(Upstream::authority))
+    }
 }
 
 impl<'a> Facts<'a> {

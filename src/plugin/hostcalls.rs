@@ -32,7 +32,7 @@ use super::proxy_wasm;
 use super::state::HostState;
 
 pub(super) use env::abort;
-pub(super) use http::{Request, make as make_call};
+pub(super) use http::{Request, Unspoken, make as make_call, open_stream};
 
 /// What an attempt to serve an import came to.
 pub(super) enum Served {
@@ -111,7 +111,7 @@ pub(super) fn uses(module: &Module) -> Uses {
         module.imports().any(|import| import.module() == "env" && wanted.contains(&import.name()))
     };
     Uses {
-        http: imports(&["http_call", "proxy_http_call"]),
+        http: imports(&["http_call", "proxy_http_call", "proxy_grpc_call", "proxy_grpc_stream"]),
         state: imports(&state::NAMES),
         files: imports(&["read_file"]),
     }

@@ -30,6 +30,8 @@ pub(super) struct Instance {
     pub(super) store: Store<HostState>,
     pub(super) memory: Memory,
     pub(super) guest: Guest,
+    /// The last tick that it had, by its pool's count.
+    pub(super) ticked: u64,
 }
 
 impl Instance {
@@ -57,7 +59,7 @@ impl Instance {
         let started = loaded.abi.start(&instance, &mut store).await;
         let guest =
             started.map_err(|error| error.after(hostcalls::last_words(store.data_mut())))?;
-        Ok(Self { store, memory, guest })
+        Ok(Self { store, memory, guest, ticked: 0 })
     }
 
     /// A call begins: until when it must be over, and what the log tells of it.
@@ -90,6 +92,21 @@ impl Instance {
         let result = call_plain(cleanup, &mut self.store).await;
         hostcalls::end_of_call(self.store.data_mut());
         result.map_err(|error| error.during("cleanup").after(&self.store.data().words))
+    }
+
+    /// Calls `on_tick()`, within the plugin's timeout.
+    pub(super) async fn tick(&mut self) -> Result<(), CallError> {
+        let Some(on_tick) = self.guest.on_tick() else {
+            return Ok(());
+        };
+        let timeout = self.store.data().plugin.spec.timeout;
+        self.begin(Instant::now() + timeout, Ids::default());
+        let state = self.store.data_mut();
+        state.passed.clear();
+        state.arena.rewind();
+        let result = call_plain(on_tick, &mut self.store).await;
+        hostcalls::end_of_call(self.store.data_mut());
+        result.map_err(|error| error.during("on_tick").after(&self.store.data().words))
     }
 
     /// How many bytes the guest's memory has now.

@@ -52,8 +52,8 @@ mod scene;
 mod testing;
 
 pub use chain::{
-    BodySlot, CallAnswer, Carried, Chain, Facts, MessageBounds, Part, Passage, Piece, Selected,
-    Verdict, run_aggregation, run_local, run_request, run_response,
+    Asked, BodySlot, CallAnswer, Carried, Chain, Facts, MessageBounds, Part, Passage, Piece,
+    Selected, Upstream, Verdict, run_aggregation, run_local, run_request, run_response,
 };
 pub use chain::{Chosen, Upstreams, Wish};
 pub use log::{LogSink, PluginLine, has_unwritten_lines};
@@ -65,6 +65,6 @@ pub use reach::{Callee, GivenFile, Origin, Outbound, Reach, Scheme, Url};
 pub use runtime::{Runtime, RuntimeError, RuntimeOptions};
 pub use spec::{
     BodyMode, Encoding, FailureMode, FilterSpec, Isolation, LogLevel, NonUtf8, Phase, PluginSpec,
-    PluginType,
+    PluginType, TickOn,
 };
 pub use stats::{ErrorKind, LastFailure, PluginReport, PluginStats};

@@ -6,9 +6,10 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{
-    AtomicUsize,
-    Ordering::{AcqRel, Acquire},
+    AtomicU64, AtomicUsize,
+    Ordering::{AcqRel, Acquire, Relaxed},
 };
+use std::time::{Duration, Instant};
 
 use wasmtime::{Engine, ExternType, InstancePre, Linker, Module};
 
@@ -16,7 +17,9 @@ use super::abi::Abi;
 use super::hostcalls;
 use super::log::LogSink;
 use super::proxy_wasm::{Registry, Share};
-use super::spec::{BodyMode, FailureMode, Isolation, NonUtf8, Phase, PluginSpec, PluginType};
+use super::spec::{
+    BodyMode, FailureMode, Isolation, NonUtf8, Phase, PluginSpec, PluginType, TickOn,
+};
 use super::state::HostState;
 
 /// A plugin of a snapshot. One whose module could not be loaded is a plugin all the same: its
@@ -27,6 +30,9 @@ pub struct Plugin {
     loaded: Result<Loaded, String>,
     /// Pools that hold it, over all workers.
     pools: AtomicUsize,
+    /// When it ticked last for the whole process: milliseconds since its making, and 1.
+    ticked: AtomicU64,
+    made: Instant,
 }
 
 impl fmt::Debug for Plugin {
@@ -43,7 +49,8 @@ impl Plugin {
         if let Ok(loaded) = &loaded {
             loaded.abi.settle(&mut spec);
         }
-        Self { spec, loaded, pools: AtomicUsize::new(0) }
+        let (pools, ticked) = (AtomicUsize::new(0), AtomicU64::new(0));
+        Self { spec, loaded, pools, ticked, made: Instant::now() }
     }
 
     /// A plugin whose module is not there: the file is missing, its checksum is wrong.
@@ -155,6 +162,19 @@ impl Plugin {
     /// Whether a failure of it stops a message.
     pub(super) fn fails_closed(&self) -> bool {
         self.spec.failure_mode == FailureMode::Closed
+    }
+
+    /// Whether whoever asks is the one that ticks now, where one in the process does: the first
+    /// that asks when the period is over (but for a tenth, by which timers differ).
+    pub(super) fn claim_tick(&self, period: Duration) -> bool {
+        if self.spec.tick_on == TickOn::Each {
+            return true;
+        }
+        let now = self.made.elapsed().as_millis() as u64 + 1;
+        let last = self.ticked.load(Relaxed);
+        let due = last + (period.as_millis() as u64).saturating_mul(9) / 10;
+        let is_due = last == 0 || now >= due;
+        is_due && self.ticked.compare_exchange(last, now, Relaxed, Relaxed).is_ok()
     }
 
     /// Whether it is a handler of http-wasm.

@@ -67,6 +67,8 @@ fn prepare(spec: &mut PluginSpec, input: &str) -> Result<Value, String> {
         if let Some(Value::Object(facts)) = document.get_mut("context") {
             facts.insert("config".to_owned(), spec.config().clone());
         }
+    } else if spec.verbatim_config().is_some() {
+        // A foreign filter's text stands in no document.
     } else if let Some(config) = document.get("config") {
         spec.set_config(config.clone());
     }

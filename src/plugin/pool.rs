@@ -9,6 +9,7 @@ mod lease;
 mod report;
 mod resident;
 mod health;
+mod ticking;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -23,6 +24,7 @@ use super::instance::Instance;
 use super::log::{Ids, PluginLog};
 use super::module::{Loaded, Plugin};
 use super::proxy_wasm::Filter;
+use super::scene::Scene;
 use super::spec::LogLevel;
 use super::stats::{ErrorKind, LastFailure, PluginReport, PluginStats};
 use super::waiting::{Grant, Queue};
@@ -53,6 +55,8 @@ struct Inner {
     closed: Rc<Cell<bool>>,
     client: Rc<Client>,
     stores: Stores,
+    /// What stands for the world, for the first pool: an author's tests have one plugin.
+    scene: Cell<Option<Scene>>,
 }
 
 impl fmt::Debug for Pools {
@@ -83,6 +87,12 @@ impl Pools {
         Self { inner: Rc::new(inner) }
     }
 
+    /// No instances; what stands for the world of the one plugin that there will be.
+    pub(super) fn in_scene(scene: Scene) -> Self {
+        let inner = Inner { scene: Cell::new(Some(scene)), ..Inner::default() };
+        Self { inner: Rc::new(inner) }
+    }
+
     /// Makes the instances of these plugins that are to be there before the first request. Those
     /// that exist are kept. A plugin that failed to load is passed over.
     pub async fn prepare(&self, plugins: &[Arc<Plugin>]) -> Vec<PrepareFailure> {
@@ -92,6 +102,7 @@ impl Pools {
                 continue;
             };
             pool.retired.set(false);
+            pool.begin_to_tick();
             while pool.live.get() < pool.premade() {
                 let made = match plugin.is_resident() {
                     true => pool.filter(Instant::now() + plugin.spec.timeout).await.map(drop),
@@ -243,6 +254,9 @@ pub(super) struct Pool {
     is_making: Cell<bool>,
     /// Those who wait until it is made.
     awaiting: Queue<()>,
+    /// Whether its timer runs, and how often it has ticked.
+    is_ticking: Cell<bool>,
+    ticks: Cell<u64>,
     retired: Cell<bool>,
     closed: Rc<Cell<bool>>,
 }
@@ -260,11 +274,15 @@ impl Pool {
         let log = PluginLog::new(&spec.name, spec.log_level, sink);
         let state = spec.reach.state.as_ref();
         let store = state.map(|state| inner.stores.open(state));
+        let mut host = Host::new(log, Rc::clone(&inner.client), store);
+        if let Some(scene) = inner.scene.take() {
+            host.scene = scene;
+        }
         let plugin = Arc::clone(plugin);
         plugin.enter_pool();
         Some(Self {
             plugin,
-            host: Rc::new(Host::new(log, Rc::clone(&inner.client), store)),
+            host: Rc::new(host),
             idle: RefCell::default(),
             waiting: Queue::new(),
             live: Cell::new(0),
@@ -276,6 +294,8 @@ impl Pool {
             resident: RefCell::default(),
             is_making: Cell::new(false),
             awaiting: Queue::new(),
+            is_ticking: Cell::new(false),
+            ticks: Cell::new(0),
             retired: Cell::new(false),
             closed: Rc::clone(&inner.closed),
         })

@@ -7,6 +7,8 @@
 mod calls;
 mod context;
 mod filter;
+mod frames;
+mod grpc;
 mod guest;
 mod hostcalls;
 mod map;
@@ -39,7 +41,7 @@ pub(super) use hostcalls::serve;
 pub(super) use shape::{Shape, inspect, is_filter};
 pub(super) use shared::{Registry, Share};
 pub(super) use state::State;
-use turns::{Made, Step, Work};
+use turns::{Last, Made, Step, Work};
 pub(super) use way::Way;
 
 use crate::http::message::{BodyLength, RequestHead, ResponseHead};
@@ -79,7 +81,7 @@ impl Streams {
 
     /// The exchange is over: every context is told, with the messages as they were in the end.
     pub(super) async fn end(&mut self, request: &RequestHead, response: &ResponseHead) {
-        self.properties.clear();
+        let properties = std::mem::take(&mut self.properties);
         for (_, stream) in self.open.drain(..) {
             let id = stream.id.get();
             if id == 0 || stream.is_over.replace(true) {
@@ -91,9 +93,13 @@ impl Streams {
                 filter.leave();
                 continue;
             }
-            let heads = Some((request.clone(), response.clone()));
+            let last = Some(Last {
+                request: request.clone(),
+                response: response.clone(),
+                properties: properties.clone(),
+            });
             let pool = Rc::clone(&filter.pool);
-            Detached::new(&pool, filter.end_context(id, heads)).await;
+            Detached::new(&pool, filter.end_context(id, last)).await;
         }
     }
 }

@@ -147,6 +147,15 @@ impl FailureMode {
     }
 }
 
+/// Which instances a tick calls: each of each worker, or one in the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(missing_docs, reason = "said above")]
+pub enum TickOn {
+    #[default]
+    Each,
+    One,
+}
+
 /// Whether calls share instances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Isolation {
@@ -320,6 +329,10 @@ pub struct PluginSpec {
     pub premade: u32,
     /// Whether calls share instances.
     pub isolation: Isolation,
+    /// Between two ticks of a plugin of the JSON ABI.
+    pub tick: Option<Duration>,
+    /// Who ticks.
+    pub tick_on: TickOn,
     /// The normalised paths that it applies to; `None`: every path.
     pub allowed_urls: Option<regex::RegexSet>,
     /// Log lines below this level are dropped.
@@ -353,6 +366,8 @@ impl PluginSpec {
             workers: 1,
             premade: limits::PLUGIN_INSTANCES_PREMADE,
             isolation: Isolation::default(),
+            tick: None,
+            tick_on: TickOn::default(),
             allowed_urls: None,
             log_level: LogLevel::Info,
             reach: Reach::default(),
@@ -438,6 +453,8 @@ impl PluginSpec {
             workers,
             premade,
             isolation,
+            tick,
+            tick_on,
             allowed_urls,
             log_level,
             reach,
@@ -471,6 +488,7 @@ impl PluginSpec {
             && patterns(allowed_urls) == patterns(&other.allowed_urls)
             && *config_json == other.config_json
             && (non_utf8, filter, verbatim) == (&other.non_utf8, &other.filter, &other.verbatim)
+            && (tick, tick_on) == (&other.tick, &other.tick_on)
             && reach.is_same_as(&other.reach)
     }
 

@@ -8,6 +8,7 @@
 
 mod given;
 mod pieces;
+mod told;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use super::instance::Instance;
 use super::json_abi::{self, Entry};
 use super::log::{Ids, LogSink, PluginLine, PluginLog};
 use super::module::Plugin;
+use super::pool::Pools;
 use super::reach::Reach;
 use super::runtime::{Runtime, RuntimeOptions};
 pub use super::scene::{Annotate, Answers, Scene};
@@ -55,9 +57,17 @@ pub struct Trial {
     worker: runtime::Local,
     plugin: Arc<Plugin>,
     host: Rc<Host>,
-    instance: Instance,
+    runs: Runs,
     _stores: Stores,
     took: Duration,
+}
+
+/// Who runs the calls.
+enum Runs {
+    /// One instance of a plugin of the JSON ABI, called as it is.
+    Json(Box<Instance>),
+    /// A foreign filter, as a worker has it: its calls go through its contexts.
+    Foreign(Pools),
 }
 
 impl Trial {
@@ -101,6 +111,9 @@ impl Trial {
     pub fn of(plugin: Arc<Plugin>, scene: Scene) -> Result<Self, String> {
         let mut worker = runtime::local().map_err(|error| format!("no event loop: {error}"))?;
         let stores = Stores::new();
+        if plugin.is_resident() || plugin.is_handler() {
+            return Self::of_foreign(worker, plugin, scene);
+        }
         let (host, instance) = worker.block_on(async {
             let loaded = plugin.loaded()?;
             let sink = Arc::clone(&loaded.log_sink);
@@ -112,7 +125,24 @@ impl Trial {
             let instance = Instance::new(&plugin, loaded, &host).await;
             instance.map(|instance| (host, instance)).map_err(|error| error.text)
         })?;
-        Ok(Self { worker, plugin, host, instance, _stores: stores, took: Duration::ZERO })
+        let runs = Runs::Json(Box::new(instance));
+        Ok(Self { worker, plugin, host, runs, _stores: stores, took: Duration::ZERO })
+    }
+
+    fn of_foreign(
+        mut worker: runtime::Local,
+        plugin: Arc<Plugin>,
+        scene: Scene,
+    ) -> Result<Self, String> {
+        let pools = Pools::in_scene(scene);
+        let pool = pools.pool(&plugin).ok_or("it is not loaded")?;
+        let host = Rc::clone(pool.host());
+        let failures = worker.block_on(pools.prepare(&[Arc::clone(&plugin)]));
+        if let Some(failure) = failures.into_iter().next() {
+            return Err(failure.reason);
+        }
+        let (runs, stores) = (Runs::Foreign(pools), Stores::new());
+        Ok(Self { worker, plugin, host, runs, _stores: stores, took: Duration::ZERO })
     }
 
     /// Puts an entry into the plugin's shared state.
@@ -140,6 +170,9 @@ impl Trial {
     /// Why there is none that a gateway would take.
     pub fn call(&mut self, input: &Value) -> Result<String, String> {
         let mut given = self.given(input)?;
+        if matches!(self.runs, Runs::Foreign(_)) {
+            return self.run_foreign(&given);
+        }
         let bytes = given.input(&self.plugin, input)?;
         let mut output = Vec::new();
         self.enter(given.phase, given.request_id, &bytes, &mut output)?;
@@ -155,14 +188,41 @@ impl Trial {
     /// Why one of the calls failed.
     pub fn repeat(&mut self, input: &Value, times: usize) -> Result<Vec<Duration>, String> {
         let mut given = self.given(input)?;
+        let mut took = Vec::with_capacity(times);
+        if matches!(self.runs, Runs::Foreign(_)) {
+            for _ in 0..times {
+                self.run_foreign(&given)?;
+                took.push(self.took);
+            }
+            return Ok(took);
+        }
         let bytes = given.input(&self.plugin, input)?;
         let mut output = Vec::new();
-        let mut took = Vec::with_capacity(times);
         for _ in 0..times {
             self.enter(given.phase, given.request_id, &bytes, &mut output)?;
             took.push(self.took);
         }
         Ok(took)
+    }
+
+    /// The instance of a plugin of the JSON ABI.
+    fn json(&mut self) -> Result<&mut Instance, String> {
+        match &mut self.runs {
+            Runs::Json(instance) => Ok(instance),
+            Runs::Foreign(_) => Err("it is a foreign filter".to_owned()),
+        }
+    }
+
+    /// One phase of a foreign filter, in a context of its own.
+    fn run_foreign(&mut self, given: &Given<'_>) -> Result<String, String> {
+        let Self { worker, plugin, runs, took, .. } = self;
+        let Runs::Foreign(pools) = runs else {
+            return Err("it is no foreign filter".to_owned());
+        };
+        let called = Instant::now();
+        let ran = worker.block_on(given.run_foreign(pools, plugin));
+        *took = called.elapsed();
+        ran.map_err(|error| error.text)
     }
 
     fn given<'i>(&self, document: &'i Value) -> Result<Given<'i>, String> {
@@ -176,7 +236,9 @@ impl Trial {
         input: &[u8],
         output: &mut Vec<u8>,
     ) -> Result<(), String> {
-        let Self { worker, plugin, instance, took, .. } = self;
+        let Self { worker, plugin, runs: Runs::Json(instance), took, .. } = self else {
+            return Err("it is a foreign filter".to_owned());
+        };
         let is_early = plugin.runs_in(phase) && !plugin.spec.kind.runs_in(phase);
         let entry = if is_early { Entry::OnRequest } else { Entry::Execute };
         worker.block_on(async {
@@ -213,7 +275,14 @@ impl Trial {
 
     /// Bytes of the plugin's memory now.
     pub fn memory_bytes(&self) -> usize {
-        self.instance.memory_bytes()
+        match &self.runs {
+            Runs::Json(instance) => instance.memory_bytes(),
+            Runs::Foreign(pools) => {
+                let mut bytes = 0;
+                pools.stats(|_, stats| bytes += stats.memory_bytes as usize);
+                bytes
+            }
+        }
     }
 
     /// Lets the plugin clean up.
@@ -221,7 +290,14 @@ impl Trial {
     /// # Errors
     /// Why its `cleanup` failed.
     pub fn end(mut self) -> Result<(), String> {
-        let Self { worker, instance, .. } = &mut self;
-        worker.block_on(instance.cleanup()).map_err(|error| error.text)
+        let Self { worker, runs, .. } = &mut self;
+        match runs {
+            Runs::Json(instance) => worker.block_on(instance.cleanup()),
+            Runs::Foreign(pools) => {
+                worker.block_on(pools.end());
+                Ok(())
+            }
+        }
+        .map_err(|error| error.text)
     }
 }

@@ -15,7 +15,8 @@ use send_wrapper::SendWrapper;
 use super::cluster::Address;
 use super::cluster::Endpoints;
 use super::connect::connect;
-use super::connection::{Connection, RequestSink, ResponseSource};
+use super::connection::Connection;
+pub use super::connection::{RequestSink, ResponseSource};
 use super::pool::Pool;
 use super::targets::Targets;
 use super::tries::{self, Ask, Failure, Try};
@@ -112,6 +113,52 @@ impl Client {
             };
             let is_repeatable = message.head.method.is_idempotent();
             outcome.map_err(|error| Failure { error, is_repeatable, is_whole: true })
+        })
+        .await
+    }
+
+    /// Where buffers come from and go back to.
+    pub fn buffers(&self) -> &BufferPool {
+        &self.buffers
+    }
+
+    /// Opens a stream of HTTP/2 to an endpoint and has `talk` use both of its halves, without a
+    /// bound on the time. An endpoint that does not speak HTTP/2 is an error. `may_repeat` says
+    /// whether `talk` may begin again where an idle connection turns out to be closed.
+    pub async fn talk<T>(
+        &self,
+        endpoints: &Endpoints,
+        head: &RequestHead,
+        bounds: &Bounds,
+        talk: impl AsyncFn(RequestSink<'_>, ResponseSource<'_>) -> Result<T, Error>,
+        may_repeat: &dyn Fn() -> bool,
+    ) -> Result<T, Error> {
+        let ask = Ask { method: &head.method, key: None };
+        tries::run(endpoints, &self.targets, ask, u64::MAX, async |to| {
+            let outcome = match self.connection(to, bounds).await {
+                Ok(Connection::Http1(_)) => {
+                    Err(Error::BadResponse("upstream is not spoken to by HTTP/2 (h2://)"))
+                }
+                Ok(mut connection) => {
+                    connection.begin(u64::MAX, limits::DURATION_MAX);
+                    let authority = match head.authority.as_str() {
+                        "" => &to.endpoint.authority,
+                        named => named,
+                    };
+                    connection.head(head, authority, &head.path, &Fields::new());
+                    let (sink, source) = connection.halves();
+                    let outcome = talk(sink, source).await;
+                    if outcome.is_ok() {
+                        to.answered(200);
+                    }
+                    outcome
+                }
+                Err(error) => Err(error),
+            };
+            let is_stale = matches!(outcome, Err(Error::UpstreamStale));
+            let is_whole = may_repeat();
+            let is_repeatable = is_stale && is_whole;
+            outcome.map_err(|error| Failure { error, is_repeatable, is_whole })
         })
         .await
     }

@@ -4,10 +4,14 @@
 use crate::support::{Client, Gate, Gateway, Origin, Setup, get, get_with, post, wait_until, wasm};
 use std::time::{Duration, Instant};
 
+mod grpc;
 mod handlers;
 mod hostile;
+mod kit;
 mod order;
+mod script;
 mod statuses;
+mod tools;
 
 /// A filter of `plugins/filters`, as `make plugins` builds it.
 pub fn built(name: &str) -> Vec<u8> {
@@ -336,4 +340,42 @@ fn a_filter_of_the_go_sdk_runs_as_that_of_rust() {
     let gateway = setup("trap");
     assert_eq!(get(gateway.addr, "/").status, 503);
     gateway.wait_log("asked to");
+}
+
+#[test]
+fn a_filter_of_the_assemblyscript_sdk_runs_as_that_of_rust() {
+    let origin = Origin::ok();
+    let auth = Origin::scripted(|connection, _| {
+        while let Some(request) = connection.request() {
+            assert_eq!(request.target, "/check");
+            connection.answer(request.head.all("host").first().map_or("no", |_| "yes"));
+        }
+    });
+    let setup = |config: &str| {
+        Setup::to(&origin)
+            .service(&format!("name: auth, basePath: /auth, targets: ['{}']", auth.url()))
+            .plugin(
+                "it",
+                built("filter-assemblyscript"),
+                &format!("{}, rootId: as_root", keys(config)),
+            )
+            .start()
+    };
+    let gateway = setup("headers");
+    let response = get_with(gateway.addr, "/p", "X-Remove: 1\r\n");
+    assert_eq!(header(&response, "x-as"), "headers");
+    let asked = origin.requests();
+    assert_eq!(asked[0].head.all("x-path"), ["/p"]);
+    assert_eq!(asked[0].head.all("x-remove").len(), 0);
+    gateway.wait_log("logged /p");
+    let gateway = setup("deny");
+    let response = get(gateway.addr, "/");
+    assert_eq!((response.status, response.text()), (418, "no tea".to_owned()));
+    assert_eq!(header(&response, "x-deny"), "as");
+    assert_eq!(get(setup("auth").addr, "/").status, 200);
+    let gateway = setup("tick");
+    wait_until("it has ticked", || header(&get(gateway.addr, "/"), "x-ticks") != "0");
+    let gateway = setup("trap");
+    assert_eq!(get(gateway.addr, "/").status, 503);
+    assert_eq!(get(setup("refuse").addr, "/").status, 503);
 }

@@ -82,6 +82,7 @@ mod splits;
 mod starting;
 mod streaming;
 mod support;
+mod ticks;
 mod timeouts;
 mod tls;
 mod tracing;

@@ -39,6 +39,7 @@ var plugin struct {
 	onRequest  func(*Request) *Result
 	onResponse func(*Response) *Result
 	onAnswers  func(*Request, []Answer) *Result
+	onTick     func()
 	cleanup    func()
 }
 
@@ -55,6 +56,17 @@ func OnResponse(decide func(response *Response) *Result) { plugin.onResponse = d
 
 // OnAnswers registers what makes one response of the answers of an aggregation's calls.
 func OnAnswers(merge func(request *Request, answers []Answer) *Result) { plugin.onAnswers = merge }
+
+// OnTick registers what is called by the clock, as often as the configuration's tick says, beside
+// requests. Import package ontick for its export.
+func OnTick(tick func()) { plugin.onTick = tick }
+
+// Tick is the body of the export on_tick (package ontick). It is not for plugins to call.
+func Tick() {
+	if plugin.onTick != nil {
+		plugin.onTick()
+	}
+}
 
 // OnCleanup registers what is done before an instance is dropped (reload, unload, shutdown).
 func OnCleanup(clean func()) { plugin.cleanup = clean }

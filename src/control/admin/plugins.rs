@@ -90,7 +90,7 @@ fn take_flag(keys: &mut Map<String, Value>, key: &str) -> Result<Option<bool>, F
 
 /// Texts are texts. In a file, which has no types, `name: 5` is the name "5"; in JSON, 5 is none.
 fn check_texts(keys: &Map<String, Value>) -> Result<(), Failed> {
-    const TEXTS: [&str; 12] = [
+    const TEXTS: [&str; 14] = [
         "name",
         "path",
         "type",
@@ -101,6 +101,8 @@ fn check_texts(keys: &Map<String, Value>) -> Result<(), Failed> {
         "isolation",
         "sha256",
         "nonUtf8",
+        "tick",
+        "tickOn",
         "rootId",
         "vmId",
     ];

@@ -16,7 +16,7 @@ use super::modules::{self, Modules};
 use super::{Findings, Ids, Scope};
 use crate::plugin::{
     Encoding, FailureMode, FilterSpec, Isolation, LogLevel, NonUtf8, Plugin, PluginSpec,
-    PluginType, Runtime,
+    PluginType, Runtime, TickOn,
 };
 use crate::snapshot::Snapshot;
 
@@ -218,6 +218,11 @@ impl Loader {
         spec.isolation = match plugin.isolation {
             config::Isolation::Shared => Isolation::Shared,
             config::Isolation::Request => Isolation::Request,
+        };
+        spec.tick = plugin.tick;
+        spec.tick_on = match plugin.tick_on {
+            config::TickOn::Each => TickOn::Each,
+            config::TickOn::One => TickOn::One,
         };
         spec.log_level = log_level(config.logging.level);
         // May say another level for this plugin alone.

@@ -99,6 +99,10 @@ pub struct Plugin {
     pub sha256: Option<[u8; 32]>,
     /// What becomes of values of fields that are not UTF-8; `None`: by its ABI.
     pub non_utf8: Option<NonUtf8>,
+    /// Between two ticks; `None`: it has none.
+    pub tick: Option<Duration>,
+    /// Who ticks.
+    pub tick_on: TickOn,
     /// Which root of a foreign filter's module it is.
     pub root_id: String,
     /// Whose shared data and queues a foreign filter shares.
@@ -156,6 +160,8 @@ impl Plugin {
             "maxMemoryPages": max_memory_pages,
             "sha256": sha256,
             "nonUtf8": non_utf8,
+            "tick": tick,
+            "tickOn": tick_on,
             "rootId": root_id,
             "vmId": vm_id,
             "vmConfig": vm_config,
@@ -277,6 +283,36 @@ pub enum NonUtf8 {
     Hide,
     /// They are given as they are.
     Pass,
+}
+
+/// `plugins[].tickOn`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TickOn {
+    /// Each instance of each worker.
+    #[default]
+    Each,
+    /// One in the process.
+    One,
+}
+
+impl TickOn {
+    /// As it is configured.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Each => "each",
+            Self::One => "one",
+        }
+    }
+}
+
+impl Isolation {
+    /// As it is configured.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Shared => "shared",
+            Self::Request => "request",
+        }
+    }
 }
 
 /// `plugins[].isolation`.

@@ -208,6 +208,8 @@ wasm:
       maxMemoryPages: 6
       sha256: '00ff00000000000000000000000000000000000000000000000000000000Ab01'
       nonUtf8: hide
+      tick: 30s
+      tickOn: one
       rootId: root
       vmId: vm
       vmConfig: {a: 1}
@@ -354,6 +356,8 @@ fn every_key_of_wasm_reaches_its_field() {
         max_memory_pages: Some(6),
         sha256: Some(sha256),
         non_utf8: Some(NonUtf8::Hide),
+        tick: Some(Duration::from_secs(30)),
+        tick_on: TickOn::One,
         root_id: "root".to_owned(),
         vm_id: "vm".to_owned(),
         vm_config: r#"{"a":1}"#.to_owned(),

@@ -7,10 +7,10 @@ use serde_json::{Map, Value, json};
 
 use super::view_limits;
 use super::{
-    AccessLog, Admin, Config, Encoding, FailureMode, Format, IoDriver, Isolation, Level, Listener,
-    Logging, NonUtf8, OnBodyTooLarge, Plugin, Server, Service, Target, TargetKind, Timeouts, Tls,
-    Variables, Wasm, Workers, view_aggregation, view_clients, view_fleet, view_kv, view_modules,
-    view_origins, view_routes, view_tracing,
+    AccessLog, Admin, Config, Encoding, FailureMode, Format, IoDriver, Level, Listener, Logging,
+    NonUtf8, OnBodyTooLarge, Plugin, Server, Service, Target, TargetKind, Timeouts, Tls, Variables,
+    Wasm, Workers, view_aggregation, view_clients, view_fleet, view_kv, view_modules, view_origins,
+    view_routes, view_tracing,
 };
 use crate::io::proxy::ProxyProtocol;
 use crate::route::path::Parameters;
@@ -196,10 +196,6 @@ pub fn plugin(plugin: &Plugin, variables: &Variables) -> Value {
         NonUtf8::Hide => "hide",
         NonUtf8::Pass => "pass",
     });
-    let isolation = match plugin.isolation {
-        Isolation::Shared => "shared",
-        Isolation::Request => "request",
-    };
     let patterns: Vec<_> = plugin.allowed_urls.iter().map(|pattern| &pattern.source).collect();
     json!({
         "name": plugin.name,
@@ -215,12 +211,14 @@ pub fn plugin(plugin: &Plugin, variables: &Variables) -> Value {
         "body": plugin.body.map(|mode| mode.as_str()),
         "onBodyTooLarge": on_body_too_large,
         "encoding": encoding,
-        "isolation": isolation,
+        "isolation": plugin.isolation.as_str(),
         "instances": plugin.instances,
         "maxInstances": plugin.max_instances,
         "maxMemoryPages": plugin.max_memory_pages,
         "sha256": plugin.sha256.as_ref().map(|digest| hex(digest)),
         "nonUtf8": non_utf8,
+        "tick": plugin.tick.map(span),
+        "tickOn": plugin.tick_on.as_str(),
         "rootId": plugin.root_id,
         "vmId": plugin.vm_id,
         "vmConfig": if plugin.vm_config.is_empty() { "" } else { MASK },

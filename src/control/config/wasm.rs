@@ -10,7 +10,7 @@ use super::near::nearest;
 use super::tree::Value;
 use super::{
     Encoding, FailureMode, Isolation, NonUtf8, OnBodyTooLarge, Pattern, Place, Plugin, PluginType,
-    Service, Wasm, keys, modules, pattern_set,
+    Service, TickOn, Wasm, keys, modules, pattern_set,
 };
 use crate::limits;
 use crate::plugin::BodyMode;
@@ -152,6 +152,8 @@ fn plugin(
         max_memory_pages: map.read("maxMemoryPages", errors, memory_pages),
         sha256: digest,
         non_utf8: map.read("nonUtf8", errors, non_utf8),
+        tick: map.read("tick", errors, duration),
+        tick_on: map.read("tickOn", errors, tick_on).unwrap_or_default(),
         root_id: map.read("rootId", errors, string).unwrap_or_default(),
         vm_id: map.read("vmId", errors, string).unwrap_or_default(),
         vm_config: map.read("vmConfig", errors, vm_config).unwrap_or_default(),
@@ -190,6 +192,10 @@ fn encoding(item: &Item<'_>, errors: &mut Errors) -> Option<Encoding> {
 fn isolation(item: &Item<'_>, errors: &mut Errors) -> Option<Isolation> {
     let kinds = [("shared", Isolation::Shared), ("request", Isolation::Request)];
     word(item, &kinds, errors)
+}
+
+fn tick_on(item: &Item<'_>, errors: &mut Errors) -> Option<TickOn> {
+    word(item, &[("each", TickOn::Each), ("one", TickOn::One)], errors)
 }
 
 fn plugin_config(item: &Item<'_>, errors: &mut Errors) -> Option<serde_json::Value> {

@@ -28,7 +28,7 @@ use crate::http::cdn_loop;
 use crate::http::connection::Scheme;
 use crate::http::message::{BodyLength, ResponseHead};
 use crate::limits;
-use crate::upstream::call::{Answer, Bounds, Message};
+use crate::upstream::call::{Answer, Bounds, Message, RequestSink, ResponseSource};
 use crate::upstream::cluster::{Address, Cluster, Endpoint, Endpoints};
 use crate::upstream::echo;
 pub(in crate::plugin) use request::Request;
@@ -179,6 +179,46 @@ pub(in crate::plugin) async fn make(
     }
 }
 
+/// Why a stream could not be used to its end.
+pub(in crate::plugin) enum Unspoken {
+    /// There is nowhere to open it to.
+    Nowhere(String),
+    /// It could not be opened, or has broken.
+    Broken(Error),
+}
+
+/// Opens a stream of HTTP/2 to where a request leads and has `talk` use it.
+pub(in crate::plugin) async fn open_stream<T>(
+    host: &Rc<Host>,
+    plugin: &Plugin,
+    request: &Request,
+    talk: impl AsyncFn(RequestSink<'_>, ResponseSource<'_>) -> Result<T, Error>,
+    may_repeat: &dyn Fn() -> bool,
+) -> Result<T, Unspoken> {
+    if host.scene.answers().is_some() {
+        return Err(Unspoken::Nowhere("there is no gRPC in tests of cases".to_owned()));
+    }
+    let outbound = &plugin.spec.reach.outbound;
+    let url = request.url().map_err(Unspoken::Nowhere)?;
+    let one;
+    let endpoints = match outbound.find(&url).map_err(Unspoken::Nowhere)? {
+        Found::Service(callee) => match &*callee.cluster {
+            Cluster::Echo => {
+                return Err(Unspoken::Nowhere("builtin:echo speaks no gRPC".to_owned()));
+            }
+            Cluster::Endpoints(endpoints) => endpoints,
+        },
+        Found::Origin(origin) => {
+            let addresses = Result::clone(&origin.addresses.load()).map_err(Unspoken::Nowhere)?;
+            // gRPC without TLS begins with HTTP/2, as to a target h2://.
+            one = single(origin, Address::Http2(addresses));
+            &one
+        }
+    };
+    let opened = host.client.talk(endpoints, &request.head, &outbound.bounds, talk, may_repeat);
+    opened.await.map_err(Unspoken::Broken)
+}
+
 /// The services' own target that needs no origin.
 fn echoed(request: &Request, name: &str) -> Answer {
     let local =
@@ -205,10 +245,15 @@ async fn to_origin(
         None => Address::Tcp(addresses),
         Some(tls) => Address::Tls(addresses, tls.clone()),
     };
+    send(host, bounds, &single(origin, address), request).await
+}
+
+/// An origin as the only endpoint of a cluster.
+fn single(origin: &Origin, address: Address) -> Endpoints {
     let (id, authority) = (origin.id, origin.authority());
     let (url, condition) = (origin.to_string(), Arc::clone(&origin.condition));
     let endpoint = Endpoint { id, target: origin.target, address, authority, url, condition };
-    send(host, bounds, &Endpoints::new(id, vec![(endpoint, 1)]), request).await
+    Endpoints::new(id, vec![(endpoint, 1)])
 }
 
 async fn send(host: &Rc<Host>, bounds: &Bounds, to: &Endpoints, request: &Request) -> Outcome {

@@ -162,7 +162,7 @@ impl Call {
 
 /// Copies bytes to where the guest reads its input; their place.
 async fn give(instance: &mut Instance, bytes: &[u8]) -> Result<(i32, i32), CallError> {
-    let Instance { store, memory, guest } = instance;
+    let Instance { store, memory, guest, .. } = instance;
     let (memory, guest) = (*memory, guest.json()?);
     store.data_mut().arena.rewind();
     if bytes.len() > guest.input.bytes as usize {

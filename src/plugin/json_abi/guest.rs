@@ -33,6 +33,7 @@ pub(in crate::plugin) struct Guest {
     execute: EntryFunction,
     on_request: Option<EntryFunction>,
     pub(in crate::plugin) cleanup: Option<Func>,
+    pub(in crate::plugin) on_tick: Option<Func>,
     pub(super) input: Region,
     pub(super) pieces: Box<Pieces>,
 }
@@ -75,6 +76,7 @@ impl Guest {
             pieces,
             execute: entry(instance, store, "execute", shape.execute)?,
             on_request,
+            on_tick: instance.get_func(&mut *store, "on_tick").filter(|_| shape.has_tick),
             cleanup: instance.get_func(&mut *store, "cleanup").filter(|_| shape.has_cleanup),
             input: Region::default(),
         })
@@ -117,7 +119,7 @@ pub(in crate::plugin) async fn call(
     output: &mut Vec<u8>,
 ) -> Result<(), CallError> {
     instance.begin(deadline, ids);
-    let Instance { store, memory, guest } = instance;
+    let Instance { store, memory, guest, .. } = instance;
     let (memory, guest) = (*memory, guest.json()?);
     store.data_mut().arena.rewind();
     if input.len() > guest.input.bytes as usize {

@@ -54,6 +54,7 @@ pub(in crate::plugin) struct Shape {
     pub(in crate::plugin) start: Start,
     pub(in crate::plugin) has_init: bool,
     pub(in crate::plugin) has_cleanup: bool,
+    pub(in crate::plugin) has_tick: bool,
     pub(in crate::plugin) allocator: AllocatorShape,
     request_chunks: bool,
     response_chunks: bool,
@@ -95,7 +96,7 @@ pub(in crate::plugin) fn inspect(
     }
     let has = |name: &str| matches!(module.get_export(name), Some(ExternType::Func(_)));
     let start = start_of(module)?;
-    for name in ["init", "cleanup"] {
+    for name in ["init", "cleanup", "on_tick"] {
         takes_nothing(module, name)?;
     }
     for (name, wanted) in PIECES {
@@ -113,6 +114,7 @@ pub(in crate::plugin) fn inspect(
         start,
         has_init: has("init"),
         has_cleanup: has("cleanup"),
+        has_tick: has("on_tick"),
         allocator,
     })
 }
@@ -237,6 +239,7 @@ impl Shape {
             (self.on_request.is_some(), "on_request"),
             (self.has_init, "init"),
             (self.has_cleanup, "cleanup"),
+            (self.has_tick, "on_tick"),
         ];
         let also: Vec<_> = also.iter().filter(|(has, _)| *has).map(|(_, name)| *name).collect();
         let also = if also.is_empty() { "nothing".to_owned() } else { also.join(", ") };

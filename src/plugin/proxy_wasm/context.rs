@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::SystemTime;
 
-use super::super::chain::{Facts, MessageBounds};
+use super::super::chain::{Facts, MessageBounds, Upstream};
 use crate::http::connection::TlsFacts;
 use crate::http::message::{Fields, LocalResponse, RequestHead, ResponseHead};
 
@@ -38,7 +38,11 @@ pub(super) struct Known {
     pub(super) scheme: &'static str,
     pub(super) protocol: &'static str,
     pub(super) client_ip: IpAddr,
+    pub(super) client_port: u16,
+    pub(super) connection_id: u64,
     pub(super) local: Option<SocketAddr>,
+    /// The origin that was asked, as `host:port`.
+    pub(super) upstream: Option<String>,
     pub(super) tls: Option<Box<TlsFacts>>,
     pub(super) received: SystemTime,
     pub(super) bounds: MessageBounds,
@@ -55,7 +59,14 @@ impl Known {
             scheme: facts.scheme.as_str(),
             protocol: facts.connection.protocol.as_str(),
             client_ip: facts.client_ip,
+            // A trusted proxy names an address; the port is its own.
+            client_port: match facts.client_ip == facts.connection.client {
+                true => facts.connection.client_port,
+                false => 0,
+            },
+            connection_id: facts.connection.id,
             local: facts.connection.local,
+            upstream: facts.asked.0.and_then(Upstream::authority).map(str::to_owned),
             tls: facts.connection.tls.clone(),
             received: facts.received,
             bounds: facts.bounds,
@@ -112,8 +123,12 @@ pub(super) struct Context {
     pub(super) is_closed: bool,
     /// What the filter answers in the place of the service.
     pub(super) local: Option<LocalResponse>,
-    /// It has answered: a second answer counts for nothing.
+    /// It has answered in this phase: a second answer counts for nothing.
     pub(super) has_answered: bool,
+    /// What it has said of its answer.
+    pub(super) details: Option<String>,
+    /// Control data that it has taken out and not set again: it must, or its phase fails.
+    pub(super) removed: Vec<&'static str>,
     /// The exchange is over; what remains is to be told so.
     pub(super) is_ending: bool,
     /// Whether a response has come: its properties mean something.
@@ -142,6 +157,8 @@ impl Context {
             is_closed: false,
             local: None,
             has_answered: false,
+            details: None,
+            removed: Vec::new(),
             is_ending: false,
             has_response: false,
             fault: None,
@@ -156,6 +173,9 @@ impl Context {
         self.is_changed = false;
         self.is_paused = false;
         self.is_resumed[direction as usize] = false;
+        // Another answer may replace that of an earlier phase.
+        self.has_answered = false;
+        self.removed.clear();
         self.has_response |= direction == Direction::Response;
     }
 

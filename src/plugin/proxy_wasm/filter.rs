@@ -23,7 +23,7 @@ use super::super::stats::ErrorKind;
 use super::super::waiting::{Grant, Queue};
 use super::context::Direction;
 use super::state::State;
-use super::{calls, ticks};
+use super::{calls, grpc, ticks};
 
 /// See the module's text. Belongs to one worker.
 pub(in crate::plugin) struct Filter {
@@ -268,6 +268,7 @@ impl Turn {
         filter.memory_bytes.set(instance.memory_bytes());
         let state = &mut instance.store.data_mut().filter;
         let asked = std::mem::take(&mut state.asked);
+        let asked_lines = std::mem::take(&mut state.asked_lines);
         let (touched, tick) = (std::mem::take(&mut state.touched), state.new_tick.take());
         let has_queues = state.queues.iter().any(|held| held.owner.is_some());
         for id in touched {
@@ -277,6 +278,9 @@ impl Turn {
         }
         for asked in asked {
             calls::begin(&filter, asked);
+        }
+        for asked in asked_lines {
+            grpc::begin(&filter, asked.take());
         }
         if let Some(period) = tick {
             ticks::set(&filter, period);

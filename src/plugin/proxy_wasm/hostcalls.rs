@@ -7,6 +7,7 @@
 
 mod buffers;
 mod fields;
+mod grpc;
 mod reach;
 mod stream;
 
@@ -26,6 +27,8 @@ pub(super) enum Status {
     Ok = 0,
     NotFound = 1,
     BadArgument = 2,
+    SerializationFailure = 3,
+    ParseFailure = 4,
     InvalidMemory = 6,
     Empty = 7,
     CasMismatch = 8,
@@ -115,7 +118,7 @@ pub(in crate::plugin) fn serve(
             linker.func_wrap("env", name, |_: i32| ())?;
         }
         _ => {
-            for serve in [buffers::serve, fields::serve, stream::serve, reach::serve] {
+            for serve in [buffers::serve, fields::serve, stream::serve, reach::serve, grpc::serve] {
                 if let Served::Yes = serve(linker, name, types)? {
                     return Ok(Served::Yes);
                 }

@@ -20,8 +20,9 @@ pub(super) enum Map {
     RequestTrailers,
     Response,
     ResponseTrailers,
-    /// Of a gRPC call: there are none.
-    Grpc,
+    /// Of a gRPC call or stream.
+    GrpcInitial,
+    GrpcTrailing,
     CallHeaders,
     CallTrailers,
 }
@@ -33,7 +34,8 @@ impl Map {
             1 => Self::RequestTrailers,
             2 => Self::Response,
             3 => Self::ResponseTrailers,
-            4 | 5 => Self::Grpc,
+            4 => Self::GrpcInitial,
+            5 => Self::GrpcTrailing,
             6 => Self::CallHeaders,
             7 => Self::CallTrailers,
             _ => return None,
@@ -68,6 +70,11 @@ impl<'a> View<'a> {
 
     fn response(head: &'a ResponseHead) -> Self {
         Self::Response(head.status, &head.fields, head.body)
+    }
+
+    /// The head of what a gRPC call or stream is answered.
+    pub(super) fn head(head: &'a ResponseHead) -> Self {
+        Self::Response(head.status, &head.fields, BodyLength::Empty)
     }
 
     /// The head of an answer.
@@ -180,6 +187,7 @@ pub(super) fn set(
     let is_head = matches!(map, Map::Request | Map::Response);
     let is_control = name.first() == Some(&b':') || map == Map::Request && is_host(name);
     if is_head && is_control {
+        context.removed.retain(|removed| !name.eq_ignore_ascii_case(removed.as_bytes()));
         set_control(context, direction, name, value);
         return true;
     }
@@ -217,12 +225,19 @@ pub(super) fn set(
 /// So much of what a guest says is shown.
 const SHOWN_BYTES_MAX: usize = 128;
 
-/// Takes a name out. Whether the list can be changed now.
+/// Takes a name out. Whether the list can be changed now. Method, path and status must be set
+/// again.
 pub(super) fn remove(context: &mut Context, map: Map, name: &[u8]) -> bool {
-    if writable(context, map).is_none() {
+    let Some(direction) = writable(context, map) else {
         return false;
-    }
-    if name.first() != Some(&b':') && !is_host(name) {
+    };
+    let vital: &[&str] = match direction {
+        Direction::Request => &[":method", ":path"],
+        Direction::Response => &[":status"],
+    };
+    if let Some(vital) = vital.iter().find(|vital| name.eq_ignore_ascii_case(vital.as_bytes())) {
+        context.removed.push(vital);
+    } else if name.first() != Some(&b':') && !is_host(name) {
         context.is_changed = true;
         fields_of(context, map).remove(name);
     }
@@ -265,7 +280,7 @@ fn writable(context: &Context, map: Map) -> Option<Direction> {
             let direction = Direction::Response;
             return context.has_trailers(direction).then_some(direction);
         }
-        Map::Grpc | Map::CallHeaders | Map::CallTrailers => return None,
+        Map::GrpcInitial | Map::GrpcTrailing | Map::CallHeaders | Map::CallTrailers => return None,
     };
     (context.open == Some(direction)).then_some(direction)
 }

@@ -21,9 +21,9 @@ pub(super) fn write<'a>(
 }
 
 /// Reads pairs that a guest has written; `None` where they are not what they say they are, or more
-/// than `most`. An empty text is an empty list.
+/// than `most`. An empty text is an empty list, and so is a single NUL.
 pub(super) fn read(bytes: &[u8], most: usize) -> Option<Vec<(&[u8], &[u8])>> {
-    if bytes.is_empty() {
+    if matches!(bytes, [] | [0]) {
         return Some(Vec::new());
     }
     let count = number(bytes, 0)?;
@@ -64,6 +64,7 @@ mod tests {
         assert_eq!(read(&bytes, 3).unwrap(), pairs);
         assert_eq!(read(&bytes, 2), None);
         assert_eq!(read(b"", 0), Some(Vec::new()));
+        assert_eq!(read(b"\0", 0), Some(Vec::new()));
     }
 
     #[test]

@@ -2,13 +2,16 @@
 //! for that is done when the running call is over.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use send_wrapper::SendWrapper;
 use wasmtime::TypedFunc;
 
 use super::super::hostcalls::Request;
 use super::context::Context;
+use super::grpc::{self, Cancelled, Line, Received};
 use super::metrics::Metric;
 use super::shape::Version;
 use super::shared::Queue;
@@ -46,6 +49,14 @@ pub(in crate::plugin) struct State {
     pub(super) asked: Vec<Asked>,
     /// Calls that are made or wait to be.
     pub(super) calls: usize,
+    /// gRPC calls and streams that are open, by their numbers.
+    pub(super) lines: HashMap<u32, SendWrapper<Rc<Line>>, ahash::RandomState>,
+    /// Those to open when the guest has returned.
+    pub(super) asked_lines: Vec<SendWrapper<grpc::Asked>>,
+    /// What came over one, while its callback runs.
+    pub(super) received: Option<Received>,
+    /// How the gRPC call has ended that the running callback is about, and its message.
+    pub(super) status: (u32, Vec<u8>),
     last_token: u32,
     /// Contexts that a paused exchange may have to look at, or that have ended.
     pub(super) touched: Vec<u32>,
@@ -76,6 +87,22 @@ impl State {
         self.last_token
     }
 
+    /// An open gRPC call or stream.
+    pub(super) fn line(&self, token: u32) -> Option<&Rc<Line>> {
+        self.lines.get(&token).map(|line| &**line)
+    }
+
+    pub(super) fn forget_line(&mut self, token: u32) {
+        self.lines.remove(&token);
+    }
+
+    /// The streams of an exchange that is over are given up; calls are answered all the same.
+    pub(super) fn end_lines_of(&self, context: u32) {
+        for line in self.lines.values().filter(|line| line.context == context && !line.is_call) {
+            line.cancel(Cancelled::ByEnd);
+        }
+    }
+
     /// The exchange that host functions act on; none for the root.
     pub(super) fn context(&mut self) -> Option<&mut Context> {
         self.contexts.get_mut(&self.current).map(|context| &mut **context)
@@ -92,6 +119,14 @@ impl State {
     /// Whether a context of this id lives.
     pub(super) fn is_alive(&self, id: u32) -> bool {
         id == ROOT || self.contexts.contains_key(&id)
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        for line in self.lines.values() {
+            line.cancel(Cancelled::ByGuest);
+        }
     }
 }
 
@@ -112,14 +147,18 @@ mod tests {
             service: String::new(),
             scheme: "http",
             protocol: "HTTP/1.1",
+            client_port: 0,
+            connection_id: 0,
             local: None,
+            upstream: None,
             tls: None,
             client_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
             received: UNIX_EPOCH,
             bounds: MessageBounds::DEFAULT,
             passed: Vec::new(),
         };
-        let mut state = State { last_id: u32::MAX - 1, ..State::default() };
+        let mut state = State::default();
+        state.last_id = u32::MAX - 1;
         for id in [2, 3, u32::MAX] {
             state.contexts.insert(id, Box::new(Context::new(known.clone())));
         }

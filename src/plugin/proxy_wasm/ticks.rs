@@ -26,7 +26,9 @@ pub(super) fn set(filter: &Rc<Filter>, period: Duration) {
             let Some(filter) = Weak::upgrade(&filter).filter(is_current) else {
                 return;
             };
-            run(&filter, async |turn| turn.tick().await, "proxy_on_tick").await;
+            if filter.pool.plugin().claim_tick(period) {
+                run(&filter, async |turn| turn.tick().await, "proxy_on_tick").await;
+            }
         }
     });
 }

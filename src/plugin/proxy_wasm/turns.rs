@@ -24,6 +24,13 @@ pub(super) struct Work {
     pub(super) properties: Properties,
 }
 
+/// An exchange in the end.
+pub(super) struct Last {
+    pub(super) request: RequestHead,
+    pub(super) response: ResponseHead,
+    pub(super) properties: Properties,
+}
+
 /// How far a phase has come.
 pub(super) enum Step {
     /// The filter has paused; something has to come for it.
@@ -120,12 +127,21 @@ impl Turn {
             context.is_resumed[direction as usize] = false;
             let pauses = match context.stage {
                 Stage::Headers => {
-                    context.stage = Stage::Body;
+                    context.stage = match context.is_all(direction) {
+                        true => Stage::Over,
+                        false => Stage::Body,
+                    };
                     self.headers(id, direction).await?
                 }
                 Stage::Body => {
                     context.stage = Stage::Over;
                     self.body(id, direction).await?
+                }
+                Stage::Over if !context.removed.is_empty() => {
+                    let text =
+                        format!("the message has no {} any more", context.removed.join(", "));
+                    context.close();
+                    return Ok(Step::Fault(text));
                 }
                 Stage::Over => return Ok(Step::Over(Box::new(context.made(direction)))),
             };
@@ -176,25 +192,26 @@ impl Turn {
     async fn end_context(
         mut self,
         id: u32,
-        heads: Option<(RequestHead, ResponseHead)>,
+        last: Option<Last>,
         deadline: Instant,
     ) -> Result<(), CallError> {
-        let ran = self.run_end(id, heads, deadline).await;
+        let ran = self.run_end(id, last, deadline).await;
         self.finish(ran)
     }
 
     async fn run_end(
         &mut self,
         id: u32,
-        heads: Option<(RequestHead, ResponseHead)>,
+        last: Option<Last>,
         deadline: Instant,
     ) -> Result<(), CallError> {
         self.enter(id, deadline)?;
         let context = context_of(self.state()?, id)?;
         context.close();
         context.is_ending = true;
-        if let Some((request, response)) = heads {
-            (context.request, context.response) = (request, response);
+        if let Some(last) = last {
+            (context.request, context.response) = (last.request, last.response);
+            context.properties = last.properties;
             context.has_response |= context.response.status != 0;
         }
         let instance = self.instance()?;
@@ -211,7 +228,9 @@ impl Turn {
             instance.store.data_mut().filter.current = id;
             function.call_async(&mut instance.store, int(id)).await?;
         }
-        instance.store.data_mut().filter.contexts.remove(&id);
+        let state = &mut instance.store.data_mut().filter;
+        state.contexts.remove(&id);
+        state.end_lines_of(id);
         Ok(())
     }
 
@@ -250,13 +269,9 @@ pub(super) fn context_of(state: &mut State, id: u32) -> Result<&mut Context, Cal
 
 impl Filter {
     /// Tells a context that its exchange is over, whoever waits for its turn before.
-    pub(super) async fn end_context(
-        self: Rc<Self>,
-        id: u32,
-        heads: Option<(RequestHead, ResponseHead)>,
-    ) {
+    pub(super) async fn end_context(self: Rc<Self>, id: u32, last: Option<Last>) {
         let ended = match self.next_turn().await {
-            Some(turn) => turn.end_context(id, heads, self.deadline()).await,
+            Some(turn) => turn.end_context(id, last, self.deadline()).await,
             None => Ok(()),
         };
         if let Err(error) = ended {
@@ -266,7 +281,7 @@ impl Filter {
     }
 
     /// A turn, however long it takes; `None` if the filter has failed.
-    async fn next_turn(self: &Rc<Self>) -> Option<Turn> {
+    pub(super) async fn next_turn(self: &Rc<Self>) -> Option<Turn> {
         loop {
             match self.turn(self.deadline()).await {
                 Ok(turn) => return Some(turn),
@@ -281,6 +296,7 @@ impl Context {
     /// Takes a message over.
     fn take(&mut self, work: Work) {
         self.begin(work.direction);
+        self.known.upstream = work.known.upstream;
         self.request = work.request;
         if let Some(response) = work.response {
             self.response = response;
@@ -295,14 +311,15 @@ impl Context {
 
     /// Whether the head of the open message is all of it.
     fn is_all(&self, direction: Direction) -> bool {
+        let is_empty = |body: &Option<Body>, said: BodyLength| {
+            body.as_ref().is_none_or(|body| body.bytes.is_empty())
+                && matches!(said, BodyLength::Empty | BodyLength::Known(0))
+        };
         match direction {
-            Direction::Request => {
-                self.request_body.is_none() && self.request.body == BodyLength::Empty
-            }
+            Direction::Request => is_empty(&self.request_body, self.request.body),
             Direction::Response => {
-                let has_body = self.response.has_body(&self.request.method);
-                self.response_body.is_none()
-                    && (!has_body || self.response.body == BodyLength::Empty)
+                !self.response.has_body(&self.request.method)
+                    || is_empty(&self.response_body, self.response.body)
             }
         }
     }
@@ -310,6 +327,7 @@ impl Context {
     /// What ends the phase before its time.
     fn settled(&mut self) -> Option<Step> {
         let step = if let Some(fault) = self.fault.take() {
+            self.local = None;
             Step::Fault(fault)
         } else if let Some(local) = self.local.take() {
             Step::Answered(local)

@@ -6,6 +6,7 @@
 //! add is refused, withheld and added here.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use base64::Engine as _;
@@ -13,11 +14,15 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::value::to_raw_value;
 use serde_json::{Map, Value};
 
-use super::super::chain::{BodySlot, CallAnswer, Carried, Facts, MessageBounds, Subject};
+use super::super::abi::{self, Draft};
+use super::super::chain::{BodySlot, CallAnswer, Carried, Facts, MessageBounds, Subject, Verdict};
+use super::super::failure::CallError;
 use super::super::json_abi;
 use super::super::module::Plugin;
+use super::super::pool::Pools;
 use super::super::scene::Annotate;
 use super::super::spec::{Encoding, Phase, PluginType};
+use super::told;
 use crate::error::Error;
 use crate::http::coding::Codings;
 use crate::http::connection::{Connection, Scheme};
@@ -239,6 +244,56 @@ impl<'i> Given<'i> {
         .map_err(|error| error.text)
     }
 
+    /// Runs the phase of a foreign filter, from its first callback to its last; what became of it,
+    /// told as an output of the JSON ABI would.
+    pub(super) async fn run_foreign(
+        &self,
+        pools: &Pools,
+        plugin: &Arc<Plugin>,
+    ) -> Result<String, CallError> {
+        let facts = self.facts();
+        let (mut request, mut response) = (self.request.clone(), self.response.clone());
+        let mut body = BodySlot { given: self.body.given.clone(), replaced: false };
+        let (mut carried, mut draft) = (Carried::new(), Draft::default());
+        let mut subject = match self.phase {
+            Phase::Request => Subject::Request { head: &mut request },
+            Phase::Response | Phase::Aggregation => {
+                Subject::Response { request: &request, head: &mut response }
+            }
+        };
+        let (body_slot, open) = (&mut body, &mut carried);
+        let ran = abi::run_phase(pools, plugin, &facts, &mut subject, body_slot, open, &mut draft);
+        let ran = ran.await;
+        let output = ran.map(|verdict| match verdict {
+            Verdict::Continue => match self.phase {
+                Phase::Request => told::request(&self.request, &request, &body),
+                Phase::Response | Phase::Aggregation => {
+                    told::response(&self.response, &response, &body)
+                }
+            },
+            Verdict::Respond(local) => told::answer(&local),
+            Verdict::Close => told::closed(),
+        });
+        carried.end(&request, &response).await;
+        output
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts {
+            request_id: self.request_id,
+            service: self.service,
+            route_path: self.route_path,
+            scheme: Scheme::Http,
+            client_ip: self.client_ip,
+            connection: Connection::NONE,
+            received: SystemTime::UNIX_EPOCH,
+            bounds: MessageBounds::DEFAULT,
+            trace: None,
+            passed: &[],
+            asked: crate::plugin::Asked::default(),
+        }
+    }
+
     fn with_subject<R>(
         &mut self,
         then: impl FnOnce(&Facts<'_>, &mut Subject<'_>, &mut BodySlot, &mut Carried) -> R,
@@ -255,6 +310,7 @@ impl<'i> Given<'i> {
             trace: None,
             passed: &[],
             upstreams: None,
+            asked: crate::plugin::Asked::default(),
         };
         let answers: Vec<_> = self.answers.iter().map(Answer::as_told).collect();
         let Self { request, response, body, carried, .. } = self;

@@ -56,7 +56,7 @@ impl Trial {
         let is_stream = given.fields().is_some_and(abi::is_event_stream);
         let is_events = self.plugin.spec.body == BodyMode::Events && is_stream;
         let mut gather = Gather::new(is_events, limits::PLUGIN_BODY_BYTES_MAX);
-        let id = self.instance.store.data_mut().filter.new_id();
+        let id = self.json()?.store.data_mut().filter.new_id();
         let mut passed = Passed { bytes: Vec::new(), ended: None };
         let mut run =
             Run { id, phase, input: Some(input), request_id: given.request_id.to_owned() };
@@ -71,7 +71,10 @@ impl Trial {
                 break;
             }
         }
-        self.worker.block_on(close_stream(&mut self.instance, id)).map_err(|error| error.text)?;
+        let Self { worker, runs: super::Runs::Json(instance), .. } = self else {
+            return Err("it is a foreign filter".to_owned());
+        };
+        worker.block_on(close_stream(instance, id)).map_err(|error| error.text)?;
         Ok(passed)
     }
 
@@ -120,7 +123,9 @@ impl Trial {
         run: &mut Run,
         (bytes, flags): (Vec<u8>, i32),
     ) -> Result<Flow, super::super::failure::CallError> {
-        let Self { worker, plugin, instance, .. } = self;
+        let Self { worker, plugin, runs: super::Runs::Json(instance), .. } = self else {
+            return Err(super::super::failure::CallError::refused("it is a foreign filter"));
+        };
         let most = limits::PLUGIN_BODY_BYTES_MAX * 2;
         let mut call = Call {
             id: run.id,

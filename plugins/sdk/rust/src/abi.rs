@@ -65,6 +65,15 @@ impl<P: Plugin> Instance<P> {
         config.map_or(Ok(()), |config| self.plugin(config).map(drop))
     }
 
+    /// A tick; there is nothing to call where the configuration was refused or is not known yet.
+    pub fn tick(&mut self) {
+        if let Some(Ok(plugin)) = &mut self.plugin
+            && let Err(error) = plugin.on_tick()
+        {
+            crate::host::log(crate::host::Level::Error, error.text());
+        }
+    }
+
     /// The instance's end: the plugin's own `cleanup`, once.
     pub fn cleanup(&mut self) {
         if let Some(Ok(mut plugin)) = self.plugin.take() {

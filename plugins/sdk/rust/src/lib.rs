@@ -144,6 +144,15 @@ pub trait Plugin: Sized + 'static {
         Err(Error::new("this plugin does not aggregate (it has no on_answers)"))
     }
 
+    /// A tick: called by the clock, as often as the configuration's `tick` says, beside requests.
+    /// Export it: `export!(MyPlugin, on_tick)`.
+    ///
+    /// # Errors
+    /// Whatever went wrong; it is logged, and the next tick comes all the same.
+    fn on_tick(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// The instance is about to be dropped (reload, unload, shutdown).
     fn cleanup(&mut self) {}
 }
@@ -167,26 +176,34 @@ impl<'de> Deserialize<'de> for NoConfig {
 /// `export!(MyPlugin, body MyBody)` also exports what gives the plugin bodies piece by piece
 /// ([`stream::Body`]); `request_body` or `response_body` in the place of `body`, those of requests
 /// or of responses alone.
+/// `export!(MyPlugin, on_tick)` also exports `on_tick`, for plugins that have a `tick`; both are
+/// exported by `export!(MyPlugin, on_request, on_tick)`.
 ///
 /// Natively it expands to nothing but a check that the type is a plugin.
 #[macro_export]
 macro_rules! export {
     ($plugin:ty) => {
-        $crate::export!(@exports $plugin, {});
+        $crate::export!(@exports $plugin, {} {});
     };
     ($plugin:ty, on_request) => {
-        $crate::export!(@exports $plugin, { on_request });
+        $crate::export!(@exports $plugin, { on_request } {});
+    };
+    ($plugin:ty, on_tick) => {
+        $crate::export!(@exports $plugin, {} { on_tick });
+    };
+    ($plugin:ty, on_request, on_tick) => {
+        $crate::export!(@exports $plugin, { on_request } { on_tick });
     };
     ($plugin:ty, body $body:ty) => {
-        $crate::export!(@exports $plugin, {}, $body, on_request_chunk: false, on_response_chunk: true);
+        $crate::export!(@exports $plugin, {} {}, $body, on_request_chunk: false, on_response_chunk: true);
     };
     ($plugin:ty, request_body $body:ty) => {
-        $crate::export!(@exports $plugin, {}, $body, on_request_chunk: false);
+        $crate::export!(@exports $plugin, {} {}, $body, on_request_chunk: false);
     };
     ($plugin:ty, response_body $body:ty) => {
-        $crate::export!(@exports $plugin, {}, $body, on_response_chunk: true);
+        $crate::export!(@exports $plugin, {} {}, $body, on_response_chunk: true);
     };
-    (@exports $plugin:ty, { $($extra:ident)? } $(, $body:ty, $($chunk:ident: $is_response:literal),+)?) => {
+    (@exports $plugin:ty, { $($extra:ident)? } { $($tick:ident)? } $(, $body:ty, $($chunk:ident: $is_response:literal),+)?) => {
         const _: fn(<$plugin as $crate::Plugin>::Config) -> Result<$plugin, $crate::Error> =
             <$plugin as $crate::Plugin>::new;
 
@@ -221,6 +238,13 @@ macro_rules! export {
                 #[unsafe(no_mangle)]
                 extern "C" fn $extra(input: usize, len: usize) -> u64 {
                     execute(input, len)
+                }
+            )?
+
+            $(
+                #[unsafe(no_mangle)]
+                extern "C" fn $tick() {
+                    INSTANCE.with_borrow_mut(|instance| instance.tick());
                 }
             )?
 

@@ -249,6 +249,25 @@ pub(in crate::control::config) const PLUGIN: Keys = Keys {
         .when("values of fields that are not UTF-8 may come")
         .example("reject"),
         key(
+            "tick",
+            DURATION,
+            "Time between two calls of the plugin's on_tick, which a plugin of the JSON ABI must \
+             export for it. A filter of Envoy sets its period by itself. Default: none.",
+        )
+        .form("duration, time between two calls of `on_tick`")
+        .otherwise("no ticks")
+        .when("the plugin does something by itself, such as renewing what it has fetched")
+        .example("30s"),
+        key(
+            "tickOn",
+            Kind::Word(&["each", "one"]),
+            "Who ticks: each instance of each worker (what every one of them keeps), or one in \
+             the process (what is to be done once). Envoy filters too. Default: each.",
+        )
+        .form("`each` instance of each worker, or `one` in the process")
+        .default("each")
+        .when("a tick does what must be done once"),
+        key(
             "rootId",
             Kind::Text,
             "Which root of its module an Envoy filter is (Envoy's root_id). Default: none.",

@@ -169,7 +169,7 @@ impl Request {
     }
 
     /// The URL.
-    pub(super) fn url(&self) -> Result<Url<'_>, String> {
+    pub(in crate::plugin) fn url(&self) -> Result<Url<'_>, String> {
         Url::parse(&self.url)
     }
 

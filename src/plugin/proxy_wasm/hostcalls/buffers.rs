@@ -6,7 +6,8 @@ use wasmtime::{Caller, Linker};
 use super::super::super::hostcalls::{LinkResult, Served, memory_of};
 use super::super::super::state::HostState;
 use super::super::context::Direction;
-use super::super::properties;
+use super::super::grpc::Received;
+use super::super::properties::{self, Absent};
 use super::super::shared::Refusal;
 use super::super::state::Held;
 use super::{Done, Status, Value, bytes, does, give, gives, put_u32, scratch, status_of, tell};
@@ -71,10 +72,16 @@ fn buffer(state: &mut HostState, number: i32) -> Result<Option<&[u8]>, Status> {
         0 => Direction::Request,
         1 => Direction::Response,
         4 => return Ok(filter.answer.as_ref().map(|answer| &answer.body[..])),
+        5 => {
+            return Ok(match &filter.received {
+                Some(Received::Message(message)) => Some(message),
+                _ => None,
+            });
+        }
         6 => return Ok(Some(state.plugin.spec.filter.vm_config.as_bytes())),
         7 => return Ok(Some(state.plugin.spec.filter_config().as_bytes())),
-        // Of TCP streams, gRPC calls and foreign functions: there are none.
-        2 | 3 | 5 | 8 => return Ok(None),
+        // Of TCP streams and foreign functions: there are none.
+        2 | 3 | 8 => return Ok(None),
         _ => return Err(Status::BadArgument),
     };
     let body = filter.context().and_then(|context| context.body(direction));
@@ -83,7 +90,7 @@ fn buffer(state: &mut HostState, number: i32) -> Result<Option<&[u8]>, Status> {
 
 fn get_buffer(_: &mut [u8], state: &mut HostState, number: i32, start: i32, length: i32) -> Value {
     let mut value = scratch(state);
-    let Ok(Some(bytes)) = buffer(state, number) else {
+    let Some(bytes) = buffer(state, number)? else {
         return Err(Status::NotFound);
     };
     let start = (start.cast_unsigned() as usize).min(bytes.len());
@@ -145,7 +152,11 @@ fn get_property(data: &mut [u8], state: &mut HostState, at: i32, length: i32) ->
     let path = bytes(data, (at, length))?;
     let context = state.filter.contexts.get(&state.filter.current);
     let context = context.map(|context| &**context);
-    properties::get(context, &state.plugin.spec, path).ok_or(Status::NotFound)
+    let policy = state.plugin.non_utf8();
+    properties::get(context, &state.plugin.spec, policy, path).map_err(|absent| match absent {
+        Absent::Unknown => Status::NotFound,
+        Absent::Several => Status::SerializationFailure,
+    })
 }
 
 fn set_property(

@@ -50,6 +50,10 @@ fn view(state: &HostState, number: i32) -> Result<Option<(View<'_>, NonUtf8)>, S
     let filter = &state.filter;
     let view = match map {
         Map::CallHeaders => filter.answer.as_ref().map(View::answer),
+        Map::GrpcInitial | Map::GrpcTrailing => {
+            let received = filter.received.as_ref();
+            received.and_then(|received| received.view(map == Map::GrpcInitial))
+        }
         Map::CallTrailers => filter.answer.as_ref().map(|_| View::Fields(&NO_FIELDS)),
         map => {
             let context = filter.contexts.get(&filter.current);
@@ -68,7 +72,10 @@ fn size(data: &mut [u8], state: &mut HostState, map: i32, to: i32) -> Done {
 
 fn get_pairs(_: &mut [u8], state: &mut HostState, map: i32) -> Value {
     let mut value = scratch(state);
-    let (view, policy) = view(state, map)?.ok_or(Status::BadArgument)?;
+    // A list that is not there is an empty one, as in Envoy: the SDKs end at another status.
+    let Some((view, policy)) = view(state, map)? else {
+        return Ok(value);
+    };
     let all = view.pairs(policy);
     pairs::write(all.iter().map(|(name, value)| (&**name, &**value)), &mut value);
     Ok(value)

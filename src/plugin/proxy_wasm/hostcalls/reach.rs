@@ -1,7 +1,10 @@
 //! Calls that leave the gateway, and the functions that there is nothing behind.
 
+use std::io::Read as _;
 use std::time::Duration;
 
+use flate2::Compression;
+use flate2::read::{ZlibDecoder, ZlibEncoder};
 use wasmtime::{Caller, Linker};
 
 use super::super::super::hostcalls::{LinkResult, Request, Served, memory_of};
@@ -10,7 +13,7 @@ use super::super::super::spec::LogLevel;
 use super::super::super::state::HostState;
 use super::super::pairs;
 use super::super::state::Asked;
-use super::{Done, Status, Value, bytes, does, give, gives, put_u32, status_of};
+use super::{Done, Status, Value, bytes, does, give, gives, put_u32, status_of, tell};
 use crate::http::message::is_authority;
 use crate::limits;
 
@@ -22,77 +25,49 @@ pub(super) fn serve(linker: &mut Linker<HostState>, name: &str, types: &str) -> 
                 body_length: i32, _trailers: i32, _trailers_length: i32, timeout: i32, to: i32
             ));
         }
-        (
-            "proxy_grpc_call",
-            "i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 -> i32"
-            // Of 0.1.0: without initial metadata.
-            | "i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 -> i32",
-        ) => answers(linker, name, types, Status::InternalFailure)?,
-        (
-            "proxy_grpc_stream",
-            "i32 i32 i32 i32 i32 i32 i32 i32 i32 -> i32" | "i32 i32 i32 i32 i32 i32 i32 -> i32",
-        ) => answers(linker, name, types, Status::InternalFailure)?,
-        ("proxy_grpc_send", "i32 i32 i32 i32 -> i32")
-        | ("proxy_grpc_cancel" | "proxy_grpc_close", "i32 -> i32") => {
-            answers(linker, name, types, Status::NotFound)?;
-        }
-        ("proxy_get_status", "i32 i32 i32 -> i32") => {
-            linker.func_wrap_async("env", name, |caller, to: (i32, i32, i32)| {
-                Box::new(get_status(caller, to))
-            })?;
-        }
         ("proxy_call_foreign_function", "i32 i32 i32 i32 i32 i32 -> i32") => {
             gives!(linker, name, foreign,
-                (at: i32, length: i32, _arguments: i32, _arguments_length: i32));
+                (at: i32, length: i32, arguments: i32, arguments_length: i32));
         }
         _ => return Ok(Served::No),
     }
     Ok(Served::Yes)
 }
 
-/// Defines a function of any type that does nothing but answer `status`.
-fn answers(
-    linker: &mut Linker<HostState>,
-    name: &str,
-    types: &str,
-    status: Status,
-) -> wasmtime::Result<()> {
-    let engine = linker.engine().clone();
-    let count = types.split(" -> ").next().map_or(0, |params| params.split(' ').count());
-    let params = std::iter::repeat_n(wasmtime::ValType::I32, count);
-    let ty = wasmtime::FuncType::new(&engine, params, [wasmtime::ValType::I32]);
-    linker.func_new("env", name, ty, move |_, _, results| {
-        if let Some(result) = results.first_mut() {
-            *result = wasmtime::Val::I32(status as i32);
-        }
-        Ok(())
-    })?;
-    Ok(())
-}
-
-/// The last status of a gRPC call: there was none.
-async fn get_status(
-    mut caller: Caller<'_, HostState>,
-    (code, to, size): (i32, i32, i32),
-) -> wasmtime::Result<i32> {
-    let memory = memory_of(&mut caller)?;
-    if let Err(status) = put_u32(memory.data_mut(&mut caller), code, 0) {
-        return Ok(status as i32);
-    }
-    give(&mut caller, memory, Vec::new(), (to, size)).await
-}
-
+/// The functions of Envoy that filters call by name and that mean something here.
 fn foreign(
     data: &mut [u8],
-    _: &mut HostState,
+    state: &mut HostState,
     at: i32,
     length: i32,
-    _arguments: i32,
-    _arguments_length: i32,
+    arguments: i32,
+    arguments_length: i32,
 ) -> Value {
-    match bytes(data, (at, length))? {
+    let name = bytes(data, (at, length))?;
+    let arguments = bytes(data, (arguments, arguments_length))?;
+    let most = limits::PLUGIN_CALL_BODY_BYTES_MAX;
+    match name {
         // Routes are chosen before plugins run: there is nothing to forget.
         b"clear_route_cache" => Ok(Vec::new()),
+        b"compress" if arguments.len() <= most => {
+            let mut encoder = ZlibEncoder::new(arguments, Compression::default());
+            let mut out = Vec::new();
+            encoder.read_to_end(&mut out).map_err(|_| Status::InternalFailure)?;
+            Ok(out)
+        }
+        b"uncompress" => {
+            let mut out = Vec::new();
+            // One byte more tells what is too large.
+            let decoder = ZlibDecoder::new(arguments).take(most as u64 + 1).read_to_end(&mut out);
+            match decoder {
+                Ok(length) if length <= most => Ok(out),
+                Ok(_) | Err(_) => {
+                    tell(state, "uncompress: no zlib data, or too much of it");
+                    Err(Status::SerializationFailure)
+                }
+            }
+        }
+        b"compress" => Err(Status::BadArgument),
         _ => Err(Status::NotFound),
     }
 }

@@ -10,6 +10,7 @@ use super::super::super::state::HostState;
 use super::super::pairs;
 use super::{Done, Status, bytes, does, status_of, tell};
 use crate::http::field_class::is_of_connection;
+use crate::http::h2::head::is_grpc;
 use crate::http::message::{LocalResponse, is_field_value, is_token};
 use crate::limits;
 
@@ -81,8 +82,10 @@ fn nothing(_: &mut [u8], _: &mut HostState) -> Done {
 }
 
 fn close(_: &mut [u8], state: &mut HostState, stream: i32) -> Done {
-    if !(0..=3).contains(&stream) {
-        return Err(Status::BadArgument);
+    match stream {
+        0 | 1 => {}
+        2 | 3 => return Ok(()), // TCP: there is none
+        _ => return Err(Status::BadArgument),
     }
     if let Some(context) = state.filter.touch() {
         context.is_closed = true;
@@ -121,7 +124,8 @@ fn respond(
     let details = bytes(data, (details, details_length))?;
     let body = bytes(data, (body, body_length))?;
     let listed = pairs::read(bytes(data, (headers, headers_length))?, limits::FILTER_PAIRS_MAX);
-    let listed = listed.ok_or(Status::BadArgument)?;
+    // A list that cannot be read is none, as in Envoy: what was to be refused shall not go on.
+    let listed = listed.unwrap_or_default();
     let Some(context) = state.filter.touch() else {
         tell(state, "proxy_send_local_response: there is no exchange to answer");
         return Ok(());
@@ -151,24 +155,62 @@ fn respond(
     if body.len() > most {
         context.blame(format!("a response of {} bytes, limit is {most}", body.len()));
     }
-    add_grpc_status(&mut local, grpc);
-    if !body.is_empty() {
-        if !local.fields.contains("content-type") {
-            local.fields.push(b"content-type", b"text/plain");
+    let is_grpc = is_grpc(&context.request.fields);
+    match is_grpc {
+        true => speak_grpc(&mut local, grpc, body),
+        false if !body.is_empty() => {
+            if !local.fields.contains("content-type") {
+                local.fields.push(b"content-type", b"text/plain");
+            }
+            local.body.extend_from_slice(body);
         }
-        local.body.extend_from_slice(body);
+        false => {}
     }
     context.local = Some(local);
+    let details = String::from_utf8_lossy(&details[..details.len().min(256)]).into_owned();
+    context.details = Some(details.clone());
     if !details.is_empty() {
-        let details = String::from_utf8_lossy(&details[..details.len().min(256)]).into_owned();
         tell(state, &format!("answered by the filter: {details}"));
     }
     Ok(())
 }
 
-/// What a gRPC client reads; -1 stands for none.
-fn add_grpc_status(local: &mut LocalResponse, grpc: i32) {
-    if (0..=16).contains(&grpc) && !local.fields.contains("grpc-status") {
-        local.fields.push(b"grpc-status", grpc.to_string().as_bytes());
+/// What a client of gRPC reads: a head that says how its call has ended, and no body. The status is
+/// the filter's, or what the HTTP status stands for; the body becomes the message.
+fn speak_grpc(local: &mut LocalResponse, grpc: i32, body: &[u8]) {
+    let status = match u8::try_from(grpc) {
+        Ok(status @ 0..=16) => status,
+        _ => grpc_status(local.status),
+    };
+    local.status = 200;
+    local.fields.set(b"content-type", b"application/grpc");
+    local.fields.set(b"grpc-status", status.to_string().as_bytes());
+    if !body.is_empty() {
+        local.fields.set(b"grpc-message", &grpc_message(body));
     }
+}
+
+/// The gRPC status of an HTTP status (grpc/grpc, `doc/http-grpc-status-mapping.md`).
+fn grpc_status(http: u16) -> u8 {
+    match http {
+        200 => 0,
+        400 => 13,
+        401 => 16,
+        403 => 7,
+        404 => 12,
+        429 | 502 | 503 | 504 => 14,
+        _ => 2,
+    }
+}
+
+/// A message as `grpc-message` carries it: what is not printable, and `%`, as escapes.
+fn grpc_message(body: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(body.len());
+    for &byte in &body[..body.len().min(limits::GRPC_MESSAGE_BYTES_MAX)] {
+        match byte {
+            b' '..=b'~' if byte != b'%' => out.push(byte),
+            _ => out.extend_from_slice(format!("%{byte:02X}").as_bytes()),
+        }
+    }
+    out
 }

@@ -1,0 +1,6 @@
+package ontick
+
+import "odin.internal/odin"
+
+//go:wasmexport on_tick
+func onTick() { odin.Tick() }
