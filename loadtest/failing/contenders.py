@@ -320,7 +320,7 @@ class Odin(Gateway):
         check = f"healthCheck: {check}" if self.options.checks else ""
         resolver = ""
         if self.options.dns:
-            resolver = f"  resolver: {{ servers: [127.0.0.1:{self.options.dns}] }}"
+            resolver = f"  nameServers: [127.0.0.1:{self.options.dns}]"
             targets = [("app.test", targets[0][1], 1)]
         listed = "\n".join(
             f"      - {{ url: 'http://{address}:{port}', weight: {weight} }}"

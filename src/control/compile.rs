@@ -6,6 +6,7 @@
 
 mod clients;
 mod clusters;
+mod dns;
 mod findings;
 mod modules;
 mod names;
@@ -40,7 +41,7 @@ use crate::upstream::call::Bounds;
 use crate::upstream::cluster::{Address, Cluster};
 use crate::upstream::condition::Condition;
 pub use findings::{Failure, Findings};
-pub use names::have_names_moved;
+pub use names::{Looked, look};
 use plugins::Loader;
 pub use routes::matcher;
 pub use scope::Scope;

@@ -82,7 +82,8 @@ async fn serve(config: Config, options: Options) -> Result<(), String> {
         let mut prepared = prepared?;
         supervisor.prepare().map_err(describe)?;
         if let Some(conversation) = &conversation {
-            conversation.prepared(&prepared.failing()).await?;
+            let carried = conversation.prepared(&prepared.failing()).await?;
+            targets::take_over(&prepared.published.load(), &carried);
         }
         // What is served is on disk before it is.
         fleet::keep(&prepared.config)?;
@@ -442,7 +443,10 @@ async fn upgrade(
     let running = control.running();
     let failing = running.failures.iter().map(|failure| failure.what.clone());
     let failing = failing.chain(unprepared.iter().map(|failure| plugin(&failure.plugin)));
-    match upgrader.attempt(failing.collect(), running.config.server.upgrade_timeout).await {
+    let within = running.config.server.upgrade_timeout;
+    // As they stand when the other process takes over, in what runs then.
+    let targets = || targets::carried(&control.running().snapshot);
+    match upgrader.attempt(failing.collect(), within, targets).await {
         Ok(successor) => {
             let (pid, took) = (successor.pid, started.elapsed());
             tracing::info!(pid, ?took, "binary upgrade: process {pid} serves in place of this one");

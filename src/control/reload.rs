@@ -28,7 +28,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::compile::{Compiled, Compiler, Failure, Scope, have_names_moved};
+use super::compile::{Compiled, Compiler, Failure, Looked, Scope, look};
 use super::config::{Config, Located};
 use super::fleet::Place;
 use super::log;
@@ -351,8 +351,10 @@ impl Reloader {
         let running = self.state.running();
         let (config, snapshot) = (running.config, running.snapshot);
         let services = self.lookups.take_due(&config, Instant::now());
-        let moved = move || have_names_moved(&config, &services, &snapshot);
-        tokio::task::spawn_blocking(moved).await.unwrap_or(false)
+        let looked = tokio::task::spawn_blocking(move || look(&config, &services, &snapshot)).await;
+        let Looked { has_moved, ttls } = looked.unwrap_or_default();
+        self.lookups.note(ttls);
+        has_moved
     }
 
     async fn make(&mut self, change: Change, cause: Cause) -> Result<Applied, Refusal> {

@@ -13,10 +13,10 @@ use tokio::task::JoinSet;
 
 use super::reload::Control;
 use crate::io::deadline::now_ms;
-use crate::limits::{CHECK_TIMEOUT, CONNECT_EJECTION, TARGETS_WATCH_INTERVAL};
+use crate::limits::{CHECK_TIMEOUT, CONNECT_EJECTION, TARGETS_CARRIED_MAX, TARGETS_WATCH_INTERVAL};
 use crate::snapshot::Snapshot;
 use crate::upstream::cluster::{Cluster, Endpoint, Endpoints};
-use crate::upstream::condition::Standing;
+use crate::upstream::condition::{Carried, Standing};
 use ask::connect;
 use check::Checks;
 pub use told::{Target, panicking, targets};
@@ -155,6 +155,33 @@ impl Told {
 /// Waits at most so long: what is due now is due at once.
 fn until(due: Instant) -> Duration {
     due.saturating_duration_since(Instant::now())
+}
+
+/// What the next process is told of those that do not stand well: first of those that an operator
+/// has drained, which nobody else would find out.
+pub(super) fn carried(snapshot: &Snapshot) -> Vec<Carried> {
+    let mut all: Vec<(bool, usize, Carried)> = clusters(snapshot)
+        .flat_map(|(_, endpoints)| endpoints.iter())
+        .filter_map(|one| {
+            let carried = one.condition.carried(&one.url)?;
+            Some((!one.condition.is_drained(), one.target, carried))
+        })
+        .collect();
+    all.sort_by_key(|(later, target, _)| (*later, *target));
+    all.dedup_by_key(|(_, target, _)| *target);
+    all.truncate(TARGETS_CARRIED_MAX);
+    all.into_iter().map(|(_, _, carried)| carried).collect()
+}
+
+/// Has the targets of a new process stand as they stood in the one before.
+pub(super) fn take_over(snapshot: &Snapshot, carried: &[Carried]) {
+    let before: HashMap<&str, &Carried> =
+        carried.iter().map(|one| (one.target.as_str(), one)).collect();
+    for endpoint in clusters(snapshot).flat_map(|(_, endpoints)| endpoints.iter()) {
+        if let Some(carried) = before.get(endpoint.url.as_str()) {
+            endpoint.condition.take_over(carried);
+        }
+    }
 }
 
 /// A target that an operator names: by the URL of the configuration, for all addresses of its name,

@@ -26,6 +26,7 @@ use super::sockets::{Held, SharedHeld};
 use super::workers::Outboxes;
 use crate::downstream::handover::Handover;
 use crate::limits::{UPGRADE_FAILING_MAX, UPGRADE_SERVE_TIMEOUT};
+use crate::upstream::condition::Carried;
 use channel::{Message, Received};
 use takeover::{Described, Description};
 
@@ -105,7 +106,7 @@ impl Upgrader {
     }
 
     /// Starts the next process and waits until it serves. Dropped before, or failed, it has ended.
-    /// `failing` does not work here either.
+    /// `failing` does not work here either; `targets` is asked for how they stand when it could.
     ///
     /// # Errors
     /// This process is to go on: why, in words for the operator.
@@ -113,6 +114,7 @@ impl Upgrader {
         &self,
         failing: Vec<String>,
         within: Duration,
+        targets: impl FnOnce() -> Vec<Carried>,
     ) -> Result<Successor, String> {
         let (channel, mut starting) =
             self.start(failing).map_err(|error| self.cannot_start(&error))?;
@@ -126,6 +128,10 @@ impl Upgrader {
                     "the new process was not ready within {within:?} (server.upgradeTimeout)"
                 ));
             }
+        }
+        for carried in targets() {
+            // What does not go through is found out again.
+            let _ = channel.send(&Message::Target(Box::new(carried)));
         }
         channel.send(&Message::Serve).map_err(|error| format!("it cannot be reached: {error}"))?;
         match tokio::time::timeout(UPGRADE_SERVE_TIMEOUT, next(&channel)).await {

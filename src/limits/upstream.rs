@@ -101,10 +101,28 @@ pub const CHECK_STATUSES_MAX: usize = 32;
 pub const CHECK_JITTER_PERCENT: u32 = 20;
 /// Least time between two look-ups of the names of a service. `services[].resolve`.
 pub const RESOLVE_INTERVAL_MIN: Duration = Duration::from_millis(500);
+/// Bounds of the time for which a name server's answer is taken: a server that says 0 must not be
+/// asked without end, one that says a week must not be believed for longer than a person waits.
+pub const NAME_TTL_MIN: Duration = Duration::from_secs(1);
+/// The most of it.
+pub const NAME_TTL_MAX: Duration = Duration::from_secs(300);
+/// For one question to name servers, whatever they do.
+pub const NAME_LOOKUP_TIMEOUT: Duration = Duration::from_secs(4);
+/// Most entries of `server.nameServers`: glibc takes three.
+pub const NAME_SERVERS_MAX: usize = 8;
+/// Weight of the heaviest of a service's SRV records, whose own go up to 65,535: turns are made of
+/// them.
+pub const SRV_WEIGHT_MAX: u32 = 100;
 /// Addresses of one name that are used: more than an answer over UDP has room for.
 pub const ADDRESSES_MAX: usize = 256;
 /// Checks that the control thread makes at once: each is a socket.
 pub const CHECKS_AT_ONCE: usize = 64;
+/// Longest name of a service in `healthCheck.grpc`: protobuf bounds none, people do.
+pub const CHECK_GRPC_SERVICE_MAX: usize = 256;
+/// Bytes of the message that a check by gRPC reads: a known one has two.
+pub const CHECK_GRPC_MESSAGE_MAX: usize = 1024;
+/// The same over HTTP/2, as it counts them.
+pub const HTTP2_CHECK_HEAD_BYTES_MAX: u32 = 16 * 1024;
 /// Bytes of the head of a check's answer: as much as hyper needs at least.
 pub const CHECK_BYTES_MAX: usize = 8192;
 /// Endpoints of one service, all addresses of its targets' names together: the turns of so many of
@@ -113,6 +131,9 @@ pub const ENDPOINTS_MAX: usize = 512;
 /// How often the control thread looks at how targets stand: to say it in the log, and to try those
 /// that take no connections.
 pub const TARGETS_WATCH_INTERVAL: Duration = Duration::from_millis(250);
+/// Targets that the next process is told of when the binary is upgraded: as many messages as a
+/// socket's buffer holds for sure.
+pub const TARGETS_CARRIED_MAX: usize = 100;
 /// Targets that status and metrics tell of: more make neither readable.
 pub const TARGETS_REPORTED_MAX: usize = 4096;
 /// Largest file of `services[].tls`: the certificates of all public authorities are 220 KiB.

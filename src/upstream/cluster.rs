@@ -34,6 +34,15 @@ impl Address {
     }
 }
 
+/// What SRV records say of a target beside where it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rank {
+    /// Who has a higher one is asked only where none of a lower one is well.
+    pub tier: u8,
+    /// Its weight among those of its service; 0: none was said.
+    pub weight: u32,
+}
+
 /// One target of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
@@ -52,6 +61,8 @@ pub struct Endpoint {
     pub url: String,
     /// What the process knows of the target.
     pub condition: Arc<Condition>,
+    /// What comes before others.
+    pub rank: Rank,
 }
 
 /// What serves a service's requests.
@@ -72,6 +83,8 @@ pub struct Endpoints {
     endpoints: Vec<Endpoint>,
     weights: Weights,
     policy: Policy,
+    /// The highest of its endpoints' tiers.
+    last_tier: u8,
 }
 
 impl Endpoints {
@@ -80,8 +93,9 @@ impl Endpoints {
         let named =
             weighted.iter().map(|(endpoint, weight)| (*weight, hash(endpoint.url.as_bytes())));
         let weights = Weights::new(&named.collect::<Vec<_>>());
-        let endpoints = weighted.into_iter().map(|(endpoint, _)| endpoint).collect();
-        Self { id, endpoints, weights, policy: Policy::default() }
+        let endpoints: Vec<_> = weighted.into_iter().map(|(endpoint, _)| endpoint).collect();
+        let last_tier = endpoints.iter().map(|one| one.rank.tier).max().unwrap_or_default();
+        Self { id, endpoints, weights, policy: Policy::default(), last_tier }
     }
 
     /// The same, shared out like this.
@@ -109,6 +123,11 @@ impl Endpoints {
         self.endpoints.get(at)
     }
 
+    /// The highest of their tiers; 0: all come first.
+    pub(super) fn last_tier(&self) -> u8 {
+        self.last_tier
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.endpoints.len()
@@ -131,6 +150,13 @@ impl Endpoints {
         !self.is_empty()
             && standings.clone().any(|standing| standing != Standing::Drained)
             && standings.all(|standing| !standing.is_well())
+    }
+
+    /// Has one come later.
+    #[cfg(test)]
+    pub(super) fn put_into_tier(&mut self, at: usize, tier: u8) {
+        self.endpoints[at].rank.tier = tier;
+        self.last_tier = self.last_tier.max(tier);
     }
 
     /// Has one endpoint stand in the list twice.

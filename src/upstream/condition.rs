@@ -12,6 +12,8 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::limits::{EJECTION_DOUBLINGS_MAX, EJECTION_MAX, TRIAL_TIME};
 
 /// An operator wants it to be sent nothing.
@@ -410,6 +412,58 @@ impl Condition {
     }
 }
 
+/// What the next process is told of a target, when the binary is upgraded. The clock is the
+/// machine's, so that times hold there too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Carried {
+    /// What people call it: its URL, and its address where its name has several.
+    pub target: String,
+    drained: bool,
+    ejected: bool,
+    until_ms: u64,
+    at_ms: u64,
+    for_ms: u64,
+    streak: u32,
+    reason: u32,
+    since_ms: u64,
+    ejections: u64,
+}
+
+impl Condition {
+    /// What the next process is to know; `None`: nothing. What checks have found is not among it:
+    /// they find it again, and nobody else can take it back.
+    pub fn carried(&self, target: &str) -> Option<Carried> {
+        let word = self.word.load(Relaxed);
+        let (drained, ejected) = (word & DRAINED != 0, word & EJECTED != 0);
+        (drained || ejected).then(|| Carried {
+            target: target.to_owned(),
+            drained,
+            ejected,
+            until_ms: self.ejected_until_ms.load(Relaxed),
+            at_ms: self.ejected_at_ms.load(Relaxed),
+            for_ms: self.ejected_for_ms.load(Relaxed),
+            streak: self.streak.load(Relaxed),
+            reason: self.reason.load(Relaxed),
+            since_ms: self.changed_at_ms.load(Relaxed),
+            ejections: self.ejections.load(Relaxed),
+        })
+    }
+
+    /// Stands as it stood in the process before. For a target that nobody has asked yet.
+    pub fn take_over(&self, carried: &Carried) {
+        self.ejected_until_ms.store(carried.until_ms, Relaxed);
+        self.ejected_at_ms.store(carried.at_ms, Relaxed);
+        self.ejected_for_ms.store(carried.for_ms, Relaxed);
+        self.streak.store(carried.streak, Relaxed);
+        self.reason.store(carried.reason, Relaxed);
+        self.changed_at_ms.store(carried.since_ms, Relaxed);
+        self.ejections.store(carried.ejections, Relaxed);
+        let drained = if carried.drained { DRAINED } else { 0 };
+        let ejected = if carried.ejected { EJECTED } else { 0 };
+        self.word.fetch_or(drained | ejected, Relaxed);
+    }
+}
+
 /// An ejection so short after another one is the next of its streak, however short that was.
 const STREAK_MEMORY_MS: u64 = 30_000;
 
@@ -464,6 +518,21 @@ mod tests {
             !condition.take_trial(later - 1, Duration::ZERO)
                 && condition.take_trial(later, Duration::ZERO)
         );
+    }
+
+    #[test]
+    fn the_next_process_goes_on_where_this_one_was() {
+        let before = Condition::default();
+        assert_eq!(before.carried("a"), None);
+        before.eject(1000, SECOND, Reason::ErrorRate);
+        before.set_drained(1100, true, SECOND);
+        let after = Condition::default();
+        after.take_over(&before.carried("a").unwrap());
+        assert_eq!(after.told(1200), before.told(1200));
+        assert!(after.set_drained(1300, false, SECOND));
+        assert_eq!(after.fitness(1999), Fitness::Sick);
+        assert!(after.take_trial(2000, SECOND) && after.eject(2001, SECOND, Reason::ErrorRate));
+        assert_eq!(after.fitness(4000), Fitness::Sick, "its streak goes on");
     }
 
     #[test]

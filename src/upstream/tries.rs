@@ -231,7 +231,7 @@ impl<'e> Tries<'e> {
     /// The endpoint whose turn it is, if there is nothing to think about.
     fn in_turn(&mut self) -> Option<(&'e Endpoint, bool)> {
         let endpoint = self.endpoints.get(self.endpoints.weights().at_turn(self.turn)?)?;
-        if !endpoint.condition.is_plain() || !self.has_room(endpoint) {
+        if !endpoint.condition.is_plain() || endpoint.rank.tier > 0 || !self.has_room(endpoint) {
             return None;
         }
         self.met[0] = endpoint.target;
@@ -342,10 +342,7 @@ impl<'e> Tries<'e> {
             return None;
         }
         let now_ms = now_ms();
-        let demands = [Demand::Room, Demand::Well, Demand::Any];
-        let due = self.due(now_ms);
-        let picked =
-            due.or_else(|| demands.iter().find_map(|demand| self.pick(*demand, now_ms)))?;
+        let picked = self.due(now_ms).or_else(|| self.best(now_ms))?;
         let endpoint = self.endpoints.get(picked)?;
         self.met[self.asked] = endpoint.target;
         self.asked += 1;
@@ -361,8 +358,10 @@ impl<'e> Tries<'e> {
             false => TRIAL_PATIENCE,
         };
         let then_ms = now_ms.saturating_sub(patience.as_millis() as u64);
+        let tier = self.tier(now_ms);
         self.endpoints.iter().position(|one| {
             !one.condition.is_plain()
+                && one.rank.tier <= tier
                 && one.condition.fitness(now_ms) == Fitness::DueForTrial
                 && (one.condition.is_due_since(then_ms) || one.condition.takes_none())
                 && !self.has_met(one)
@@ -370,7 +369,26 @@ impl<'e> Tries<'e> {
         })
     }
 
-    fn pick(&self, demand: Demand, now_ms: u64) -> Option<usize> {
+    /// The best one: of the first tier that has any that is well, else of the first tier at all.
+    fn best(&self, now_ms: u64) -> Option<usize> {
+        let tiers = || 0..=self.endpoints.last_tier();
+        let well = tiers().find_map(|tier| {
+            let pick = |demand| self.pick(demand, tier, now_ms);
+            pick(Demand::Room).or_else(|| pick(Demand::Well))
+        });
+        well.or_else(|| tiers().find_map(|tier| self.pick(Demand::Any, tier, now_ms)))
+    }
+
+    /// The tier that requests go to: none of those before it has one that is well.
+    fn tier(&self, now_ms: u64) -> u8 {
+        if self.endpoints.last_tier() == 0 {
+            return 0;
+        }
+        let well = self.endpoints.iter().filter(|one| one.condition.fitness(now_ms).is_well());
+        well.map(|one| one.rank.tier).min().unwrap_or_else(|| self.endpoints.last_tier())
+    }
+
+    fn pick(&self, demand: Demand, tier: u8, now_ms: u64) -> Option<usize> {
         let admission = self.targets.admission();
         let target = |at: usize| self.endpoints.get(at).map_or(usize::MAX, |one| one.target);
         // Without a key any endpoint will do.
@@ -385,7 +403,8 @@ impl<'e> Tries<'e> {
         };
         let fits = |at: usize| {
             self.endpoints.get(at).is_some_and(|one| {
-                !self.has_met(one)
+                one.rank.tier == tier
+                    && !self.has_met(one)
                     && match (one.condition.fitness(now_ms), demand) {
                         (Fitness::Drained, _) => false,
                         (_, Demand::Any) => true,
@@ -441,6 +460,7 @@ mod tests {
             authority: String::new(),
             url: target.to_string(),
             condition: Arc::default(),
+            rank: crate::upstream::cluster::Rank::default(),
         };
         let weighted = weights.iter().enumerate();
         Endpoints::new(0, weighted.map(|(at, weight)| (endpoint(at), *weight)).collect())
@@ -557,6 +577,29 @@ mod tests {
         assert_eq!(met.len(), 3, "each has one");
         // When all are full it is the turn that decides who is waited for.
         let _turn: usize = first();
+    }
+
+    #[test]
+    fn a_later_tier_is_asked_where_no_earlier_one_is_well() {
+        let mut endpoints = cluster(&[1, 1, 5]);
+        endpoints.put_into_tier(2, 1);
+        let targets = Targets::default();
+        let asked = || Tries::new(&endpoints, &targets, ASK).first().unwrap().endpoint.target;
+        assert_eq!((0..30).map(|_| asked()).collect::<HashSet<_>>(), HashSet::from([0, 1]));
+        let set = |at: usize, is_well| {
+            let condition = &endpoints.get(at).unwrap().condition;
+            condition.set_health(1, is_well, Duration::ZERO);
+        };
+        set(0, false);
+        assert_eq!((0..30).map(|_| asked()).collect::<HashSet<_>>(), HashSet::from([1]));
+        set(1, false);
+        assert_eq!((0..30).map(|_| asked()).collect::<HashSet<_>>(), HashSet::from([2]));
+        set(2, false);
+        assert_eq!(
+            (0..30).map(|_| asked()).collect::<HashSet<_>>(),
+            HashSet::from([0, 1]),
+            "all are sick"
+        );
     }
 
     #[test]

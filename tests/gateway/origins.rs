@@ -2,6 +2,8 @@
 
 mod checks;
 mod choice;
+mod grpc;
+mod names;
 mod secure;
 mod state;
 

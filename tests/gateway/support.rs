@@ -1,6 +1,7 @@
 //! What every behaviour is tested with: a gateway process, a scripted origin, a raw client.
 
 pub mod client;
+pub mod dns;
 pub mod etcd;
 pub mod failing;
 pub mod gateway;

@@ -4,15 +4,15 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::super::config::{self, Config, Target, TargetKind};
-use super::names::{addresses, authority};
+use super::super::config::{self, Config, Over, Target, TargetKind};
+use super::names::{Place, Whom, addresses, authority, places};
 use super::{Compiler, Findings, share, upstream_max};
 use crate::io::deadline::now_ms;
 use crate::limits::{ENDPOINTS_MAX, UPSTREAM_TARGET_QUARTERS};
 use crate::plugin::Scheme;
 use crate::snapshot::Snapshot;
 use crate::upstream::admission::Caps;
-use crate::upstream::cluster::{Address, Cluster, Endpoint, Endpoints};
+use crate::upstream::cluster::{Address, Cluster, Endpoint, Endpoints, Rank};
 use crate::upstream::policy::Policy;
 
 /// The targets that are found for one of a configuration: an address, and which one of a name it
@@ -28,9 +28,19 @@ impl Compiler {
         findings: &mut Findings,
     ) -> Arc<Cluster> {
         let (mut endpoints, mut missing) = (Vec::new(), Vec::new());
+        let whom = Whom::of(service, config);
         for target in &service.targets {
             let (found, authority) = match &target.kind {
                 TargetKind::Echo => return reused(Cluster::Echo, published),
+                TargetKind::Srv { name, .. } => {
+                    match self.srv(service, target, (whom, published), findings) {
+                        Ok(found) => {
+                            endpoints.extend(found);
+                            continue;
+                        }
+                        Err(reason) => (Err(reason), name.clone()),
+                    }
+                }
                 TargetKind::Unix(path) => {
                     (Ok(vec![(Address::Unix(path.clone()), None)]), "localhost".to_owned())
                 }
@@ -40,13 +50,15 @@ impl Compiler {
                         _ => Address::Tcp,
                     };
                     let at = (host.as_str(), *port, Scheme::Http);
-                    let found = addresses(at, &service.name, published, &mut findings.warnings);
+                    let found =
+                        addresses(at, (&service.name, whom), published, &mut findings.warnings);
                     let each = |found| each_target(found, host, service, kind);
                     (found.map(each), authority(host, *port, Scheme::Http))
                 }
                 TargetKind::Https { host, port } => {
                     let at = (host.as_str(), *port, Scheme::Https);
-                    let found = addresses(at, &service.name, published, &mut findings.warnings);
+                    let found =
+                        addresses(at, (&service.name, whom), published, &mut findings.warnings);
                     // Never in the clear: without trust there is no target.
                     let tls = &service.origins.tls;
                     let found = found.and_then(|found| Ok((found, self.trust.origin(host, tls)?)));
@@ -90,6 +102,37 @@ impl Compiler {
         reused(cluster, published)
     }
 
+    /// The targets that SRV records name, each with its weight.
+    fn srv(
+        &mut self,
+        service: &config::Service,
+        target: &Target,
+        (whom, published): (Whom<'_>, Option<&Snapshot>),
+        findings: &mut Findings,
+    ) -> Result<Vec<(Endpoint, u32)>, String> {
+        let TargetKind::Srv { name, over } = &target.kind else { return Ok(Vec::new()) };
+        // The certificate is for the name that was configured: what a name server answers is no
+        // reason to trust another one (RFC 6125).
+        let tls = match over {
+            Over::Https => Some(self.trust.origin(domain(name), &service.origins.tls)?),
+            Over::Http | Over::Http2 => None,
+        };
+        let found = places(&target.kind, (service, whom), published, &mut findings.warnings)?;
+        let endpoint = |place: Place| {
+            let at = vec![place.at];
+            let address = match (over, &tls) {
+                (Over::Https, Some(tls)) => Address::Tls(at, tls.clone()),
+                (Over::Http2, _) => Address::Http2(at),
+                _ => Address::Tcp(at),
+            };
+            let one = (address, Some(place.at));
+            let endpoint = self.endpoint(service, target, &place.authority, one);
+            let url = format!("{} ({})", config::view::target_url(&target.kind), place.at);
+            (Endpoint { url, rank: place.rank, ..endpoint }, place.rank.weight)
+        };
+        Ok(found.into_iter().map(endpoint).collect())
+    }
+
     fn endpoint(
         &mut self,
         service: &config::Service,
@@ -106,7 +149,7 @@ impl Compiler {
         let url = config::view::target_url(&target.kind);
         let url = one.map_or_else(|| url.clone(), |one| format!("{url} ({})", one.ip()));
         let authority = authority.to_owned();
-        Endpoint { id, target: named, address, authority, url, condition }
+        Endpoint { id, target: named, address, authority, url, condition, rank: Rank::default() }
     }
 
     fn policy(&self, service: &config::Service, config: &Config) -> Policy {
@@ -120,6 +163,17 @@ impl Compiler {
             retry: origins.retry.clone(),
         }
     }
+}
+
+/// The name that SRV records are about, without the labels of service and protocol.
+fn domain(name: &str) -> &str {
+    let mut domain = name.trim_end_matches('.');
+    while domain.starts_with('_')
+        && let Some((_, rest)) = domain.split_once('.')
+    {
+        domain = rest;
+    }
+    domain
 }
 
 /// The addresses of a host, each as a target of its own. Those of the other family than the first

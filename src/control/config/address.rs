@@ -5,7 +5,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 
-use super::{Listen, TargetKind};
+use super::{Listen, Over, TargetKind};
 
 /// Longest path of a unix socket: `sun_path` holds 108 bytes with the NUL.
 const UNIX_PATH_BYTES_MAX: usize = 107;
@@ -13,7 +13,8 @@ const UNIX_PATH_BYTES_MAX: usize = 107;
 /// In quotes what YAML would take for a list.
 const LISTEN_FORM: &str = "an address such as 127.0.0.1:8080, \"[::]:8080\" or unix:/run/odin.sock";
 const TARGET_FORM: &str = "a target such as http://127.0.0.1:9001, https://api.example.com, \
-     h2://127.0.0.1:50051, http://unix:/run/app.sock or builtin:echo";
+     h2://127.0.0.1:50051, http://srv:_http._tcp.example.com, http://unix:/run/app.sock or \
+     builtin:echo";
 
 /// Reads an address to listen on.
 ///
@@ -57,6 +58,10 @@ pub(super) fn target(text: &str) -> Result<TargetKind, String> {
     if let Some(path) = rest.strip_prefix("unix:").filter(|_| !is_secure) {
         return unix_path(path).map(TargetKind::Unix);
     }
+    if let Some(name) = rest.strip_prefix("srv:") {
+        let over = if is_secure { Over::Https } else { Over::Http };
+        return srv_target(name, over);
+    }
     let (authority, path) = match rest.find(['/', '?', '#']) {
         Some(at) => rest.split_at(at),
         None => (rest, ""),
@@ -82,8 +87,23 @@ pub(super) fn target(text: &str) -> Result<TargetKind, String> {
 fn http2_target(text: &str) -> Result<TargetKind, String> {
     match target(&text.replacen("h2://", "http://", 1))? {
         TargetKind::Http { host, port } => Ok(TargetKind::Http2 { host, port }),
+        TargetKind::Srv { name, .. } => Ok(TargetKind::Srv { name, over: Over::Http2 }),
         _ => Err(format!("{TARGET_FORM}; HTTP/2 is not spoken over a unix socket")),
     }
+}
+
+/// A name with SRV records (RFC 2782): their targets are the targets.
+fn srv_target(name: &str, over: Over) -> Result<TargetKind, String> {
+    let name = name.strip_suffix('/').unwrap_or(name);
+    let refused = |why: &str| format!("{TARGET_FORM}; {why}");
+    if name.contains(':') {
+        return Err(refused("SRV records say the port"));
+    }
+    check_host(name).map_err(|why| refused(&why))?;
+    if name.parse::<IpAddr>().is_ok() {
+        return Err(refused("an address has no SRV records"));
+    }
+    Ok(TargetKind::Srv { name: name.to_owned(), over })
 }
 
 fn unix_path(path: &str) -> Result<PathBuf, String> {

@@ -78,11 +78,6 @@ const CURES: &[(&str, &str, &str)] = &[
         "services: [{name: a, targets: ['http://b'], preserveHost: false}]",
     ),
     (
-        "services: [{name: a, targets: ['http://b'], healthCheck: {grpc: true}}]",
-        "tcp: true",
-        "services: [{name: a, targets: ['http://b'], healthCheck: {tcp: true}}]",
-    ),
-    (
         "services: [{name: a, targets: ['http://b'], \
          aggregation: {dependencies: [{service: a, path: /}]}}]",
         "[{from: $, to: $.product}]",

@@ -27,7 +27,7 @@ services:
 odin.yaml:2:11: server.listen: got 8080, expected an address such as 127.0.0.1:8080, \"[::]:8080\" \
 or unix:/run/odin.sock; \"8080\" is neither a host name nor an IP address
 odin.yaml:3:3: server.worker: unknown key; did you mean \"workers\"? allowed here: listen, \
-workers, pinCores, ioDriver, trustedProxies, trustForwarded, underscoresInHeaders, \
+workers, pinCores, ioDriver, nameServers, trustedProxies, trustForwarded, underscoresInHeaders, \
 encodedSlashes, pathParameters, nonUtf8Paths, halfClosedClients, serverTiming, limits, http2, \
 timeouts, drainTimeout, upgradeTimeout
 odin.yaml:4:17: server.drainTimeout: got 5, expected a duration such as 500ms, 5s, 1m30s or 1h: a \
@@ -176,13 +176,21 @@ fn services_are_told_what_they_can_be() {
         (service("healthCheck: {tcp: true, path: /a}"), "is never asked for with tcp: true"),
         (service("healthCheck: {status: [200-99]}"), "a status or a range of them"),
         (service("healthCheck: {interval: 1ms}"), "from 100ms to"),
-        (service("healthCheck: {grpc: true}"), "is not supported yet; use tcp: true"),
+        (service("healthCheck: {grpc: true, path: /a}"), "is never asked for with grpc"),
+        (service("healthCheck: {grpc: true, tcp: true}"), "is never asked for with tcp: true"),
+        (service("healthCheck: {grpc: 'a b'}"), "true, or the name of a service"),
         (service("tls: {}"), "is of no use: no target is https://"),
         (secure("tls: {cert: a.pem}"), "has one of cert and key"),
         (secure("tls: {insecure: true, ca: a.pem}"), "asks nobody for"),
         (secure("tls: {serverName: 'a b'}"), "a name or an address as certificates have it"),
         (secure("tls: {alpn: [h2]}"), "is not supported yet; take the key out"),
         (service("resolve: 10ms"), "from 500ms to"),
+        ("server: {nameServers: [dns.internal]}", "the address of a name server, such as 10.0.0.2"),
+        ("services: [{name: a, targets: ['http://srv:_a._tcp.b:80']}]", "SRV records say the port"),
+        (
+            "services: [{name: a, targets: ['http://srv:10.0.0.1']}]",
+            "an address has no SRV records",
+        ),
         (service("addresses: all"), "expected one of each, together"),
         (service("headers: {Host: a}"), "preserveHost: false"),
         (service("headers: {content-LENGTH: 1}"), "the gateway writes it itself"),

@@ -95,6 +95,8 @@ impl Config {
 pub struct Server {
     /// Where requests are accepted; never empty, no address twice.
     pub listen: Vec<super::Listener>,
+    /// Who is asked for the names of targets; none: the system's resolver.
+    pub name_servers: Vec<std::net::SocketAddr>,
     /// The proxies whose word about who asks is believed.
     pub trusted_proxies: Vec<ipnet::IpNet>,
     /// How many workers.
@@ -131,6 +133,7 @@ impl Default for Server {
     fn default() -> Self {
         Self {
             listen: vec![super::Listener::plain(Listen::tcp("127.0.0.1", 8080))],
+            name_servers: Vec::new(),
             trusted_proxies: Vec::new(),
             workers: Workers::Auto,
             pin_cores: true,
@@ -435,6 +438,28 @@ pub struct Target {
     pub weight: u32,
 }
 
+/// What is spoken to a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Over {
+    /// HTTP/1.1 in the clear.
+    Http,
+    /// HTTP/2 in the clear.
+    Http2,
+    /// HTTP/1.1 over TLS.
+    Https,
+}
+
+impl Over {
+    /// The scheme of its URLs.
+    pub const fn scheme(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Http2 => "h2",
+            Self::Https => "https",
+        }
+    }
+}
+
 /// What a target is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum TargetKind {
@@ -458,6 +483,13 @@ pub enum TargetKind {
         host: String,
         /// The port, 80 where none is written.
         port: u16,
+    },
+    /// `http://srv:_http._tcp.name`, `https://srv:...`, `h2://srv:...`: where SRV records say.
+    Srv {
+        /// The name that has them.
+        name: String,
+        /// What is spoken there.
+        over: Over,
     },
     /// `http://unix:/path`: a unix stream socket.
     Unix(PathBuf),

@@ -29,7 +29,7 @@ pub struct Origins {
     /// How targets of `https://` are called.
     pub tls: OriginTls,
     /// How often the names of targets are looked up.
-    pub resolve: Duration,
+    pub resolve: Refresh,
     /// Whether each address of a name is a target of its own; else a name is one target, and its
     /// addresses are tried one after the other.
     pub splits_names: bool,
@@ -45,10 +45,22 @@ impl Default for Origins {
             retry: None,
             check: None,
             tls: OriginTls::default(),
-            resolve: limits::NAME_REFRESH_INTERVAL,
+            resolve: Refresh::default(),
             splits_names: true,
         }
     }
+}
+
+/// `services[].resolve`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Refresh {
+    /// As the answers' time to live says where name servers are asked, else as a limit says.
+    #[default]
+    Unsaid,
+    /// After so long.
+    Every(Duration),
+    /// As the time to live of the answers says: name servers are asked, not the system's resolver.
+    ByTtl,
 }
 
 /// `services[].tls`.
@@ -82,8 +94,8 @@ impl OriginTls {
 /// `services[].healthCheck`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Check {
-    /// What a target is asked for; `None`: it is only connected to.
-    pub path: Option<String>,
+    /// What a target is asked.
+    pub asks: Asks,
     /// The `Host` of the question; `None`: the target's own.
     pub host: Option<String>,
     /// Between two checks of a target.
@@ -100,6 +112,18 @@ pub struct Check {
     pub jitter_percent: u32,
 }
 
+/// What a check asks of a target.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Asks {
+    /// To take a connection, with TLS where its URL says so.
+    Connection,
+    /// For this path, by GET: over HTTP/2 where its URL says so.
+    Path(String),
+    /// How this service stands, by gRPC's health checking protocol (`grpc.health.v1.Health/Check`);
+    /// without a name the server as a whole.
+    Grpc(String),
+}
+
 impl Check {
     /// How many checks change what is thought of a target.
     pub fn thresholds(&self) -> Thresholds {
@@ -111,7 +135,7 @@ impl Check {
 impl Default for Check {
     fn default() -> Self {
         Self {
-            path: Some("/".to_owned()),
+            asks: Asks::Path("/".to_owned()),
             host: None,
             interval: limits::CHECK_INTERVAL,
             timeout: limits::CHECK_TIMEOUT,

@@ -8,7 +8,7 @@ use super::decode::{
 };
 use super::errors::Errors;
 use super::keys;
-use super::model_origins::{Check, OriginTls, Origins};
+use super::model_origins::{Asks, Check, OriginTls, Origins, Refresh};
 use super::tree::Value;
 use super::value::{self, Plain};
 use crate::http::message::{Method, is_field_value, is_token};
@@ -43,16 +43,19 @@ pub(super) fn origins(map: &Section<'_>, errors: &mut Errors) -> Origins {
         retry: retry_of(map, errors),
         check: map.filled("healthCheck").and_then(|item| check(&item, errors)),
         tls: map.filled("tls").and_then(|item| tls(&item, errors)).unwrap_or_default(),
-        resolve: map
-            .read("resolve", errors, |item, errors| {
-                duration_from(item, limits::RESOLVE_INTERVAL_MIN, errors)
-            })
-            .unwrap_or(default.resolve),
+        resolve: map.read("resolve", errors, refresh).unwrap_or(default.resolve),
         splits_names: map
             .read("addresses", errors, |item, errors| {
                 word(item, &[("each", true), ("together", false)], errors)
             })
             .unwrap_or(default.splits_names),
+    }
+}
+
+fn refresh(item: &Item<'_>, errors: &mut Errors) -> Option<Refresh> {
+    match &item.node.value {
+        Value::Scalar(scalar) if scalar.text == "ttl" => Some(Refresh::ByTtl),
+        _ => duration_from(item, limits::RESOLVE_INTERVAL_MIN, errors).map(Refresh::Every),
     }
 }
 
@@ -269,11 +272,6 @@ fn methods(item: &Item<'_>, errors: &mut Errors) -> Option<Vec<Method>> {
 fn check(item: &Item<'_>, errors: &mut Errors) -> Option<Check> {
     let map = Section::open(item, &keys::HEALTH_CHECK, errors)?;
     let default = Check::default();
-    let is_tcp = map.read("tcp", errors, boolean).unwrap_or(false);
-    let asked = map.read("path", errors, check_path);
-    if is_tcp && let Some(item) = map.filled("path") {
-        item.refuse(errors, "is never asked for with tcp: true; take one of them out");
-    }
     let count = |key: &str, errors: &mut Errors| {
         map.read(key, errors, |item, errors| integer(item, 1..=limits::CHECKS_CEILING, errors))
     };
@@ -283,7 +281,7 @@ fn check(item: &Item<'_>, errors: &mut Errors) -> Option<Check> {
         duration_from(item, limits::CHECK_INTERVAL_MIN, errors)
     });
     Some(Check {
-        path: if is_tcp { None } else { asked.or(default.path) },
+        asks: asks(&map, errors).unwrap_or(default.asks),
         host: map.read("host", errors, check_host),
         interval: interval.unwrap_or(default.interval),
         timeout: map.read("timeout", errors, duration).unwrap_or(default.timeout),
@@ -299,6 +297,46 @@ fn check(item: &Item<'_>, errors: &mut Errors) -> Option<Check> {
             .read("jitter", errors, |item, errors| percent(item, 0..=100, errors))
             .unwrap_or(default.jitter_percent),
     })
+}
+
+/// What a check asks: one thing.
+fn asks(map: &Section<'_>, errors: &mut Errors) -> Option<Asks> {
+    let is_tcp = map.read("tcp", errors, boolean).unwrap_or(false);
+    let path = map.read("path", errors, check_path);
+    let grpc = map.read("grpc", errors, grpc).flatten();
+    let without = [(is_tcp, "tcp: true"), (grpc.is_some(), "grpc")];
+    for (key, other) in [("path", 0..2), ("grpc", 0..1), ("status", 0..2)] {
+        if key == "grpc" && grpc.is_none() {
+            continue;
+        }
+        let other = without[other].iter().find(|(is_given, _)| *is_given);
+        if let (Some(item), Some((_, other))) = (map.filled(key), other) {
+            item.refuse(errors, &format!("is never asked for with {other}; take one of them out"));
+        }
+    }
+    match (is_tcp, grpc, path) {
+        (true, _, _) => Some(Asks::Connection),
+        (false, Some(service), _) => Some(Asks::Grpc(service)),
+        (false, None, path) => path.map(Asks::Path),
+    }
+}
+
+/// `true`, or the name of a service.
+fn grpc(item: &Item<'_>, errors: &mut Errors) -> Option<Option<String>> {
+    if let Value::Scalar(scalar) = &item.node.value
+        && let Plain::Bool(is_on) = Plain::of(&scalar.text)
+    {
+        return Some(is_on.then(String::new));
+    }
+    let name = string(item, errors)?;
+    let is_name = !name.is_empty()
+        && name.len() <= limits::CHECK_GRPC_SERVICE_MAX
+        && name.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_name {
+        return Some(Some(name));
+    }
+    item.expected(errors, "true, or the name of a service such as shop.v1.Orders");
+    None
 }
 
 fn tls(item: &Item<'_>, errors: &mut Errors) -> Option<OriginTls> {

@@ -18,6 +18,23 @@ use crate::limits;
 use crate::route::path::{Parameters, Rules};
 use crate::trace::access_log::Field;
 
+/// A name server: an address, and its port unless that is 53.
+fn name_server(item: &Item<'_>, errors: &mut Errors) -> Option<std::net::SocketAddr> {
+    const PORT: u16 = 53;
+    let text = string(item, errors)?;
+    let at = text.parse().or_else(|_| text.parse().map(|ip| std::net::SocketAddr::new(ip, PORT)));
+    match at {
+        Ok(at) if at.port() > 0 => Some(at),
+        _ => {
+            item.expected(
+                errors,
+                "the address of a name server, such as 10.0.0.2 or 127.0.0.1:8600",
+            );
+            None
+        }
+    }
+}
+
 /// `server`; `default` holds where it says nothing.
 pub(super) fn server(item: &Item<'_>, default: Server, errors: &mut Errors) -> Option<Server> {
     let map = Section::open(item, &keys::SERVER, errors)?;
@@ -30,6 +47,11 @@ pub(super) fn server(item: &Item<'_>, default: Server, errors: &mut Errors) -> O
         io_driver: map
             .read("ioDriver", errors, |item, errors| word(item, &io_drivers, errors))
             .unwrap_or(default.io_driver),
+        name_servers: map
+            .read("nameServers", errors, |item, errors| {
+                list(item, limits::NAME_SERVERS_MAX, errors, name_server)
+            })
+            .unwrap_or(default.name_servers),
         trusted_proxies: map
             .read("trustedProxies", errors, trusted_proxies)
             .unwrap_or(default.trusted_proxies),

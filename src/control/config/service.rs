@@ -13,8 +13,8 @@ use super::split;
 use super::tree::Value;
 use super::wasm::Names;
 use super::{
-    Place, Routes, Service, ServiceLimits, ServiceTimeouts, Target, TargetKind, address, keys,
-    value,
+    Over, Place, Routes, Service, ServiceLimits, ServiceTimeouts, Target, TargetKind, address,
+    keys, value,
 };
 use crate::http::field_class;
 use crate::http::message::{is_field_value, is_token};
@@ -118,7 +118,6 @@ fn service<'n>(
     };
     check_tls(&map, &service, errors);
     check_rewrite(&map, &service, errors);
-    check_http2(&map, &service, errors);
     Some(service)
 }
 
@@ -133,23 +132,13 @@ fn check_rewrite(map: &Section<'_>, service: &Service, errors: &mut Errors) {
 
 /// `tls` is for targets that are called by it.
 fn check_tls(map: &Section<'_>, service: &Service, errors: &mut Errors) {
-    let is_secure = |target: &Target| matches!(target.kind, TargetKind::Https { .. });
+    let is_secure = |target: &Target| {
+        matches!(target.kind, TargetKind::Https { .. } | TargetKind::Srv { over: Over::Https, .. })
+    };
     if let Some(item) = map.filled("tls")
         && !service.targets.iter().any(is_secure)
     {
         item.refuse(errors, "is of no use: no target is https://; make one so, or take it out");
-    }
-}
-
-/// Checks by a path are made by HTTP/1, which a target of HTTP/2 need not speak.
-fn check_http2(map: &Section<'_>, service: &Service, errors: &mut Errors) {
-    let is_http2 = |target: &Target| matches!(target.kind, TargetKind::Http2 { .. });
-    let asks = service.origins.check.as_ref().is_some_and(|check| check.path.is_some());
-    if asks
-        && service.targets.iter().any(is_http2)
-        && let Some(item) = map.filled("healthCheck")
-    {
-        item.refuse(errors, "asks for a path by HTTP/1, and a target is h2://; use tcp: true");
     }
 }
 

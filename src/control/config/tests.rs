@@ -148,6 +148,7 @@ server:
         clientAuth: {ca: ca.pem, mode: optional}
       protocols: [http/1.1]
       proxyProtocol: require
+  nameServers: [127.0.0.1:8600]
   workers: 3
   pinCores: false
   ioDriver: epoll
@@ -276,6 +277,7 @@ fn every_key_of_server_admin_and_logging_reaches_its_field() {
             Listener::plain(socket),
             secure(),
         ],
+        name_servers: vec!["127.0.0.1:8600".parse().unwrap()],
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
         workers: Workers::Count(3),
         pin_cores: false,

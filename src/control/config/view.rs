@@ -8,9 +8,9 @@ use serde_json::{Map, Value, json};
 use super::view_limits;
 use super::{
     AccessLog, Admin, Config, Encoding, FailureMode, Format, IoDriver, Level, Listener, Logging,
-    NonUtf8, OnBodyTooLarge, Plugin, Server, Service, Target, TargetKind, Timeouts, Tls, Variables,
-    Wasm, Workers, view_aggregation, view_clients, view_fleet, view_kv, view_modules, view_origins,
-    view_routes, view_tracing,
+    NonUtf8, OnBodyTooLarge, Plugin, Refresh, Server, Service, Target, TargetKind, Timeouts, Tls,
+    Variables, Wasm, Workers, view_aggregation, view_clients, view_fleet, view_kv, view_modules,
+    view_origins, view_routes, view_tracing,
 };
 use crate::io::proxy::ProxyProtocol;
 use crate::route::path::Parameters;
@@ -56,6 +56,7 @@ fn server(server: &Server) -> Value {
         "workers": workers,
         "pinCores": server.pin_cores,
         "ioDriver": io_driver,
+        "nameServers": server.name_servers.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "trustedProxies": proxies,
         "trustForwarded": server.trust_forwarded,
         "underscoresInHeaders": if server.keeps_underscores { "keep" } else { "drop" },
@@ -254,7 +255,11 @@ fn service(service: &Service) -> Value {
         "retryDelay": null,
         "healthCheck": origins.check.as_ref().map(view_origins::check),
         "tls": view_origins::tls(&origins.tls),
-        "resolve": span(origins.resolve),
+        "resolve": match origins.resolve {
+            Refresh::Every(interval) => Some(span(interval)),
+            Refresh::ByTtl => Some("ttl".to_owned()),
+            Refresh::Unsaid => None,
+        },
         "addresses": if origins.splits_names { "each" } else { "together" },
         "timeout": match service.timeout {
             crate::limits::SERVICE_TIMEOUT_OFF => "off".to_owned(),
@@ -295,6 +300,7 @@ pub fn target_url(kind: &TargetKind) -> String {
             format!("https://[{host}]:{port}")
         }
         TargetKind::Https { host, port } => format!("https://{host}:{port}"),
+        TargetKind::Srv { name, over } => format!("{}://srv:{name}", over.scheme()),
         TargetKind::Unix(path) => format!("http://unix:{}", path.display()),
         TargetKind::Echo => "builtin:echo".to_owned(),
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::model_origins::{Check, OriginTls, Origins};
+use super::model_origins::{Asks, Check, OriginTls, Origins};
 use super::origins::{show_optional, show_percent, show_statuses};
 use super::value::show_duration;
 use crate::upstream::balance::Algorithm;
@@ -79,8 +79,14 @@ pub(super) fn tls(tls: &OriginTls) -> Value {
 }
 
 pub(super) fn check(check: &Check) -> Value {
+    let (path, grpc) = match &check.asks {
+        Asks::Connection => (None, None),
+        Asks::Path(path) => (Some(path), None),
+        Asks::Grpc(service) if service.is_empty() => (None, Some(Value::Bool(true))),
+        Asks::Grpc(service) => (None, Some(Value::from(service.as_str()))),
+    };
     json!({
-        "path": check.path,
+        "path": path,
         "host": check.host,
         "interval": show_duration(check.interval),
         "timeout": show_duration(check.timeout),
@@ -88,6 +94,7 @@ pub(super) fn check(check: &Check) -> Value {
         "unhealthyAfter": check.unhealthy_after,
         "status": check.statuses.iter().map(|one| show_statuses(*one)).collect::<Vec<_>>(),
         "jitter": show_percent(check.jitter_percent),
-        "tcp": check.path.is_none(),
+        "tcp": check.asks == Asks::Connection,
+        "grpc": grpc,
     })
 }

@@ -1,27 +1,36 @@
 //! How a target is asked whether it is well: a connection, and a request over it.
 
+mod grpc;
+
 use std::io;
 
 use bytes::Bytes;
-use http_body_util::Empty;
-use hyper::client::conn::http1;
+use http_body_util::{Empty, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
 use hyper::header::{CONNECTION, HOST, USER_AGENT};
-use hyper::{Method, Request};
-use hyper_util::rt::TokioIo;
+use hyper::{Method, Request, Response, Uri};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
-use crate::control::config::Check;
-use crate::limits::CHECK_BYTES_MAX;
+use crate::control::config::{Asks, Check};
+use crate::limits::{CHECK_BYTES_MAX, HTTP2_CHECK_HEAD_BYTES_MAX};
 use crate::upstream::cluster::Address;
 use crate::upstream::tls::{self, Tls};
+
+const AGENT: &str = concat!("odin/", env!("CARGO_PKG_VERSION"), " (health check)");
 
 /// A connection to a target.
 pub(super) enum Connected {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
+
+/// What a question goes over.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// Connects to the first address that takes a connection.
 pub(super) async fn connect(address: &Address) -> io::Result<Connected> {
@@ -49,39 +58,56 @@ pub(super) async fn ask(address: &Address, authority: &str, check: &Check) -> Re
 
 async fn ask_once(address: &Address, authority: &str, check: &Check) -> Result<(), String> {
     let connected = connect(address).await.map_err(|error| format!("cannot connect: {error}"))?;
-    let status = match (connected, address, &check.path) {
-        (Connected::Unix(stream), _, Some(path)) => status(stream, path, authority, check).await?,
-        (Connected::Tcp(stream), Address::Tls(_, tls), path) => {
-            let stream = shake(stream, tls).await?;
-            match path {
-                Some(path) => status(stream, path, authority, check).await?,
-                None => return Ok(()),
-            }
+    let is_grpc = matches!(check.asks, Asks::Grpc(_));
+    let stream: Box<dyn Stream> = match (connected, address) {
+        (Connected::Tcp(stream), Address::Tls(_, tls)) => {
+            Box::new(shake(stream, tls, is_grpc).await?)
         }
-        (Connected::Tcp(stream), _, Some(path)) => status(stream, path, authority, check).await?,
-        (_, _, None) => return Ok(()),
+        (Connected::Tcp(stream), _) => Box::new(stream),
+        (Connected::Unix(stream), _) => Box::new(stream),
     };
+    let authority = check.host.as_deref().unwrap_or(authority);
+    let scheme = if matches!(address, Address::Tls(..)) { "https" } else { "http" };
+    let status = match &check.asks {
+        Asks::Connection => return Ok(()),
+        Asks::Grpc(service) => {
+            return grpc::ask(stream, &format!("{scheme}://{authority}"), service).await;
+        }
+        Asks::Path(path) if matches!(address, Address::Http2(_)) => {
+            let request = Request::get(format!("{scheme}://{authority}{path}"));
+            let request = request.header(USER_AGENT, AGENT).body(Full::default());
+            over_http2(stream, request.map_err(|error| error.to_string())?).await?.status()
+        }
+        Asks::Path(path) => over_http1(stream, path, authority).await?.status(),
+    };
+    let status = status.as_u16();
     let is_good = check.statuses.iter().any(|(first, last)| (*first..=*last).contains(&status));
     if is_good { Ok(()) } else { Err(format!("it answers with {status}")) }
 }
 
+/// The TLS handshake, as requests make it; for HTTP/2 with that as its protocol.
 async fn shake(
     stream: TcpStream,
     to: &Tls,
+    is_http2: bool,
 ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, String> {
-    let connector = TlsConnector::from(std::sync::Arc::clone(&to.config));
-    let shaken = connector.connect(to.name.clone(), stream).await;
+    let mut config = std::sync::Arc::clone(&to.config);
+    if is_http2 {
+        std::sync::Arc::make_mut(&mut config).alpn_protocols = vec![b"h2".to_vec()];
+    }
+    let shaken = TlsConnector::from(config).connect(to.name.clone(), stream).await;
     shaken.map_err(|error| match tls::reason(&error) {
         Some(reason) => reason.to_owned(),
         None => format!("the TLS handshake failed: {error}"),
     })
 }
 
-/// The status of the answer to a GET.
-async fn status<S>(stream: S, path: &str, authority: &str, check: &Check) -> Result<u16, String>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
+/// The head of the answer to a GET.
+async fn over_http1(
+    stream: Box<dyn Stream>,
+    path: &str,
+    authority: &str,
+) -> Result<Response<Incoming>, String> {
     let failed = |error: hyper::Error| format!("it does not answer with HTTP: {error}");
     let mut builder = http1::Builder::new();
     builder.max_buf_size(CHECK_BYTES_MAX);
@@ -90,8 +116,8 @@ where
     let request = Request::builder()
         .method(Method::GET)
         .uri(path)
-        .header(HOST, check.host.as_deref().unwrap_or(authority))
-        .header(USER_AGENT, concat!("odin/", env!("CARGO_PKG_VERSION"), " (health check)"))
+        .header(HOST, authority)
+        .header(USER_AGENT, AGENT)
         .header(CONNECTION, "close")
         .body(Empty::new())
         .map_err(|error| error.to_string())?;
@@ -103,5 +129,29 @@ where
         // An answer that ends the connection may have come with its end.
         _ended = connection => answer.await,
     };
-    Ok(answer.map_err(failed)?.status().as_u16())
+    answer.map_err(failed)
+}
+
+/// The head of the answer to a request over HTTP/2, by prior knowledge; the connection ends with
+/// the answer.
+async fn over_http2(
+    stream: Box<dyn Stream>,
+    request: Request<Full<Bytes>>,
+) -> Result<Response<Incoming>, String> {
+    let failed = |error: hyper::Error| format!("it does not answer with HTTP/2: {error}");
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder.max_header_list_size(HTTP2_CHECK_HEAD_BYTES_MAX);
+    let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(failed)?;
+    // It ends when sender and answer are dropped.
+    let running = tokio::spawn(connection);
+    let answer = sender.send_request(request).await.map_err(failed);
+    if answer.is_err() {
+        running.abort();
+    }
+    answer
+}
+
+/// The origin of a URL, where it can be one.
+fn uri(origin: &str, path: &str) -> Result<Uri, String> {
+    format!("{origin}{path}").parse().map_err(|error| format!("{origin} is no origin: {error}"))
 }

@@ -21,6 +21,7 @@ use crate::control::edge::ToldTickets;
 use crate::downstream::handover;
 use crate::downstream::listener::Accepted;
 use crate::limits::UPGRADE_MESSAGE_BYTES_MAX;
+use crate::upstream::condition::Carried;
 
 /// A message between the two.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +31,8 @@ pub enum Message {
     Prepared,
     /// The successor cannot serve, for this reason.
     Failed(String),
+    /// How a target stands in the process that it takes the place of.
+    Target(Box<Carried>),
     /// It is to serve.
     Serve,
     /// It serves.

@@ -13,6 +13,7 @@ use socket2::SockRef;
 use super::channel::{Channel, Message, Received};
 use crate::control::edge::ToldTickets;
 use crate::control::sockets::{Inherited, Purpose};
+use crate::upstream::condition::Carried;
 
 /// The environment variable that says what a process inherits from the one it is to replace.
 pub(super) const VARIABLE: &str = "ODIN_UPGRADE";
@@ -187,12 +188,12 @@ impl Conversation {
         self.channel.tickets()
     }
 
-    /// Says that this process could serve, and waits until it is to. It could not if something
-    /// does not work that works in the running one.
+    /// Says that this process could serve, and waits until it is to: how targets stand that do not
+    /// stand well. It could not if something does not work that works in the running one.
     ///
     /// # Errors
     /// It is not to serve.
-    pub async fn prepared(&self, failures: &[(String, String)]) -> Result<(), String> {
+    pub async fn prepared(&self, failures: &[(String, String)]) -> Result<Vec<Carried>, String> {
         let is_new = |what: &String| !self.failing.contains(what);
         let news = failures.iter().filter(|(what, _)| is_new(what));
         let news: Vec<_> = news.map(|(what, reason)| format!("{what}: {reason}")).collect();
@@ -201,16 +202,18 @@ impl Conversation {
         }
         // If it has ended, that shows below.
         let _ = self.channel.send(&Message::Prepared);
+        let mut targets = Vec::new();
         loop {
             match self.channel.receive().await {
-                Some(Received::Message(Message::Serve)) => return Ok(()),
+                Some(Received::Message(Message::Serve)) => return Ok(targets),
+                Some(Received::Message(Message::Target(carried))) => targets.push(*carried),
                 Some(Received::Message(other)) => {
                     return Err(format!("the running process answered {other:?}"));
                 }
                 Some(_) => {}
                 None => {
                     tracing::warn!("the process to replace has ended meanwhile: taking its place");
-                    return Ok(());
+                    return Ok(targets);
                 }
             }
         }

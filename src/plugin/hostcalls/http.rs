@@ -29,7 +29,7 @@ use crate::http::connection::Scheme;
 use crate::http::message::{BodyLength, ResponseHead};
 use crate::limits;
 use crate::upstream::call::{Answer, Bounds, Message, RequestSink, ResponseSource};
-use crate::upstream::cluster::{Address, Cluster, Endpoint, Endpoints};
+use crate::upstream::cluster::{Address, Cluster, Endpoint, Endpoints, Rank};
 use crate::upstream::echo;
 pub(in crate::plugin) use request::Request;
 
@@ -252,7 +252,9 @@ async fn to_origin(
 fn single(origin: &Origin, address: Address) -> Endpoints {
     let (id, authority) = (origin.id, origin.authority());
     let (url, condition) = (origin.to_string(), Arc::clone(&origin.condition));
-    let endpoint = Endpoint { id, target: origin.target, address, authority, url, condition };
+    let target = origin.target;
+    let rank = Rank::default();
+    let endpoint = Endpoint { id, target, address, authority, url, condition, rank };
     Endpoints::new(id, vec![(endpoint, 1)])
 }
 

@@ -279,18 +279,40 @@ pub(in crate::control::config) const HEALTH_CHECK: Keys = Keys {
         key("tcp", Kind::Boolean, "Whether a connection is enough. Default: false.")
             .default("false")
             .when("it is enough that the target takes a connection"),
+        key(
+            "grpc",
+            Kind::Either(&[Kind::Boolean, Kind::Shaped("^[!-~]{1,256}$")]),
+            "Whether targets are asked by gRPC's health checking protocol; or for which service. \
+             Default: false.",
+        )
+        .form("boolean, or the name of a service")
+        .default("false")
+        .when(
+            "targets speak gRPC and have `grpc.health.v1.Health`: `true` asks how the server \
+             stands, a name how this service does; over HTTP/2, by TLS for `https://`",
+        )
+        .example("shop.v1.Orders"),
     ],
-    later: &[("grpc", "use tcp: true, or a path that answers over HTTP/1.1")],
+    later: &[],
 };
 
 pub(super) const RESOLVE: Key = key(
     "resolve",
-    Kind::Duration(limits::RESOLVE_INTERVAL_MIN.as_millis() as u64),
-    "How often the names of targets are looked up. Default: 10s.",
+    Kind::Either(&[
+        Kind::Word(&["ttl"]),
+        Kind::Duration(limits::RESOLVE_INTERVAL_MIN.as_millis() as u64),
+    ]),
+    "How often the names of targets are looked up; ttl: as name servers say. Default: 10s, ttl for \
+     SRV records and with server.nameServers.",
 )
-.form("duration, from `500ms`")
-.default("10s")
-.when("how often the names of its targets are looked up");
+.form("duration, from `500ms`, or `ttl`")
+.otherwise("`10s`; `ttl` for SRV records and with `server.nameServers`")
+.when(
+    "how often the names of its targets are looked up. `ttl`: when the answer's time to live is \
+     over (1 s to 5 minutes); name servers are asked then, by the system's configuration or \
+     `server.nameServers`",
+)
+.example("ttl");
 
 pub(super) const ADDRESSES: Key = key(
     "addresses",

@@ -62,6 +62,25 @@ pub(in crate::control::config) const SERVER: Keys = Keys {
         .otherwise("`auto`: io_uring, epoll where that is refused")
         .when("to insist on one, or to compare them"),
         key(
+            "nameServers",
+            Kind::List(
+                &Kind::Shaped(
+                    r"^([0-9.]+(:[0-9]{1,5})?|[0-9A-Fa-f:.]+|\[[0-9A-Fa-f:.]+\]:[0-9]{1,5})$",
+                ),
+                0,
+                limits::NAME_SERVERS_MAX,
+            ),
+            "Who is asked for the names of targets, by address, with a port unless it is 53. \
+             Default: the system's resolver.",
+        )
+        .form("list of addresses, with or without a port, at most 8")
+        .otherwise("none: the system's resolver, with `/etc/hosts` and its list of domains")
+        .when(
+            "targets' names are known to these alone (a service discovery). They are asked for \
+             whole names; how long an answer holds is theirs to say, unless `resolve` says it",
+        )
+        .example("[127.0.0.1:8600]"),
+        key(
             "trustedProxies",
             Kind::List(&NETWORK, 0, limits::TRUSTED_PROXIES_MAX),
             "The proxies of yours, by network or address: whom their X-Forwarded-For, Forwarded or \

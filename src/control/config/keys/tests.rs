@@ -502,7 +502,7 @@ const BEYOND_A_SCHEMA: &[(&str, &[&str])] = &[
             "is of no use without loadBalancing",
             "more than one of header, cookie, ip and plugin",
             "says what retry says too",
-            "is never asked for with tcp: true",
+            "is never asked for with",
             "no target is https://",
             "has one of cert and key",
             "h2c is HTTP/2 in the clear",

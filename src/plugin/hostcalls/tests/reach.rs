@@ -128,6 +128,7 @@ fn reach(address: SocketAddr) -> Reach {
         authority: "users.internal".to_owned(),
         url: "http://users.internal".to_owned(),
         condition: Arc::default(),
+        rank: crate::upstream::cluster::Rank::default(),
     };
     let cluster = Arc::new(Cluster::Endpoints(Endpoints::new(1, vec![(endpoint, 1)])));
     let echo = Callee { name: "echo".to_owned(), cluster: Arc::new(Cluster::Echo) };
