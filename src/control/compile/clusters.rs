@@ -87,14 +87,7 @@ impl Compiler {
         if has_others {
             endpoints.retain(|(endpoint, _)| endpoint.address.is_known());
         }
-        if endpoints.len() > ENDPOINTS_MAX {
-            let got = endpoints.len();
-            findings.warnings.push(format!(
-                "service {}: its targets have {got} addresses, {ENDPOINTS_MAX} of which are used",
-                service.name
-            ));
-            endpoints.truncate(ENDPOINTS_MAX);
-        }
+        bound(&mut endpoints, &service.name, &mut findings.warnings);
         findings.unreachable(&service.name, missing, has_others);
         let id = self.ids.of_cluster(&service.name);
         let policy = self.policy(service, config);
@@ -162,6 +155,17 @@ impl Compiler {
             slow_start: origins.slow_start,
             retry: origins.retry.clone(),
         }
+    }
+}
+
+/// No more endpoints than a service may have.
+fn bound(endpoints: &mut Vec<(Endpoint, u32)>, service: &str, warnings: &mut Vec<String>) {
+    let got = endpoints.len();
+    if got > ENDPOINTS_MAX {
+        warnings.push(format!(
+            "service {service}: its targets have {got} addresses, {ENDPOINTS_MAX} of which are used"
+        ));
+        endpoints.truncate(ENDPOINTS_MAX);
     }
 }
 

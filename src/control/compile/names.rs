@@ -1,5 +1,5 @@
-//! Where the names of targets lead: looked up, or as they were last. By the system's resolver, or by
-//! questions to name servers (`dns.rs`) where the configuration says so, and for SRV records.
+//! Where the names of targets lead: looked up, or as they were last. By the system's resolver, or
+//! by questions to name servers (`dns.rs`) where the configuration says so, and for SRV records.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};

@@ -311,7 +311,7 @@ fn asks(map: &Section<'_>, errors: &mut Errors) -> Option<Asks> {
         }
         let other = without[other].iter().find(|(is_given, _)| *is_given);
         if let (Some(item), Some((_, other))) = (map.filled(key), other) {
-            item.refuse(errors, &format!("is never asked for with {other}; take one of them out"));
+            item.refuse(errors, format!("is never asked for with {other}; take one of them out"));
         }
     }
     match (is_tcp, grpc, path) {

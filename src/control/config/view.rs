@@ -6,11 +6,12 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::view_limits;
+pub use super::view_origins::target_url;
 use super::{
     AccessLog, Admin, Config, Encoding, FailureMode, Format, IoDriver, Level, Listener, Logging,
-    NonUtf8, OnBodyTooLarge, Plugin, Refresh, Server, Service, Target, TargetKind, Timeouts, Tls,
-    Variables, Wasm, Workers, view_aggregation, view_clients, view_fleet, view_kv, view_modules,
-    view_origins, view_routes, view_tracing,
+    NonUtf8, OnBodyTooLarge, Plugin, Server, Service, Target, Timeouts, Tls, Variables, Wasm,
+    Workers, view_aggregation, view_clients, view_fleet, view_kv, view_modules, view_origins,
+    view_routes, view_tracing,
 };
 use crate::io::proxy::ProxyProtocol;
 use crate::route::path::Parameters;
@@ -255,11 +256,7 @@ fn service(service: &Service) -> Value {
         "retryDelay": null,
         "healthCheck": origins.check.as_ref().map(view_origins::check),
         "tls": view_origins::tls(&origins.tls),
-        "resolve": match origins.resolve {
-            Refresh::Every(interval) => Some(span(interval)),
-            Refresh::ByTtl => Some("ttl".to_owned()),
-            Refresh::Unsaid => None,
-        },
+        "resolve": view_origins::resolve(origins.resolve),
         "addresses": if origins.splits_names { "each" } else { "together" },
         "timeout": match service.timeout {
             crate::limits::SERVICE_TIMEOUT_OFF => "off".to_owned(),
@@ -287,23 +284,6 @@ fn service(service: &Service) -> Value {
 
 fn target(target: &Target) -> Value {
     json!({ "url": target_url(&target.kind), "weight": target.weight })
-}
-
-/// The URL of a target, as the file writes it.
-pub fn target_url(kind: &TargetKind) -> String {
-    match kind {
-        TargetKind::Http { host, port } if host.contains(':') => format!("http://[{host}]:{port}"),
-        TargetKind::Http { host, port } => format!("http://{host}:{port}"),
-        TargetKind::Http2 { host, port } if host.contains(':') => format!("h2://[{host}]:{port}"),
-        TargetKind::Http2 { host, port } => format!("h2://{host}:{port}"),
-        TargetKind::Https { host, port } if host.contains(':') => {
-            format!("https://[{host}]:{port}")
-        }
-        TargetKind::Https { host, port } => format!("https://{host}:{port}"),
-        TargetKind::Srv { name, over } => format!("{}://srv:{name}", over.scheme()),
-        TargetKind::Unix(path) => format!("http://unix:{}", path.display()),
-        TargetKind::Echo => "builtin:echo".to_owned(),
-    }
 }
 
 /// A duration as the file writes it.

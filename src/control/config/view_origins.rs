@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::model_origins::{Asks, Check, OriginTls, Origins};
+use super::TargetKind;
+use super::model_origins::{Asks, Check, OriginTls, Origins, Refresh};
 use super::origins::{show_optional, show_percent, show_statuses};
 use super::value::show_duration;
 use crate::upstream::balance::Algorithm;
@@ -97,4 +98,29 @@ pub(super) fn check(check: &Check) -> Value {
         "tcp": check.asks == Asks::Connection,
         "grpc": grpc,
     })
+}
+
+pub(super) fn resolve(refresh: Refresh) -> Option<String> {
+    match refresh {
+        Refresh::Every(interval) => Some(show_duration(interval)),
+        Refresh::ByTtl => Some("ttl".to_owned()),
+        Refresh::Unsaid => None,
+    }
+}
+
+/// The URL of a target, as the file writes it.
+pub fn target_url(kind: &TargetKind) -> String {
+    match kind {
+        TargetKind::Http { host, port } if host.contains(':') => format!("http://[{host}]:{port}"),
+        TargetKind::Http { host, port } => format!("http://{host}:{port}"),
+        TargetKind::Http2 { host, port } if host.contains(':') => format!("h2://[{host}]:{port}"),
+        TargetKind::Http2 { host, port } => format!("h2://{host}:{port}"),
+        TargetKind::Https { host, port } if host.contains(':') => {
+            format!("https://[{host}]:{port}")
+        }
+        TargetKind::Https { host, port } => format!("https://{host}:{port}"),
+        TargetKind::Srv { name, over } => format!("{}://srv:{name}", over.scheme()),
+        TargetKind::Unix(path) => format!("http://unix:{}", path.display()),
+        TargetKind::Echo => "builtin:echo".to_owned(),
+    }
 }

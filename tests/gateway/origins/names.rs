@@ -82,7 +82,8 @@ fn srv_records_say_where_how_much_and_who_comes_first() {
     let gateway = gateway(&names, &format!("targets: ['http://srv:{name}'], preserveHost: false"));
     assert_eq!(served(&gateway, 40), 40);
     let counts = || origins.each_ref().map(Failing::count);
-    assert_eq!(counts(), [30, 10, 0]);
+    let [three, one, none] = counts();
+    assert!((28..=32).contains(&three) && three + one == 40 && none == 0, "{three}, {one}, {none}");
     let status = gateway.call("GET", "/api/status", "").json();
     let url = format!("http://srv:{name} (127.0.0.1:{})", port(0));
     assert_eq!(status["targets"][0]["url"], url, "{status}");
@@ -94,9 +95,10 @@ fn srv_records_say_where_how_much_and_who_comes_first() {
     assert_eq!(served(&gateway, 20), 20);
     assert_eq!(counts()[2], 20);
     origins[0].comes_back();
+    let before = counts()[0];
     wait_until("the first tier is asked again", || {
         assert_eq!(get(gateway.addr, "/").status, 200);
-        counts()[0] > 32
+        counts()[0] > before + 2
     });
     // A record goes, and one comes: b is where it says now.
     let moved = Failing::new("moved");
