@@ -522,7 +522,13 @@ const BEYOND_A_SCHEMA: &[(&str, &[&str])] = &[
     ),
     (
         "addresses whose parts are wrong",
-        &["host is \"", "username, password and db", "as certificates have it"],
+        &[
+            "host is \"",
+            "username, password and db",
+            "as certificates have it",
+            "SRV records say the port",
+            "an address has no SRV",
+        ],
     ),
     ("headers that can't be set", &["preserveHost: false", "writes it itself"]),
 ];
