@@ -11,7 +11,7 @@
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
@@ -205,12 +205,45 @@ impl Replacement {
         self.file.write_all(bytes)
     }
 
-    /// Gives it exactly this mode, whatever the umask: that of the file whose place it takes.
+    /// Gives it the owner, the extended attributes (access control lists among them) and the mode,
+    /// whatever the umask, of the file whose place it takes.
     ///
     /// # Errors
-    /// As of fchmod(2).
-    pub fn set_mode(&self, mode: u32) -> io::Result<()> {
-        self.file.set_permissions(Permissions::from_mode(mode))
+    /// This process may not: it is neither root nor the owner. Then nothing has been changed.
+    pub fn take_after(&self, original: &File) -> io::Result<()> {
+        let (theirs, ours) = (original.metadata()?, self.file.metadata()?);
+        if (theirs.uid(), theirs.gid()) != (ours.uid(), ours.gid()) {
+            let owner = (Some(theirs.uid()), Some(theirs.gid()));
+            std::os::unix::fs::fchown(&self.file, owner.0, owner.1).map_err(|error| {
+                let text = "its owner and group could not be kept; only they or root may change it";
+                io::Error::new(error.kind(), format!("{text}: {error}"))
+            })?;
+        }
+        self.take_attributes(original)?;
+        // Last, as a change of owner takes bits away.
+        self.file.set_permissions(Permissions::from_mode(theirs.mode()))
+    }
+
+    fn take_attributes(&self, original: &File) -> io::Result<()> {
+        use rustix::fs::{XattrFlags, fgetxattr, flistxattr, fsetxattr};
+        // What the kernel allows for all names, and for one value (linux/limits.h).
+        const XATTR_MAX: usize = 64 << 10;
+        let mut names = vec![0; XATTR_MAX];
+        let length = match flistxattr(original, &mut names[..]) {
+            // A file system without any.
+            Err(Errno::NOTSUP) => return Ok(()),
+            length => length?,
+        };
+        let mut value = vec![0; XATTR_MAX];
+        for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+            // A label of the system's policy, which gives new files theirs.
+            if name.starts_with(b"security.") {
+                continue;
+            }
+            let length = fgetxattr(original, name, &mut value[..])?;
+            fsetxattr(&self.file, name, &value[..length], XattrFlags::empty())?;
+        }
+        Ok(())
     }
 
     /// Puts it in its place. A link there is replaced, not followed.

@@ -58,6 +58,7 @@ use std::path::{Path, PathBuf};
 
 pub use decode::FITTING_NUMBER;
 pub use errors::{ConfigError, ConfigErrors};
+pub(super) use expand::{mask as masked, unmask as unmasked};
 pub use fleet::{Shared, check_prefix, document, endpoint as etcd_endpoint, secrets};
 pub use model::*;
 pub use model_clients::*;

@@ -146,3 +146,35 @@ fn what_is_appended_to_is_no_link_and_is_made_with_its_mode() {
     append(&link, 0o640).unwrap_err();
     assert!(!none.exists());
 }
+
+#[test]
+fn what_takes_a_files_place_has_its_owner_mode_and_attributes() {
+    let folder = Folder::new("after");
+    let file = folder.0.join("file");
+    fs::write(&file, "old").unwrap();
+    fs::set_permissions(&file, Permissions::from_mode(0o2654)).unwrap();
+    let original = File::open(&file).unwrap();
+    let flags = rustix::fs::XattrFlags::empty();
+    // Not every file system has attributes for users.
+    let has_attributes = rustix::fs::fsetxattr(&original, "user.note", b"mine", flags).is_ok();
+    // Only root can give a file away; anybody else sees that the owner stays.
+    let is_given = std::os::unix::fs::fchown(&original, Some(65534), Some(65534)).is_ok();
+    let before = original.metadata().unwrap();
+
+    let mut next = Replacement::of(&file, 0o600).unwrap();
+    next.write(b"new").unwrap();
+    next.take_after(&original).unwrap();
+    next.commit().unwrap();
+
+    let after = fs::metadata(&file).unwrap();
+    assert_ne!(before.ino(), after.ino());
+    assert_eq!(
+        (before.uid(), before.gid(), before.mode()),
+        (after.uid(), after.gid(), after.mode())
+    );
+    assert_eq!(is_given, after.uid() == 65534);
+    let mut value = [0; 8];
+    let length = rustix::fs::getxattr(&file, "user.note", &mut value[..]);
+    assert_eq!(length.is_ok(), has_attributes);
+    assert!(length.is_err() || &value[..4] == b"mine");
+}

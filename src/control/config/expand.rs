@@ -30,7 +30,7 @@ const CLOSE: char = '\u{fdd1}';
 
 /// `text` with the braces of its variables masked; `None` if there is nothing to mask (or if it
 /// holds the masks itself, so that unmasking would change it).
-pub(super) fn mask(text: &str) -> Option<String> {
+pub(in crate::control) fn mask(text: &str) -> Option<String> {
     if !text.contains("${") || text.contains([OPEN, CLOSE]) {
         return None;
     }
@@ -57,7 +57,7 @@ pub(super) fn mask(text: &str) -> Option<String> {
 }
 
 /// Undoes [`mask`] on a piece of the text.
-pub(super) fn unmask(text: &str) -> String {
+pub(in crate::control) fn unmask(text: &str) -> String {
     text.replace(OPEN, "{").replace(CLOSE, "}")
 }
 

@@ -5,18 +5,19 @@
 //! change that the editing library cannot make where the author wrote something unusual (an alias,
 //! say) is refused, the file is not touched.
 
+mod text;
+mod write;
+
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde_json::{Map, Value};
-use yamlpatch::{Op, Patch};
-use yamlpath::{Document, route};
 
+use self::text::{Entry, Node, Text};
 use super::super::config::{self, Config, Plugin};
 use crate::files::Replacement;
-use crate::limits::CONFIG_BYTES_MAX;
+use crate::limits::{self, CONFIG_BYTES_MAX};
 
 /// What is written: what the admin API was asked for.
 #[derive(Debug, Clone)]
@@ -51,14 +52,10 @@ pub(super) fn edited(
     let name = path.display().to_string();
     let before = config::load(path)
         .map_err(|errors| format!("{file} has errors, so nothing is written to it: {errors}"))?;
-    let document = Document::new(text.as_str()).map_err(|error| format!("{file}: {error}"))?;
-    let patches = patches(&document, &before, edit)?;
     let refused = |why: String| {
         format!("{file} can't be changed by the gateway ({why}); change it by hand and reload")
     };
-    let after = yamlpatch::apply_yaml_patches(&document, &patches)
-        .map_err(|error| refused(error.to_string()))?;
-    let text = after.source().to_owned();
+    let text = changed(text, &before, edit).map_err(refused)?;
     let after = config::parse_text(&text, &name).map_err(|error| refused(error.to_string()))?;
     if says(&before, &after, edit, expected) {
         Ok(text)
@@ -67,77 +64,90 @@ pub(super) fn edited(
     }
 }
 
-fn patches<'t>(
-    document: &Document,
-    config: &Config,
-    edit: &Edit,
-) -> Result<Vec<Patch<'t>>, String> {
+/// The text with the change, which is yet to be read back.
+fn changed(text: String, config: &Config, edit: &Edit) -> Result<String, String> {
     let plugins = &config.wasm.plugins;
-    let position = |name: &str| plugins.iter().position(|plugin| plugin.name == name);
-    let patch = |route, operation| Patch { route, operation };
-    Ok(match edit {
-        Edit::Remove(name) => match position(name) {
+    let position = plugins.iter().position(|plugin| plugin.name == edit.name());
+    match edit {
+        Edit::Remove(_) => match position {
             // It was never written.
-            None => Vec::new(),
-            Some(_) if plugins.len() == 1 => {
-                let empty = yaml_serde::Value::Sequence(Vec::new());
-                vec![patch(route!("wasm", "plugins"), Op::Replace(empty))]
-            }
-            Some(at) => vec![patch(route!("wasm", "plugins", at), Op::Remove)],
+            None => Ok(text),
+            Some(at) => without(&text, at),
         },
-        Edit::Set(keys) => match position(edit.name()) {
-            // Turned on or off, but loaded without being written.
-            None if !keys.contains_key("path") => {
-                return Err(format!(
+        Edit::Set(keys) => {
+            let mut keys = keys.clone();
+            keys.values_mut().for_each(escape);
+            match position {
+                Some(at) => with_keys(text, at, &keys),
+                // Turned on or off, but loaded without being written.
+                None if !keys.contains_key("path") => Err(format!(
                     "{} has no plugin named {}; load it with \"persist\": true first",
                     config.file,
                     edit.name()
-                ));
+                )),
+                None => with_plugin(&text, keys.into()),
             }
-            None => vec![added(document, plugins.is_empty(), yaml(&Value::Object(keys.clone()))?)],
-            Some(at) => {
-                let keys = keys.iter().filter(|(key, _)| *key != "name");
-                let set = keys.map(|(key, value)| {
-                    let value = yaml(value)?;
-                    let route = route!("wasm", "plugins", at).with_key(key.clone());
-                    Ok(match document.query_exists(&route) {
-                        true => patch(route, Op::Replace(value)),
-                        false => {
-                            let key = key.clone();
-                            patch(route!("wasm", "plugins", at), Op::Add { key, value })
-                        }
-                    })
-                });
-                set.collect::<Result<_, String>>()?
-            }
-        },
-    })
+        }
+    }
 }
 
-/// The patch that adds a plugin to the list, which may not be there yet.
-fn added<'t>(document: &Document, is_first: bool, entry: yaml_serde::Value) -> Patch<'t> {
-    let list = yaml_serde::Value::Sequence(vec![entry.clone()]);
-    let key = "plugins".to_owned();
-    if !document.query_exists(&route!("wasm")) {
-        let plugins = [(key.into(), list)].into_iter().collect();
-        let value = yaml_serde::Value::Mapping(plugins);
-        return Patch { route: route!(), operation: Op::Add { key: "wasm".to_owned(), value } };
+/// The entry `wasm.plugins` and the map that it stands in.
+fn plugins<'n>(text: &'n Text<'_>) -> Option<(&'n Node, &'n Entry)> {
+    let wasm = &text.root.entry("wasm")?.node;
+    Some((wasm, wasm.entry("plugins")?))
+}
+
+const ODD: &str = "the list of plugins is written in an unusual way";
+
+/// Keys of the plugin at a place of the list.
+fn with_keys(mut text: String, at: usize, keys: &Map<String, Value>) -> Result<String, String> {
+    // Each step changes one value, and none twice.
+    for _ in 0..limits::CONFIG_EDITS_MAX {
+        let read = Text::read(&text)?;
+        let (_, list) = plugins(&read).ok_or(ODD)?;
+        let plugin = list.node.items().get(at).filter(|plugin| plugin.is_map()).ok_or(ODD)?;
+        let Some(splice) = read.toward(plugin, keys, false) else {
+            return Ok(text);
+        };
+        text = read.with(splice);
     }
-    let (route, operation) = match document.query_exists(&route!("wasm", "plugins")) {
-        false => (route!("wasm"), Op::Add { key, value: list }),
-        true if is_first => (route!("wasm", "plugins"), Op::Replace(list)),
-        true => (route!("wasm", "plugins"), Op::Append { value: entry }),
+    Err(ODD.to_owned())
+}
+
+/// A plugin more, in a list that may not be there yet.
+fn with_plugin(text: &str, plugin: Value) -> Result<String, String> {
+    let read = Text::read(text)?;
+    let root = &read.root;
+    let list = Value::Array(vec![plugin.clone()]);
+    let splice = match (root.entry("wasm"), plugins(&read)) {
+        (_, Some((_, entry))) if !entry.node.items().is_empty() => {
+            read.appended(&entry.node, &plugin).ok_or(ODD)?
+        }
+        (_, Some((wasm, entry))) => read.replaced(wasm, entry, &list),
+        (Some(wasm), None) if !wasm.node.is_empty_map() => read.added(&wasm.node, "plugins", &list),
+        (wasm, None) => {
+            let value = serde_json::json!({ "plugins": list });
+            match wasm {
+                Some(wasm) => read.replaced(root, wasm, &value),
+                None => read.added(root, "wasm", &value),
+            }
+        }
     };
-    Patch { route, operation }
+    Ok(read.with(splice))
+}
+
+/// The plugin at a place of the list less.
+fn without(text: &str, at: usize) -> Result<String, String> {
+    let read = Text::read(text)?;
+    let (wasm, list) = plugins(&read).ok_or(ODD)?;
+    let splice = match list.node.items().len() {
+        0 | 1 => read.replaced(wasm, list, &Value::Array(Vec::new())),
+        _ => read.removed(&list.node, at).ok_or(ODD)?,
+    };
+    Ok(read.with(splice))
 }
 
 /// What was sent has no variables, and the file would take them for some.
-fn yaml(value: &Value) -> Result<yaml_serde::Value, String> {
-    let mut value = value.clone();
-    escape(&mut value);
-    yaml_serde::to_value(value).map_err(|error| error.to_string())
-}
-
 fn escape(value: &mut Value) {
     match value {
         Value::String(text) => *text = text.replace("${", "$${"),
@@ -165,12 +175,15 @@ pub(super) fn replace(path: &Path, text: &str) -> Result<(), String> {
     let file = path.display();
     let failed = |error: std::io::Error| format!("{file} can't be written: {error}");
     let path = path.canonicalize().map_err(failed)?;
-    let mode = path.metadata().map_err(failed)?.permissions().mode();
+    let original = File::open(&path).map_err(failed)?;
     // Readable by nobody else until all of it is as it was: it may hold secrets.
     let written = Replacement::of(&path, 0o600).and_then(|mut file| {
         file.write(text.as_bytes())?;
-        file.set_mode(mode)?;
+        file.take_after(&original)?;
         file.commit()
     });
     written.map_err(failed)
 }
+
+#[cfg(test)]
+mod tests;
