@@ -106,7 +106,11 @@ async fn send_requests(scenario: Scenario, address: SocketAddr, outbox: Outbox) 
     callgrind::end(&format!("request/{} {COUNTED}", scenario.name));
     still::let_run(true);
     drop(connection);
-    outbox.send(Mail::Drain { handover: None, holds_alone: true });
+    outbox.send(Mail::Drain {
+        handover: None,
+        holds_alone: true,
+        timeout: std::time::Duration::from_secs(60),
+    });
 }
 
 /// A POST with a body.

@@ -37,6 +37,10 @@ pub enum Error {
     UnsupportedVersion,
     /// An `Expect` other than `100-continue`.
     UnsupportedExpectation,
+    /// A WebSocket of another version than 13.
+    UnsupportedWebSocket,
+    /// A service that goes on with no other protocol, asked to do so by who can do without none.
+    UpgradeRefused(&'static str),
     /// The request target is over `limits.uriBytesMax`.
     UriTooLong,
     /// The request head is over `limits.headBytesMax` or `limits.headFieldsMax`.
@@ -132,6 +136,8 @@ labels! {
         UnsupportedMethod = "unsupported_method",
         UnsupportedVersion = "unsupported_version",
         UnsupportedExpectation = "unsupported_expectation",
+        UnsupportedWebSocket = "unsupported_websocket",
+        UpgradeRefused = "upgrade_refused",
         UriTooLong = "uri_too_long",
         HeadTooLarge = "head_too_large",
         BodyTooLarge = "body_too_large",
@@ -175,6 +181,7 @@ impl Error {
             | Self::UnsupportedMethod
             | Self::UnsupportedVersion
             | Self::UnsupportedExpectation
+            | Self::UnsupportedWebSocket
             | Self::UriTooLong
             | Self::HeadTooLarge
             | Self::BodyTooLarge
@@ -188,6 +195,7 @@ impl Error {
             | Self::OverBudget
             | Self::TraceRefused
             | Self::CutByPlugin
+            | Self::UpgradeRefused(_)
             | Self::Loop => Side::Gateway,
             Self::ConnectFailed
             | Self::ConnectTimeout
@@ -206,7 +214,10 @@ impl Error {
     /// The status that tells the client (RFC 9110 section 15).
     pub fn status(self) -> u16 {
         match self {
-            Self::BadRequest(_) | Self::BadRequestBody(_) | Self::DownstreamGone => 400,
+            Self::BadRequest(_)
+            | Self::BadRequestBody(_)
+            | Self::UnsupportedWebSocket
+            | Self::DownstreamGone => 400,
             Self::NoRoute => 404,
             Self::TraceRefused => 405,
             Self::HeadTimeout | Self::BodyTimeout => 408,
@@ -215,7 +226,7 @@ impl Error {
             Self::UnsupportedContentCoding(_) => 415,
             Self::UnsupportedExpectation => 417,
             Self::HeadTooLarge => 431,
-            Self::UnsupportedCoding | Self::UnsupportedMethod => 501,
+            Self::UnsupportedCoding | Self::UnsupportedMethod | Self::UpgradeRefused(_) => 501,
             Self::ConnectFailed
             | Self::TlsFailed(_)
             | Self::UpstreamGone
@@ -243,6 +254,8 @@ impl Error {
             Self::UnsupportedMethod => rejected(R::UnsupportedMethod),
             Self::UnsupportedVersion => rejected(R::UnsupportedVersion),
             Self::UnsupportedExpectation => rejected(R::UnsupportedExpectation),
+            Self::UnsupportedWebSocket => rejected(R::UnsupportedWebSocket),
+            Self::UpgradeRefused(_) => rejected(R::UpgradeRefused),
             Self::UriTooLong => rejected(R::UriTooLong),
             Self::HeadTooLarge => rejected(R::HeadTooLarge),
             Self::BodyTooLarge => rejected(R::BodyTooLarge),
@@ -283,6 +296,8 @@ impl Error {
             Self::CutByPlugin => "cut_by_plugin",
             Self::UnsupportedVersion => "unsupported_version",
             Self::UnsupportedExpectation => "unsupported_expectation",
+            Self::UnsupportedWebSocket => "unsupported_websocket",
+            Self::UpgradeRefused(_) => "upgrade_refused",
             Self::UriTooLong => "uri_too_long",
             Self::HeadTooLarge => "head_too_large",
             Self::BodyTooLarge => "body_too_large",
@@ -321,6 +336,7 @@ impl fmt::Display for Error {
             | Self::BadRequestBody(reason)
             | Self::BadResponse(reason)
             | Self::BadResponseBody(reason)
+            | Self::UpgradeRefused(reason)
             | Self::TlsFailed(reason) => reason,
             Self::UnsupportedCoding => "transfer coding is not supported, only chunked is",
             Self::UnsupportedContentCoding(_) => {
@@ -335,6 +351,9 @@ impl fmt::Display for Error {
             Self::UnsupportedVersion => "HTTP version is not supported, 1.0 and 1.1 are",
             Self::UnsupportedExpectation => "expectation is not supported, only 100-continue is",
             Self::CutByPlugin => "a plugin ended the exchange while a body passed it",
+            Self::UnsupportedWebSocket => {
+                "WebSocket version is not supported, Sec-WebSocket-Version must be 13"
+            }
             Self::UriTooLong => "request target is longer than server.limits.uriBytesMax",
             Self::HeadTooLarge => {
                 "request head is over server.limits.headBytesMax or server.limits.headFieldsMax"
@@ -391,6 +410,8 @@ mod tests {
             Error::UnsupportedMethod,
             Error::UnsupportedVersion,
             Error::UnsupportedExpectation,
+            Error::UnsupportedWebSocket,
+            Error::UpgradeRefused(text),
             Error::UriTooLong,
             Error::HeadTooLarge,
             Error::BodyTooLarge,

@@ -3,8 +3,8 @@
 //! Constants that an operator may want to move are defaults here and keys under `server.limits` or
 //! `wasm` in the configuration; the others are fixed. Relations between them are asserted at
 //! compile time at the end of the file. Those of the admin API, of content codings, of listeners
-//! and TLS, of HTTP/2, of the plugins' shared state, of what plugins hand over, of times, of traces
-//! and of what is under way at origins stand in `limits/`.
+//! and TLS, of HTTP/2, of the plugins' shared state, of what plugins hand over, of times, of
+//! traces, of tunnels and of what is under way at origins stand in `limits/`.
 
 mod admin;
 mod coding;
@@ -18,6 +18,7 @@ mod output;
 mod route;
 mod times;
 mod trace;
+mod tunnel;
 mod upstream;
 
 use std::time::Duration;
@@ -36,6 +37,7 @@ pub use output::*;
 pub use route::*;
 pub use times::*;
 pub use trace::*;
+pub use tunnel::*;
 pub use upstream::*;
 
 // --- HTTP heads ---

@@ -208,6 +208,8 @@ pub struct Timeouts {
     pub first_byte: Duration,
     /// For an idle upstream connection.
     pub upstream_idle: Duration,
+    /// For a tunnel through which nothing passes.
+    pub tunnel: Duration,
 }
 
 /// One of `services`.
@@ -231,9 +233,12 @@ pub struct Service {
     pub response_edit: Option<Box<FieldEdit>>,
     /// Whether the origin sees the client's `Host`.
     pub preserve_host: bool,
+    /// The protocols that its clients may switch to, in small letters.
+    pub upgrades: Vec<String>,
     /// For a whole exchange.
     pub timeout: Duration,
-    /// Bounds of waiting for its targets: `connect`, `first_byte` and `body` are its own.
+    /// Bounds of waiting for its targets: `connect`, `first_byte`, `body` and `tunnel` are
+    /// its own.
     pub timeouts: Timeouts,
     /// Fields set on what goes to its own targets, and on nothing else: there may be secrets among
     /// them. With `strip_base_path`, `X-Forwarded-Prefix` is one.

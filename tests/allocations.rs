@@ -154,7 +154,11 @@ fn allocations(driver: Driver, more: &str) -> u64 {
         ask(&mut stream, COUNTED);
         let counted = COUNT.load(Ordering::Relaxed) - before;
         drop(stream);
-        outbox.send(Mail::Drain { handover: None, holds_alone: true });
+        outbox.send(Mail::Drain {
+            handover: None,
+            holds_alone: true,
+            timeout: std::time::Duration::from_secs(60),
+        });
         counted
     });
     let _counted = Counted::here();

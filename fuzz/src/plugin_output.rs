@@ -176,6 +176,7 @@ fn check_local(local: &LocalResponse) {
         status: local.status,
         fields: local.fields.clone(),
         body: BodyLength::Known(local.body.len() as u64),
+        upgrade: None,
     });
 }
 

@@ -307,6 +307,7 @@ impl Compiler {
             request_edit: routes::edit(&service.routes.request_headers),
             response_edit: routes::edit(&service.routes.response_headers),
             preserve_host: service.preserve_host,
+            upgrades: service.upgrades.clone(),
             timeout: service.timeout,
             timeouts: timeouts_of(&service.timeouts, &config.server.timeouts),
             fields: fields_for_targets(service),
@@ -442,6 +443,7 @@ fn timeouts_of(own: &config::ServiceTimeouts, server: &config::Timeouts) -> Time
         connect: own.connect.unwrap_or(server.connect),
         first_byte: own.first_byte.unwrap_or(server.first_byte),
         body: own.idle.unwrap_or(server.body),
+        tunnel: own.tunnel.unwrap_or(server.tunnel),
         ..server
     }
 }
@@ -455,5 +457,6 @@ fn timeouts(timeouts: &config::Timeouts) -> Timeouts {
         connect: timeouts.connect,
         first_byte: timeouts.first_byte,
         upstream_idle: timeouts.upstream_idle,
+        tunnel: timeouts.tunnel,
     }
 }

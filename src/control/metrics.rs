@@ -10,6 +10,7 @@ mod modules;
 mod process;
 mod targets;
 mod text;
+mod tunnels;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -64,6 +65,7 @@ pub fn text(control: &Control, reports: &[Report], format: Format) -> String {
     services(&mut text, &totals);
     rejected_connections(&mut text, reports);
     upstream::families(&mut text, &totals);
+    tunnels::families(&mut text, &totals);
     targets::families(&mut text, control, reports);
     workers(&mut text, reports);
     http2::families(&mut text, reports);

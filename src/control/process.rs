@@ -400,8 +400,8 @@ impl<Duties: Future<Output = ()>> Running<'_, Duties> {
         // It ends already, and who stops a service signals all of its processes: only a second
         // signal is meant for the exchanges here.
         let mut is_spared = successor.is_some();
-        let mut draining =
-            std::pin::pin!(threads.drain(successor.map(|next| next.handover), holds_alone));
+        let handover = successor.map(|next| next.handover);
+        let mut draining = std::pin::pin!(threads.drain(handover, holds_alone, drain_timeout));
         let mut late = std::pin::pin!(tokio::time::sleep(drain_timeout));
         tracing::info!(timeout = ?drain_timeout, "draining: no new connections, exchanges finish");
         loop {

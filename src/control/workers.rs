@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tokio::sync::oneshot;
@@ -116,9 +117,15 @@ impl Threads {
     }
 
     /// Tells all workers to drain, to the next process if there is one, and waits until they have.
-    pub async fn drain(self, handover: Option<Arc<Handover>>, holds_alone: bool) {
+    /// After `timeout` the process is cut.
+    pub async fn drain(
+        self,
+        handover: Option<Arc<Handover>>,
+        holds_alone: bool,
+        timeout: Duration,
+    ) {
         for outbox in &*self.outboxes.workers {
-            outbox.send(Mail::Drain { handover: handover.clone(), holds_alone });
+            outbox.send(Mail::Drain { handover: handover.clone(), holds_alone, timeout });
         }
         for ended in self.ended {
             // The sender is dropped, never used: an error is how the end shows.

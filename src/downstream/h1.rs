@@ -4,6 +4,8 @@
 //! TLS attaches by its stream type alone; an HTTP/2 connection is a sibling of this file that calls
 //! the same [`exchange::run`] once per stream.
 
+mod tunnel;
+
 use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,7 +15,7 @@ use super::frontend::Frontend;
 use super::h2;
 use super::linger::{is_settled, linger};
 use crate::error::{Error, Side};
-use crate::exchange::{self, Core, Reply, Scratch};
+use crate::exchange::{self, Core, Reply, Scratch, Tunnel};
 use crate::http::connection::{Connection, Protocol};
 use crate::http::h1::encode::{self, ResponseForm};
 use crate::http::h1::head::{self, HeadFacts};
@@ -42,7 +44,7 @@ pub async fn serve<S: Stream>(stream: S, connection: Rc<Connection>, frontend: R
         client.bind();
     }
     let mut body = RequestBody { receiver, body_timeout, rate, expires_ms };
-    let mut reply = HttpReply::new(sender, frontend.clone());
+    let mut reply = HttpReply::new(sender, fd, frontend.clone());
 
     loop {
         if S::IS_PORTABLE && body.receiver.is_at_rest() && frontend.hand_over(fd, &connection) {
@@ -105,7 +107,7 @@ async fn serve_one<S: Stream>(
     let refused = loop {
         match body.receiver.wait().await {
             Wait::Readable => {}
-            Wait::Over => return closing(body, fd),
+            Wait::Over | Wait::Broken => return closing(body, fd),
             Wait::Handover => return Next::Request,
         }
         match body.receiver.start_request().await {
@@ -154,6 +156,10 @@ async fn serve_one<S: Stream>(
     reply.has_served = true;
     worker.account(&outcome);
     worker.give_scratch(scratch);
+    if let Some(tunnel) = reply.tunnel.take() {
+        // Boxed: no other connection shall be as large.
+        return Box::pin(tunnel::run(tunnel, body, reply, connection, worker)).await;
+    }
     if !outcome.is_complete {
         reply.is_cut = true;
         return cut(body, reply, outcome.error);
@@ -321,11 +327,14 @@ struct HttpReply<S: Stream> {
     has_served: bool,
     /// The last response has broken off.
     is_cut: bool,
+    /// What goes on when the exchange is over.
+    tunnel: Option<Box<Tunnel>>,
+    fd: RawFd,
     frontend: Rc<Frontend>,
 }
 
 impl<S: Stream> HttpReply<S> {
-    fn new(sender: Sender<S>, frontend: Rc<Frontend>) -> Self {
+    fn new(sender: Sender<S>, fd: RawFd, frontend: Rc<Frontend>) -> Self {
         Self {
             sender,
             facts: HeadFacts::default(),
@@ -334,6 +343,8 @@ impl<S: Stream> HttpReply<S> {
             has_started: false,
             has_served: false,
             is_cut: false,
+            tunnel: None,
+            fd,
             frontend,
         }
     }
@@ -368,6 +379,22 @@ impl<S: Stream> Reply for HttpReply<S> {
         self.keeps_alive &= keep_alive && !must_close && !self.frontend.ends(S::IS_PORTABLE);
         let form = ResponseForm { is_http10, keep_alive: self.keeps_alive, has_body };
         self.sender.head(|out| encode::response_head(head, form, out));
+    }
+
+    async fn switch(&mut self, head: &ResponseHead, protocol: &str) -> Result<(), Error> {
+        debug_assert!(!self.has_started);
+        self.has_started = true;
+        self.keeps_alive = false;
+        self.sender.head(|out| encode::switching_head(head, protocol, out));
+        self.flush().await
+    }
+
+    fn keep_tunnel(&mut self, tunnel: Box<Tunnel>) {
+        self.tunnel = Some(tunnel);
+    }
+
+    fn tunnel(&mut self) -> Option<&mut Tunnel> {
+        self.tunnel.as_deref_mut()
     }
 
     async fn interim(&mut self, head: &ResponseHead) -> Result<(), Error> {

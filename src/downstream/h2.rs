@@ -20,7 +20,7 @@ use self::shared::Shared;
 use super::frontend::Frontend;
 use super::linger::linger;
 use crate::error::{Error, Side};
-use crate::exchange::{self, Core, Outcome, Scratch};
+use crate::exchange::{self, Core, Outcome, Scratch, Tunnel};
 use crate::http::connection::Connection;
 use crate::http::h1::receive::{Receiver, Wait};
 use crate::http::h1::send::Sender;
@@ -117,7 +117,7 @@ async fn read<S: Stream>(shared: &Rc<Shared>, receiver: &mut Receiver<S>) -> boo
                 Wait::Readable if !receiver.unread().is_empty() => continue,
                 Wait::Readable => {}
                 Wait::Handover => continue,
-                Wait::Over => return receiver.deadline.has_fired(),
+                Wait::Over | Wait::Broken => return receiver.deadline.has_fired(),
             }
         }
         match receiver.read_more().await {
@@ -233,7 +233,30 @@ async fn run(shared: Rc<Shared>, incoming: Rc<Incoming>, mut scratch: Box<Scratc
         run.await
     };
     worker.give_scratch(scratch);
-    end(&shared, &incoming, &outcome);
+    match reply.tunnel.take() {
+        None => end(&shared, &incoming, &outcome),
+        Some(tunnel) => {
+            worker.account(&outcome);
+            // Boxed: no other stream shall be as large.
+            Box::pin(go_on(tunnel, &shared, &incoming, &mut body, &mut reply)).await;
+        }
+    }
+}
+
+/// A stream that goes on with another protocol.
+async fn go_on(
+    tunnel: Box<Tunnel>,
+    shared: &Shared,
+    incoming: &Incoming,
+    body: &mut StreamBody,
+    reply: &mut StreamReply,
+) {
+    let worker = &*shared.frontend.core;
+    reply.begin_raw(tunnel.stall());
+    let ended = tunnel.run(worker, &shared.connection, body, reply).await;
+    // RFC 8441 section 5.
+    let code = if ended.is_cut { Code::Cancel } else { Code::NoError };
+    shared.release(incoming.id.get(), code);
 }
 
 /// A stream whose head is answered with an error.

@@ -115,6 +115,7 @@ impl<'a> Caller<'a> {
             query: query.to_owned(),
             fields,
             body: BodyLength::Empty,
+            upgrade: None,
         }
     }
 

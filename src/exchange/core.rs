@@ -11,6 +11,7 @@ use httpdate::HttpDate;
 
 use super::counts::{self, ServiceCounts, Services, SharedCounts};
 use super::random::Random;
+use super::tunnels::Tunnels;
 use super::{Outcome, Scratch};
 use crate::error::{Counter, Error, Rejection};
 use crate::http::grpc::GrpcStatus;
@@ -66,6 +67,7 @@ pub struct Core {
     /// Lines about failed calls.
     call_lines: PerSecond,
     spans_lost: Cell<u64>,
+    tunnels: Rc<Tunnels>,
 }
 
 /// How many exchanges have ended.
@@ -115,6 +117,7 @@ impl Core {
             access_lines: Rc::default(),
             call_lines: PerSecond::default(),
             spans_lost: Cell::default(),
+            tunnels: Rc::default(),
         })
     }
 
@@ -161,6 +164,16 @@ impl Core {
     /// What is known of targets.
     pub(crate) fn targets(&self) -> &Targets {
         &self.targets
+    }
+
+    /// The same, for what outlives an exchange.
+    pub(crate) fn shared_targets(&self) -> &Rc<Targets> {
+        &self.targets
+    }
+
+    /// The tunnels that are open.
+    pub fn tunnels(&self) -> &Rc<Tunnels> {
+        &self.tunnels
     }
 
     /// The bytes of bodies that may be held in memory.

@@ -31,6 +31,40 @@ pub struct ServiceCounts {
     /// Calls of gRPC by their status, at its place; those without one last. `None`: there were
     /// none.
     pub grpc: Option<Box<GrpcCounts>>,
+    /// Of connections and streams that go on with another protocol.
+    pub tunnels: TunnelCounts,
+}
+
+/// What was counted of tunnels.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TunnelCounts {
+    /// Open now.
+    pub open: u64,
+    /// That have ended.
+    pub ended: u64,
+    /// How long those were open, all together.
+    pub time_total: Duration,
+    /// Bytes that came from clients, and those that came from origins.
+    pub bytes: [u64; 2],
+}
+
+impl TunnelCounts {
+    pub(super) fn begin(&mut self) {
+        self.open += 1;
+    }
+
+    pub(super) fn end(&mut self, took: Duration) {
+        self.open -= 1;
+        self.ended += 1;
+        self.time_total += took;
+    }
+
+    fn add(&mut self, other: Self) {
+        self.open += other.open;
+        self.ended += other.ended;
+        self.time_total += other.time_total;
+        self.bytes.iter_mut().zip(other.bytes).for_each(|(ours, theirs)| *ours += theirs);
+    }
 }
 
 /// See [`ServiceCounts::grpc`].
@@ -64,6 +98,7 @@ impl ServiceCounts {
             let ours = self.grpc.get_or_insert_default();
             ours.iter_mut().zip(theirs.iter()).for_each(|(sum, count)| *sum += count);
         }
+        self.tunnels.add(other.tunnels);
     }
 }
 
@@ -123,6 +158,8 @@ pub(super) async fn copy_services(
     for (name, counts) in all {
         pace.step().await;
         let mut copy = counts.borrow().clone();
+        // Each is a request under way, whose connection is in use.
+        copy.upstream.active += copy.tunnels.open;
         let service = snapshot.services.iter().find(|service| *service.name == *name);
         if let Some(Cluster::Endpoints(endpoints)) = service.map(|service| &*service.cluster) {
             copy.upstream.idle = endpoints.iter().map(|endpoint| pool.idle_of(endpoint.id)).sum();

@@ -204,6 +204,7 @@ impl Exchange<'_> {
         reply: &mut impl Reply,
         keep_alive: bool,
     ) -> Result<u16, Error> {
+        self.check_status(response.status)?;
         let gets_body = reply.has_body(response);
         if let Some(bytes) = &given {
             response.body = BodyLength::Known(bytes.len() as u64);
@@ -293,6 +294,7 @@ impl Exchange<'_> {
         keep_alive: bool,
         reply: &mut impl Reply,
     ) -> Result<u16, Error> {
+        self.check_status(local.status)?;
         terms::tell(self.terms, &mut local.fields);
         self.add_server_timing(&mut local.fields);
         send_local(self.worker, local, keep_alive, reply).await

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::attempt::Attempt;
 use super::passing::Through;
+use super::upgrade::Wanted;
 use super::{Exchange, Messages, Reply};
 use crate::error::Error;
 use crate::http::kept::{Keeping, Kept};
@@ -85,6 +86,8 @@ impl Exchange<'_> {
 
 /// A request on its way to a cluster.
 pub(super) struct Call<'a> {
+    /// What it is to go on with in the place of HTTP.
+    pub(super) wanted: Option<&'a Wanted>,
     pub(super) exchange: &'a Exchange<'a>,
     pub(super) endpoints: &'a Endpoints,
     pub(super) request: &'a RequestHead,
@@ -111,7 +114,7 @@ impl<'a> Call<'a> {
                 BodyLength::Unknown => true,
             };
         let kept = is_kept.then(Box::default);
-        Self { exchange, endpoints, request, payload, kept }
+        Self { wanted: None, exchange, endpoints, request, payload, kept }
     }
 }
 
@@ -149,7 +152,7 @@ impl Call<'_> {
     }
 
     /// Whether the request may be sent twice and can be: it is idempotent and whole in memory.
-    fn is_repeatable(&self) -> bool {
+    pub(super) fn is_repeatable(&self) -> bool {
         let is_in_memory = match self.payload {
             Payload::Memory(_) => true,
             Payload::Prefix(_) | Payload::Through(_) => false,
@@ -179,6 +182,23 @@ impl Call<'_> {
         (is_small && self.request.method.is_idempotent()) || self.is_repeatable()
     }
 
+    /// The host that the endpoint is asked for.
+    pub(super) fn authority<'t>(&'t self, to: Try<'t>) -> &'t str {
+        match self.exchange.asked().preserve_host && !self.request.authority.is_empty() {
+            true => &self.request.authority,
+            false => &to.endpoint.authority,
+        }
+    }
+
+    /// How long the head of the response may take.
+    pub(super) fn patience(&self, to: Try<'_>) -> Duration {
+        let wait = self.exchange.asked().timeouts.first_byte;
+        match to.bound() {
+            Some(bound) if self.is_repeatable_once_sent() => wait.min(bound),
+            _ => wait,
+        }
+    }
+
     async fn attempt(
         &self,
         (to, attempt): (Try<'_>, &Attempt<'_>),
@@ -187,14 +207,15 @@ impl Call<'_> {
         body: &mut impl BodySource,
         reply: &mut impl Reply,
     ) -> Result<u16, Error> {
+        if let Some(wanted) = self.wanted {
+            // Boxed: no other exchange shall be as large as those that become tunnels.
+            let switch = self.switch(wanted, (to, attempt), connection, messages, body, reply);
+            return Box::pin(switch).await;
+        }
         let exchange = self.exchange;
         let service = exchange.asked();
         connection.begin(exchange.expires_ms, service.timeouts.body);
-        let authority = if service.preserve_host && !self.request.authority.is_empty() {
-            &self.request.authority
-        } else {
-            &to.endpoint.authority
-        };
+        let authority = self.authority(to);
         let path = &*exchange.origin_path(self.request);
         let set = &exchange.fields_for_target(self.request);
         let traced = attempt.head(self.request);
@@ -315,12 +336,7 @@ impl Call<'_> {
         is_body_read: &Cell<bool>,
     ) -> Result<u16, Error> {
         let exchange = self.exchange;
-        let mut wait = exchange.asked().timeouts.first_byte;
-        if let Some(bound) = to.bound()
-            && self.is_repeatable_once_sent()
-        {
-            wait = wait.min(bound);
-        }
+        let wait = self.patience(to);
         let head_bytes_max = exchange.snapshot.limits.head_bytes_max;
         for interim in 0.. {
             if interim > INTERIM_MAX {

@@ -30,6 +30,9 @@ mod routed;
 mod spans;
 mod target;
 mod terms;
+mod tunnel;
+pub mod tunnels;
+mod upgrade;
 
 pub use self::annotate::by_default as annotate_by_default;
 pub use self::core::Core;
@@ -37,6 +40,8 @@ use self::forward::Payload;
 pub use self::reply::Reply;
 use self::reply::send_local;
 use self::terms::Terms;
+pub use self::tunnel::{Ended, Tunnel};
+use self::upgrade::Wanted;
 use std::cell::Cell;
 use std::pin::pin;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -143,6 +148,8 @@ struct Exchange<'a> {
     /// The response phase has begun.
     has_responded: Cell<bool>,
     terms: Option<&'a Terms>,
+    /// What the client goes on with in the place of HTTP, if the origin does.
+    wanted: Option<Box<Wanted>>,
 }
 
 /// Serves the request whose head stands in `scratch`, for as long as the `client` is there.
@@ -183,7 +190,13 @@ pub async fn run(
             worker.account_grpc(&snapshot, service, reply.grpc_status());
         }
     }
-    log::leave(worker, &snapshot, asker, scratch, reply, outcome, took);
+    match reply.tunnel() {
+        None => log::leave(worker, &snapshot, asker, scratch, reply, outcome, took),
+        Some(tunnel) => {
+            let line = log::Line::of(&snapshot, asker, scratch, outcome.status, started);
+            tunnel.leave(line);
+        }
+    }
     spans::finish(worker, &snapshot, scratch, outcome, took);
     outcome
 }
@@ -302,6 +315,7 @@ async fn serve(
         expires_ms: now_ms().saturating_add(grpc::patience(target, request, reply)),
         selected,
         terms: terms.as_deref(),
+        wanted: Wanted::asked(service, request),
     };
     body.bound(exchange.expires_ms);
     reply.bound(exchange.expires_ms);
@@ -408,6 +422,7 @@ impl Exchange<'_> {
         if let Some(redirect) = &target.redirect {
             return self.redirect(redirect, messages, body, reply).await;
         }
+        let wanted = self.wanted(messages.request, &payload)?;
         if let Some(aggregation) = &target.aggregation
             && !aggregation.calls.is_empty()
         {
@@ -418,6 +433,7 @@ impl Exchange<'_> {
         match &*target.cluster {
             crate::upstream::cluster::Cluster::Endpoints(endpoints) => {
                 let call = forward::Call::new(self, endpoints, messages.request, payload);
+                let call = forward::Call { wanted, ..call };
                 call.run(&mut messages, body, reply).await
             }
             crate::upstream::cluster::Cluster::Echo => {

@@ -1,6 +1,7 @@
 //! What an exchange asks of the connection that its response goes to, whatever its version.
 
 use super::Core;
+use super::tunnel::Tunnel;
 use crate::error::Error;
 use crate::http::grpc::GrpcStatus;
 use crate::http::message::{BodyLength, Fields, LocalResponse, ResponseHead};
@@ -17,6 +18,16 @@ pub trait Reply: BodySink {
     /// Starts the response. `keep_alive`: nothing in the exchange speaks against another one on
     /// the same connection. Written with what follows.
     fn head(&mut self, head: &ResponseHead, has_body: bool, keep_alive: bool);
+    /// Sends the response that says that what follows is of another protocol.
+    fn switch(
+        &mut self,
+        head: &ResponseHead,
+        protocol: &str,
+    ) -> impl Future<Output = Result<(), Error>>;
+    /// Keeps what goes on when the exchange is over, for who has the connection.
+    fn keep_tunnel(&mut self, tunnel: Box<Tunnel>);
+    /// What was kept.
+    fn tunnel(&mut self) -> Option<&mut Tunnel>;
     /// Sends an interim (1xx) response.
     fn interim(&mut self, head: &ResponseHead) -> impl Future<Output = Result<(), Error>>;
     /// Tells a client that waits for it (`Expect: 100-continue`) to send the body.
@@ -55,7 +66,7 @@ pub(super) async fn send_local(
     }
     let LocalResponse { status, fields, body } = local;
     let length = BodyLength::Known(body.len() as u64);
-    let mut head = ResponseHead { status, fields, body: length };
+    let mut head = ResponseHead { status, fields, body: length, upgrade: None };
     if !head.fields.contains("date") {
         worker.with_date(|date| head.fields.push(b"Date", date));
     }
@@ -79,7 +90,7 @@ async fn send_grpc(
 ) -> Result<u16, Error> {
     let status = local.status;
     let LocalResponse { status: sent, fields, .. } = respond::grpc(local);
-    let mut head = ResponseHead { status: sent, fields, body: BodyLength::Empty };
+    let mut head = ResponseHead { status: sent, fields, ..ResponseHead::default() };
     if !head.fields.contains("date") {
         worker.with_date(|date| head.fields.push(b"Date", date));
     }

@@ -63,6 +63,8 @@ pub(in crate::http) enum Special {
     Te,
     /// `Trailer`.
     Trailer,
+    /// `Upgrade`.
+    Upgrade,
     /// One that belongs to a connection and says nothing to us.
     OtherHop,
 }
@@ -77,7 +79,7 @@ impl Special {
             (4, b'h') => (is(name, b"host"), Self::Host),
             (6, b'e') => (is(name, b"expect"), Self::Expect),
             (7, b't') => (is(name, b"trailer"), Self::Trailer),
-            (7, b'u') => (is(name, b"upgrade"), Self::OtherHop),
+            (7, b'u') => (is(name, b"upgrade"), Self::Upgrade),
             (10, b'c') => (is(name, b"connection"), Self::Connection),
             (10, b'k') => (is(name, b"keep-alive"), Self::OtherHop),
             (14, b'c') => (is(name, b"content-length"), Self::ContentLength),

@@ -14,3 +14,5 @@ pub mod message;
 pub mod relay;
 pub mod respond;
 pub mod trusted;
+pub mod upgrade;
+pub mod websocket;

@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::http::message::{Fields, LocalResponse};
+use crate::http::websocket;
 use crate::limits::OVERLOAD_RETRY_AFTER;
 
 /// What clients may do with a resource, as far as the gateway knows: it forwards every method but
@@ -14,6 +15,10 @@ pub fn error(error: Error) -> LocalResponse {
     match error {
         Error::OverBudget | Error::UpstreamBusy => {
             response.fields.push(b"Retry-After", OVERLOAD_RETRY_AFTER.as_bytes());
+        }
+        // RFC 6455 section 4.4.
+        Error::UnsupportedWebSocket => {
+            response.fields.push(b"Sec-WebSocket-Version", websocket::VERSION_13);
         }
         // RFC 9110 section 15.5.16.
         Error::UnsupportedContentCoding(accepted) => {

@@ -316,8 +316,9 @@ pub async fn run_local(
         0 => BodyLength::Empty,
         bytes => BodyLength::Known(bytes),
     };
-    let mut head = ResponseHead { status: local.status, fields: local.fields, body: length };
-    let mut body = BodySlot { given: Some(local.body), replaced: false };
+    let LocalResponse { status, fields, body } = local;
+    let mut head = ResponseHead { status, fields, body: length, upgrade: None };
+    let mut body = BodySlot { given: Some(body), replaced: false };
     let has_context = |plugin: &Arc<Plugin>| carried.streams.has(plugin);
     let plugins = chain.plugins.iter().enumerate();
     let open = plugins.filter(|(_, plugin)| has_context(plugin)).map(|(index, _)| index);

@@ -57,6 +57,9 @@ pub enum Field {
     GrpcStatus,
     /// Bytes of the response's body, as sent, without its framing.
     BodyBytesSent,
+    /// Bytes that came from the client by a connection that went on with another protocol; of no
+    /// other.
+    TunnelBytesReceived,
     /// Milliseconds from the request's head to the end of the response.
     DurationMs,
     /// The service's name.
@@ -92,6 +95,7 @@ impl Field {
         ("status", Self::Status),
         ("grpc_status", Self::GrpcStatus),
         ("body_bytes_sent", Self::BodyBytesSent),
+        ("tunnel_bytes_received", Self::TunnelBytesReceived),
         ("duration_ms", Self::DurationMs),
         ("service", Self::Service),
         ("upstream", Self::Upstream),
@@ -101,7 +105,7 @@ impl Field {
 
     /// Those of a line unless others are asked for. The query is not among them: it is where
     /// applications put what must not be in a log.
-    pub const DEFAULT: [Self; 11] = [
+    pub const DEFAULT: [Self; 12] = [
         Self::Time,
         Self::RequestId,
         Self::Client,
@@ -109,6 +113,7 @@ impl Field {
         Self::Path,
         Self::Status,
         Self::BodyBytesSent,
+        Self::TunnelBytesReceived,
         Self::DurationMs,
         Self::Service,
         Self::Upstream,
@@ -213,6 +218,8 @@ pub struct Answered<'a> {
     /// See [`Field`].
     pub body_bytes_sent: u64,
     /// See [`Field`].
+    pub tunnel_bytes_received: Option<u64>,
+    /// See [`Field`].
     pub took: Duration,
     /// See [`Field`].
     pub service: &'a str,
@@ -304,6 +311,11 @@ fn write_line(
             Field::Status => row.display(name, answered.status, false),
             Field::GrpcStatus => row.text(name, answered.grpc_status),
             Field::BodyBytesSent => row.display(name, answered.body_bytes_sent, false),
+            Field::TunnelBytesReceived => {
+                if let Some(bytes) = answered.tunnel_bytes_received {
+                    row.display(name, bytes, false);
+                }
+            }
             Field::DurationMs => {
                 let micros = answered.took.as_micros();
                 row.display(name, format_args!("{}.{:03}", micros / 1000, micros % 1000), false);

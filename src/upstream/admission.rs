@@ -221,7 +221,17 @@ impl Admission {
         Some(waiter)
     }
 
-    fn release(&self, target: usize) {
+    /// Counts a request as under way that was admitted and goes on.
+    pub(super) fn hold(&self, target: usize) {
+        let mut state = self.state.borrow_mut();
+        if state.targets.len() <= target {
+            state.targets.resize_with(target + 1, Target::default);
+        }
+        state.targets[target].under_way += 1;
+        state.under_way += 1;
+    }
+
+    pub(super) fn release(&self, target: usize) {
         let has_waiting = {
             let mut state = self.state.borrow_mut();
             state.under_way -= 1;

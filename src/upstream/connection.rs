@@ -6,6 +6,7 @@ use super::{h1, h2};
 use crate::error::Error;
 use crate::http::message::{Fields, Method, RequestHead, ResponseHead};
 use crate::http::relay::{BodySink, BodySource};
+use crate::http::upgrade::{TunnelSink, TunnelSource};
 use crate::io::buffer::{BufferPool, Chunk};
 
 /// A connection that is there for one request.
@@ -51,6 +52,49 @@ impl Connection {
         match self {
             Self::Http1(connection) => connection.request.head(head, authority, path, set),
             Self::Http2(lease) => lease.request.head(head, authority, path, set),
+        }
+    }
+
+    /// Whether it is one of HTTP/2.
+    pub fn is_http2(&self) -> bool {
+        matches!(self, Self::Http2(_))
+    }
+
+    /// Whether the origin can be asked to go on with another protocol. By HTTP/2 it must have said
+    /// so first (RFC 8441 section 3), for which it has so long.
+    pub async fn may_switch(&mut self, patience: Duration) -> Result<bool, Error> {
+        match self {
+            Self::Http1(_) => Ok(true),
+            Self::Http2(lease) => lease.takes_connect(patience).await,
+        }
+    }
+
+    /// Sends a request that asks to go on with another protocol.
+    pub async fn ask_to_switch(
+        &mut self,
+        head: &RequestHead,
+        authority: &str,
+        path: &str,
+        protocol: &str,
+    ) -> Result<(), Error> {
+        match self {
+            Self::Http1(connection) => {
+                connection.request.upgrade_head(head, authority, path, protocol);
+                let _shown_by_the_answer = connection.request.finish(&Fields::new()).await;
+                Ok(())
+            }
+            Self::Http2(lease) => {
+                lease.connect_head(head, authority, path, protocol);
+                lease.request.flush().await
+            }
+        }
+    }
+
+    /// Goes on with another protocol. A step of what is written may take so long.
+    pub fn begin_raw(&mut self, stall: Duration) {
+        match self {
+            Self::Http1(connection) => connection.begin_raw(stall),
+            Self::Http2(lease) => lease.begin(u64::MAX, stall),
         }
     }
 
@@ -159,6 +203,45 @@ impl BodySink for RequestSink<'_> {
         match self {
             Self::Http1(sink) => sink.finish(trailers).await,
             Self::Http2(sink) => sink.finish(trailers).await,
+        }
+    }
+}
+
+impl TunnelSource for ResponseSource<'_> {
+    fn has_raw(&self) -> bool {
+        match self {
+            Self::Http1(source) => source.has_raw(),
+            Self::Http2(source) => source.is_ready(),
+        }
+    }
+
+    async fn next_raw(&mut self) -> Result<Option<Chunk>, Error> {
+        match self {
+            Self::Http1(source) => source.next_raw().await,
+            Self::Http2(source) => source.next_raw().await,
+        }
+    }
+}
+
+impl TunnelSink for RequestSink<'_> {
+    async fn write_raw(&mut self, chunk: Chunk) -> Result<(), Error> {
+        match self {
+            Self::Http1(sink) => sink.write_raw(chunk).await,
+            Self::Http2(sink) => sink.write(chunk).await,
+        }
+    }
+
+    async fn flush_raw(&mut self) -> Result<(), Error> {
+        match self {
+            Self::Http1(sink) => sink.flush_raw().await,
+            Self::Http2(sink) => sink.flush().await,
+        }
+    }
+
+    async fn end_raw(&mut self) -> Result<(), Error> {
+        match self {
+            Self::Http1(sink) => sink.end_raw().await,
+            Self::Http2(sink) => sink.finish(&Fields::new()).await,
         }
     }
 }

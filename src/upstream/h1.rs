@@ -17,6 +17,7 @@ use crate::http::h1::send::{Sender, WriteFailed};
 use crate::http::h1::{encode, head};
 use crate::http::message::{BodyLength, Fields, Method, RequestHead, ResponseHead};
 use crate::http::relay::{BodySink, BodySource};
+use crate::http::upgrade::{TunnelSink, TunnelSource};
 use crate::io::buffer::{BufferPool, Chunk};
 use crate::io::deadline::{Deadline, Deadlines, now_ms};
 use crate::io::stream::{self, Direction};
@@ -36,6 +37,7 @@ pub struct Connection {
 #[derive(Debug)]
 pub struct RequestSink {
     sender: Sender<UpstreamStream>,
+    fd: RawFd,
     silence: Rc<Silence>,
 }
 
@@ -134,7 +136,7 @@ impl Connection {
             wait: Cell::new(None),
         });
         Box::new(Self {
-            request: RequestSink { sender, silence: silence.clone() },
+            request: RequestSink { sender, fd, silence: silence.clone() },
             response: ResponseSource {
                 receiver,
                 body_timeout,
@@ -180,6 +182,13 @@ impl Connection {
         self.response.silence.begin(expires_ms);
     }
 
+    /// Goes on with another protocol, of which the origin may have said something already. A step
+    /// of what is written may take so long.
+    pub fn begin_raw(&mut self, stall: Duration) {
+        self.begin(u64::MAX, stall);
+        self.response.receiver.begin_raw();
+    }
+
     /// Prepares for lying idle: no buffer, no deadline.
     pub fn rest(&mut self) {
         self.response.receiver.deadline.disarm();
@@ -193,6 +202,11 @@ impl RequestSink {
     /// place of those of their names.
     pub fn head(&mut self, head: &RequestHead, authority: &str, path: &str, set: &Fields) {
         self.sender.head(|out| encode::request_head(head, authority, path, set, out));
+    }
+
+    /// Encodes a head that asks to go on with another protocol.
+    pub fn upgrade_head(&mut self, head: &RequestHead, authority: &str, path: &str, to: &str) {
+        self.sender.head(|out| encode::upgrade_head(head, authority, path, to, out));
     }
 
     /// Whether the request went out no further because the origin did not take it.
@@ -307,6 +321,34 @@ impl BodySink for RequestSink {
         let outcome = self.sender.finish(trailers).await;
         outcome.map_err(|WriteFailed| self.write_error())?;
         self.silence.sent();
+        Ok(())
+    }
+}
+
+impl TunnelSource for ResponseSource {
+    fn has_raw(&self) -> bool {
+        self.receiver.is_ready()
+    }
+
+    async fn next_raw(&mut self) -> Result<Option<Chunk>, Error> {
+        self.receiver.next_raw().await.map_err(|_| Error::UpstreamGone)
+    }
+}
+
+impl TunnelSink for RequestSink {
+    async fn write_raw(&mut self, chunk: Chunk) -> Result<(), Error> {
+        self.sender.body(chunk).await.map_err(|WriteFailed| Error::UpstreamGone)
+    }
+
+    async fn flush_raw(&mut self) -> Result<(), Error> {
+        let flushed = self.sender.finish(&Fields::new()).await;
+        flushed.map_err(|WriteFailed| Error::UpstreamGone)
+    }
+
+    async fn end_raw(&mut self) -> Result<(), Error> {
+        self.flush_raw().await?;
+        self.sender.say_end().await;
+        stream::shutdown(self.fd, Direction::Write);
         Ok(())
     }
 }

@@ -55,6 +55,8 @@ pub struct Shared {
     /// That of the half that reads.
     deadline: Rc<Deadline>,
     has_served: Cell<bool>,
+    /// Who waits for the origin's SETTINGS.
+    unsettled: RefCell<Vec<Waker>>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -91,6 +93,7 @@ impl Shared {
             reader: RefCell::default(),
             deadline: receiver.deadline.clone(),
             has_served: Cell::new(false),
+            unsettled: RefCell::default(),
         });
         shared.run(read_all(shared.clone(), receiver));
         shared.run(write_all(shared.clone(), sender, fd));
@@ -129,6 +132,18 @@ impl Shared {
         }
     }
 
+    /// Wakes this task when the origin has sent its SETTINGS, or the connection is over.
+    fn wakes_when_settled(&self, waker: &Waker) {
+        let mut unsettled = self.unsettled.borrow_mut();
+        if !unsettled.iter().any(|known| known.will_wake(waker)) {
+            unsettled.push(waker.clone());
+        }
+    }
+
+    fn settled(&self) {
+        self.unsettled.take().into_iter().for_each(Waker::wake);
+    }
+
     fn kick(&self) {
         if self.codec.borrow().has_output() {
             wake(&self.writer);
@@ -150,6 +165,7 @@ impl Shared {
         for incoming in self.codec.borrow_mut().owners() {
             incoming.reset(Code::Cancel);
         }
+        self.settled();
         wake(&self.writer);
         wake(&self.reader);
     }
@@ -200,6 +216,9 @@ impl Shared {
             }
             receiver.consume(used);
         }
+        if !self.unsettled.borrow().is_empty() && self.codec.borrow().has_settings() {
+            self.settled();
+        }
         self.kick();
         true
     }
@@ -220,7 +239,7 @@ async fn read_all(shared: Rc<Shared>, mut receiver: Receiver<UpstreamStream>) {
                 Wait::Readable if !receiver.unread().is_empty() => continue,
                 Wait::Handover => continue,
                 Wait::Readable => {}
-                Wait::Over => break,
+                Wait::Over | Wait::Broken => break,
             }
         }
         if !matches!(receiver.read_more().await, Ok(1..)) || shared.deadline.has_fired() {

@@ -2,6 +2,7 @@
 //! target, not to the snapshot: a reload changes nothing of what is still there.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 use super::admission::Admission;
 use super::balance::mix;
@@ -31,6 +32,19 @@ struct Cluster {
     budget: Budget,
 }
 
+/// What is under way at a target, as long as this lives.
+#[derive(Debug)]
+pub struct Hold {
+    targets: Rc<Targets>,
+    target: usize,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.targets.admission.release(self.target);
+    }
+}
+
 impl Targets {
     /// Of a worker that begins at this place. Workers begin at different ones: few requests must
     /// not all meet the first endpoint.
@@ -44,6 +58,13 @@ impl Targets {
     /// The requests under way.
     pub fn admission(&self) -> &Admission {
         &self.admission
+    }
+
+    /// Counts one more request at a target as under way, whatever room there is: one that was
+    /// admitted goes on as a tunnel.
+    pub fn hold(self: &Rc<Self>, target: usize) -> Hold {
+        self.admission.hold(target);
+        Hold { targets: self.clone(), target }
     }
 
     /// The turn of a cluster, which this takes.

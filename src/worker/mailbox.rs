@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::time::Duration;
 
 use crate::io::runtime::{AsyncReadRent, UnixStream};
 
@@ -66,6 +67,8 @@ pub enum Mail {
         ///
         /// [`Listeners::close`]: crate::downstream::listener::Listeners::close
         holds_alone: bool,
+        /// After so long the process is cut.
+        timeout: Duration,
     },
 }
 

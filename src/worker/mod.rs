@@ -10,7 +10,7 @@ pub mod report;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -24,7 +24,7 @@ use crate::exchange::core::Published;
 use crate::io::deadline::now_ms;
 use crate::io::pace::Pace;
 use crate::io::{sleep, spawn};
-use crate::limits::{POOL_SWEEP_INTERVAL, TARGETS_REPORTED_MAX};
+use crate::limits::{POOL_SWEEP_INTERVAL, TARGETS_REPORTED_MAX, TUNNEL_DRAIN_MARGIN};
 use crate::plugin::PrepareFailure;
 use crate::upstream::cluster::Cluster;
 
@@ -123,7 +123,9 @@ async fn read_mail(worker: Rc<Worker>, mut inbox: Inbox, ended: oneshot::Sender<
             }
             Some(Mail::Retire { keep }) => {
                 // An idle worker would hold the old snapshot until its next exchange.
-                worker.core().snapshot();
+                let snapshot = worker.core().snapshot();
+                let is_there = |name: &str| snapshot.services.iter().any(|one| one.name == name);
+                worker.core().tunnels().keep_those_of(is_there);
                 let plugins = worker.core().plugins().clone();
                 spawn(async move { plugins.retire(&keep.plugins).await });
             }
@@ -140,7 +142,8 @@ async fn read_mail(worker: Rc<Worker>, mut inbox: Inbox, ended: oneshot::Sender<
                 spawn(async move { listeners.close_some(&ids, holds_alone).await });
             }
             Some(Mail::Serve(accepted)) => listener::serve(accepted, &worker.frontend),
-            Some(Mail::Drain { handover, holds_alone }) => {
+            Some(Mail::Drain { handover, holds_alone, timeout }) => {
+                spawn(end_tunnels(worker.clone(), timeout));
                 start_drain(&worker, &listeners, handover, holds_alone, ended.take());
             }
             None => return start_drain(&worker, &listeners, None, false, ended.take()),
@@ -167,6 +170,13 @@ fn start_drain(
         core.flush_access_lines();
         drop(ended);
     });
+}
+
+/// Ends the tunnels that are still open shortly before the process is cut.
+async fn end_tunnels(worker: Rc<Worker>, timeout: Duration) {
+    let margin = TUNNEL_DRAIN_MARGIN.min(timeout / 2);
+    sleep(timeout.saturating_sub(margin)).await;
+    worker.core().tunnels().end_all();
 }
 
 async fn sweep_deadlines(worker: Rc<Worker>) {

@@ -88,3 +88,4 @@ mod tls;
 mod tracing;
 mod upgrade;
 mod watch;
+mod websocket;

@@ -13,6 +13,7 @@ pub mod origin;
 pub mod secure;
 mod selftest;
 pub mod wasm;
+pub mod websocket;
 pub mod wire;
 
 pub use client::{Client, Response, ask, get, get_with, post};

@@ -78,7 +78,8 @@ impl Ground<'_> {
             }
             let body = body_of(stub.body.as_deref(), stub.json.as_ref()).into_bytes();
             let length = BodyLength::Known(body.len() as u64);
-            let head = ResponseHead { status: stub.status.unwrap_or(200), fields, body: length };
+            let status = stub.status.unwrap_or(200);
+            let head = ResponseHead { status, fields, body: length, upgrade: None };
             Ok(Answer { head, body, held: None })
         })
     }

@@ -232,6 +232,8 @@ pub struct Timeouts {
     pub first_byte: Duration,
     /// How long an idle upstream connection is kept.
     pub upstream_idle: Duration,
+    /// For a tunnel through which nothing passes.
+    pub tunnel: Duration,
 }
 
 impl Default for Timeouts {
@@ -244,6 +246,7 @@ impl Default for Timeouts {
             connect: limits::CONNECT_TIMEOUT,
             first_byte: limits::FIRST_BYTE_TIMEOUT,
             upstream_idle: limits::UPSTREAM_IDLE_TIMEOUT,
+            tunnel: limits::TUNNEL_TIMEOUT,
         }
     }
 }
@@ -390,6 +393,8 @@ pub struct Service {
     pub response_trailers: Vec<String>,
     /// Whether the upstream sees the client's `Host`; false: the target's.
     pub preserve_host: bool,
+    /// The protocols that its clients may switch to: tokens in small letters, none of HTTP's.
+    pub upgrades: Vec<String>,
     /// How many requests its targets get at once.
     pub limits: ServiceLimits,
     /// How its responses are made of those of other services.

@@ -118,4 +118,6 @@ pub struct ServiceTimeouts {
     pub first_byte: Option<Duration>,
     /// Between two steps of progress of a body, to or from an endpoint.
     pub idle: Option<Duration>,
+    /// For a tunnel through which nothing passes.
+    pub tunnel: Option<Duration>,
 }

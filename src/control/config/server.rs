@@ -244,6 +244,7 @@ fn timeouts(item: &Item<'_>, errors: &mut Errors) -> Option<Timeouts> {
         connect: read("connect", default.connect),
         first_byte: read("firstByte", default.first_byte),
         upstream_idle: read("upstreamIdle", default.upstream_idle),
+        tunnel: read("tunnel", default.tunnel),
     })
 }
 

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::http::field_class;
 use crate::http::message::{is_field_value, is_token};
+use crate::http::websocket;
 use crate::limits;
 use crate::route::path::{Rules, normalise};
 
@@ -113,6 +114,9 @@ fn service<'n>(
             .unwrap_or_default(),
         headers,
         preserve_host: map.read("preserveHost", errors, boolean).unwrap_or(true),
+        upgrades: map
+            .read("upgrades", errors, upgrades)
+            .unwrap_or_else(|| vec![websocket::NAME.to_owned()]),
         limits: map.read("limits", errors, service_limits).unwrap_or_default(),
         aggregation,
     };
@@ -153,8 +157,36 @@ fn timeout(item: &Item<'_>, errors: &mut Errors) -> Option<Duration> {
 fn timeouts(item: &Item<'_>, errors: &mut Errors) -> Option<ServiceTimeouts> {
     let map = Section::open(item, &keys::SERVICE_TIMEOUTS, errors)?;
     let mut read = |key: &str| map.read(key, errors, duration);
-    let (connect, first_byte, idle) = (read("connect"), read("firstByte"), read("idle"));
-    Some(ServiceTimeouts { connect, first_byte, idle })
+    Some(ServiceTimeouts {
+        connect: read("connect"),
+        first_byte: read("firstByte"),
+        idle: read("idle"),
+        tunnel: read("tunnel"),
+    })
+}
+
+/// Names of protocols that a connection may go on with, none of them HTTP's.
+fn upgrades(item: &Item<'_>, errors: &mut Errors) -> Option<Vec<String>> {
+    let mut names: Vec<String> = Vec::new();
+    list(item, limits::UPGRADES_MAX, errors, |item, errors| {
+        let name = string(item, errors)?.to_ascii_lowercase();
+        let is_name = name.len() <= limits::UPGRADE_BYTES_MAX
+            && name.split('/').all(|part| is_token(part.as_bytes()));
+        let why = if !is_name {
+            "is not the name of a protocol, such as websocket"
+        } else if name == "h2c" || name == "h2" || name == "http" || name.starts_with("http/") {
+            "is HTTP itself, and what came by it would pass the gateway unseen; take it out (to \
+             speak HTTP/2 with targets write h2://host:port)"
+        } else if names.contains(&name) {
+            "stands there twice; take one out"
+        } else {
+            names.push(name);
+            return Some(());
+        };
+        item.refuse(errors, format!("{} {why}", value::quote(&name)));
+        None
+    })?;
+    Some(names)
 }
 
 fn service_limits(item: &Item<'_>, errors: &mut Errors) -> Option<ServiceLimits> {

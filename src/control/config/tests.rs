@@ -176,7 +176,7 @@ server:
   http2: {streamsMax: 7, requestsMax: 8, streamWindowBytes: 1MiB, connectionWindowBytes: 2MiB}
   timeouts:
     {tlsHandshake: 5ms, head: 1s, idle: 2s, body: 3s, connect: 4ms, firstByte: 5m,
-     upstreamIdle: 1m30s}
+     upstreamIdle: 1m30s, tunnel: 2h}
   drainTimeout: 0s
   upgradeTimeout: 90s
 admin: {listen: 0.0.0.0:9000, token: s3cret}
@@ -315,6 +315,7 @@ fn every_key_of_server_admin_and_logging_reaches_its_field() {
             connect: ms(4),
             first_byte: seconds(300),
             upstream_idle: seconds(90),
+            tunnel: seconds(7200),
         },
         drain_timeout: Duration::ZERO,
         upgrade_timeout: Duration::from_secs(90),

@@ -118,6 +118,7 @@ fn timeouts(timeouts: &Timeouts) -> Value {
         "connect": span(timeouts.connect),
         "firstByte": span(timeouts.first_byte),
         "upstreamIdle": span(timeouts.upstream_idle),
+        "tunnel": span(timeouts.tunnel),
     })
 }
 
@@ -262,17 +263,14 @@ fn service(service: &Service) -> Value {
             crate::limits::SERVICE_TIMEOUT_OFF => "off".to_owned(),
             timeout => span(timeout),
         },
-        "timeouts": {
-            "connect": service.timeouts.connect.map(span),
-            "firstByte": service.timeouts.first_byte.map(span),
-            "idle": service.timeouts.idle.map(span),
-        },
+        "timeouts": view_origins::timeouts(&service.timeouts),
         "headers": headers.collect::<Map<String, Value>>(),
         "requestHeaders": view_routes::headers(&routes.request_headers),
         "responseHeaders": view_routes::headers(&routes.response_headers),
         "requestTrailers": service.request_trailers,
         "responseTrailers": service.response_trailers,
         "preserveHost": service.preserve_host,
+        "upgrades": service.upgrades,
         "limits": {
             "connections": service.limits.connections,
             "pending": service.limits.pending,

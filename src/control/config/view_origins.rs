@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::TargetKind;
+use super::model_limits::ServiceTimeouts;
 use super::model_origins::{Asks, Check, OriginTls, Origins, Refresh};
 use super::origins::{show_optional, show_percent, show_statuses};
 use super::value::show_duration;
@@ -123,4 +124,13 @@ pub fn target_url(kind: &TargetKind) -> String {
         TargetKind::Unix(path) => format!("http://unix:{}", path.display()),
         TargetKind::Echo => "builtin:echo".to_owned(),
     }
+}
+
+pub(super) fn timeouts(timeouts: &ServiceTimeouts) -> Value {
+    json!({
+        "connect": timeouts.connect.map(show_duration),
+        "firstByte": timeouts.first_byte.map(show_duration),
+        "idle": timeouts.idle.map(show_duration),
+        "tunnel": timeouts.tunnel.map(show_duration),
+    })
 }

@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::http::h2::incoming::Incoming;
 use crate::http::message::Fields;
 use crate::http::relay::BodySource;
+use crate::http::upgrade::TunnelSource;
 use crate::io::buffer::Chunk;
 use crate::io::deadline::{Timer, now_ms};
 
@@ -121,5 +122,32 @@ impl BodySource for StreamBody {
 
     fn bound(&mut self, expires_ms: u64) {
         self.expires_ms = expires_ms;
+    }
+}
+
+impl TunnelSource for StreamBody {
+    fn has_raw(&self) -> bool {
+        self.incoming.is_ready()
+    }
+
+    async fn next_raw(&mut self) -> Result<Option<Chunk>, Error> {
+        // What bounds bodies bounds no tunnel.
+        (self.allowance, self.rate) = (u64::MAX, BodyRate::default());
+        let incoming = &self.incoming;
+        std::future::poll_fn(|cx| {
+            if incoming.is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            if incoming.is_over_budget() {
+                return Poll::Ready(Err(Error::OverBudget));
+            }
+            if incoming.is_reset() {
+                return Poll::Ready(Err(Error::DownstreamGone));
+            }
+            incoming.wakes(cx);
+            Poll::Pending
+        })
+        .await?;
+        self.take()
     }
 }

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use super::shared::Shared;
 use crate::error::Error;
-use crate::exchange::Reply;
+use crate::exchange::{Reply, Tunnel};
 use crate::http::grpc::GrpcStatus;
 use crate::http::h2::head;
 use crate::http::h2::incoming::Incoming;
 use crate::http::message::{Fields, Method, RequestHead, ResponseHead};
 use crate::http::relay::BodySink;
+use crate::http::upgrade::TunnelSink;
 use crate::io::buffer::Chunk;
 use crate::io::deadline::{Timer, now_ms};
 use crate::limits::{LATE_MESSAGE_TIMEOUT, STREAM_QUEUE_BYTES};
@@ -40,6 +41,8 @@ pub(super) struct StreamReply {
     expires_ms: u64,
     /// Made by the first wait.
     timer: Option<Timer>,
+    /// What goes on when the exchange is over.
+    pub(super) tunnel: Option<Box<Tunnel>>,
 }
 
 impl StreamReply {
@@ -64,7 +67,14 @@ impl StreamReply {
             write_timeout: shared.frontend.core.snapshot().timeouts.body,
             expires_ms: u64::MAX,
             timer: None,
+            tunnel: None,
         }
+    }
+
+    /// A tunnel begins: a step of what is written may take so long.
+    pub(super) fn begin_raw(&mut self, stall: Duration) {
+        self.expires_ms = u64::MAX;
+        self.write_timeout = stall;
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -135,6 +145,19 @@ impl Reply for StreamReply {
         if self.is_grpc {
             self.grpc_status = GrpcStatus::of(&head.fields);
         }
+    }
+
+    async fn switch(&mut self, head: &ResponseHead, _protocol: &str) -> Result<(), Error> {
+        self.head(head, false, true);
+        self.flush().await
+    }
+
+    fn keep_tunnel(&mut self, tunnel: Box<Tunnel>) {
+        self.tunnel = Some(tunnel);
+    }
+
+    fn tunnel(&mut self) -> Option<&mut Tunnel> {
+        self.tunnel.as_deref_mut()
     }
 
     async fn interim(&mut self, head: &ResponseHead) -> Result<(), Error> {
@@ -241,5 +264,19 @@ impl BodySink for StreamReply {
         }
         self.shared.kick();
         self.until_sent(None).await
+    }
+}
+
+impl TunnelSink for StreamReply {
+    async fn write_raw(&mut self, chunk: Chunk) -> Result<(), Error> {
+        self.write(chunk).await
+    }
+
+    async fn flush_raw(&mut self) -> Result<(), Error> {
+        self.flush().await
+    }
+
+    async fn end_raw(&mut self) -> Result<(), Error> {
+        self.finish(&Fields::new()).await
     }
 }

@@ -29,15 +29,7 @@ pub fn request_head(
     set: &Fields,
     out: &mut Vec<u8>,
 ) -> Framing {
-    out.extend_from_slice(head.method.as_str().as_bytes());
-    out.push(b' ');
-    out.extend_from_slice(path.as_bytes());
-    out.extend_from_slice(head.query.as_bytes());
-    out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
-    out.extend_from_slice(authority.as_bytes());
-    out.extend_from_slice(b"\r\n");
-    head.fields.write_lines_with(set, out);
-    cdn_loop::write_line(out);
+    request_lines(head, authority, path, set, out);
     let framing = match head.body {
         BodyLength::Empty => Framing::Plain,
         BodyLength::Known(length) => {
@@ -51,6 +43,48 @@ pub fn request_head(
     };
     out.extend_from_slice(b"\r\n");
     framing
+}
+
+/// The head of a request without its framing and its end.
+#[inline]
+fn request_lines(head: &RequestHead, authority: &str, path: &str, set: &Fields, out: &mut Vec<u8>) {
+    out.extend_from_slice(head.method.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(path.as_bytes());
+    out.extend_from_slice(head.query.as_bytes());
+    out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
+    out.extend_from_slice(authority.as_bytes());
+    out.extend_from_slice(b"\r\n");
+    head.fields.write_lines_with(set, out);
+    cdn_loop::write_line(out);
+}
+
+/// Appends a request head that asks to go on with another protocol (RFC 9110 section 7.8). No body
+/// follows.
+pub fn upgrade_head(
+    head: &RequestHead,
+    authority: &str,
+    path: &str,
+    protocol: &str,
+    out: &mut Vec<u8>,
+) -> Framing {
+    request_lines(head, authority, path, &Fields::new(), out);
+    switch_lines(protocol, out);
+    Framing::Plain
+}
+
+/// Appends the head of a 101: what follows is of that protocol.
+pub fn switching_head(head: &ResponseHead, protocol: &str, out: &mut Vec<u8>) -> Framing {
+    status_line(101, out);
+    head.fields.write_lines(out);
+    switch_lines(protocol, out);
+    Framing::Plain
+}
+
+fn switch_lines(protocol: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: ");
+    out.extend_from_slice(protocol.as_bytes());
+    out.extend_from_slice(b"\r\n\r\n");
 }
 
 /// What the connection lets a response be.

@@ -71,6 +71,7 @@ pub fn parse_request(
     target::parse(target, head)?;
     rules.host(head)?;
     head.body = rules.request_body()?;
+    head.upgrade = rules.upgrade();
     Ok(HeadFacts { length, expects_continue: rules.expects_continue()?, ..rules.facts() })
 }
 
@@ -106,6 +107,9 @@ pub fn parse_response(bytes: &[u8], head: &mut ResponseHead) -> Result<HeadFacts
     }
     head.status = line.status;
     head.body = rules.response_body(line.status)?;
+    if line.status == 101 {
+        head.upgrade = rules.upgrade();
+    }
     Ok(HeadFacts { length, ..rules.facts() })
 }
 

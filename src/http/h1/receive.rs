@@ -40,8 +40,10 @@ pub struct Receiver<S: Stream> {
 pub enum Wait {
     /// A read would not wait: of bytes of the next message, most likely.
     Readable,
-    /// Nothing will come: the peer has closed, the deadline has passed, the connection is broken.
+    /// Nothing will come: the peer has closed, or the deadline has passed.
     Over,
+    /// Nothing will come: the connection is broken.
+    Broken,
     /// The worker asks for a handover (see [`Deadline::or_handover`]).
     Handover,
 }
@@ -117,7 +119,12 @@ impl<S: Stream> Receiver<S> {
     ///
     /// For a while a read is pending; then, and if too many connections do so, the wait goes on
     /// without a buffer.
-    pub async fn wait(&mut self) -> Wait {
+    pub fn wait(&mut self) -> impl Future<Output = Wait> {
+        self.wait_for(S::IS_PORTABLE)
+    }
+
+    /// The same; `moves`: the connection may go on in another process.
+    async fn wait_for(&mut self, moves: bool) -> Wait {
         if !self.buffer.is_empty() {
             return Wait::Readable;
         }
@@ -132,18 +139,18 @@ impl<S: Stream> Receiver<S> {
                 Ok(0) => return Wait::Over,
                 Ok(_) => return Wait::Readable,
                 Err(error) if is_cancelled(&error) => {}
-                Err(_) => return Wait::Over,
+                Err(_) => return Wait::Broken,
             }
         }
         self.buffer.release(&self.pool);
-        let outcome = match S::IS_PORTABLE {
+        let outcome = match moves {
             // Dropping what waits for readiness loses nothing.
             true => self.deadline.or_handover(self.half.readable()).await,
             false => Some(self.half.readable().await),
         };
         match outcome {
             Some(Ok(())) => Wait::Readable,
-            Some(Err(_)) => Wait::Over,
+            Some(Err(_)) => Wait::Broken,
             None => Wait::Handover,
         }
     }
@@ -260,6 +267,28 @@ impl<S: Stream> Receiver<S> {
         self.blank = BlankLines::default();
         self.decoder.begin(body, is_chunked);
         self.allowance = bytes_max;
+    }
+
+    /// From now on bytes as they are, to the end of the connection, which nobody watches: another
+    /// protocol than HTTP follows.
+    pub fn begin_raw(&mut self) {
+        self.deadline.unwatch();
+        self.begin_body(0, BodyLength::Unknown, false, u64::MAX);
+    }
+
+    /// The next bytes as they are; `None` at the end. A wait for them that lasts holds no buffer.
+    pub async fn next_raw(&mut self) -> Result<Option<Chunk>, BodyFailure> {
+        if !self.has_unread() && !self.decoder.is_done() {
+            match self.wait_for(false).await {
+                Wait::Readable | Wait::Handover => {}
+                Wait::Over => {
+                    self.decoder.finish_at_close();
+                    return Ok(None);
+                }
+                Wait::Broken => return Err(BodyFailure::Closed),
+            }
+        }
+        self.next_chunk().await
     }
 
     /// Whether the body has been read to its end.

@@ -356,6 +356,19 @@ impl<T: Owner> Connection<T> {
         self.peer.takes_extended_connect
     }
 
+    /// Whether the peer has said what it takes.
+    pub fn has_settings(&self) -> bool {
+        self.has_settings
+    }
+
+    /// The stream has been opened with an extended CONNECT: what a response that accepts it says of
+    /// its length does not count (RFC 9110 section 9.3.6).
+    pub fn is_connect(&mut self, id: u32) {
+        if let Some(stream) = self.streams.get_mut(id) {
+            stream.is_connect = true;
+        }
+    }
+
     /// Frees what only a busy connection needs.
     pub fn rest(&mut self) {
         self.room = Room::default();

@@ -12,7 +12,7 @@ mod write;
 pub use self::request::{Facts, RequestLimits, RequestReader};
 pub use self::response::ResponseReader;
 pub use self::trailers::TrailersReader;
-pub use self::write::{interim_head, is_grpc, request_head, response_head, trailers};
+pub use self::write::{connect_head, interim_head, is_grpc, request_head, response_head, trailers};
 
 use crate::error::Error;
 use crate::http::message::is_field_value;

@@ -129,6 +129,12 @@ impl Deadline {
         slot.watch = Watch::New;
     }
 
+    /// Nobody looks for the peer any more: whoever reads and writes will see.
+    pub fn unwatch(&self) {
+        self.table.slots.borrow_mut()[self.index].watch = Watch::Off;
+        self.disarm();
+    }
+
     /// Leaves the waker there for the next exchange: it is that of the same task.
     fn wake_when_gone(&self, waker: &Waker) {
         let mut watchers = self.table.watchers.borrow_mut();

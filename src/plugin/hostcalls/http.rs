@@ -228,6 +228,7 @@ fn echoed(request: &Request, name: &str) -> Answer {
             status: local.status,
             fields: local.fields,
             body: BodyLength::Known(local.body.len() as u64),
+            upgrade: None,
         },
         body: local.body,
         held: None,

@@ -64,6 +64,7 @@ fn answered() -> Answered<'static> {
         status: 200,
         grpc_status: "",
         body_bytes_sent: 5,
+        tunnel_bytes_received: None,
         took: Duration::from_micros(1234),
         service: "users",
         upstream: "",

@@ -39,6 +39,8 @@ struct Stream {
     is_silent: Cell<bool>,
     /// Others have been answered over this connection.
     is_reused: bool,
+    /// It goes on when its request is sent: an extended CONNECT.
+    is_open_ended: Cell<bool>,
 }
 
 impl Lease {
@@ -51,6 +53,7 @@ impl Lease {
             body_timeout: Cell::new(shared.body_timeout),
             is_silent: Cell::new(true),
             is_reused: shared.has_served.get(),
+            is_open_ended: Cell::new(false),
         });
         Box::new(Self {
             request: RequestSink {
@@ -77,6 +80,37 @@ impl Lease {
     pub fn begin(&mut self, expires_ms: u64, body_timeout: Duration) {
         self.stream.expires_ms.set(expires_ms);
         self.stream.body_timeout.set(body_timeout);
+    }
+
+    /// Whether the origin takes extended CONNECT (RFC 8441), which it has so long to say.
+    pub async fn takes_connect(&mut self, patience: Duration) -> Result<bool, Error> {
+        let Self { stream, request, .. } = self;
+        let shared = &stream.shared;
+        stream.arm(&request.timer, patience);
+        let said = stream.wait(&request.timer, |cx| {
+            let codec = shared.codec.borrow();
+            if codec.has_settings() {
+                return Some(Ok(codec.takes_extended_connect()));
+            }
+            shared.wakes_when_settled(cx.waker());
+            // Nobody has the stream yet, who would be told.
+            shared.is_over.get().then_some(Err(Error::UpstreamGone))
+        });
+        said.await
+    }
+
+    /// Encodes the head of an extended CONNECT, to be written with what follows.
+    pub fn connect_head(
+        &mut self,
+        head: &RequestHead,
+        authority: &str,
+        path: &str,
+        protocol: &str,
+    ) {
+        self.stream.is_open_ended.set(true);
+        self.request.block.clear();
+        let block = &mut self.request.block;
+        head::connect_head(head, (authority, path), false, protocol, block);
     }
 }
 
@@ -134,7 +168,7 @@ impl Stream {
 
     fn is_sent(&self) -> bool {
         let id = self.incoming.id.get();
-        id > 0 && self.shared.codec.borrow().is_sent(id)
+        id > 0 && (self.is_open_ended.get() || self.shared.codec.borrow().is_sent(id))
     }
 }
 
@@ -185,6 +219,9 @@ impl RequestSink {
         };
         let id = opened.ok_or(Error::UpstreamRefused)?;
         incoming.id.set(id);
+        if self.stream.is_open_ended.get() {
+            codec.is_connect(id);
+        }
         if let Some(first) = self.first.take() {
             codec.queue(id, first);
         }
@@ -300,6 +337,20 @@ impl ResponseSource {
         *into = head.into_inner().unwrap_or_default();
         self.is_bodyless = !into.has_body(method);
         Ok(())
+    }
+}
+
+impl ResponseSource {
+    /// The next bytes of a stream that has become a tunnel; nothing bounds the wait.
+    pub async fn next_raw(&mut self) -> Result<Option<Chunk>, Error> {
+        let Self { stream, timer, .. } = self;
+        let incoming = &stream.incoming;
+        let ready = |_: &Context<'_>| match incoming.is_over_budget() {
+            true => Some(Err(Error::OverBudget)),
+            false => incoming.is_ready().then_some(Ok(())),
+        };
+        stream.wait(timer, ready).await?;
+        BodySource::next(self).await
     }
 }
 

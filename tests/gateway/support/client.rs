@@ -144,6 +144,11 @@ impl Client {
         self.wire.rest().unwrap_or_else(|error| panic!("not closed: {error:?}"))
     }
 
+    /// Reads exactly so many bytes, of whatever they are.
+    pub fn take(&mut self, count: usize) -> Vec<u8> {
+        self.wire.take(count).unwrap_or_else(|error| panic!("no {count} bytes: {error:?}"))
+    }
+
     /// Fails unless the gateway closes the connection and sends nothing more.
     pub fn assert_closed(&mut self) {
         let rest = self.rest();

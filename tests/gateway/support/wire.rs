@@ -273,6 +273,16 @@ impl<S: Read> Wire<S> {
         Ok(std::mem::take(&mut self.buffer))
     }
 
+    /// Reads exactly so many bytes.
+    pub fn take(&mut self, count: usize) -> Result<Vec<u8>, WireError> {
+        while self.buffer.len() < count {
+            if !self.fill()? {
+                return Err(WireError::Truncated);
+            }
+        }
+        Ok(self.buffer.drain(..count).collect())
+    }
+
     /// Reads everything up to the end of the stream.
     pub fn rest(&mut self) -> Result<Vec<u8>, WireError> {
         while self.fill()? {}

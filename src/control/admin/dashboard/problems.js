@@ -38,6 +38,8 @@ function whyRefused(reason) {
     head_too_large: "its head is too large (431)",
     no_endpoint: "its service has no target (503)",
     over_budget: "too many bodies in memory (503)",
+    upgrade_refused: "it asks for another protocol (501)",
+    unsupported_websocket: "its WebSocket is of another version (400)",
     upstream_busy: "its targets are busy (503)",
   };
   return words[reason] ?? reason.replaceAll("_", " ");

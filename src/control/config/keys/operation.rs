@@ -67,7 +67,7 @@ pub(in crate::control::config) const LOGGING: Keys = Keys {
         .form("list of fields, in the order of the line")
         .otherwise(
             "`time`, `request_id`, `client`, `method`, `path`, `status`, `body_bytes_sent`, \
-             `duration_ms`, `service`, `upstream`, `error`",
+             `tunnel_bytes_received`, `duration_ms`, `service`, `upstream`, `error`",
         )
         .when("a line shall tell more or less")
         .example("[status, path]"),

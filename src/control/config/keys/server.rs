@@ -470,6 +470,15 @@ pub(in crate::control::config) const TIMEOUTS: Keys = Keys {
         )
         .default("55s")
         .when("targets close idle connections earlier: stay below their time"),
+        key(
+            "tunnel",
+            DURATION,
+            "For a WebSocket, or what else services[].upgrades names, through which nothing passes \
+             either way. Default: 1h.",
+        )
+        .form("duration, of silence of both sides of a WebSocket")
+        .default("1h")
+        .when("less to save connections; more where peers send no pings"),
     ],
     later: &[],
 };

@@ -133,6 +133,21 @@ pub(in crate::control::config) const SERVICE: Keys = Keys {
         .otherwise("`true`: the target sees the client's `Host`")
         .when("`false` where the target only answers to its own name"),
         key(
+            "upgrades",
+            Kind::List(
+                &Kind::Shaped(r"^[!#$%&'*+.^_`|~/0-9A-Za-z-]{1,64}$"),
+                0,
+                limits::UPGRADES_MAX,
+            ),
+            "The protocols that clients may switch to (the Upgrade header, and :protocol of \
+             HTTP/2). Others are left out of the request. Default: [websocket].",
+        )
+        .form("list of protocols, at most 16; never `h2c`")
+        .default("[websocket]")
+        .otherwise("`[websocket]`")
+        .when("`[]` where no client should; more where targets speak others")
+        .example("[]"),
+        key(
             "limits",
             Kind::Section(&SERVICE_LIMITS),
             "How many requests targets get at once, over all workers. Who finds no target with \
@@ -173,6 +188,13 @@ pub(in crate::control::config) const SERVICE_TIMEOUTS: Keys = Keys {
         )
         .otherwise("`server.timeouts.body`")
         .when("streams are silent for long: with `timeout: off` it is what ends them"),
+        key(
+            "tunnel",
+            DURATION,
+            "For a WebSocket through which nothing passes either way. Default: the server's.",
+        )
+        .otherwise("`server.timeouts.tunnel`")
+        .when("its clients send no pings, or should be gone sooner"),
     ],
     later: &[],
 };

@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::http::field_class::{Special, is};
 use crate::http::h1::lines::{Line, Malformed, TakeField, take_fields};
 use crate::http::message::{BodyLength, Fields, Places, RequestHead, is_authority};
+use crate::http::upgrade::Upgrade;
 use crate::limits::NOMINATIONS_MAX;
 use crate::text;
 
@@ -42,6 +43,8 @@ pub(super) struct FieldRules<'a> {
     has_close: bool,
     has_keep_alive: bool,
     expect: Option<&'a [u8]>,
+    upgrade: Option<&'a [u8]>,
+    upgrades: usize,
     /// Values of `Connection` that name fields beside `close` and `keep-alive`.
     nominations: Vec<&'a [u8]>,
     /// How many fields they name.
@@ -112,6 +115,8 @@ impl<'a> FieldRules<'a> {
             has_close: false,
             has_keep_alive: false,
             expect: None,
+            upgrade: None,
+            upgrades: 0,
             nominations: Vec::new(),
             nominated: 0,
         };
@@ -160,6 +165,10 @@ impl<'a> FieldRules<'a> {
                     return Err("Transfer-Encoding is present more than once");
                 }
                 self.coding = parse_coding(line.value)?;
+            }
+            Special::Upgrade => {
+                self.upgrades += 1;
+                self.upgrade = Some(line.value);
             }
             Special::Te | Special::Trailer | Special::OtherHop => {}
         }
@@ -250,6 +259,21 @@ impl<'a> FieldRules<'a> {
             }
             (Coding::None, None) => Ok(BodyLength::Unknown),
         }
+    }
+
+    /// What the sender wants to go on with, or does (RFC 9110 section 7.8). Whatever is odd about
+    /// it makes the message an ordinary one: that is always allowed, and nothing is smuggled by it.
+    #[inline]
+    pub(super) fn upgrade(&self) -> Option<Box<Upgrade>> {
+        if self.upgrades == 0 { None } else { self.asked_upgrade() }
+    }
+
+    #[cold]
+    fn asked_upgrade(&self) -> Option<Box<Upgrade>> {
+        let has_body = self.coding != Coding::None || self.length.is_some_and(|length| length > 0);
+        let is_asked = self.upgrades == 1 && !self.is_http10 && !has_body;
+        let value = self.upgrade.filter(|_| is_asked && self.is_nominated(b"upgrade"))?;
+        Upgrade::of_field(value)
     }
 
     /// RFC 9110 section 10.1.1; an HTTP/1.0 client's expectation is ignored.

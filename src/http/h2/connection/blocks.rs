@@ -209,6 +209,8 @@ impl<T: Owner> Connection<T> {
         let permits_body = response.permits_body();
         let is_broken = self.streams.change(id, |stream| {
             stream.has_head = status >= 200;
+            let is_tunnel = stream.is_connect && status < 300;
+            let length = if is_tunnel { BodyLength::Unknown } else { length };
             if let (BodyLength::Known(length), true) = (length, stream.has_head) {
                 stream.expected = Some(if stream.is_head || !permits_body { 0 } else { length });
             }

@@ -17,6 +17,7 @@ impl<T: Owner> Connection<T> {
                     (setting::MAX_CONCURRENT_STREAMS, self.options.streams_max),
                     (setting::MAX_HEADER_LIST_SIZE, head_bytes),
                     (setting::NO_RFC7540_PRIORITIES, 1),
+                    (setting::ENABLE_CONNECT_PROTOCOL, 1),
                 ];
                 write_settings(&settings, &mut self.out);
             }

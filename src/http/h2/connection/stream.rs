@@ -22,6 +22,8 @@ pub(super) struct Stream<T> {
     pub(super) has_head: bool,
     /// A response to HEAD: what its head says of a body does not count.
     pub(super) is_head: bool,
+    /// A request to go on with another protocol.
+    pub(super) is_connect: bool,
     /// Bytes that are missing of what `content-length` says.
     pub(super) expected: Option<u64>,
     /// Bytes that the peer may send.
@@ -70,6 +72,7 @@ impl<T> Stream<T> {
             reset: None,
             has_head: false,
             is_head: false,
+            is_connect: false,
             expected: None,
             receive_window: i64::from(receive_window),
             receive_window_max: receive_window,

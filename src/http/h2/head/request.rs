@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::http::field_class::Special;
 use crate::http::h2::hpack::TakeField;
 use crate::http::message::{BodyLength, Method, RequestHead, is_authority};
+use crate::http::upgrade::Upgrade;
 use crate::text;
 
 /// Bounds of a request's head.
@@ -35,6 +36,7 @@ struct Seen {
     /// A field that is none.
     regular: bool,
     host: bool,
+    protocol: bool,
 }
 
 /// Takes the fields of a request.
@@ -88,6 +90,17 @@ impl<'h> RequestReader<'h> {
         if !seen.method {
             return malformed(":method is missing");
         }
+        if seen.protocol {
+            // RFC 8441 section 4: it says where to, as any request does.
+            if head.method != Method::Connect || !seen.authority {
+                return malformed(":protocol without CONNECT or :authority");
+            }
+            if self.length.is_some() {
+                return malformed("content-length of a CONNECT, which has no content");
+            }
+            // As HTTP/1 would ask for it.
+            head.method = Method::Get;
+        }
         if head.method == Method::Connect {
             let is_whole = seen.authority && !seen.scheme && !seen.path;
             return match is_whole {
@@ -118,7 +131,7 @@ impl<'h> RequestReader<'h> {
         }
         head.body = match self.length {
             Some(length) => BodyLength::Known(length),
-            None if ends => BodyLength::Empty,
+            None if ends || seen.protocol => BodyLength::Empty,
             None => BodyLength::Unknown,
         };
         Ok(Facts { expects_continue: self.expects_continue && !ends })
@@ -151,6 +164,13 @@ impl<'h> RequestReader<'h> {
             b":path" => {
                 once(&mut self.seen.path)?;
                 self.path(value)?;
+            }
+            b":protocol" => {
+                once(&mut self.seen.protocol)?;
+                self.head.upgrade = Upgrade::of_connect(value);
+                if self.head.upgrade.is_none() {
+                    return Err(":protocol is not the name of a protocol");
+                }
             }
             _ => return Err("a pseudo-header is unknown"),
         }
@@ -214,11 +234,21 @@ impl<'h> RequestReader<'h> {
                     return Err("te is not trailers");
                 }
             }
-            Some(Special::Connection | Special::TransferEncoding | Special::OtherHop) => {
+            Some(
+                Special::Connection
+                | Special::TransferEncoding
+                | Special::Upgrade
+                | Special::OtherHop,
+            ) => {
                 return Err("a field belongs to connections of HTTP/1");
             }
         }
         Ok(())
+    }
+
+    /// Pseudo-headers come on top of the fields that there may be.
+    fn fields_max(&self) -> usize {
+        self.limits.fields_max + 4 + usize::from(self.seen.protocol)
     }
 
     /// Section 8.3.1: it names what `:authority` names, or stands in for it.
@@ -240,7 +270,7 @@ impl TakeField for RequestReader<'_> {
     fn take(&mut self, name: &[u8], value: &[u8]) {
         self.bytes = self.bytes.saturating_add(name.len() + value.len() + FIELD_BYTES);
         self.fields += 1;
-        if self.bytes > self.limits.bytes_max || self.fields > self.limits.fields_max + 4 {
+        if self.bytes > self.limits.bytes_max || self.fields > self.fields_max() {
             self.refused = Some(Error::HeadTooLarge);
             return;
         }

@@ -74,6 +74,25 @@ pub fn request_head(
     }
 }
 
+/// Appends the head of an extended CONNECT (RFC 8441 section 4), for which `head` stands as it
+/// would be asked by HTTP/1.
+pub fn connect_head(
+    head: &RequestHead,
+    (authority, path): (&str, &str),
+    is_tls: bool,
+    protocol: &str,
+    out: &mut Vec<u8>,
+) {
+    hpack::write_named(place::GET, b"CONNECT", out);
+    hpack::write_field(b":protocol", protocol.as_bytes(), out);
+    hpack::write_indexed(if is_tls { place::HTTPS } else { place::HTTP }, out);
+    hpack::write_named(place::AUTHORITY, authority.as_bytes(), out);
+    let target = [path, &head.query].concat();
+    hpack::write_named(place::ROOT, target.as_bytes(), out);
+    fields(&head.fields, out);
+    cdn_loop::with_value(|value| hpack::write_field(cdn_loop::NAME.as_bytes(), value, out));
+}
+
 /// Whether the message is one of gRPC.
 pub fn is_grpc(fields: &Fields) -> bool {
     const TYPE: &[u8] = b"application/grpc";

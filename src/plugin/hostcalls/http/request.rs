@@ -161,6 +161,7 @@ impl Request {
             query: parsed.query.to_owned(),
             fields,
             body: length,
+            upgrade: None,
         };
         if !head.fields.contains("user-agent") {
             head.fields.push(b"User-Agent", b"odin");
