@@ -93,7 +93,7 @@ pub(super) struct Call<'a> {
     pub(super) request: &'a RequestHead,
     pub(super) payload: Payload,
     /// The client's body, if it is to be sent again where that may be.
-    kept: Option<Box<Kept>>,
+    pub(super) kept: Option<Box<Kept>>,
 }
 
 impl<'a> Call<'a> {
