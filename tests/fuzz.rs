@@ -124,7 +124,9 @@ replays!(
     http1_body,
     http1_head,
     http2_frames,
+    http2_to_http1,
     kv_ops,
     plugin_output,
+    proxy_header,
     resp_reply
 );

@@ -78,8 +78,8 @@ pub fn find(bytes: &[u8]) -> Found {
             [_, _, _, _, _, _, _, _, _, _, _, _, _, _, high, low, ..] => {
                 let length = 16 + usize::from(u16::from_be_bytes([*high, *low]));
                 match bytes.get(..length) {
+                    _ if length > PROXY_HEADER_BYTES_MAX => Found::Broken,
                     Some(whole) => of_v2(whole),
-                    None if length > PROXY_HEADER_BYTES_MAX => Found::Broken,
                     None => Found::Part,
                 }
             }
