@@ -17,7 +17,7 @@ use crate::http::relay::{self, Alongside, BodySink, BodySource, Replay, Trailers
 use crate::io::deadline::now_ms;
 use crate::limits::{INTERIM_MAX, REPEATED_BODY_BYTES_MAX};
 use crate::snapshot::Timeouts;
-use crate::upstream::cluster::{Address, Endpoint, Endpoints};
+use crate::upstream::cluster::{Endpoint, Endpoints};
 use crate::upstream::connect::connect;
 use crate::upstream::connection::{Connection, ResponseSource};
 use crate::upstream::tries::{self, Ask, Failure, Try};
@@ -47,8 +47,8 @@ impl Exchange<'_> {
     ) -> Result<Connection, Error> {
         let worker = self.worker;
         self.upstream.set(Some(endpoint.id));
-        let is_http2 = matches!(endpoint.address, Address::Http2(_));
-        if !is_fresh && let Some(there) = worker.pool().there(endpoint.id, is_http2) {
+        let spoken = endpoint.address.spoken();
+        if !is_fresh && let Some(there) = worker.pool().there(endpoint.id, spoken) {
             attempt.reused();
             return Ok(there);
         }
@@ -61,7 +61,7 @@ impl Exchange<'_> {
         let stream = worker.futures().pooled(|| connect(&endpoint.address, timeout)).await?;
         attempt.connected(started.elapsed());
         let (deadlines, pool) = (worker.deadlines(), worker.shared_buffers());
-        if is_http2 {
+        if stream.is_http2(&endpoint.address) {
             let means = h2::Means {
                 deadlines,
                 pool,

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use send_wrapper::SendWrapper;
 
-use super::cluster::Address;
 use super::cluster::Endpoints;
 use super::connect::connect;
 use super::connection::Connection;
@@ -168,13 +167,13 @@ impl Client {
         Try { endpoint, is_fresh, .. }: Try<'_>,
         bounds: &Bounds,
     ) -> Result<Connection, Error> {
-        let is_http2 = matches!(endpoint.address, Address::Http2(_));
-        if !is_fresh && let Some(there) = self.pool.there(endpoint.id, is_http2) {
+        let spoken = endpoint.address.spoken();
+        if !is_fresh && let Some(there) = self.pool.there(endpoint.id, spoken) {
             return Ok(there);
         }
         self.pool.shrink(self.targets.admission().idle_max());
         let stream = connect(&endpoint.address, bounds.connect).await?;
-        if is_http2 {
+        if stream.is_http2(&endpoint.address) {
             let means = h2::Means {
                 deadlines: &self.deadlines,
                 pool: &self.buffers,

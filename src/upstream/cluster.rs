@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::balance::{Weights, hash};
 use super::condition::{Condition, Standing};
 use super::policy::Policy;
-use super::tls::Tls;
+use super::tls::{Spoken, Tls};
 
 /// Where an endpoint is reached.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -23,6 +23,16 @@ pub enum Address {
 }
 
 impl Address {
+    /// What is spoken there.
+    #[inline]
+    pub fn spoken(&self) -> Spoken {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => Spoken::Http1,
+            Self::Http2(_) => Spoken::Http2,
+            Self::Tls(_, tls) => tls.spoken(),
+        }
+    }
+
     /// Whether there is somewhere to connect to.
     pub fn is_known(&self) -> bool {
         match self {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::io::runtime::{CancelHandle, TcpStream, UnixStream};
 
 use super::cluster::Address;
+use super::tls::{Spoken, is_http2};
 use crate::error::Error;
 use crate::io::sleep;
 use crate::io::stream::{Reader, SocketReader, SocketWriter, Stream, Writer};
@@ -27,6 +28,21 @@ pub enum UpstreamStream {
     Unix(UnixStream),
     /// TLS over TCP.
     Tls(Box<TlsStream>),
+}
+
+impl UpstreamStream {
+    /// Whether HTTP/2 is spoken over it, which was made to this address.
+    pub fn is_http2(&self, to: &Address) -> bool {
+        match self {
+            Self::Tls(tls) => is_http2(tls),
+            Self::Tcp(_) | Self::Unix(_) => to.spoken() == Spoken::Http2,
+        }
+    }
+
+    /// Whether it is by TLS.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
 }
 
 /// Connects to one of the addresses; `timeout` bounds them all together.

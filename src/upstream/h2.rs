@@ -55,6 +55,7 @@ pub struct Shared {
     /// That of the half that reads.
     deadline: Rc<Deadline>,
     has_served: Cell<bool>,
+    is_tls: bool,
     /// Who waits for the origin's SETTINGS.
     unsettled: RefCell<Vec<Waker>>,
 }
@@ -68,6 +69,7 @@ impl std::fmt::Debug for Shared {
 impl Shared {
     /// Begins one on a new stream.
     pub fn start(stream: UpstreamStream, means: &Means<'_>) -> Rc<Self> {
+        let is_tls = stream.is_tls();
         let (read, write, fd) = stream::split(stream);
         let Means { deadlines, pool, budget, body_timeout, head_bytes_max } = *means;
         let receiver = Receiver::new(read, deadlines.register(fd), pool.clone());
@@ -93,6 +95,7 @@ impl Shared {
             reader: RefCell::default(),
             deadline: receiver.deadline.clone(),
             has_served: Cell::new(false),
+            is_tls,
             unsettled: RefCell::default(),
         });
         shared.run(read_all(shared.clone(), receiver));

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::connection::Connection as Either;
 use super::h1::Connection;
 use super::h2;
+use super::tls::Spoken;
 use crate::io::deadline::now_ms;
 use crate::limits::READS_AHEAD_MAX;
 
@@ -48,10 +49,13 @@ impl Pool {
     }
 
     /// What there is for a request to the endpoint: see [`Self::take`] and [`Self::lease`].
-    pub fn there(&self, endpoint: usize, is_http2: bool) -> Option<Either> {
-        match is_http2 {
-            true => self.lease(endpoint).map(Either::Http2),
-            false => self.take(endpoint).map(Either::Http1),
+    pub fn there(&self, endpoint: usize, spoken: Spoken) -> Option<Either> {
+        let lease = || self.lease(endpoint).map(Either::Http2);
+        let take = || self.take(endpoint).map(Either::Http1);
+        match spoken {
+            Spoken::Http1 => take(),
+            Spoken::Http2 => lease(),
+            Spoken::Agreed => lease().or_else(take),
         }
     }
 

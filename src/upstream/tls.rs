@@ -36,15 +36,48 @@ impl Hash for Tls {
     }
 }
 
+/// What is spoken to an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spoken {
+    /// HTTP/1.
+    Http1,
+    /// HTTP/2.
+    Http2,
+    /// Either, as each of its connections agrees on.
+    Agreed,
+}
+
+/// The name of HTTP/2 (ALPN).
+const HTTP2: &[u8] = b"h2";
+
 impl Tls {
+    /// What is offered to be spoken.
+    pub fn spoken(&self) -> Spoken {
+        match &self.config.alpn_protocols[..] {
+            [one] if one == HTTP2 => Spoken::Http2,
+            several if several.iter().any(|one| one == HTTP2) => Spoken::Agreed,
+            _ => Spoken::Http1,
+        }
+    }
+
     /// Shakes hands over a new connection.
     pub async fn connect(&self, tcp: TcpStream) -> Result<TlsStream, Error> {
         let session = ClientConnection::new(Arc::clone(&self.config), self.name.clone());
         let session = session.map_err(|error| Error::TlsFailed(reason::of(Some(&error))))?;
-        TlsStream::handshake(tcp, session.into())
+        let stream = TlsStream::handshake(tcp, session.into())
             .await
-            .map_err(|error| Error::TlsFailed(reason::of(cause(&error))))
+            .map_err(|error| Error::TlsFailed(reason::of(cause(&error))))?;
+        // One that knows no ALPN would go on with HTTP/1.
+        match self.spoken() == Spoken::Http2 && !is_http2(&stream) {
+            true => Err(Error::TlsFailed("upstream does not speak HTTP/2 (tls.alpn asks for it)")),
+            false => Ok(stream),
+        }
     }
+}
+
+/// Whether HTTP/2 was agreed on.
+pub fn is_http2(stream: &TlsStream) -> bool {
+    stream.alpn().as_deref() == Some(HTTP2)
 }
 
 /// Why a handshake failed, in words; `None` if the connection did.

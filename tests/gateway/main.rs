@@ -51,6 +51,7 @@ mod http2_frames;
 mod http2_heads;
 mod http2_origins;
 mod http2_refusals;
+mod http2_secured;
 mod keepalive;
 mod leaving;
 mod limits;

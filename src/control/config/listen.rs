@@ -128,7 +128,7 @@ fn has_free_port(address: &Listen) -> bool {
     matches!(address, Listen::Tcp { port: 0, .. })
 }
 
-fn is_empty_list(node: &Node) -> bool {
+pub(super) fn is_empty_list(node: &Node) -> bool {
     matches!(&node.value, Value::List(items) if items.is_empty())
 }
 

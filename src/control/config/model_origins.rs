@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::http::connection::Protocol;
 use crate::limits;
 use crate::upstream::balance::Algorithm;
 use crate::upstream::check::Thresholds;
@@ -76,13 +77,21 @@ pub struct OriginTls {
     pub cert: Option<PathBuf>,
     /// The key of that.
     pub key: Option<PathBuf>,
+    /// What is offered to be spoken, the preferred first; empty: HTTP/1.1.
+    pub alpn: Vec<Protocol>,
 }
 
 impl OriginTls {
+    /// What is offered to be spoken.
+    pub fn protocols(&self) -> &[Protocol] {
+        if self.alpn.is_empty() { &[Protocol::Http1] } else { &self.alpn }
+    }
+
     /// Whether nothing is said but, perhaps, the name.
     pub fn is_default(&self) -> bool {
-        let Self { ca, server_name: _, is_insecure, cert, key } = self;
-        ca.is_none() && !is_insecure && cert.is_none() && key.is_none()
+        let Self { ca, server_name: _, is_insecure, cert, key, alpn: _ } = self;
+        let is_http1 = self.protocols() == [Protocol::Http1];
+        is_http1 && ca.is_none() && !is_insecure && cert.is_none() && key.is_none()
     }
 
     /// Its files.

@@ -8,9 +8,11 @@ use super::decode::{
 };
 use super::errors::Errors;
 use super::keys;
+use super::listen::is_empty_list;
 use super::model_origins::{Asks, Check, OriginTls, Origins, Refresh};
 use super::tree::Value;
 use super::value::{self, Plain};
+use crate::http::connection::Protocol;
 use crate::http::message::{Method, is_field_value, is_token};
 use crate::limits;
 use crate::upstream::balance::Algorithm;
@@ -347,6 +349,7 @@ fn tls(item: &Item<'_>, errors: &mut Errors) -> Option<OriginTls> {
         is_insecure: map.read("insecure", errors, boolean).unwrap_or(false),
         cert: map.read("cert", errors, path),
         key: map.read("key", errors, path),
+        alpn: map.read("alpn", errors, alpn).unwrap_or_default(),
     };
     if map.filled("cert").is_some() != map.filled("key").is_some() {
         item.refuse(errors, "has one of cert and key; give both, or take it out");
@@ -355,6 +358,20 @@ fn tls(item: &Item<'_>, errors: &mut Errors) -> Option<OriginTls> {
         item.refuse(errors, "has a ca that insecure: true asks nobody for; take one of them out");
     }
     Some(tls)
+}
+
+/// What targets are offered; one default is the same as none.
+fn alpn(item: &Item<'_>, errors: &mut Errors) -> Option<Vec<Protocol>> {
+    let words = [Protocol::Http2, Protocol::Http1].map(|one| (one.alpn(), one));
+    let protocols = list(item, words.len(), errors, |item, errors| word(item, &words, errors))?;
+    if protocols.is_empty() {
+        item.expected(errors, "at least one of h2 and http/1.1");
+        return None;
+    }
+    if protocols.len() == 2 && protocols[0] == protocols[1] {
+        item.refuse(errors, "has one of them twice; take one out");
+    }
+    Some(if protocols == [Protocol::Http1] { Vec::new() } else { protocols })
 }
 
 fn server_name(item: &Item<'_>, errors: &mut Errors) -> Option<String> {

@@ -77,6 +77,7 @@ pub(super) fn tls(tls: &OriginTls) -> Value {
         "insecure": tls.is_insecure,
         "cert": show(&tls.cert),
         "key": show(&tls.key),
+        "alpn": tls.protocols().iter().map(|one| one.alpn()).collect::<Vec<_>>(),
     })
 }
 

@@ -18,7 +18,7 @@ use tokio_rustls::TlsConnector;
 use crate::control::config::{Asks, Check};
 use crate::limits::{CHECK_BYTES_MAX, HTTP2_CHECK_HEAD_BYTES_MAX};
 use crate::upstream::cluster::Address;
-use crate::upstream::tls::{self, Tls};
+use crate::upstream::tls::{self, Spoken, Tls};
 
 const AGENT: &str = concat!("odin/", env!("CARGO_PKG_VERSION"), " (health check)");
 
@@ -92,8 +92,14 @@ async fn shake(
     is_http2: bool,
 ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, String> {
     let mut config = std::sync::Arc::clone(&to.config);
-    if is_http2 {
-        std::sync::Arc::make_mut(&mut config).alpn_protocols = vec![b"h2".to_vec()];
+    let asked: Option<&[u8]> = match (is_http2, to.spoken()) {
+        (true, _) => Some(b"h2"),
+        (false, Spoken::Http1) => None,
+        // A check by a path asks by HTTP/1, whatever else the target speaks.
+        (false, _) => Some(b"http/1.1"),
+    };
+    if let Some(protocol) = asked {
+        std::sync::Arc::make_mut(&mut config).alpn_protocols = vec![protocol.to_vec()];
     }
     let shaken = TlsConnector::from(config).connect(to.name.clone(), stream).await;
     shaken.map_err(|error| match tls::reason(&error) {

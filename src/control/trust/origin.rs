@@ -20,6 +20,7 @@ pub(super) struct Files {
     cert: Option<Vec<u8>>,
     key: Option<Vec<u8>>,
     is_insecure: bool,
+    alpn: Vec<Vec<u8>>,
 }
 
 impl Files {
@@ -37,6 +38,7 @@ impl Files {
             cert: read(&tls.cert)?,
             key: read(&tls.key)?,
             is_insecure: tls.is_insecure,
+            alpn: tls.protocols().iter().map(|one| one.alpn().as_bytes().to_vec()).collect(),
         })
     }
 
@@ -54,6 +56,7 @@ impl Files {
             digest.update(file);
         }
         digest.update([u8::from(self.is_insecure)]);
+        self.alpn.iter().for_each(|name| digest.update(name));
         digest.finalize().into()
     }
 
@@ -84,7 +87,7 @@ impl Files {
             }
             _ => builder.with_no_client_auth(),
         };
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols.clone_from(&self.alpn);
         Ok(config)
     }
 }

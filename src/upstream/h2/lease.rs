@@ -110,7 +110,8 @@ impl Lease {
         self.stream.is_open_ended.set(true);
         self.request.block.clear();
         let block = &mut self.request.block;
-        head::connect_head(head, (authority, path), false, protocol, block);
+        let is_tls = self.stream.shared.is_tls;
+        head::connect_head(head, (authority, path), is_tls, protocol, block);
     }
 }
 
@@ -195,7 +196,8 @@ impl RequestSink {
         self.is_head = head.method == Method::Head;
         self.is_grpc = head::is_grpc(&head.fields);
         self.block.clear();
-        head::request_head(head, (authority, path), false, set, &mut self.block);
+        let is_tls = self.stream.shared.is_tls;
+        head::request_head(head, (authority, path), is_tls, set, &mut self.block);
     }
 
     /// Whether the request went out no further because the origin did not take it.

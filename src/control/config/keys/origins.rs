@@ -361,6 +361,16 @@ pub(in crate::control::config) const SERVICE_TLS: Keys = Keys {
             .otherwise("none")
             .when("goes with `cert`")
             .example("/etc/odin/tls/gateway.key"),
+        key(
+            "alpn",
+            Kind::List(&Kind::Word(&["h2", "http/1.1"]), 1, 2),
+            "What is spoken, as they choose: h2, http/1.1. Default: [http/1.1].",
+        )
+        .form("list of `h2`, `http/1.1`, at least one")
+        .default("[http/1.1]")
+        .otherwise("`[http/1.1]`")
+        .when("`[h2, http/1.1]` where targets speak HTTP/2: many requests over one connection")
+        .example("[h2, http/1.1]"),
     ],
-    later: &[("alpn", "take the key out; targets are asked for http/1.1")],
+    later: &[],
 };
