@@ -364,9 +364,8 @@ fn tls(item: &Item<'_>, errors: &mut Errors) -> Option<OriginTls> {
 fn alpn(item: &Item<'_>, errors: &mut Errors) -> Option<Vec<Protocol>> {
     let words = [Protocol::Http2, Protocol::Http1].map(|one| (one.alpn(), one));
     let protocols = list(item, words.len(), errors, |item, errors| word(item, &words, errors))?;
-    if protocols.is_empty() {
+    if is_empty_list(item.node) {
         item.expected(errors, "at least one of h2 and http/1.1");
-        return None;
     }
     if protocols.len() == 2 && protocols[0] == protocols[1] {
         item.refuse(errors, "has one of them twice; take one out");
