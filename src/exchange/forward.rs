@@ -20,6 +20,7 @@ use crate::snapshot::Timeouts;
 use crate::upstream::cluster::{Endpoint, Endpoints};
 use crate::upstream::connect::connect;
 use crate::upstream::connection::{Connection, ResponseSource};
+use crate::upstream::tls::Spoken;
 use crate::upstream::tries::{self, Ask, Failure, Try};
 use crate::upstream::{h1, h2};
 
@@ -105,7 +106,7 @@ impl<'a> Call<'a> {
     ) -> Self {
         // An origin of HTTP/2 may say that it has not looked at a request.
         let first = endpoints.iter().next();
-        let is_http2 = first.is_some_and(|one| matches!(one.address, Address::Http2(_)));
+        let is_http2 = first.is_some_and(|one| one.address.spoken() != Spoken::Http1);
         let is_kept = matches!(payload, Payload::Stream)
             && (request.method.is_idempotent() || is_http2)
             && match request.body {
