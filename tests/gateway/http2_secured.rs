@@ -1,5 +1,5 @@
-//! HTTP/2 to origins by TLS, where they agree on it (`tls.alpn`). The origin is a second gateway, in
-//! front of a scripted one.
+//! HTTP/2 to origins by TLS, where they agree on it (`tls.alpn`). The origin is a second gateway,
+//! in front of a scripted one.
 
 use crate::metrics::{scrape, value};
 use crate::support::http2::{Http2, get};
