@@ -155,11 +155,12 @@ fn connection_cannot_nominate_what_the_gateway_needs() {
 }
 
 #[test]
-fn an_upgrade_is_never_forwarded() {
+fn an_upgrade_that_is_no_handshake_is_not_forwarded() {
     // h2c smuggling: the origin must not be led to speak HTTP/2 behind the gateway's back.
     for upgrade in [
         "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n",
-        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+        "Connection: Upgrade\r\nUpgrade: h2c, TLS/1.0\r\nSec-WebSocket-Version: 13\r\n",
+        "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
         "Connection: HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n",
         "Upgrade: h2c\r\n",
     ] {
