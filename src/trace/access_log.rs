@@ -74,7 +74,7 @@ pub enum Field {
 
 impl Field {
     /// All of them, by name.
-    pub const ALL: [(&'static str, Self); 25] = [
+    pub const ALL: [(&'static str, Self); 26] = [
         ("time", Self::Time),
         ("request_id", Self::RequestId),
         ("trace_id", Self::TraceId),

@@ -97,7 +97,13 @@ impl Files {
 /// # Errors
 /// TLS cannot be set up, in words.
 pub fn unchecked() -> Result<ClientConfig, String> {
-    let files = Files { ca: None, cert: None, key: None, is_insecure: true };
+    let files = Files {
+        ca: None,
+        cert: None,
+        key: None,
+        is_insecure: true,
+        alpn: vec![b"http/1.1".to_vec()],
+    };
     files.config(|| Ok(RootCertStore::empty()))
 }
 
