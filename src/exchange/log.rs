@@ -71,7 +71,7 @@ impl Line {
         began: Instant,
     ) -> Option<Box<Self>> {
         snapshot.access_log.as_ref()?;
-        let service = scratch.service.and_then(|index| snapshot.services.get(index));
+        let service = scratch.service.get().and_then(|index| snapshot.services.get(index));
         let upstream = scratch.upstream.get().and_then(|id| snapshot.authority_of(id));
         Some(Box::new(Self {
             asked: std::mem::take(&mut scratch.asked),

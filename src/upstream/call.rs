@@ -132,7 +132,7 @@ impl Client {
         talk: impl AsyncFn(RequestSink<'_>, ResponseSource<'_>) -> Result<T, Error>,
         may_repeat: &dyn Fn() -> bool,
     ) -> Result<T, Error> {
-        let ask = Ask { method: &head.method, key: None };
+        let ask = Ask { method: &head.method, key: None, first: None };
         tries::run(endpoints, &self.targets, ask, u64::MAX, async |to| {
             let outcome = match self.connection(to, bounds).await {
                 Ok(Connection::Http1(_)) => {

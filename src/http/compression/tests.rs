@@ -18,7 +18,7 @@ fn fields(list: &[(&str, &str)]) -> Fields {
 }
 
 fn response(list: &[(&str, &str)], body: BodyLength) -> ResponseHead {
-    ResponseHead { status: 200, fields: fields(list), body }
+    ResponseHead { status: 200, fields: fields(list), body, upgrade: None }
 }
 
 const GZIP: Accepted = Accepted { coding: Some(Coding::Gzip), refuses_plain: false };

@@ -290,6 +290,7 @@ impl<'i> Given<'i> {
             bounds: MessageBounds::DEFAULT,
             trace: None,
             passed: &[],
+            upstreams: None,
             asked: crate::plugin::Asked::default(),
         }
     }
