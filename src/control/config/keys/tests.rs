@@ -269,7 +269,8 @@ fn file(path: &str, value: Option<Value>) -> Value {
 
 /// A service that splits has no targets, and there are those that it splits to.
 fn split(file: &mut Value) {
-    let Some(service) = file["services"].get_mut(0).filter(|one| one["split"].is_array()) else {
+    let first = file.get_mut("services").and_then(|services| services.get_mut(0));
+    let Some(service) = first.filter(|one| one["split"].is_array()) else {
         return;
     };
     drop(service.as_object_mut().unwrap().remove("targets"));
