@@ -43,6 +43,17 @@ fn difference(before: &str, after: &str) -> (Vec<String>, Vec<String>) {
     (only(before, after), only(after, before))
 }
 
+/// Sets keys of a plugin, and holds what lines that takes and makes.
+fn check_set(at: usize, keys: &Value, gone: &[&str], new: &[&str]) {
+    let after = set(FILE, at, keys.clone());
+    let owned = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
+    assert_eq!(difference(FILE, &after), (owned(gone), owned(new)), "{keys}:\n{after}");
+    let read: Value = yaml_serde::from_str(&after).unwrap();
+    for (key, value) in keys.as_object().unwrap() {
+        assert_eq!(read["wasm"]["plugins"][at][key], *value, "{after}");
+    }
+}
+
 #[test]
 fn a_key_is_set_where_it_stands_and_no_other_line_changes() {
     for (at, keys, gone, new) in [
@@ -83,6 +94,14 @@ fn a_key_is_set_where_it_stands_and_no_other_line_changes() {
             ],
             vec!["config: text"],
         ),
+    ] {
+        check_set(at, &keys, &gone, &new);
+    }
+}
+
+#[test]
+fn keys_in_brackets_and_in_other_blocks_are_set_too() {
+    for (at, keys, gone, new) in [
         (
             1,
             json!({"config": {"a": 1, "b": ["x", {"y": null}]}}),
@@ -111,14 +130,7 @@ fn a_key_is_set_where_it_stands_and_no_other_line_changes() {
         ),
         (2, json!({"body": true}), vec![], vec!["body: true"]),
     ] {
-        let after = set(FILE, at, keys.clone());
-        let gone = gone.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
-        let new = new.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
-        assert_eq!(difference(FILE, &after), (gone, new), "{keys}:\n{after}");
-        let read: Value = yaml_serde::from_str(&after).unwrap();
-        for (key, value) in keys.as_object().unwrap() {
-            assert_eq!(read["wasm"]["plugins"][at][key], *value, "{after}");
-        }
+        check_set(at, &keys, &gone, &new);
     }
 }
 
