@@ -424,6 +424,7 @@ mod tests {
             Error::UpstreamBusy,
             Error::TraceRefused,
             Error::Loop,
+            Error::CutByPlugin,
             Error::ConnectFailed,
             Error::ConnectTimeout,
             Error::TlsFailed(text),

@@ -346,7 +346,7 @@ fn every_key_of_wasm_reaches_its_field() {
         enabled: false,
         priority: -3,
         timeout: Some(Duration::from_millis(10)),
-        allowed_urls: vec![pattern("^/a$", place(61, 21)), pattern("/b", place(61, 29))],
+        allowed_urls: vec![pattern("^/a$", place(62, 21)), pattern("/b", place(62, 29))],
         services: vec!["one".to_owned()],
         config: serde_json::json!({"x": [1, "two", null, 1.5, {"y": true}]}),
         failure_mode: Some(FailureMode::Closed),

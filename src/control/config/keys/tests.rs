@@ -490,7 +490,10 @@ print(json.dumps([not validator.is_valid(document) for document in question['doc
 /// operators of the same kinds.
 const BEYOND_A_SCHEMA: &[(&str, &[&str])] = &[
     ("whole numbers with an exponent", &["got 1e2"]),
-    ("names that stand twice", &["stands twice", "is taken", "is the same header as"]),
+    (
+        "names that stand twice",
+        &["stands twice", "one of them twice", "is taken", "is the same header as"],
+    ),
     ("names that point to nothing", &["no service named"]),
     ("bounds of what is written with a unit", &["expected a size", "ms to 24h"]),
     (
