@@ -38,7 +38,7 @@ fn what_a_flag_takes_is_taken() {
         ("--timeout", "5", r"write (\d+s) or"),
         ("--timeout", "5", r"or (\d+ms)"),
         ("--config", "[1]", r"an object such as '(\{.*?\})'"),
-        ("--body", "yes", r"possible values: (\w+),"),
+        ("--body", "yes", r"body is (\w+),"),
     ] {
         let call = ["test-plugin", "plugin.wasm", "input.json", flag];
         let (told, code) = odin_cli(dir.path(), &[&call[..], &[wrong]].concat());

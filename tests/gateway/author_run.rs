@@ -136,7 +136,7 @@ fn run_says_what_a_flag_takes() {
         (&["plugin.wasm", "--timeout", "5"], "write 5s or 5ms"),
         (&["plugin.wasm", "--max-memory-pages", "0"], "is not in 1..="),
         (&["plugin.wasm", "--failure-mode", "shut"], "[possible values: open, closed]"),
-        (&["plugin.wasm", "--body", "yes"], "[possible values: true, false]"),
+        (&["plugin.wasm", "--body", "yes"], "false, whole (or true), stream or events"),
         (&["plugin.wasm", "--config", "{"], "an object such as"),
         (&["plugin.wasm", "--config", "[1]"], "an object such as"),
         (&["plugin.wasm", "--config", "nowhere.json"], "cannot read nowhere.json"),

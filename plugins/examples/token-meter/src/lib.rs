@@ -96,7 +96,7 @@ impl Plugin for Meter {
             return Ok(Outcome::next());
         }
         host::count("refused_total", 1);
-        Ok(Outcome::respond(429).json(&refusal(self.config.budget))?)
+        Outcome::respond(429).json(&refusal(self.config.budget))
     }
 }
 

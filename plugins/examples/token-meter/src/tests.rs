@@ -32,7 +32,9 @@ fn a_stream_ends_where_the_budget_is_spent_and_no_other_begins() {
         assert_eq!(body.event(&chat(word)), Ok(chat(word)));
     }
     let last = body.event(&chat("d")).unwrap();
-    assert!(last.starts_with("event: error\ndata: {\"error\":{\"budget\":3"), "{last}");
+    let told = last.strip_prefix("event: error\ndata: ").unwrap();
+    let told: serde_json::Value = serde_json::from_str(told).unwrap();
+    assert_eq!(told, json!({"error": {"type": "budget_exceeded", "budget": 3}}));
     assert!(body.has_ended());
     let refused = gateway.request("POST", "http://host/chat", &[], "");
     assert_eq!(refused["response"]["statusCode"], 429);

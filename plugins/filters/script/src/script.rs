@@ -139,7 +139,8 @@ impl State {
                 return;
             }
         }
-        let full = if name.starts_with("proxy_") { name.to_owned() } else { format!("proxy_{name}") };
+        let full =
+            if name.starts_with("proxy_") { name.to_owned() } else { format!("proxy_{name}") };
         let Some(status) = abi::call(&full, &args) else {
             log(&format!("no such call: {full} with {} arguments", args.len()));
             return;

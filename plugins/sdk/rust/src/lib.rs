@@ -206,6 +206,9 @@ macro_rules! export {
     (@exports $plugin:ty, { $($extra:ident)? } { $($tick:ident)? } $(, $body:ty, $($chunk:ident: $is_response:literal),+)?) => {
         const _: fn(<$plugin as $crate::Plugin>::Config) -> Result<$plugin, $crate::Error> =
             <$plugin as $crate::Plugin>::new;
+        $(
+            const _: $crate::stream::Chunks<$body> = <$body as $crate::stream::Body>::chunk;
+        )?
 
         #[cfg(target_arch = "wasm32")]
         const _: () = {

@@ -39,6 +39,9 @@ use std::collections::HashMap;
 use crate::input::Envelope;
 use crate::{Context, Error, Outcome, Plugin, Request, Response};
 
+#[doc(hidden)]
+pub type Chunks<B> = fn(&mut B, &mut <B as Body>::Plugin, Chunk) -> Result<Passed, Error>;
+
 /// The state of one message's body while it passes.
 pub trait Body: Sized + 'static {
     /// The plugin that it belongs to.
