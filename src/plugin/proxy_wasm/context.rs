@@ -85,6 +85,8 @@ pub(super) struct Body {
 /// How far a body has come that passes the filter piece by piece.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Flow {
+    /// Bytes of it that have come.
+    pub(super) bytes: usize,
     /// Its buffer may be changed.
     pub(super) is_open: bool,
     /// All of the body has come.
@@ -109,7 +111,7 @@ pub(super) struct Context {
     pub(super) request_body: Option<Body>,
     pub(super) response_body: Option<Body>,
     /// Of the request, of the response.
-    flows: [Flow; 2],
+    pub(super) flows: [Flow; 2],
     /// The message that may be changed: that of the phase that runs.
     pub(super) open: Option<Direction>,
     pub(super) stage: Stage,

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::super::spec::{NonUtf8, PluginSpec};
-use super::context::{Body, Context, Stage};
+use super::context::{Context, Direction, Stage};
 use super::map::{Map, View};
 use super::pairs;
 use crate::http::message::BodyLength;
@@ -164,7 +164,7 @@ fn request(context: &Context, policy: NonUtf8, name: &[u8]) -> Value {
         Some(value) if policy.shows(value) => Ok(value.to_vec()),
         _ => Err(Absent::Unknown),
     };
-    let body = size(of_phase(context, context.request_body.as_ref()), head.body);
+    let body = size(of_phase(context, Direction::Request), head.body);
     match name {
         b"path" => Ok(format!("{}{}", head.path, head.query).into_bytes()),
         b"url_path" => text(&head.path),
@@ -190,7 +190,7 @@ fn request(context: &Context, policy: NonUtf8, name: &[u8]) -> Value {
 fn response(context: &Context, name: &[u8]) -> Value {
     let head = &context.response;
     // So much of it has come.
-    let have = of_phase(context, context.response_body.as_ref());
+    let have = of_phase(context, Direction::Response);
     let is_there = context.has_response && (context.stage == Stage::Over || context.is_ending);
     let body = if is_there { size(have, head.body) } else { 0 };
     match name {
@@ -241,9 +241,18 @@ fn list(view: Option<View<'_>>, key: &[&[u8]], policy: NonUtf8) -> Value {
     }
 }
 
-/// Bytes of a body that are at hand; in the end its head says what it was.
-fn of_phase(context: &Context, body: Option<&Body>) -> Option<usize> {
-    body.filter(|_| !context.is_ending).map(|body| body.bytes.len())
+/// Bytes of a body that are at hand. In the end those that have come piece by piece, or else what its
+/// head says.
+fn of_phase(context: &Context, direction: Direction) -> Option<usize> {
+    let body = match direction {
+        Direction::Request => context.request_body.as_ref(),
+        Direction::Response => context.response_body.as_ref(),
+    };
+    let come = context.flows[direction as usize].bytes;
+    match context.is_ending {
+        true => Some(come).filter(|come| *come > 0),
+        false => body.map(|body| body.bytes.len()),
+    }
 }
 
 /// Bytes of the names and values of a head.

@@ -157,6 +157,7 @@ impl Context {
     /// Puts a piece to what is there already; false if that would be more than may be held.
     fn give(&mut self, direction: Direction, piece: Piece, bytes_max: usize) -> bool {
         let flow = self.flow(direction);
+        flow.bytes += piece.bytes.len();
         flow.is_open = true;
         flow.is_end |= piece.is_end;
         flow.is_paused = false;

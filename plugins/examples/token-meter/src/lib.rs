@@ -9,7 +9,7 @@ mod usage;
 
 use odin_plugin::stream::{Body, Chunk, Passed};
 use odin_plugin::{Context, Error, Outcome, Period, Plugin, Request, Response, host, kv};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The plugin's `config` block.
 #[derive(Debug, Deserialize)]
@@ -100,8 +100,21 @@ impl Plugin for Meter {
     }
 }
 
-fn refusal(budget: i64) -> serde_json::Value {
-    serde_json::json!({"error": {"type": "budget_exceeded", "budget": budget}})
+/// What says that there is no more: `{"error": {"type": "budget_exceeded", "budget": 3}}`.
+#[derive(Serialize)]
+struct Refusal {
+    error: Exceeded,
+}
+
+#[derive(Serialize)]
+struct Exceeded {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    budget: i64,
+}
+
+fn refusal(budget: i64) -> Refusal {
+    Refusal { error: Exceeded { kind: "budget_exceeded", budget } }
 }
 
 /// A live answer.
@@ -142,7 +155,8 @@ impl Body for Answer {
             // In the middle of anything else there is no way to say why.
             AtBudget::End if !is_event => Passed::cut("the budget is spent"),
             AtBudget::End => {
-                let event = format!("event: error\ndata: {}\n\n", refusal(meter.config.budget));
+                let data = serde_json::to_string(&refusal(meter.config.budget))?;
+                let event = format!("event: error\ndata: {data}\n\n");
                 Passed::end(event)
             }
         })
