@@ -178,8 +178,8 @@ fn aggregations_of_many_calls_leave_descriptors_to_others() {
         let items = page["items"].as_array().unwrap();
         assert!(items.len() == CALLS && items.iter().all(|item| item["is"] == 1), "{page}");
     }
-    // Three quarters of half of 256.
-    assert!(called.connections() <= 96, "{}", called.connections());
+    // Three quarters of half of 256 at a time; one that has ended is made anew, and counted again.
+    assert!(called.connections() <= 128, "{}", called.connections());
 }
 
 #[test]

@@ -126,7 +126,7 @@ fn every_refusal_of_the_admin_api_and_of_a_change_is_explained() {
     // What the protocols refuse is the exchanges'.
     let is_ours = |(_, file): &(String, String)| !file.contains("src/http/");
     assert_documented(&found.into_iter().filter(is_ours).collect(), 10);
-    let code = read("src/control/reload.rs");
+    let code = read("src/control/reload/outcome.rs");
     let kinds = code.split_once("pub enum RefusalKind {").unwrap().1.split_once('}').unwrap().0;
     let kinds = kinds.lines().map(|line| line.trim().trim_end_matches(','));
     let kinds: Vec<_> = kinds.filter(|line| !line.is_empty() && !line.starts_with("///")).collect();
