@@ -165,7 +165,7 @@ fn every_function_of_an_sdk_stands_in_its_readme() {
         "go",
         "odin.go host.go http.go input.go result.go config.go host_native.go",
         r"(?m)^(?:func|type) (?:\(\w+ \*?\w+\) )?([A-Z]\w*)",
-        "Exchange Level LogLine Tick",
+        "Exchange Level LogLine Tick Message Written",
     );
     is_told_of(
         "assemblyscript",
