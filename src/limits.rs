@@ -332,8 +332,8 @@ pub const CONFIG_DEPTH_MAX: usize = 64;
 /// Most nodes of a configuration with every alias written out ("billion laughs"): about 100 bytes
 /// each, so 50 MB at the worst, for the time of loading.
 pub const CONFIG_NODES_MAX: usize = 500_000;
-/// Most values of a plugin's entry in the file that one call of the admin API changes: the text is read
-/// again after each, and no `config` that a person wrote has as many.
+/// Most values of a plugin's entry in the file that one call of the admin API changes: the text is
+/// read again after each, and no `config` that a person wrote has as many.
 pub const CONFIG_EDITS_MAX: usize = 1_000;
 /// Most bytes of all scalars of a configuration with every alias and variable written out.
 pub const CONFIG_EXPANDED_BYTES_MAX: usize = 4 * CONFIG_BYTES_MAX;

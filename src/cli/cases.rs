@@ -1,6 +1,7 @@
 //! `odin-cli test`: the cases beside a plugin (plugins/sdk/CASES.md has their form), each on
 //! an instance of its own, run by the gateway's code with stubs in the place of the world.
 
+mod values;
 mod world;
 
 use std::cell::RefCell;
@@ -16,6 +17,8 @@ use odin::plugin::{BodyMode, LogLevel, Plugin, PluginSpec, PluginType};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+pub(crate) use self::values::lists;
+use self::values::{body_of, part, seconds, text_of};
 use super::expect::Expect;
 use super::splits::Split;
 
@@ -484,35 +487,4 @@ fn judge(
         failures.extend(grave.map(|(level, text)| format!("log: {} {text}", level.as_str())));
     }
     failures
-}
-
-fn part(part: &Part) -> Value {
-    json!({
-        "name": part.name,
-        "service": part.service.as_deref().unwrap_or(&part.name),
-        "statusCode": part.status.unwrap_or(200),
-        "headers": lists(&part.headers),
-        "body": body_of(part.body.as_deref(), part.json.as_ref()),
-    })
-}
-
-fn seconds(time: f64) -> Duration {
-    Duration::try_from_secs_f64(time).unwrap_or_default()
-}
-
-fn body_of(body: Option<&str>, json: Option<&Value>) -> String {
-    json.map_or_else(|| body.unwrap_or_default().to_owned(), Value::to_string)
-}
-
-/// Each value as a list: one alone may stand for itself.
-pub(crate) fn lists(headers: &Map<String, Value>) -> Map<String, Value> {
-    let list = |value: &Value| match value {
-        Value::Array(_) => value.clone(),
-        one => json!([one]),
-    };
-    headers.iter().map(|(name, value)| (name.clone(), list(value))).collect()
-}
-
-fn text_of(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

@@ -8,6 +8,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::model_origins::Over;
 use super::{
     Clients, Http2, Limits, Origins, Routes, ServiceLimits, ServiceTimeouts, Tracing, Wasm,
 };
@@ -441,28 +442,6 @@ pub struct Target {
     pub kind: TargetKind,
     /// Its share of the requests beside the others: 1 to [`limits::TARGET_WEIGHT_MAX`].
     pub weight: u32,
-}
-
-/// What is spoken to a target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Over {
-    /// HTTP/1.1 in the clear.
-    Http,
-    /// HTTP/2 in the clear.
-    Http2,
-    /// HTTP/1.1 over TLS.
-    Https,
-}
-
-impl Over {
-    /// The scheme of its URLs.
-    pub const fn scheme(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Http2 => "h2",
-            Self::Https => "https",
-        }
-    }
 }
 
 /// What a target is.

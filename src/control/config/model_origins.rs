@@ -155,3 +155,25 @@ impl Default for Check {
         }
     }
 }
+
+/// What is spoken to a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Over {
+    /// HTTP/1.1 in the clear.
+    Http,
+    /// HTTP/2 in the clear.
+    Http2,
+    /// HTTP/1.1 over TLS.
+    Https,
+}
+
+impl Over {
+    /// The scheme of its URLs.
+    pub const fn scheme(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Http2 => "h2",
+            Self::Https => "https",
+        }
+    }
+}

@@ -241,8 +241,8 @@ fn list(view: Option<View<'_>>, key: &[&[u8]], policy: NonUtf8) -> Value {
     }
 }
 
-/// Bytes of a body that are at hand. In the end those that have come piece by piece, or else what its
-/// head says.
+/// Bytes of a body that are at hand. In the end those that have come piece by piece, or else what
+/// its head says.
 fn of_phase(context: &Context, direction: Direction) -> Option<usize> {
     let body = match direction {
         Direction::Request => context.request_body.as_ref(),

@@ -1,3 +1,5 @@
+//! Edits of a file that has what people write, held line by line.
+
 use serde_json::json;
 
 use super::*;

@@ -1,10 +1,10 @@
-//! A YAML text and where its nodes stand in it, so that one can be changed and the rest stays as its
-//! author wrote it: every comment, order, indentation, spelling and line ending.
+//! A YAML text and where its nodes stand in it, so that one can be changed and the rest stays as
+//! its author wrote it: every comment, order, indentation, spelling and line ending.
 //!
 //! No crate is trusted with it: yamlpatch, which was, could not put a list or a map into a plugin's
-//! entry, and took comments behind a list away. What is written here is read back by the caller, who
-//! refuses it unless it says exactly what was meant: so what is odd (an anchor in the value that goes)
-//! ends as an error, not as a broken file.
+//! entry, and took comments behind a list away. What is written here is read back by the caller,
+//! who refuses it unless it says exactly what was meant: so what is odd (an anchor in the value
+//! that goes) ends as an error, not as a broken file.
 
 use std::ops::Range;
 

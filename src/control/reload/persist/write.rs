@@ -1,5 +1,5 @@
-//! JSON values as YAML, as a person would write them: blocks with two spaces a level, words bare where
-//! nothing can take them for something else.
+//! JSON values as YAML, as a person would write them: blocks with two spaces a level, words bare
+//! where nothing can take them for something else.
 
 use std::fmt::Write as _;
 
