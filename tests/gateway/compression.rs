@@ -289,7 +289,7 @@ fn an_origin_that_breaks_off_is_seen_to_and_a_client_of_http10_gets_it_all() {
 
 #[test]
 fn a_long_body_leaves_the_worker_to_others() {
-    let long = text().repeat(20);
+    let long = text().repeat(60);
     let origin = origin("Content-Type: text/plain\r\n", &long);
     let gateway = Setup::new()
         .service(&format!("name: a, basePath: /long, targets: ['{}'], {ALL}", origin.url()))
