@@ -144,8 +144,12 @@ fn the_next_binary_shakes_hands_and_this_one_ends_its_connections_politely() {
     assert_eq!(idle.get("/").status, 200);
     let begun = std::time::Instant::now();
     scene.gateway.upgrade();
-    let answer = busy.get("/");
-    assert!(answer.status == 200 && answer.closes(), "{}", answer.head);
+    // Its workers hear of it one after the other.
+    wait_until("a response says that it is the last", || {
+        let answer = busy.get("/");
+        assert_eq!(answer.status, 200, "{}", answer.head);
+        answer.closes()
+    });
     assert!(busy.rest().1, "its end was not said");
     assert_eq!(scene.shaker.connect(addr, "localhost").get("/").status, 200);
     let (rest, is_said) = idle.rest();
