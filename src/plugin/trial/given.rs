@@ -278,7 +278,7 @@ impl<'i> Given<'i> {
         output
     }
 
-    fn facts(&self) -> Facts<'_> {
+    fn facts(&self) -> Facts<'i> {
         Facts {
             request_id: self.request_id,
             service: self.service,
@@ -299,20 +299,7 @@ impl<'i> Given<'i> {
         &mut self,
         then: impl FnOnce(&Facts<'_>, &mut Subject<'_>, &mut BodySlot, &mut Carried) -> R,
     ) -> R {
-        let facts = Facts {
-            request_id: self.request_id,
-            service: self.service,
-            route_path: self.route_path,
-            scheme: Scheme::Http,
-            client_ip: self.client_ip,
-            connection: Connection::NONE,
-            received: SystemTime::UNIX_EPOCH,
-            bounds: MessageBounds::DEFAULT,
-            trace: None,
-            passed: &[],
-            upstreams: None,
-            asked: crate::plugin::Asked::default(),
-        };
+        let facts = self.facts();
         let answers: Vec<_> = self.answers.iter().map(Answer::as_told).collect();
         let Self { request, response, body, carried, .. } = self;
         let mut subject = match self.phase {
