@@ -329,3 +329,47 @@ fn what_compression_cannot_be_is_refused_with_what_it_can() {
         assert!(said.contains(words), "{keys}: {said}");
     }
 }
+
+#[test]
+fn what_a_plugin_makes_of_a_body_in_pieces_is_compressed_and_a_cut_stays_a_cut() {
+    let pieces = |pieces: &'static [&'static str]| {
+        Origin::scripted(move |connection, _| {
+            while connection.request().is_some() {
+                let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\
+                            Transfer-Encoding: chunked\r\n\r\n";
+                let body = pieces.iter().map(|piece| format!("{:x}\r\n{piece}\r\n", piece.len()));
+                connection.send(format!("{head}{}0\r\n\r\n", body.collect::<String>()));
+            }
+        })
+    };
+    let through = |origin: &Origin| {
+        let service = format!("name: a, targets: ['{}'], {ALL}", origin.url());
+        let plugin = "type: response, body: stream, failureMode: closed";
+        Setup::new().service(&service).plugin("it", crate::streaming::obeying(), plugin).start()
+    };
+    for coding in ["gzip", "br", "zstd"] {
+        let fields = format!("Accept-Encoding: {coding}\r\n");
+        let origin = pieces(&["one ", "two"]);
+        let gateway = through(&origin);
+        let answer = get_with(gateway.addr, "/", &fields);
+        assert_eq!(answer.head.all("content-encoding"), [coding], "{}", answer.head);
+        // However many pieces came at once, what the plugin made of them is what is coded.
+        let body = plain(&answer);
+        assert_eq!(body.replace("][", ""), "[one two]", "{coding}: {body}");
+        // Cut off before anything went out it is an error, and later no end: never a whole body.
+        let origin = pieces(&["one ", "cut!"]);
+        let gateway = through(&origin);
+        let mut client = Client::connect(gateway.addr);
+        client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n"));
+        let head = client.head();
+        if head.start.starts_with("HTTP/1.1 200") {
+            let framing = head.response_framing("GET").unwrap();
+            assert!(
+                client.body(framing, |_| {}).is_err(),
+                "{coding}: it ended as if it were whole"
+            );
+        } else {
+            assert!(head.start.starts_with("HTTP/1.1 50"), "{head}");
+        }
+    }
+}

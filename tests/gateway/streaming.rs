@@ -4,6 +4,7 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
+pub(crate) use self::chunks::obeying;
 use crate::filters::built;
 use crate::support::http2::{self, Http2};
 use crate::support::{Client, Gateway, Origin, Setup, get, post, wait_until, wasm};

@@ -296,3 +296,25 @@ fn who_has_no_origin_to_switch_with_says_so() {
     let rejected = "odin_rejected_total{reason=\"upgrade_refused\"}";
     assert_eq!(gateway.metric(rejected), 2.0);
 }
+
+#[test]
+fn a_websocket_goes_to_the_part_that_a_split_chooses_and_comes_to_no_part_by_itself() {
+    let (canary, old) = (echoing(), Origin::raw("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
+    let gateway = Setup::new()
+        .service(
+            "name: all, basePath: /all, split: \
+             [{service: next, match: {headers: {X-Canary: 'yes'}}}, {service: old}]",
+        )
+        .service(&format!("name: next, internal: true, targets: ['{}']", canary.url()))
+        .service(&format!("name: old, internal: true, targets: ['{}']", old.url()))
+        .start();
+    let mut client = Client::connect(gateway.addr);
+    client.send(handshake("/all", "X-Canary: yes\r\n"));
+    let head = client.head();
+    assert_eq!(head.start, "HTTP/1.1 101 Switching Protocols", "{head}");
+    assert_echoes(&mut client, "through the split");
+    // The other part is asked, and does not switch.
+    assert_eq!(ask(gateway.addr, handshake("/all", "")).status, 200);
+    assert_eq!(old.requests().len(), 1);
+    assert_eq!(ask(gateway.addr, handshake("/", "X-Canary: yes\r\n")).status, 404);
+}

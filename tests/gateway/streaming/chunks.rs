@@ -7,7 +7,7 @@ use crate::support::{Client, Gateway, Origin, Setup, get, post, wait_until, wasm
 /// A guest that makes of a chunk what a letter in it says: `!` cuts, `#` holds, `$` ends, `?`
 /// answers, `*` traps, `~` fails, `^` passes; else it is put into brackets. It logs when an
 /// exchange opens and closes.
-fn obeying() -> Vec<u8> {
+pub(crate) fn obeying() -> Vec<u8> {
     let answer = r#"{"continue":false,"response":{"statusCode":418,"body":"no"}}"#;
     let go_on = r#"{"continue":true}"#;
     let literal = |text: &str| text.replace('"', "\\22");
