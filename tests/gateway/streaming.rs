@@ -42,6 +42,11 @@ fn telling() -> (Origin, mpsc::Sender<()>) {
 
 /// Reads the stream of [`telling`], and has each next event sent when one has come whole.
 fn hear(gateway: &Gateway, told: &mpsc::Sender<()>) -> String {
+    hear_with(gateway, told, |_| {})
+}
+
+/// The same; of each event that has come, `at` is told before the next one is sent.
+fn hear_with(gateway: &Gateway, told: &mpsc::Sender<()>, at: impl Fn(usize)) -> String {
     let mut client = Client::connect(gateway.addr);
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     let head = client.head();
@@ -50,7 +55,8 @@ fn hear(gateway: &Gateway, told: &mpsc::Sender<()>) -> String {
     let ended = client.body(head.response_framing("GET").unwrap(), |piece| {
         body.extend_from_slice(piece);
         let count = body.windows(2).filter(|two| two == b"\n\n").count();
-        for _ in heard..count {
+        for number in heard..count {
+            at(number);
             told.send(()).unwrap();
         }
         heard = count;
@@ -399,24 +405,12 @@ fn who_leaves_in_the_middle_ends_the_context_once() {
 fn a_reload_leaves_streams_to_what_they_began_with() {
     let (origin, told) = telling();
     let gateway = through(&origin, "upper");
-    let mut client = Client::connect(gateway.addr);
-    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    let head = client.head();
-    let (mut body, mut heard) = (Vec::new(), 0);
-    let ended = client.body(head.response_framing("GET").unwrap(), |piece| {
-        body.extend_from_slice(piece);
-        let count = body.windows(2).filter(|two| two == b"\n\n").count();
-        for number in heard..count {
-            if number == 3 {
-                gateway.rewrite(&gateway.config().replace("'upper'", "'none at all'"));
-                assert_eq!(gateway.call("POST", "/api/config/reload", "").status, 200);
-            }
-            told.send(()).unwrap();
+    let body = hear_with(&gateway, &told, |number| {
+        if number == 3 {
+            gateway.rewrite(&gateway.config().replace("'upper'", "'none at all'"));
+            assert_eq!(gateway.call("POST", "/api/config/reload", "").status, 200);
         }
-        heard = count;
     });
-    ended.unwrap();
-    let body = String::from_utf8(body).unwrap();
     assert!(body.ends_with("DATA: EVENT 19\n\n"), "{body}");
     gateway.wait_log("logged / 200");
 }

@@ -135,7 +135,7 @@ impl Turn {
                 }
                 Stage::Body => {
                     context.stage = Stage::Over;
-                    self.body(id, direction).await?
+                    self.body(id, direction, true).await?
                 }
                 Stage::Over if !context.removed.is_empty() => {
                     let text =
@@ -172,7 +172,13 @@ impl Turn {
         Ok(function.call(&mut instance.store, id, count, is_all).await? != 0)
     }
 
-    async fn body(&mut self, id: u32, direction: Direction) -> Result<bool, CallError> {
+    /// Gives the filter what is there of a body, if something is: whether it pauses.
+    pub(super) async fn body(
+        &mut self,
+        id: u32,
+        direction: Direction,
+        is_last: bool,
+    ) -> Result<bool, CallError> {
         let instance = self.instance()?;
         let guest = instance.guest.filter()?;
         let function = match direction {
@@ -185,7 +191,8 @@ impl Turn {
         let (Some(function), Some(size)) = (function, size) else {
             return Ok(false);
         };
-        Ok(function.call_async(&mut instance.store, (int(id), int(size), 1)).await? != 0)
+        let arguments = (int(id), int(size), i32::from(is_last));
+        Ok(function.call_async(&mut instance.store, arguments).await? != 0)
     }
 
     /// Tells a context that its exchange is over, in Envoy's order: log, done, delete.

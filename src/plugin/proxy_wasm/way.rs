@@ -101,7 +101,7 @@ impl Turn {
         self.enter(id, deadline)?;
         if has_bytes || !has_trailers {
             let is_last = is_end && !has_trailers;
-            let pauses = self.body_piece(id, direction, is_last).await?;
+            let pauses = self.body(id, direction, is_last).await?;
             context_of(self.state()?, id)?.flow(direction).is_paused = pauses;
         }
         if is_end && has_trailers && !context_of(self.state()?, id)?.is_settled() {
@@ -110,28 +110,6 @@ impl Turn {
             context_of(self.state()?, id)?.flow(direction).is_paused = pauses;
         }
         Ok(context_of(self.state()?, id)?.how_it_stands(direction))
-    }
-
-    async fn body_piece(
-        &mut self,
-        id: u32,
-        direction: Direction,
-        is_last: bool,
-    ) -> Result<bool, CallError> {
-        let instance = self.instance()?;
-        let guest = instance.guest.filter()?;
-        let function = match direction {
-            Direction::Request => &guest.on_request_body,
-            Direction::Response => &guest.on_response_body,
-        };
-        let Some(function) = function else {
-            return Ok(false);
-        };
-        let state = &mut instance.store.data_mut().filter;
-        state.current = id;
-        let size = context_of(state, id)?.body(direction).map_or(0, |body| body.bytes.len());
-        let arguments = (int(id), int(size), i32::from(is_last));
-        Ok(function.call_async(&mut instance.store, arguments).await? != 0)
     }
 
     async fn trailers(&mut self, id: u32, direction: Direction) -> Result<bool, CallError> {

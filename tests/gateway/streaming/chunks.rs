@@ -1,7 +1,7 @@
 //! Plugins of the JSON ABI that bodies pass: what each action of a chunk call does, and that every
 //! exchange is opened and closed for them once.
 
-use super::{EVENT_STREAM, EVENTS, chunk, chunked, echoing, filter, hear, telling};
+use super::{EVENT_STREAM, EVENTS, chunk, chunked, echoing, filter, hear, hear_with, telling};
 use crate::support::{Client, Gateway, Origin, Setup, get, post, wait_until, wasm};
 
 /// A guest that makes of a chunk what a letter in it says: `!` cuts, `#` holds, `$` ends, `?`
@@ -221,24 +221,13 @@ fn an_instance_of_its_own_serves_an_exchange_that_asks_for_it() {
 fn a_reload_and_streams_that_are_open_do_not_meet() {
     let (origin, told) = telling();
     let gateway = obeyed(&origin, "type: response, body: events");
-    let mut client = Client::connect(gateway.addr);
-    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    let head = client.head();
-    let (mut body, mut heard) = (Vec::new(), 0);
-    let ended = client.body(head.response_framing("GET").unwrap(), |piece| {
-        body.extend_from_slice(piece);
-        let count = body.windows(2).filter(|two| two == b"\n\n").count();
-        for number in heard..count {
-            if number == 3 {
-                gateway.rewrite(&gateway.config().replace("timeout: 2s", "timeout: 3s"));
-                assert_eq!(gateway.call("POST", "/api/config/reload", "").status, 200);
-            }
-            told.send(()).unwrap();
+    let body = hear_with(&gateway, &told, |number| {
+        if number == 3 {
+            gateway.rewrite(&gateway.config().replace("timeout: 2s", "timeout: 3s"));
+            assert_eq!(gateway.call("POST", "/api/config/reload", "").status, 200);
         }
-        heard = count;
     });
-    ended.unwrap();
-    assert!(body.ends_with(b"[data: event 19\n\n]"));
+    assert!(body.ends_with("[data: event 19\n\n]"), "{body}");
     wait_until("it is closed", || gateway.log().contains("closed"));
 }
 
