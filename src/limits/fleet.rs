@@ -23,14 +23,15 @@ pub const FLEET_NODES_MAX: usize = 1000;
 /// Largest answer of etcd: a document, or the reports of all nodes.
 pub const FLEET_ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// For a connection to a member, its TLS handshake included.
+/// For a connection to a member: its TLS handshake and its first answer included, as one that hangs
+/// still takes connections.
 pub const FLEET_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// For one call: a cluster that elects a leader answers after a second or two.
 pub const FLEET_CALL_TIMEOUT: Duration = Duration::from_secs(5);
-/// Between two pings over a connection to etcd, so that one that is half dead is noticed.
-pub const FLEET_PING_INTERVAL: Duration = Duration::from_secs(5);
-/// For the answer to a ping; then the next member is asked.
-pub const FLEET_PING_TIMEOUT: Duration = Duration::from_secs(3);
+/// Between two looks of a node whether the member that it watches still answers.
+pub const FLEET_LOOK_INTERVAL: Duration = Duration::from_secs(2);
+/// For the answer to such a look, which the member gives by itself; then the next one is asked.
+pub const FLEET_LOOK_TIMEOUT: Duration = Duration::from_secs(3);
 /// Between two connections to an etcd that is away. Spread, so that a fleet does not come back at
 /// once.
 pub(crate) const FLEET_RECONNECT: Backoff =

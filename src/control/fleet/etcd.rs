@@ -3,7 +3,8 @@
 //! tonic carries the calls; the messages are written out (`messages`), because the crates that have
 //! them made need protoc on each machine that builds. One member is asked at a time. A call that
 //! fails by the connection closes it, and the next call goes to the next member: who calls decides
-//! whether to call again.
+//! whether to call again ([`Etcd::patient`] asks the others for what may be asked twice). A member
+//! that hangs takes connections and never answers: each one has to answer before it counts.
 
 pub mod messages;
 mod watch;
@@ -19,8 +20,8 @@ use self::messages as m;
 use crate::control::config;
 use crate::files;
 use crate::limits::{
-    FLEET_ANSWER_BYTES_MAX, FLEET_CALL_TIMEOUT, FLEET_CONNECT_TIMEOUT, FLEET_PING_INTERVAL,
-    FLEET_PING_TIMEOUT, TLS_FILE_BYTES_MAX,
+    FLEET_ANSWER_BYTES_MAX, FLEET_CALL_TIMEOUT, FLEET_CONNECT_TIMEOUT, FLEET_LOOK_TIMEOUT,
+    TLS_FILE_BYTES_MAX,
 };
 
 pub use watch::{Told, Watch};
@@ -47,6 +48,10 @@ pub struct Etcd {
     config: config::Etcd,
     /// Which member is asked.
     at: usize,
+    /// The one that was connected last.
+    last: usize,
+    /// How many members are asked before what may be asked twice has failed.
+    attempts: usize,
     open: Option<Connection>,
 }
 
@@ -61,12 +66,19 @@ impl Etcd {
     /// ask the same one.
     pub fn new(config: config::Etcd, first: usize) -> Self {
         let at = first % config.endpoints.len().max(1);
-        Self { config, at, open: None }
+        Self { config, at, last: at, attempts: 1, open: None }
+    }
+
+    /// Asks every member, if need be, before a read has failed: for a command, which has nobody
+    /// who would call again.
+    pub fn patient(mut self) -> Self {
+        self.attempts = self.config.endpoints.len().max(2);
+        self
     }
 
     /// Another caller over the same connection.
     pub fn share(&self) -> Self {
-        Self { config: self.config.clone(), at: self.at, open: self.open.clone() }
+        Self { config: self.config.clone(), open: self.open.clone(), ..*self }
     }
 
     /// How etcd is called.
@@ -83,6 +95,11 @@ impl Etcd {
     pub fn leave(&mut self) {
         self.open = None;
         self.at = (self.at + 1) % self.config.endpoints.len().max(1);
+    }
+
+    /// Who is asked first after this connection: not the member that it was to.
+    pub fn next_turn(&self) -> usize {
+        self.last + 1
     }
 
     /// Connects to the first member that takes a connection, from the one whose turn it is.
@@ -108,14 +125,17 @@ impl Etcd {
         let member = self.member();
         let away = |why: String| Failure::Away(format!("{member}: {why}"));
         let endpoint = self.endpoint().await.map_err(away)?;
-        let connecting = tokio::time::timeout(FLEET_CONNECT_TIMEOUT, endpoint.connect()).await;
-        let connected = match connecting {
-            Ok(Ok(channel)) => Ok(channel),
-            Ok(Err(error)) => Err(away(chain(&error))),
-            Err(_) => Err(away(format!("no connection within {FLEET_CONNECT_TIMEOUT:?}"))),
+        let connecting = async {
+            let channel = endpoint.connect().await.map_err(|error| chain(&error))?;
+            let connection = Connection { channel, token: None };
+            self.ask_little(&connection).await.map_err(|status| chain(&status))?;
+            Ok(connection)
         };
-        let channel = connected.inspect_err(|_| self.leave())?;
-        let mut connection = Connection { channel, token: None };
+        let connected = tokio::time::timeout(FLEET_CONNECT_TIMEOUT, connecting).await;
+        let connected = connected
+            .unwrap_or_else(|_| Err(format!("no answer within {FLEET_CONNECT_TIMEOUT:?}")));
+        let mut connection = connected.map_err(away).inspect_err(|_| self.leave())?;
+        self.last = self.at;
         if let Some((name, password)) = self.config.user.clone() {
             let password = password.reveal().to_owned();
             let request = m::AuthenticateRequest { name, password };
@@ -138,9 +158,6 @@ impl Etcd {
         let endpoint = Endpoint::from_shared(member.to_string())
             .map_err(|error| error.to_string())?
             .connect_timeout(FLEET_CONNECT_TIMEOUT)
-            .http2_keep_alive_interval(FLEET_PING_INTERVAL)
-            .keep_alive_timeout(FLEET_PING_TIMEOUT)
-            .keep_alive_while_idle(true)
             .tcp_nodelay(true);
         if !member.is_secure {
             return Ok(endpoint);
@@ -173,6 +190,18 @@ impl Etcd {
             answer => answer,
         };
         answer.map_err(|status| self.judge(&status))
+    }
+
+    /// One small question that a member answers by itself. A refusal is an answer, too.
+    async fn ask_little(&self, connection: &Connection) -> Result<(), tonic::Status> {
+        let key = format!("{}/live/current", self.config.prefix).into_bytes();
+        let request = m::RangeRequest { key, serializable: true, ..m::RangeRequest::default() };
+        let answer: Result<m::RangeResponse, _> = unary(connection, RANGE, request).await;
+        match answer {
+            // What a member says has no source: that is of what happens here.
+            Err(status) if std::error::Error::source(&status).is_some() => Err(status),
+            _ => Ok(()),
+        }
     }
 
     fn judge(&mut self, status: &tonic::Status) -> Failure {
@@ -209,7 +238,30 @@ impl Etcd {
     /// # Errors
     /// As [`Etcd::call`].
     pub async fn range(&mut self, request: m::RangeRequest) -> Result<m::RangeResponse, Failure> {
-        self.call("/etcdserverpb.KV/Range", request).await
+        let mut reasons = Vec::new();
+        for _ in 0..self.attempts {
+            match self.call(RANGE, request.clone()).await {
+                Err(Failure::Away(why)) => reasons.push(why),
+                answer => return answer,
+            }
+        }
+        Err(Failure::Away(reasons.join("; ")))
+    }
+
+    /// Looks whether the member still answers at all; what it says does not count, nor whether it
+    /// has a leader.
+    ///
+    /// # Errors
+    /// It does not: the next call goes to another member.
+    pub async fn look(&mut self) -> Result<(), Failure> {
+        let connection = self.connection().await?;
+        let looked = self.ask_little(&connection);
+        let looked = tokio::time::timeout(FLEET_LOOK_TIMEOUT, looked).await;
+        let late = || {
+            let words = format!("no answer within {FLEET_LOOK_TIMEOUT:?}");
+            Err(tonic::Status::deadline_exceeded(words))
+        };
+        looked.unwrap_or_else(|_| late()).map_err(|status| self.judge(&status))
     }
 
     /// Writes one key.
@@ -317,6 +369,8 @@ fn anchor(
 ) -> Option<rustls::pki_types::TrustAnchor<'static>> {
     webpki::anchor_from_trusted_cert(certificate).ok().map(|anchor| anchor.to_owned())
 }
+
+const RANGE: &str = "/etcdserverpb.KV/Range";
 
 /// One call over a connection, with its time.
 async fn unary<Q, A>(

@@ -17,7 +17,8 @@ use crate::control::config::Document;
 use crate::control::metrics::Totals;
 use crate::control::reload::{Cause, Change, Control, RefusalKind};
 use crate::limits::{
-    FLEET_LEASE, FLEET_LEASE_RENEWAL, FLEET_RECONNECT, FLEET_RETRY, FLEET_WORDS_BYTES_MAX,
+    FLEET_LEASE, FLEET_LEASE_RENEWAL, FLEET_LOOK_INTERVAL, FLEET_RECONNECT, FLEET_RETRY,
+    FLEET_WORDS_BYTES_MAX,
 };
 
 /// What a node shall serve.
@@ -53,7 +54,7 @@ async fn connect_again(member: &Member, control: &Control, wanted: &watch::Sende
         if place.standing().connections > connections {
             failures = 0;
         }
-        first = first.wrapping_add(1);
+        first = etcd.next_turn();
         if let Err(failure) = ended {
             let reason = failure.to_string();
             let is_news = failures == 0;
@@ -107,7 +108,7 @@ async fn session(
     }
     let mut watch = etcd.watch(keys.watched(if at == 0 { 0 } else { at + 1 })).await?;
     up(&member.place, etcd.member());
-    let mut teller = etcd.share();
+    let (mut teller, mut looker) = (etcd.share(), etcd.share());
     let following = async {
         let mut have = None;
         loop {
@@ -123,6 +124,18 @@ async fn session(
     tokio::select! {
         ended = following => ended,
         ended = tell(member, control, &mut teller, &keys) => ended,
+        failure = hangs(&mut looker) => Err(failure),
+    }
+}
+
+/// Ends when the member does not answer any more: one that hangs closes nothing, and a watch of it
+/// would be silent for good.
+async fn hangs(etcd: &mut Etcd) -> Failure {
+    loop {
+        sleep(FLEET_LOOK_INTERVAL).await;
+        if let Err(failure) = etcd.look().await {
+            return failure;
+        }
     }
 }
 

@@ -64,9 +64,8 @@ impl Operator {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
         let keys = Keys::under(&etcd.prefix);
-        let mut etcd = Etcd::new(etcd, 0);
-        let connecting = tokio_timeout(&runtime, etcd.connect());
-        connecting.map_err(|failure| format!("etcd is not reached: {failure}"))?;
+        let mut etcd = Etcd::new(etcd, 0).patient();
+        runtime.block_on(connect(&mut etcd))?;
         Ok(Self { runtime, etcd, keys })
     }
 
@@ -150,15 +149,18 @@ impl Operator {
     }
 }
 
-fn tokio_timeout(
-    runtime: &tokio::runtime::Runtime,
-    asking: impl Future<Output = Result<(), Failure>>,
-) -> Result<(), Failure> {
-    let late = || Failure::Away(format!("no answer within {:?}", 2 * FLEET_CALL_TIMEOUT));
-    runtime.block_on(async {
-        let asked = tokio::time::timeout(2 * FLEET_CALL_TIMEOUT, asking).await;
-        asked.unwrap_or_else(|_| Err(late()))
-    })
+/// Within a bound for all members together. One that has a bad second is asked once more.
+async fn connect(etcd: &mut Etcd) -> Result<(), String> {
+    let connecting = async {
+        match etcd.connect().await {
+            Err(Failure::Away(_)) => etcd.connect().await,
+            connected => connected,
+        }
+    };
+    let connected = tokio::time::timeout(2 * FLEET_CALL_TIMEOUT, connecting).await;
+    let late = || Err(Failure::Away(format!("no answer within {:?}", 2 * FLEET_CALL_TIMEOUT)));
+    let connected = connected.unwrap_or_else(|_| late());
+    connected.map_err(|failure| format!("etcd is not reached: {failure}"))
 }
 
 fn words(failure: Failure) -> String {
@@ -257,8 +259,8 @@ fn host() -> String {
     host.trim().to_owned()
 }
 
-/// One transaction. That nothing is known of its end does not count as a failure before it is
-/// looked for.
+/// One transaction. Where nothing is known of its end, it is looked for, and done again if it is
+/// not there: it can be done once only, as it needs that its revision is not there.
 async fn write(etcd: &mut Etcd, keys: &Keys, push: &Push) -> Result<(), String> {
     let revision = push.document.revision;
     let lost = || {
@@ -268,18 +270,29 @@ async fn write(etcd: &mut Etcd, keys: &Keys, push: &Push) -> Result<(), String> 
             push.base.revision()
         )
     };
-    match store::push(etcd, keys, push).await {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(lost()),
-        Err(Failure::Refused(why)) => Err(why),
-        Err(Failure::Away(why)) => {
-            let unknown = format!("whether revision {revision} was written is not known: {why}");
-            let history = store::history(etcd, keys).await.map_err(|_| unknown)?;
-            match history.iter().any(|entry| entry.id == push.entry.id) {
-                true => Ok(()),
-                false => Err(format!("nothing was written: {why}; push again")),
-            }
+    let begun = Instant::now();
+    let mut reason = None;
+    loop {
+        let done = store::push(etcd, keys, push).await;
+        let why = match (done, reason.take()) {
+            (Ok(true), _) => return Ok(()),
+            (Ok(false), None) => return Err(lost()),
+            (Err(Failure::Refused(why)), _) => return Err(why),
+            (Err(Failure::Away(why)), _) | (Ok(false), Some(why)) => why,
+        };
+        let history = store::history(etcd, keys)
+            .await
+            .map_err(|_| format!("whether revision {revision} was written is not known: {why}"))?;
+        if history.iter().any(|entry| entry.id == push.entry.id) {
+            return Ok(());
         }
+        if history.iter().any(|entry| entry.revision == revision) {
+            return Err(lost());
+        }
+        if begun.elapsed() >= 2 * FLEET_CALL_TIMEOUT {
+            return Err(format!("nothing was written: {why}; push again"));
+        }
+        reason = Some(why);
     }
 }
 

@@ -61,6 +61,9 @@ pub struct RangeRequest {
     /// In which order.
     #[prost(enumeration = "Order", tag = "5")]
     pub order: i32,
+    /// As the member that is asked has it, which may be behind the others: it asks none of them.
+    #[prost(bool, tag = "7")]
+    pub serializable: bool,
     /// Keys without values.
     #[prost(bool, tag = "8")]
     pub keys_only: bool,
