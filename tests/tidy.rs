@@ -366,7 +366,11 @@ fn the_tests_of_what_two_parts_do_together_are_there() {
         .flat_map(|cell| cell.split(',').map(|name| name.trim().trim_matches('`').to_owned()));
     let names: Vec<String> = names.collect();
     assert!(names.len() > 20, "the table of ARCHITECTURE.md is not found: {names:?}");
-    let lost = |name: &String| !tests.contains(&format!("fn {name}()"));
+    let lost = |name: &String| {
+        // Of some there is one for each that carries bytes.
+        let is_there = |arguments| tests.contains(&format!("fn {name}({arguments})"));
+        !is_there("") && !is_there("by: Carrier")
+    };
     assert_none("no such test", &names.into_iter().filter(lost).collect::<Vec<_>>());
 }
 

@@ -12,6 +12,7 @@ use super::reload::{Control, Outcome, Upgrades};
 use super::targets::{Target, panicking, targets};
 use crate::durations::Durations;
 use crate::error::{Rejection, UpstreamFailure};
+use crate::exchange::counts::TunnelCounts;
 use crate::plugin::{ErrorKind, LastFailure, PluginReport};
 use crate::text::rfc_3339;
 use crate::upstream::counts::{UpstreamCounts, UpstreamOutcome};
@@ -74,6 +75,7 @@ pub fn document(control: &Control, facts: &Facts, reports: &[Report], totals: &T
             "name": name,
             "responses": counts.responses,
             "upstream": upstream(&counts.upstream),
+            "tunnels": tunnels(&counts.tunnels),
             "latency": latency(&counts.durations),
             "timeTotalMicros": counts.time_total.as_micros() as u64,
         })).collect::<Vec<_>>(),
@@ -125,6 +127,17 @@ fn worker(report: &Report) -> Value {
         "connectionsOpen": report.connections_open,
         "connectionsShed": report.connections.shed,
         "timerDelayMaxMicros": micros(report.timer_delay.max),
+    })
+}
+
+/// Connections and streams that went on with another protocol; bytes of those that are open, too.
+fn tunnels(counts: &TunnelCounts) -> Value {
+    let [from_clients, from_targets] = counts.bytes;
+    json!({
+        "open": counts.open,
+        "ended": counts.ended,
+        "bytesFromClients": from_clients,
+        "bytesFromTargets": from_targets,
     })
 }
 

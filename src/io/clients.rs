@@ -201,6 +201,18 @@ mod tests {
     }
 
     #[test]
+    fn who_has_opened_too_many_is_told_so_whatever_it_has_closed() {
+        let clients = Arc::new(Clients::default());
+        let bounds = ClientBounds { connections: Some(2), per_second: Some(3) };
+        let (one, other) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        // Two seconds may be touched, hardly three.
+        let outcomes: Vec<_> = (0..10).map(|_| clients.enter(one, bounds).err()).collect();
+        assert!(outcomes[..3].iter().all(Option::is_none), "{outcomes:?}");
+        assert!(outcomes.contains(&Some(Over::Rate)), "{outcomes:?}");
+        assert!(clients.enter(other, bounds).is_ok());
+    }
+
+    #[test]
     fn who_finds_no_slot_is_not_counted() {
         let clients = Clients::default();
         for tag in 0..CLIENT_SLOTS_TRIED as u64 {

@@ -27,6 +27,10 @@ pub const OUTPUT_STOPS_INPUT_BYTES: usize = 256 * 1024;
 /// CONTINUATION frames of one field block. A head of the largest size takes two; senders with small
 /// frames take some more.
 pub const CONTINUATIONS_MAX: u32 = 32;
+/// A head may be so many times as large as `server.limits.headBytesMax` before its connection is
+/// cut. One that is over the limit is answered (431), but has to be read to its end, or the state
+/// of the compression were lost: a byte of a block can stand for 4 KiB.
+pub const HEAD_BLOWN_UP_FACTOR: usize = 4;
 /// Streams whose end a connection remembers, so that frames that were under way are told from those
 /// of a peer that breaks the protocol.
 pub const CLOSED_STREAMS_KEPT: usize = 256;

@@ -2,7 +2,7 @@
 
 use crate::support::gateway::io_driver;
 use crate::support::{
-    Client, Gate, Gateway, Origin, PATIENCE, Setup, TempDir, get, wait_until, wasm,
+    Carrier, Client, Gate, Gateway, Origin, PATIENCE, Setup, TempDir, get, wait_until, wasm,
 };
 use std::io::{Read, Write};
 use std::time::Instant;
@@ -239,12 +239,48 @@ fn a_client_has_and_opens_as_many_connections_as_it_may_and_no_other_pays_for_it
         client.try_response().is_ok_and(|answer| answer.status == 200)
     });
     // Who comes from another address has its own.
+    assert!(is_served_elsewhere(gateway.addr));
+}
+
+#[test]
+fn a_client_opens_as_many_connections_in_a_second_as_it_may_by_every_worker_and_by_tls() {
+    for by in [Carrier::Clear, Carrier::Tls] {
+        let bounds = "clientConnectionsPerSecond: 4";
+        let gateway = Setup::echo().limits(bounds).workers(2).carried_by(by).start();
+        let begun = Instant::now();
+        let (mut held, mut most) = (Vec::new(), 0);
+        while let Some(client) = let_in(&gateway) {
+            held.push(client);
+            // What was let in by now, in as many seconds as there may have been.
+            most = 4 * (begun.elapsed().as_secs() as usize + 2);
+            assert!(held.len() <= most, "{by:?}: {} were let in", held.len());
+        }
+        assert!(held.len() >= 4, "{by:?}: {} of {most} were let in", held.len());
+        assert!(gateway.metric("odin_rejected_total{reason=\"client_rate\"}") >= 1.0, "{by:?}");
+        if by == Carrier::Clear {
+            assert!(is_served_elsewhere(gateway.addr));
+        }
+        wait_until("the next second has its own", || let_in(&gateway).is_some());
+        assert!(held.iter_mut().all(|client| client.get("/").status == 200), "{by:?}");
+    }
+}
+
+/// A connection that the gateway serves, unless it turns it away.
+fn let_in(gateway: &Gateway) -> Option<Client> {
+    let mut client = gateway.try_client().ok()?;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.try_response().ok()?;
+    Some(client)
+}
+
+/// Whether a client of another address is served.
+fn is_served_elsewhere(gateway: std::net::SocketAddr) -> bool {
     let other = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     other.bind(&std::net::SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
-    other.connect(&gateway.addr.into()).unwrap();
+    other.connect(&gateway.into()).unwrap();
     let mut other = std::net::TcpStream::from(other);
-    std::io::Write::write_all(&mut other, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    other.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     let mut answer = [0; 12];
-    std::io::Read::read_exact(&mut other, &mut answer).unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 200");
+    other.read_exact(&mut answer).unwrap();
+    &answer == b"HTTP/1.1 200"
 }

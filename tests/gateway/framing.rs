@@ -1,5 +1,6 @@
 //! Where one message ends and the next begins: every case that RFC 9112 calls ambiguous is refused
-//! and the connection closed, and what is forwarded has exactly one reading.
+//! and the connection closed, and what is forwarded has exactly one reading. All of it holds by TLS
+//! as it does in the clear.
 
 mod chunks;
 mod early;
@@ -8,12 +9,8 @@ mod plugins;
 mod refused;
 mod responses;
 
-use std::net::SocketAddr;
-
 use crate::support::client::Response;
-use crate::support::secure::Shaker;
-use crate::support::wire::WireError;
-use crate::support::{Client, Gateway, Origin};
+use crate::support::{Gateway, Origin};
 
 /// A request that must not get through.
 struct Refused {
@@ -39,40 +36,22 @@ const fn refused(
 }
 
 /// Sends every case on a connection of its own; each must be answered with its status and a
-/// reason, and the connection closed. Returns what went wrong, a line per case.
+/// reason, and the connection closed, by TLS with its word for it. Returns what went wrong, a line
+/// per case.
 fn failures_of(gateway: &Gateway, cases: &[Refused]) -> Vec<String> {
     let check = |case: &Refused| {
-        let mut client = Client::connect(gateway.addr);
+        let mut client = gateway.client();
         client.send(case.request.concat());
         let response = client.try_response().map_err(|error| format!("{error:?}"))?;
         judge(&response, case.status)?;
-        match client.try_response() {
-            Err(WireError::Closed) => Ok(()),
+        match client.ending() {
+            (rest, Ok(())) if rest.is_empty() => Ok(()),
             other => Err(format!("after the {}: {other:?}", response.status)),
         }
     };
     let failed = |case: &Refused| {
         let wrong = check(case).err()?;
         Some(format!("{} (section {}): {wrong}", case.name, case.rfc))
-    };
-    cases.iter().filter_map(failed).collect()
-}
-
-/// The same over TLS: what is a message does not depend on what carries it.
-fn failures_by_tls(addr: SocketAddr, shaker: &Shaker, cases: &[Refused]) -> Vec<String> {
-    let check = |case: &Refused| {
-        let mut client = shaker.connect(addr, "localhost");
-        client.send(case.request.concat());
-        let response = client.try_response().ok_or("no answer")?;
-        judge(&response, case.status)?;
-        match client.rest() {
-            (rest, true) if rest.is_empty() => Ok(()),
-            other => Err(format!("after the {}: {other:?}", response.status)),
-        }
-    };
-    let failed = |case: &Refused| {
-        let wrong = check(case).err()?;
-        Some(format!("by TLS, {} (section {}): {wrong}", case.name, case.rfc))
     };
     cases.iter().filter_map(failed).collect()
 }
@@ -95,7 +74,7 @@ fn judge(response: &Response, expected: &[u16]) -> Result<(), String> {
 /// reached the origin.
 fn assert_none_got_through(gateway: &Gateway, origin: &Origin, failures: &[String]) {
     assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
-    let sentinel = crate::support::get(gateway.addr, "/sentinel");
+    let sentinel = gateway.client().get("/sentinel");
     assert_eq!(sentinel.status, 200);
     assert_eq!(origin.only_request().target, "/sentinel");
 }

@@ -10,7 +10,6 @@ use crate::support::{Client, Origin, Setup, get as get_http1, wasm};
 
 const PROTOCOL_ERROR: u32 = 1;
 const REFUSED_STREAM: u32 = 7;
-const ENHANCE_YOUR_CALM: u32 = 11;
 
 fn with<'a>(path: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     [&get(path)[..], more].concat()
@@ -364,51 +363,6 @@ fn streams_over_the_limit_are_refused_so_that_they_can_be_tried_again() {
         client.request(2 * n + 1, &get("/"), true);
     }
     assert_eq!(client.until_over(257).reset, Some(REFUSED_STREAM));
-}
-
-#[test]
-fn who_floods_is_cut_and_another_client_is_served_meanwhile() {
-    let gateway = Setup::echo().workers(1).start();
-    let mut rapid = Vec::new();
-    for n in 0..600 {
-        rapid.extend_from_slice(&frame_of(kind::HEADERS, 4, 2 * n + 1, &block_of(&get("/"))));
-        rapid.extend_from_slice(&frame_of(kind::RST_STREAM, 0, 2 * n + 1, &[0, 0, 0, 8]));
-    }
-    // The server-made variant: each stream is reset for what the client does to it.
-    let mut made = Vec::new();
-    for n in 0..600 {
-        made.extend_from_slice(&frame_of(kind::HEADERS, 4, 2 * n + 1, &block_of(&get("/"))));
-        made.extend_from_slice(&frame_of(kind::WINDOW_UPDATE, 0, 2 * n + 1, &[0; 4]));
-    }
-    let open = frame_of(kind::HEADERS, 0, 1, &block_of(&get("/")));
-    let floods = [
-        ("rapid reset", rapid),
-        ("resets made by the server", made),
-        ("PING", frame_of(kind::PING, 0, 0, &[0; 8]).repeat(2000)),
-        ("SETTINGS", frame_of(kind::SETTINGS, 0, 0, b"").repeat(2000)),
-        ("PRIORITY", frame_of(kind::PRIORITY, 0, 1, &[0; 5]).repeat(20_000)),
-        ("CONTINUATION", [open, frame_of(kind::CONTINUATION, 0, 1, b"").repeat(200)].concat()),
-        (
-            "empty DATA",
-            [
-                frame_of(kind::HEADERS, 4, 1, &block_of(&get("/"))),
-                frame_of(kind::DATA, 0, 1, b"").repeat(20_000),
-            ]
-            .concat(),
-        ),
-    ];
-    let mut other = Http2::connect(gateway.addr);
-    let mut stream = 1;
-    for (name, flood) in floods {
-        let mut abuser = Http2::connect(gateway.addr);
-        abuser.send(&flood);
-        let answer = other.ask(stream, &get("/"));
-        assert_eq!(answer.status(), 200, "{name}");
-        stream += 2;
-        abuser.until_closed();
-        let code = abuser.goaways.last().map(|one| one.1);
-        assert_eq!(code, Some(ENHANCE_YOUR_CALM), "{name}: {:?}", abuser.goaways);
-    }
 }
 
 #[test]

@@ -47,6 +47,7 @@ mod headers;
 mod hops;
 mod hostcalls;
 mod http2;
+mod http2_floods;
 mod http2_frames;
 mod http2_heads;
 mod http2_origins;

@@ -1,5 +1,6 @@
 //! What every behaviour is tested with: a gateway process, a scripted origin, a raw client.
 
+pub mod carrier;
 pub mod client;
 pub mod dns;
 pub mod etcd;
@@ -16,6 +17,7 @@ pub mod wasm;
 pub mod websocket;
 pub mod wire;
 
+pub use carrier::Carrier;
 pub use client::{Client, Response, ask, get, get_with, post};
 pub use gateway::{Gateway, Setup, check};
 pub use nginx::Nginx;

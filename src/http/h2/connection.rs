@@ -29,7 +29,7 @@ use crate::http::h2::head::{Facts, RequestLimits};
 use crate::http::h2::hpack::Decoder;
 use crate::http::message::{Fields, RequestHead, ResponseHead};
 use crate::io::buffer::BufferPool;
-use crate::limits::{OUTPUT_BYTES_MAX, OUTPUT_STOPS_INPUT_BYTES};
+use crate::limits::{HEAD_BLOWN_UP_FACTOR, OUTPUT_BYTES_MAX, OUTPUT_STOPS_INPUT_BYTES};
 
 /// Which end of a connection this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -199,7 +199,10 @@ impl<T: Owner> Connection<T> {
             },
             preface_left: if role == Role::Server { PREFACE.len() } else { 0 },
             has_settings: false,
-            decoder: Decoder::new(super::hpack::TABLE_BYTES_DEFAULT),
+            decoder: Decoder::bounded(
+                super::hpack::TABLE_BYTES_DEFAULT,
+                options.heads.bytes_max.saturating_mul(HEAD_BLOWN_UP_FACTOR),
+            ),
             block: None,
             room: Room::default(),
             streams: Streams::new(),

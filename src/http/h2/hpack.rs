@@ -20,6 +20,12 @@ pub const TABLE_BYTES_DEFAULT: usize = 4096;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Broken(pub &'static str);
 
+/// What a block has when few of its bytes stand for far more than anybody asks with.
+pub const BLOWN_UP: Broken = Broken("a head is far larger than it may be, by its compression");
+
+/// What an entry of a head counts beside its bytes (RFC 7541 section 4.1).
+const ENTRY_BYTES: usize = 32;
+
 /// What takes the fields of a block.
 pub trait TakeField {
     /// Takes one. Whatever is wrong with it, the rest of the block is read.
@@ -37,6 +43,8 @@ pub struct Decoder {
     table: Table,
     /// What we have announced: the largest size that the sender may choose.
     table_max: usize,
+    /// A block that stands for more bytes than this is not read to its end.
+    list_max: usize,
     /// Room for literals that come in Huffman's code.
     name: Vec<u8>,
     value: Vec<u8>,
@@ -48,14 +56,20 @@ const LITERAL_BYTES_KEPT: usize = 4096;
 impl Decoder {
     /// One whose table may have so many bytes, which the sender has been told.
     pub fn new(table_max: usize) -> Self {
+        Self::bounded(table_max, usize::MAX)
+    }
+
+    /// The same; a block that stands for more than so many bytes ([`BLOWN_UP`]) costs no more.
+    pub fn bounded(table_max: usize, list_max: usize) -> Self {
         let table = Table::new(table_max);
-        Self { table, table_max, name: Vec::new(), value: Vec::new() }
+        Self { table, table_max, list_max, name: Vec::new(), value: Vec::new() }
     }
 
     /// Reads a whole block.
     pub fn decode(&mut self, block: &[u8], into: &mut impl TakeField) -> Result<(), Broken> {
         let mut rest = block;
         let mut may_resize = true;
+        let mut list_bytes = 0_usize;
         while let Some(&first) = rest.first() {
             if first & 0xe0 == 0x20 {
                 if !may_resize {
@@ -69,21 +83,26 @@ impl Decoder {
                 continue;
             }
             may_resize = false;
-            match first {
+            let field_bytes = match first {
                 0x80.. => self.indexed(&mut rest, into)?,
                 0x40..0x80 => self.literal(&mut rest, 6, true, into)?,
                 _ => self.literal(&mut rest, 4, false, into)?,
+            };
+            list_bytes += field_bytes + ENTRY_BYTES;
+            if list_bytes > self.list_max {
+                return Err(BLOWN_UP);
             }
         }
         self.shrink();
         Ok(())
     }
 
-    fn indexed(&self, rest: &mut &[u8], into: &mut impl TakeField) -> Result<(), Broken> {
+    /// Reads one field; how many bytes it has.
+    fn indexed(&self, rest: &mut &[u8], into: &mut impl TakeField) -> Result<usize, Broken> {
         let index = integer::read(rest, 7)?;
         let (name, value) = self.entry(index)?;
         into.take(name, value);
-        Ok(())
+        Ok(name.len() + value.len())
     }
 
     fn entry(&self, index: usize) -> Result<(&[u8], &[u8]), Broken> {
@@ -95,13 +114,14 @@ impl Decoder {
         }
     }
 
+    /// Reads one field; how many bytes it has.
     fn literal(
         &mut self,
         rest: &mut &[u8],
         prefix: u8,
         is_added: bool,
         into: &mut impl TakeField,
-    ) -> Result<(), Broken> {
+    ) -> Result<usize, Broken> {
         let index = integer::read(rest, prefix)?;
         let mut name_room = std::mem::take(&mut self.name);
         let mut value_room = std::mem::take(&mut self.value);
@@ -117,7 +137,7 @@ impl Decoder {
         (name_room, value_room): (&mut Vec<u8>, &mut Vec<u8>),
         is_added: bool,
         into: &mut impl TakeField,
-    ) -> Result<(), Broken> {
+    ) -> Result<usize, Broken> {
         let literal = if index == 0 { string(rest, name_room)? } else { None };
         let value = string(rest, value_room)?.unwrap_or(value_room);
         let name = match literal {
@@ -126,6 +146,7 @@ impl Decoder {
             None => self.entry(index)?.0,
         };
         into.take(name, value);
+        let field_bytes = name.len() + value.len();
         if is_added && index > STATIC.len() {
             // Its name may be in the entry that has to go for it (section 4.4).
             name_room.clear();
@@ -138,7 +159,7 @@ impl Decoder {
             };
             self.table.add(name, value);
         }
-        Ok(())
+        Ok(field_bytes)
     }
 
     fn shrink(&mut self) {

@@ -2,14 +2,15 @@
 //! the promise is: no broken body ever reaches the origin as a complete one.
 
 use super::judge;
+use crate::support::carrier::over_both;
 use crate::support::wire::Framing;
-use crate::support::{Client, Gateway, Origin, Setup, get, wasm};
+use crate::support::{Carrier, Gateway, Origin, Setup, wasm};
 
 const HEAD: &str = "POST /chunks HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 /// Sends a broken body and, in the same bytes, a request that must not be taken for a next one.
 fn check(gateway: &Gateway, body: &[u8]) -> Result<(), String> {
-    let mut client = Client::connect(gateway.addr);
+    let mut client = gateway.client();
     client.send([HEAD.as_bytes(), body].concat());
     let response = client.try_response().map_err(|error| format!("{error:?}"))?;
     judge(&response, &[400, 413, 431])?;
@@ -54,8 +55,7 @@ const MALFORMED: &[(&str, &[u8])] = &[
     ("NUL in a trailer", b"5\r\nhello\r\n0\r\nX-A: b\0\r\n\r\n"),
 ];
 
-#[test]
-fn malformed_chunks_never_become_a_complete_request() {
+fn malformed_chunks_never_become_a_complete_request(by: Carrier) {
     let long_extension = [b"5;".as_slice(), &[b'x'; 4096], b"\r\nhello\r\n0\r\n\r\n"].concat();
     let long_size = [&[b'0'; 4096], b"5\r\nhello\r\n0\r\n\r\n".as_slice()].concat();
     let many_trailers = [b"0\r\n".as_slice(), &b"X-A: b\r\n".repeat(4000), b"\r\n"].concat();
@@ -64,13 +64,13 @@ fn malformed_chunks_never_become_a_complete_request() {
     cases.push(("size line over its limit", &long_size));
     cases.push(("trailers over their limit", &many_trailers));
     let origin = Origin::ok();
-    let gateway = Setup::to(&origin).start();
+    let gateway = Setup::to(&origin).carried_by(by).start();
     let failures: Vec<String> = cases
         .iter()
         .filter_map(|(name, body)| Some(format!("{name}: {}", check(&gateway, body).err()?)))
         .collect();
     assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
-    assert_eq!(get(gateway.addr, "/sentinel").status, 200);
+    assert_eq!(gateway.client().get("/sentinel").status, 200);
     let complete: Vec<String> = origin
         .requests()
         .into_iter()
@@ -80,11 +80,10 @@ fn malformed_chunks_never_become_a_complete_request() {
     assert_eq!(complete, ["/sentinel \"\""]);
 }
 
-#[test]
-fn a_body_cut_short_never_becomes_a_complete_request() {
+fn a_body_cut_short_never_becomes_a_complete_request(by: Carrier) {
     let origin = Origin::ok();
     // No idle connections, so that all are closed at the end.
-    let gateway = Setup::to(&origin).limits("upstreamIdleMax: 0").start();
+    let gateway = Setup::to(&origin).limits("upstreamIdleMax: 0").carried_by(by).start();
     for request in [
         "POST /cut HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello",
         "POST /cut HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -92,7 +91,7 @@ fn a_body_cut_short_never_becomes_a_complete_request() {
         "POST /cut HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
         "POST /cut HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n",
     ] {
-        let mut client = Client::connect(gateway.addr);
+        let mut client = gateway.client();
         client.send(request);
         client.finish_sending();
         // Whether a 400 can still be sent is the gateway's choice; the connection must end.
@@ -100,7 +99,7 @@ fn a_body_cut_short_never_becomes_a_complete_request() {
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400 "), "{request:?}: {answer}");
     }
     // Accepted after all the others, if there were any.
-    assert_eq!(get(gateway.addr, "/sentinel").status, 200);
+    assert_eq!(gateway.client().get("/sentinel").status, 200);
     origin.wait_all_closed();
     let mut complete = origin.requests();
     complete.retain(|request| request.method != "MALFORMED");
@@ -108,8 +107,7 @@ fn a_body_cut_short_never_becomes_a_complete_request() {
     assert_eq!(targets, ["/sentinel"]);
 }
 
-#[test]
-fn well_formed_chunks_arrive_whole() {
+fn well_formed_chunks_arrive_whole(by: Carrier) {
     // (name, body on the wire, body that arrives)
     let cases: &[(&str, &[u8], &str)] = &[
         ("one chunk", b"5\r\nhello\r\n0\r\n\r\n", "hello"),
@@ -128,9 +126,9 @@ fn well_formed_chunks_arrive_whole() {
         ("empty body", b"0\r\n\r\n", ""),
     ];
     let origin = Origin::ok();
-    let gateway = Setup::to(&origin).start();
+    let gateway = Setup::to(&origin).carried_by(by).start();
     for (count, (name, body, expected)) in cases.iter().enumerate() {
-        let mut client = Client::connect(gateway.addr);
+        let mut client = gateway.client();
         let response = client.ask([HEAD.as_bytes(), body].concat());
         assert_eq!(response.status, 200, "{name}: {}", response.text());
         let received = origin.requests().remove(count);
@@ -140,11 +138,10 @@ fn well_formed_chunks_arrive_whole() {
     }
 }
 
-#[test]
-fn what_follows_the_terminator_is_the_next_request_and_nothing_else() {
+fn what_follows_the_terminator_is_the_next_request_and_nothing_else(by: Carrier) {
     let origin = Origin::naming_targets();
-    let gateway = Setup::to(&origin).start();
-    let mut client = Client::connect(gateway.addr);
+    let gateway = Setup::to(&origin).carried_by(by).start();
+    let mut client = gateway.client();
     client.send(format!("{HEAD}0\r\n\r\nGET /next HTTP/1.1\r\nHost: a\r\n\r\nrubbish\r\n\r\n"));
     assert_eq!(client.response().text(), "/chunks");
     assert_eq!(client.response().text(), "/next");
@@ -161,8 +158,7 @@ fn letting(origin: &Origin, trailers: &str) -> Setup {
     ))
 }
 
-#[test]
-fn no_request_trailer_reaches_an_origin_that_its_service_does_not_name() {
+fn no_request_trailer_reaches_an_origin_that_its_service_does_not_name(by: Carrier) {
     let trailers = "X-User: root\r\nX-Checksum: 1234\r\nx_user: root\r\n";
     let passing = r#"{"modified":false,"continue":true}"#;
     for has_plugin in [false, true] {
@@ -172,9 +168,8 @@ fn no_request_trailer_reaches_an_origin_that_its_service_does_not_name() {
             if has_plugin {
                 setup = setup.plugin("guard", wasm::answering(passing), "type: auth");
             }
-            let gateway = setup.start();
-            let response = Client::connect(gateway.addr)
-                .ask(format!("{HEAD}5\r\nhello\r\n0\r\n{trailers}\r\n"));
+            let gateway = setup.carried_by(by).start();
+            let response = gateway.client().ask(format!("{HEAD}5\r\nhello\r\n0\r\n{trailers}\r\n"));
             assert_eq!(response.status, 200);
             let received = origin.only_request();
             assert_eq!(received.text(), "hello");
@@ -184,12 +179,11 @@ fn no_request_trailer_reaches_an_origin_that_its_service_does_not_name() {
     }
 }
 
-#[test]
-fn trailers_that_are_let_through_cannot_smuggle_forbidden_fields() {
+fn trailers_that_are_let_through_cannot_smuggle_forbidden_fields(by: Carrier) {
     let origin = Origin::ok();
-    let gateway = letting(&origin, "X-Checksum").start();
+    let gateway = letting(&origin, "X-Checksum").carried_by(by).start();
     // RFC 9110 section 6.5.1: framing, routing, authentication and control never in trailers.
-    let response = Client::connect(gateway.addr).ask(format!(
+    let response = gateway.client().ask(format!(
         "{HEAD}5\r\nhello\r\n0\r\nX-Checksum: 1234\r\nContent-Length: 99\r\n\
          Transfer-Encoding: chunked\r\nHost: evil.test\r\nAuthorization: Basic evil\r\n\
          Connection: close\r\nX-Forwarded-For: 6.6.6.6\r\nTrailer: X-Checksum\r\n\r\n"
@@ -205,3 +199,12 @@ fn trailers_that_are_let_through_cannot_smuggle_forbidden_fields() {
     }
     assert_eq!(received.head.get("host").unwrap(), "a");
 }
+
+over_both!(
+    malformed_chunks_never_become_a_complete_request,
+    a_body_cut_short_never_becomes_a_complete_request,
+    well_formed_chunks_arrive_whole,
+    what_follows_the_terminator_is_the_next_request_and_nothing_else,
+    no_request_trailer_reaches_an_origin_that_its_service_does_not_name,
+    trailers_that_are_let_through_cannot_smuggle_forbidden_fields,
+);

@@ -1,7 +1,8 @@
 //! `Expect: 100-continue`, and responses that come before the request's body was read.
 
+use crate::support::carrier::over_both;
 use crate::support::wire::Framing;
-use crate::support::{Client, Gate, Origin, Setup, wasm};
+use crate::support::{Carrier, Gate, Origin, Setup, wasm};
 
 const EXPECTING: &str =
     "POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n";
@@ -22,11 +23,10 @@ fn polite_origin() -> Origin {
     })
 }
 
-#[test]
-fn a_client_that_expects_continue_gets_it_before_it_sends() {
+fn a_client_that_expects_continue_gets_it_before_it_sends(by: Carrier) {
     let origin = polite_origin();
-    let gateway = Setup::to(&origin).start();
-    let mut client = Client::connect(gateway.addr);
+    let gateway = Setup::to(&origin).carried_by(by).start();
+    let mut client = gateway.client();
     for _ in 0..3 {
         client.send(EXPECTING);
         assert_eq!(client.head().status().unwrap(), 100);
@@ -36,69 +36,65 @@ fn a_client_that_expects_continue_gets_it_before_it_sends() {
     }
 }
 
-#[test]
-fn a_client_that_does_not_wait_for_continue_is_served_too() {
+fn a_client_that_does_not_wait_for_continue_is_served_too(by: Carrier) {
     let origin = polite_origin();
-    let gateway = Setup::to(&origin).start();
-    let mut client = Client::connect(gateway.addr);
+    let gateway = Setup::to(&origin).carried_by(by).start();
+    let mut client = gateway.client();
     client.send(format!("{EXPECTING}hello"));
     assert_eq!(client.response().text(), "hello");
     assert_eq!(client.get("/next").status, 200);
 }
 
-#[test]
-fn an_origin_that_ignores_expect_gets_the_body_all_the_same() {
+fn an_origin_that_ignores_expect_gets_the_body_all_the_same(by: Carrier) {
     let origin = Origin::scripted(|connection, _| {
         while let Some(request) = connection.request() {
             connection.answer(&request.text());
         }
     });
-    let gateway = Setup::to(&origin).start();
-    let mut client = Client::connect(gateway.addr);
+    let gateway = Setup::to(&origin).carried_by(by).start();
+    let mut client = gateway.client();
     client.send(EXPECTING);
     assert_eq!(client.head().status().unwrap(), 100);
     client.send("hello");
     assert_eq!(client.response().text(), "hello");
 }
 
-#[test]
-fn continue_is_not_sent_for_a_request_that_is_refused() {
+fn continue_is_not_sent_for_a_request_that_is_refused(by: Carrier) {
     let origin = Origin::ok();
     let setup = Setup::new()
         .service(&format!("name: a, basePath: /up, targets: ['{}']", origin.url()))
         .limits("bodyBytesMax: 4");
-    let gateway = setup.start();
+    let gateway = setup.carried_by(by).start();
     for (request, status) in [
         (EXPECTING.to_owned(), 413),
         (EXPECTING.replace("/up", "/nowhere"), 404),
         (EXPECTING.replace("Length: 5", "Length: +5"), 400),
     ] {
-        let mut client = Client::connect(gateway.addr);
+        let mut client = gateway.client();
         client.send(request);
         assert_eq!(client.head().status().unwrap(), status);
     }
     assert_eq!(origin.requests().len(), 0);
 }
 
-#[test]
-fn continue_is_not_sent_to_http10() {
+fn continue_is_not_sent_to_http10(by: Carrier) {
     let origin = polite_origin();
-    let gateway = Setup::to(&origin).start();
-    let mut client = Client::connect(gateway.addr);
+    let gateway = Setup::to(&origin).carried_by(by).start();
+    let mut client = gateway.client();
     client.send(EXPECTING.replace("HTTP/1.1", "HTTP/1.0"));
     client.send("hello");
     assert_eq!(client.head().status().unwrap(), 200);
 }
 
-#[test]
-fn continue_comes_before_a_plugin_that_reads_the_body_and_not_before_one_that_refuses() {
+fn continue_comes_before_a_plugin_that_reads_the_body_and_not_before_one_that_refuses(by: Carrier) {
     let origin = polite_origin();
     let refusal = wasm::answering(r#"{"continue":false}"#);
     let gateway = Setup::to(&origin)
         .plugin("guard", refusal, "type: auth, allowedUrls: [^/guarded]")
         .plugin("reader", wasm::passing(), "type: request, allowedUrls: [^/up]")
+        .carried_by(by)
         .start();
-    let mut client = Client::connect(gateway.addr);
+    let mut client = gateway.client();
     client.send(EXPECTING);
     assert_eq!(client.head().status().unwrap(), 100);
     client.send("hello");
@@ -111,8 +107,7 @@ fn continue_comes_before_a_plugin_that_reads_the_body_and_not_before_one_that_re
 /// What the client sends after the early response: the rest of a body that reads as a request.
 const TAIL: &str = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
 
-#[test]
-fn an_early_response_reaches_the_client_and_the_unread_body_is_no_request() {
+fn an_early_response_reaches_the_client_and_the_unread_body_is_no_request(by: Carrier) {
     let origin = Origin::scripted(|connection, _| {
         if connection.head().is_some() {
             connection.send(
@@ -121,8 +116,8 @@ fn an_early_response_reaches_the_client_and_the_unread_body_is_no_request() {
             // The body stays unread.
         }
     });
-    let gateway = Setup::to(&origin).start();
-    let mut client = Client::connect(gateway.addr);
+    let gateway = Setup::to(&origin).carried_by(by).start();
+    let mut client = gateway.client();
     let length = 100 + TAIL.len();
     client.send(format!("POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n"));
     let response = client.response();
@@ -139,8 +134,7 @@ fn an_early_response_reaches_the_client_and_the_unread_body_is_no_request() {
     assert!(!targets.contains(&"/smuggled".to_owned()), "{targets:?}");
 }
 
-#[test]
-fn an_early_response_ends_an_upload_that_nobody_reads() {
+fn an_early_response_ends_an_upload_that_nobody_reads(by: Carrier) {
     // The client sends more than all buffers on the way can hold, so it would block for ever if
     // the gateway neither read on nor closed.
     let origin = Origin::scripted(|connection, _| {
@@ -150,8 +144,8 @@ fn an_early_response_ends_an_upload_that_nobody_reads() {
             while !connection.some().is_empty() {}
         }
     });
-    let gateway = Setup::to(&origin).start();
-    let mut client = Client::connect(gateway.addr);
+    let gateway = Setup::to(&origin).carried_by(by).start();
+    let mut client = gateway.client();
     let size = 64 << 20;
     client.send(format!("POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n"));
     let response = client.response();
@@ -162,11 +156,13 @@ fn an_early_response_ends_an_upload_that_nobody_reads() {
             break;
         }
     }
-    assert_eq!(crate::support::post(gateway.addr, "/next", "").status, 413);
+    assert_eq!(
+        gateway.client().ask("POST /next HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").status,
+        413
+    );
 }
 
-#[test]
-fn a_response_may_begin_before_the_request_has_ended() {
+fn a_response_may_begin_before_the_request_has_ended(by: Carrier) {
     // RFC 9112 section 9.3 allows it; an origin that transforms as it reads does it.
     let got_first = Gate::default();
     let tell = got_first.clone();
@@ -183,8 +179,8 @@ fn a_response_may_begin_before_the_request_has_ended() {
         assert_eq!(body, b"firstsecond");
         connection.send("4\r\nlate\r\n0\r\n\r\n");
     });
-    let gateway = Setup::to(&origin).start();
-    let mut client = Client::connect(gateway.addr);
+    let gateway = Setup::to(&origin).carried_by(by).start();
+    let mut client = gateway.client();
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\nfirst");
     let head = client.head();
     assert_eq!(head.status().unwrap(), 200);
@@ -195,3 +191,15 @@ fn a_response_may_begin_before_the_request_has_ended() {
     client.body(Framing::Chunked, |piece| body.extend_from_slice(piece)).unwrap();
     assert_eq!(body, b"earlylate");
 }
+
+over_both!(
+    a_client_that_expects_continue_gets_it_before_it_sends,
+    a_client_that_does_not_wait_for_continue_is_served_too,
+    an_origin_that_ignores_expect_gets_the_body_all_the_same,
+    continue_is_not_sent_for_a_request_that_is_refused,
+    continue_is_not_sent_to_http10,
+    continue_comes_before_a_plugin_that_reads_the_body_and_not_before_one_that_refuses,
+    an_early_response_reaches_the_client_and_the_unread_body_is_no_request,
+    an_early_response_ends_an_upload_that_nobody_reads,
+    a_response_may_begin_before_the_request_has_ended,
+);

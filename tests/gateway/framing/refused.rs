@@ -1,8 +1,8 @@
 //! Heads that are refused before anything is sent to an origin.
 
-use super::{Parts, Refused, assert_none_got_through, failures_by_tls, failures_of, refused};
-use crate::support::secure::{Issuer, Leaf, Shaker};
-use crate::support::{Origin, Setup};
+use super::{Parts, Refused, assert_none_got_through, failures_of, refused};
+use crate::support::carrier::over_both;
+use crate::support::{Carrier, Origin, Setup};
 
 /// These bytes as they are.
 const fn raw(bytes: &'static [u8]) -> Parts {
@@ -14,16 +14,10 @@ const fn post(fields: &'static [u8], body: &'static [u8]) -> Parts {
     [b"POST / HTTP/1.1\r\nHost: a\r\n", fields, b"\r\n\r\n", body]
 }
 
-fn assert_all_refused(cases: &[Refused]) {
+fn assert_all_refused(by: Carrier, cases: &[Refused]) {
     let origin = Origin::ok();
-    let setup = Setup::to(&origin);
-    let issuer = Issuer::new("framing");
-    let pair = issuer.write(&setup.dir, "a", &Leaf::default());
-    let secure = format!("{{address: '127.0.0.1:0', tls: {{certificates: [{pair}]}}}}");
-    let gateway = setup.listen(&format!("['127.0.0.1:0', {secure}]")).start();
-    let mut failures = failures_of(&gateway, cases);
-    let shaker = Shaker::trusting(&issuer, |_| ());
-    failures.extend(failures_by_tls(gateway.addresses()[1], &shaker, cases));
+    let gateway = Setup::to(&origin).carried_by(by).start();
+    let failures = failures_of(&gateway, cases);
     assert_none_got_through(&gateway, &origin, &failures);
 }
 
@@ -99,9 +93,8 @@ const LENGTHS: &[Refused] = &[
     ),
 ];
 
-#[test]
-fn ambiguous_content_lengths_are_refused() {
-    assert_all_refused(LENGTHS);
+fn ambiguous_content_lengths_are_refused(by: Carrier) {
+    assert_all_refused(by, LENGTHS);
 }
 
 const CODINGS: &[Refused] = &[
@@ -204,9 +197,8 @@ const CODINGS: &[Refused] = &[
     ),
 ];
 
-#[test]
-fn transfer_codings_other_than_chunked_are_refused() {
-    assert_all_refused(CODINGS);
+fn transfer_codings_other_than_chunked_are_refused(by: Carrier) {
+    assert_all_refused(by, CODINGS);
 }
 
 const LINES: &[Refused] = &[
@@ -326,9 +318,8 @@ const LINES: &[Refused] = &[
     ),
 ];
 
-#[test]
-fn malformed_lines_are_refused() {
-    assert_all_refused(LINES);
+fn malformed_lines_are_refused(by: Carrier) {
+    assert_all_refused(by, LINES);
 }
 
 const REQUEST_LINES: &[Refused] = &[
@@ -414,9 +405,8 @@ const REQUEST_LINES: &[Refused] = &[
     ),
 ];
 
-#[test]
-fn malformed_request_lines_are_refused() {
-    assert_all_refused(REQUEST_LINES);
+fn malformed_request_lines_are_refused(by: Carrier) {
+    assert_all_refused(by, REQUEST_LINES);
 }
 
 const CONNECTS: &[Refused] = &[
@@ -434,9 +424,8 @@ const CONNECTS: &[Refused] = &[
     ),
 ];
 
-#[test]
-fn connect_is_refused_as_not_implemented() {
-    assert_all_refused(CONNECTS);
+fn connect_is_refused_as_not_implemented(by: Carrier) {
+    assert_all_refused(by, CONNECTS);
 }
 
 const HOSTS: &[Refused] = &[
@@ -454,18 +443,26 @@ const HOSTS: &[Refused] = &[
     refused("byte over 0x7F", "3.2", &[400], raw(b"GET / HTTP/1.1\r\nHost: \xe9.test\r\n\r\n")),
 ];
 
-#[test]
-fn host_is_required_once_and_well_formed() {
-    assert_all_refused(HOSTS);
+fn host_is_required_once_and_well_formed(by: Carrier) {
+    assert_all_refused(by, HOSTS);
 }
 
-#[test]
-fn a_second_request_on_a_refused_connection_is_not_read() {
+fn a_second_request_on_a_refused_connection_is_not_read(by: Carrier) {
     let origin = Origin::ok();
-    let gateway = Setup::to(&origin).start();
+    let gateway = Setup::to(&origin).carried_by(by).start();
     // The second request is complete and valid: only the doubt about the first one keeps it back.
     let failures = failures_of(&gateway, &[refused("smuggled", "6.1", &[400],
         raw(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n\
           0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"))]);
     assert_none_got_through(&gateway, &origin, &failures);
 }
+
+over_both!(
+    ambiguous_content_lengths_are_refused,
+    transfer_codings_other_than_chunked_are_refused,
+    malformed_lines_are_refused,
+    malformed_request_lines_are_refused,
+    connect_is_refused_as_not_implemented,
+    host_is_required_once_and_well_formed,
+    a_second_request_on_a_refused_connection_is_not_read,
+);

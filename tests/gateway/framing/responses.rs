@@ -1,9 +1,10 @@
 //! Responses of origins: what ends where, what is refused, and that a byte too many never becomes
 //! somebody else's response.
 
+use crate::support::carrier::over_both;
 use crate::support::wire::{Framing, WireError};
-use crate::support::{Client, Gate, Origin, PATIENCE, Setup, get, wasm};
-use std::io::{Read, Write};
+use crate::support::{Carrier, Client, Gate, Origin, Setup, wasm};
+use std::io::ErrorKind;
 
 /// Name, section of RFC 9112, bytes.
 const MALFORMED: &[(&str, &str, &[u8])] = &[
@@ -58,16 +59,15 @@ const MALFORMED: &[(&str, &str, &[u8])] = &[
     ("closed within the head", "8", b"HTTP/1.1 200 OK\r\nContent-Le"),
 ];
 
-#[test]
-fn ambiguous_or_malformed_responses_are_a_bad_gateway() {
+fn ambiguous_or_malformed_responses_are_a_bad_gateway(by: Carrier) {
     let big = format!("HTTP/1.1 200 OK\r\nX-Big: {}\r\n\r\n", "x".repeat(1 << 20));
     let mut cases = MALFORMED.to_vec();
     cases.push(("head over its limit", "3", big.as_bytes()));
     let mut failures = Vec::new();
     for (name, rfc, answer) in cases {
         let origin = Origin::raw_then_close(answer);
-        let gateway = Setup::to(&origin).start();
-        let mut client = Client::connect(gateway.addr);
+        let gateway = Setup::to(&origin).carried_by(by).start();
+        let mut client = gateway.client();
         match client.send_get_and_read() {
             Ok(response) if response.status == 502 => drop(response.reason()),
             other => failures.push(format!("{name} (section {rfc}): {other:?}")),
@@ -83,8 +83,7 @@ impl Client {
     }
 }
 
-#[test]
-fn folds_and_spaces_in_response_fields_never_reach_the_client() {
+fn folds_and_spaces_in_response_fields_never_reach_the_client(by: Carrier) {
     // RFC 9112 sections 5.1 and 5.2: a proxy repairs them or refuses; it may not pass them on. The
     // strict reader of these tests fails on either.
     for answer in [
@@ -93,8 +92,8 @@ fn folds_and_spaces_in_response_fields_never_reach_the_client() {
         "HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\nok",
     ] {
         let origin = Origin::raw_then_close(answer);
-        let gateway = Setup::to(&origin).start();
-        let response = get(gateway.addr, "/");
+        let gateway = Setup::to(&origin).carried_by(by).start();
+        let response = gateway.client().get("/");
         assert!([200, 502].contains(&response.status), "{answer:?}: {}", response.status);
         if response.status == 200 {
             assert_eq!(response.text(), "ok", "{answer:?}");
@@ -102,8 +101,7 @@ fn folds_and_spaces_in_response_fields_never_reach_the_client() {
     }
 }
 
-#[test]
-fn bodies_keep_their_length_whatever_delimits_them() {
+fn bodies_keep_their_length_whatever_delimits_them(by: Carrier) {
     // (name, answer, what the client must get)
     let cases = [
         ("length", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "hello"),
@@ -127,8 +125,8 @@ fn bodies_keep_their_length_whatever_delimits_them() {
     ];
     for (name, answer, expected) in cases {
         let origin = Origin::raw_then_close(answer);
-        let gateway = Setup::to(&origin).start();
-        let mut client = Client::connect(gateway.addr);
+        let gateway = Setup::to(&origin).carried_by(by).start();
+        let mut client = gateway.client();
         let response = client.get("/");
         assert_eq!((response.status, response.text().as_str()), (200, expected), "{name}");
         if response.framing == Framing::Eof {
@@ -139,8 +137,7 @@ fn bodies_keep_their_length_whatever_delimits_them() {
     }
 }
 
-#[test]
-fn a_status_without_a_class_passes_and_counts_as_a_failure_of_the_origin() {
+fn a_status_without_a_class_passes_and_counts_as_a_failure_of_the_origin(by: Carrier) {
     // RFC 9110 section 15: clients take it for a 5xx. RFC 9112 section 4: phrases mean nothing.
     let origin = Origin::scripted(|connection, _| {
         while let Some(request) = connection.request() {
@@ -157,8 +154,9 @@ fn a_status_without_a_class_passes_and_counts_as_a_failure_of_the_origin() {
     let gateway = Setup::to(&origin)
         .plugin("same", same, "type: response, allowedUrls: ['^/700']")
         .logging("accessLog: stdout")
+        .carried_by(by)
         .start();
-    let mut client = Client::connect(gateway.addr);
+    let mut client = gateway.client();
     for (status, line) in [
         (200, "HTTP/1.1 200 OK"),
         (299, "HTTP/1.1 299 "),
@@ -182,15 +180,14 @@ fn a_status_without_a_class_passes_and_counts_as_a_failure_of_the_origin() {
     }
 }
 
-#[test]
-fn http10_clients_get_no_chunks() {
+fn http10_clients_get_no_chunks(by: Carrier) {
     // RFC 9112 section 7.1: never to a client that has not shown HTTP/1.1.
     let origin = Origin::raw(
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-T: u\r\n\r\n",
     );
-    let gateway = Setup::to(&origin).start();
+    let gateway = Setup::to(&origin).carried_by(by).start();
     for connection in ["", "Connection: keep-alive\r\n"] {
-        let mut client = Client::connect(gateway.addr);
+        let mut client = gateway.client();
         let response = client.ask(format!("GET / HTTP/1.0\r\n{connection}\r\n"));
         assert_eq!((response.framing, response.text().as_str()), (Framing::Eof, "hello"));
         assert!(!response.head.has("transfer-encoding"));
@@ -198,8 +195,7 @@ fn http10_clients_get_no_chunks() {
     }
 }
 
-#[test]
-fn responses_without_a_body_have_none_whatever_their_head_says() {
+fn responses_without_a_body_have_none_whatever_their_head_says(by: Carrier) {
     // RFC 9110 sections 6.4.1, 9.3.2, 15.3.5, 15.4.5. The origin sends a body all the same.
     let cases = [
         ("HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", 200, Some("5")),
@@ -229,8 +225,8 @@ fn responses_without_a_body_have_none_whatever_their_head_says() {
                 }
             }
         });
-        let gateway = Setup::to(&origin).start();
-        let mut client = Client::connect(gateway.addr);
+        let gateway = Setup::to(&origin).carried_by(by).start();
+        let mut client = gateway.client();
         let response = client.ask(format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n"));
         assert_eq!((response.status, response.body.len()), (status, 0), "{answer:?}");
         if status == 204 {
@@ -245,11 +241,10 @@ fn responses_without_a_body_have_none_whatever_their_head_says() {
     }
 }
 
-#[test]
-fn head_keeps_the_length_that_get_would_have() {
+fn head_keeps_the_length_that_get_would_have(by: Carrier) {
     let origin = Origin::raw("HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n");
-    let gateway = Setup::to(&origin).start();
-    let mut client = Client::connect(gateway.addr);
+    let gateway = Setup::to(&origin).carried_by(by).start();
+    let mut client = gateway.client();
     for _ in 0..3 {
         let response = client.ask("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
         assert_eq!(response.head.get("content-length").unwrap(), "1234");
@@ -257,8 +252,7 @@ fn head_keeps_the_length_that_get_would_have() {
     assert_eq!(origin.connections(), 1, "a response to HEAD leaves the connection usable");
 }
 
-#[test]
-fn bytes_after_a_response_never_become_the_next_response() {
+fn bytes_after_a_response_never_become_the_next_response(by: Carrier) {
     let origin = Origin::scripted(|connection, _| {
         while let Some(request) = connection.request() {
             if request.target == "/next" {
@@ -271,15 +265,14 @@ fn bytes_after_a_response_never_become_the_next_response() {
             }
         }
     });
-    let gateway = Setup::to(&origin).start();
+    let gateway = Setup::to(&origin).carried_by(by).start();
     for _ in 0..20 {
-        assert_eq!(get(gateway.addr, "/").text(), "ok");
-        assert_eq!(get(gateway.addr, "/next").text(), "next");
+        assert_eq!(gateway.client().get("/").text(), "ok");
+        assert_eq!(gateway.client().get("/next").text(), "next");
     }
 }
 
-#[test]
-fn a_response_that_nobody_asked_for_is_nobodys_response() {
+fn a_response_that_nobody_asked_for_is_nobodys_response(by: Carrier) {
     let (idle, sent) = (Gate::default(), Gate::default());
     let (wait_idle, tell_sent) = (idle.clone(), sent.clone());
     let origin = Origin::scripted(move |connection, number| {
@@ -292,15 +285,14 @@ fn a_response_that_nobody_asked_for_is_nobodys_response() {
             }
         }
     });
-    let gateway = Setup::to(&origin).start();
-    assert_eq!(get(gateway.addr, "/a").text(), "/a on 0");
+    let gateway = Setup::to(&origin).carried_by(by).start();
+    assert_eq!(gateway.client().get("/a").text(), "/a on 0");
     idle.open();
     sent.wait();
-    assert_eq!(get(gateway.addr, "/b").text(), "/b on 1");
+    assert_eq!(gateway.client().get("/b").text(), "/b on 1");
 }
 
-#[test]
-fn a_response_cut_short_is_cut_short_for_the_client_too() {
+fn a_response_cut_short_is_cut_short_for_the_client_too(by: Carrier) {
     // RFC 9112 section 8: an incomplete response must not look complete.
     for answer in [
         "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello",
@@ -312,8 +304,8 @@ fn a_response_cut_short_is_cut_short_for_the_client_too() {
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloXX0\r\n\r\n",
     ] {
         let origin = Origin::raw_then_close(answer);
-        let gateway = Setup::to(&origin).start();
-        let mut client = Client::connect(gateway.addr);
+        let gateway = Setup::to(&origin).carried_by(by).start();
+        let mut client = gateway.client();
         match client.send_get_and_read() {
             Err(WireError::Truncated | WireError::Closed) => {}
             // A gateway that had not sent its head yet may say it openly.
@@ -323,8 +315,7 @@ fn a_response_cut_short_is_cut_short_for_the_client_too() {
     }
 }
 
-#[test]
-fn a_body_that_breaks_before_any_of_it_was_sent_is_a_bad_gateway() {
+fn a_body_that_breaks_before_any_of_it_was_sent_is_a_bad_gateway(by: Carrier) {
     const HEAD: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
     for (what, body) in [
         ("no size", "rubbish\r\n"),
@@ -335,8 +326,8 @@ fn a_body_that_breaks_before_any_of_it_was_sent_is_a_bad_gateway() {
         ("a trailer without a colon", "5\r\nhello\r\n0\r\nrubbish\r\n\r\n"),
     ] {
         let origin = Origin::raw_then_close(format!("{HEAD}{body}"));
-        let gateway = Setup::to(&origin).logging("accessLog: stdout").start();
-        let mut client = Client::connect(gateway.addr);
+        let gateway = Setup::to(&origin).logging("accessLog: stdout").carried_by(by).start();
+        let mut client = gateway.client();
         let response = client.get("/first");
         assert_eq!(response.status, 502, "{what}");
         assert!(!response.reason().is_empty(), "{what}");
@@ -352,8 +343,7 @@ fn a_body_that_breaks_before_any_of_it_was_sent_is_a_bad_gateway() {
     }
 }
 
-#[test]
-fn a_body_that_breaks_later_is_visibly_cut_and_told_of() {
+fn a_body_that_breaks_later_is_visibly_cut_and_told_of(by: Carrier) {
     for (what, head, rest) in [
         ("chunks", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "rubbish\r\n"),
         ("a length", "Content-Length: 50\r\n\r\nhello", " world"),
@@ -368,19 +358,16 @@ fn a_body_that_breaks_later_is_visibly_cut_and_told_of() {
                     connection.send(rest);
                 }
             });
-            let gateway = Setup::to(&origin).logging("accessLog: stdout").start();
-            let mut stream = std::net::TcpStream::connect(gateway.addr).unwrap();
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
-            write!(stream, "GET / HTTP/{version}\r\nHost: a\r\n\r\n").unwrap();
+            let gateway = Setup::to(&origin).logging("accessLog: stdout").carried_by(by).start();
+            let mut client = gateway.client();
+            client.send(format!("GET / HTTP/{version}\r\nHost: a\r\n\r\n"));
             let mut got = Vec::new();
             while !got.windows(5).any(|piece| piece == b"hello") {
-                let mut piece = [0; 1024];
-                let count = stream.read(&mut piece).unwrap();
-                assert_ne!(count, 0, "{what} {version}");
-                got.extend_from_slice(&piece[..count]);
+                got.extend(client.take(1));
             }
             read.open();
-            let ended = stream.read_to_end(&mut got);
+            let (rest, ended) = client.ending();
+            got.extend(rest);
             let got = String::from_utf8(got).unwrap();
             if got.contains("Content-Length: 50") {
                 assert!(got.len() < got.find("hello").unwrap() + 50, "{what} {version}: {got}");
@@ -389,7 +376,7 @@ fn a_body_that_breaks_later_is_visibly_cut_and_told_of() {
             } else {
                 // Nothing in the bytes could tell that this is not all.
                 let kind = ended.map_err(|error| error.kind());
-                assert_eq!(kind, Err(std::io::ErrorKind::ConnectionReset), "{what}: {got}");
+                assert_eq!(kind, Err(ErrorKind::ConnectionReset), "{what}: {got}");
             }
             gateway.wait_log("error=");
             let metrics = gateway.call("GET", "/metrics", "").text();
@@ -398,48 +385,44 @@ fn a_body_that_breaks_later_is_visibly_cut_and_told_of() {
     }
 }
 
-#[test]
-fn hop_by_hop_fields_are_taken_out_of_responses() {
+fn hop_by_hop_fields_are_taken_out_of_responses(by: Carrier) {
     let origin = Origin::raw(
         "HTTP/1.1 200 OK\r\nConnection: keep-alive, X-Secret\r\nX-Secret: 1\r\nX-Stays: 2\r\n\
          Keep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\nUpgrade: h2c\r\n\
          Content-Length: 2\r\n\r\nok",
     );
-    let gateway = Setup::to(&origin).start();
-    let response = get(gateway.addr, "/");
+    let gateway = Setup::to(&origin).carried_by(by).start();
+    let response = gateway.client().get("/");
     for gone in ["x-secret", "keep-alive", "proxy-connection", "upgrade"] {
         assert!(!response.head.has(gone), "{gone} in {}", response.head);
     }
     assert_eq!(response.head.get("x-stays").unwrap(), "2");
 }
 
-#[test]
-fn the_framing_of_a_response_cannot_be_nominated_away() {
+fn the_framing_of_a_response_cannot_be_nominated_away(by: Carrier) {
     let origin = Origin::raw(
         "HTTP/1.1 200 OK\r\nConnection: content-length, set-cookie\r\nSet-Cookie: a=b\r\n\
          Content-Length: 2\r\n\r\nok",
     );
-    let gateway = Setup::to(&origin).start();
-    assert_eq!(get(gateway.addr, "/").text(), "ok");
+    let gateway = Setup::to(&origin).carried_by(by).start();
+    assert_eq!(gateway.client().get("/").text(), "ok");
 }
 
-#[test]
-fn response_trailers_pass_but_cannot_smuggle_forbidden_fields() {
+fn response_trailers_pass_but_cannot_smuggle_forbidden_fields(by: Carrier) {
     let origin = Origin::raw(
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n5\r\nhello\r\n0\r\n\
          X-Sum: 12\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\
          Set-Cookie: evil=1\r\n\r\n",
     );
-    let gateway = Setup::to(&origin).start();
-    let mut client = Client::connect(gateway.addr);
+    let gateway = Setup::to(&origin).carried_by(by).start();
+    let mut client = gateway.client();
     let response = client.get("/");
     assert_eq!(response.text(), "hello");
     assert_eq!(response.trailers, [("X-Sum".to_owned(), b"12".to_vec())]);
     assert_eq!(client.get("/").text(), "hello");
 }
 
-#[test]
-fn no_response_trailer_passes_response_plugins_that_its_service_does_not_name() {
+fn no_response_trailer_passes_response_plugins_that_its_service_does_not_name(by: Carrier) {
     let origin = Origin::raw(
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\
          X-Internal: 7\r\nX-Sum: 12\r\n\r\n",
@@ -451,22 +434,22 @@ fn no_response_trailer_passes_response_plugins_that_its_service_does_not_name() 
         let gateway = Setup::new()
             .service(&format!("name: all, basePath: /, targets: ['{}'] {keys}", origin.url()))
             .plugin("hiding", wasm::answering(removing), "type: response, body: false")
+            .carried_by(by)
             .start();
-        let response = get(gateway.addr, "/");
+        let response = gateway.client().get("/");
         assert_eq!(response.text(), "hello");
         assert_eq!(response.trailers, expected, "{keys}");
     }
 }
 
-#[test]
-fn interim_responses_do_not_end_the_exchange() {
+fn interim_responses_do_not_end_the_exchange(by: Carrier) {
     // RFC 9110 section 15.2: any number of 1xx may come before the response.
     let origin = Origin::raw(
         "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n\
          HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
     );
-    let gateway = Setup::to(&origin).start();
-    let mut client = Client::connect(gateway.addr);
+    let gateway = Setup::to(&origin).carried_by(by).start();
+    let mut client = gateway.client();
     for _ in 0..3 {
         let response = client.get("/");
         assert_eq!((response.status, response.text().as_str()), (200, "ok"));
@@ -474,26 +457,46 @@ fn interim_responses_do_not_end_the_exchange() {
     assert_eq!(origin.connections(), 1);
 }
 
-#[test]
-fn http10_clients_get_no_interim_responses() {
+fn http10_clients_get_no_interim_responses(by: Carrier) {
     // RFC 9110 section 15.2: a server must not send 1xx to an HTTP/1.0 client.
     let origin = Origin::raw(
         "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
     );
-    let gateway = Setup::to(&origin).start();
-    let mut client = Client::connect(gateway.addr);
+    let gateway = Setup::to(&origin).carried_by(by).start();
+    let mut client = gateway.client();
     client.send("GET / HTTP/1.0\r\n\r\n");
     assert_eq!(client.head().status().unwrap(), 200);
 }
 
-#[test]
-fn an_endless_row_of_interim_responses_ends_in_a_bad_gateway() {
+fn an_endless_row_of_interim_responses_ends_in_a_bad_gateway(by: Carrier) {
     let origin = Origin::scripted(|connection, _| {
         if connection.request().is_some() {
             while connection.send("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n") {}
         }
     });
-    let gateway = Setup::to(&origin).start();
-    assert_eq!(get(gateway.addr, "/").status, 502);
+    let gateway = Setup::to(&origin).carried_by(by).start();
+    assert_eq!(gateway.client().get("/").status, 502);
     origin.wait_all_closed();
 }
+
+over_both!(
+    ambiguous_or_malformed_responses_are_a_bad_gateway,
+    folds_and_spaces_in_response_fields_never_reach_the_client,
+    bodies_keep_their_length_whatever_delimits_them,
+    a_status_without_a_class_passes_and_counts_as_a_failure_of_the_origin,
+    http10_clients_get_no_chunks,
+    responses_without_a_body_have_none_whatever_their_head_says,
+    head_keeps_the_length_that_get_would_have,
+    bytes_after_a_response_never_become_the_next_response,
+    a_response_that_nobody_asked_for_is_nobodys_response,
+    a_response_cut_short_is_cut_short_for_the_client_too,
+    a_body_that_breaks_before_any_of_it_was_sent_is_a_bad_gateway,
+    a_body_that_breaks_later_is_visibly_cut_and_told_of,
+    hop_by_hop_fields_are_taken_out_of_responses,
+    the_framing_of_a_response_cannot_be_nominated_away,
+    response_trailers_pass_but_cannot_smuggle_forbidden_fields,
+    no_response_trailer_passes_response_plugins_that_its_service_does_not_name,
+    interim_responses_do_not_end_the_exchange,
+    http10_clients_get_no_interim_responses,
+    an_endless_row_of_interim_responses_ends_in_a_bad_gateway,
+);

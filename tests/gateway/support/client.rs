@@ -1,9 +1,11 @@
 //! A client that writes exactly the bytes it is told to.
 
-use super::PATIENCE;
+use super::carrier::Carried;
+use super::secure::Shaker;
 use super::wire::{Framing, Head, Wire, WireError};
+use super::{PATIENCE, secure};
 use std::io::Write;
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// A response, read whole.
@@ -42,7 +44,7 @@ impl Response {
 
 /// One connection to the gateway.
 pub struct Client {
-    wire: Wire<TcpStream>,
+    wire: Wire<Carried>,
 }
 
 impl Client {
@@ -55,7 +57,13 @@ impl Client {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self { wire: Wire::new(stream) })
+        Ok(Self { wire: Wire::new(Carried::Clear(stream)) })
+    }
+
+    /// The same by TLS, for the host that tests' certificates are for.
+    pub fn by_tls(addr: SocketAddr, shaker: &Shaker) -> std::io::Result<Self> {
+        let secure::Secure { wire } = shaker.try_connect(addr, "localhost")?;
+        Ok(Self { wire: Wire::new(Carried::Secure(Box::new(wire.stream))) })
     }
 
     /// Sends these bytes. A peer that has already closed is no error here: the answer tells.
@@ -78,18 +86,18 @@ impl Client {
 
     /// Ends the sending direction.
     pub fn finish_sending(&mut self) {
-        let _ = self.wire.stream.shutdown(Shutdown::Write);
+        self.wire.stream.finish_sending();
     }
 
     /// Closes so that the gateway gets RST instead of FIN.
     pub fn reset(self) {
         // Linger 0: the close that follows sends RST.
-        let socket = socket2::SockRef::from(&self.wire.stream);
+        let socket = socket2::SockRef::from(self.wire.stream.socket());
         socket.set_linger(Some(Duration::ZERO)).unwrap();
     }
 
     pub fn set_patience(&mut self, bound: Duration) {
-        self.wire.stream.set_read_timeout(Some(bound)).unwrap();
+        self.wire.stream.socket().set_read_timeout(Some(bound)).unwrap();
     }
 
     /// Reads the response to a request with a method other than HEAD.
@@ -142,6 +150,12 @@ impl Client {
     /// Reads until the gateway closes.
     pub fn rest(&mut self) -> Vec<u8> {
         self.wire.rest().unwrap_or_else(|error| panic!("not closed: {error:?}"))
+    }
+
+    /// Reads until the gateway closes, and says how: an error is a reset, or TLS whose end was not
+    /// said.
+    pub fn ending(&mut self) -> (Vec<u8>, std::io::Result<()>) {
+        self.wire.ending()
     }
 
     /// Reads exactly so many bytes, of whatever they are.

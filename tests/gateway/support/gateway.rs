@@ -1,6 +1,7 @@
 //! The gateway as a process: its configuration, its start, its log, its end.
 
-use super::{Origin, PATIENCE, TempDir, wait_until};
+use super::secure::Shaker;
+use super::{Client, Origin, PATIENCE, TempDir, wait_until};
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -36,6 +37,8 @@ pub struct Setup {
     env: Vec<(String, String)>,
     arguments: Vec<String>,
     linked: bool,
+    /// How clients speak to the first listener, if that is by TLS.
+    pub(super) shaker: Option<Shaker>,
 }
 
 impl Setup {
@@ -60,6 +63,7 @@ impl Setup {
             env: Vec::new(),
             arguments: Vec::new(),
             linked: false,
+            shaker: None,
         }
     }
 
@@ -231,7 +235,9 @@ impl Setup {
             }
         };
         command.args(arguments).stdin(Stdio::null());
-        Gateway::spawn(self.dir, &config, command, &self.env)
+        let mut gateway = Gateway::spawn(self.dir, &config, command, &self.env);
+        gateway.shaker = self.shaker;
+        gateway
     }
 }
 
@@ -250,6 +256,7 @@ pub struct Gateway {
     /// What took the place of `child`, one after the other.
     successors: Vec<u32>,
     log: Arc<Log>,
+    shaker: Option<Shaker>,
 }
 
 impl Gateway {
@@ -281,8 +288,15 @@ impl Gateway {
         collect(child.stdout.take().unwrap(), log.clone());
         collect(child.stderr.take().unwrap(), log.clone());
         let unset = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut gateway =
-            Self { addr: unset, admin: unset, dir, child, successors: Vec::new(), log };
+        let mut gateway = Self {
+            addr: unset,
+            admin: unset,
+            dir,
+            child,
+            successors: Vec::new(),
+            log,
+            shaker: None,
+        };
         gateway.admin = gateway.wait_address("admin on ");
         gateway.addr = gateway.wait_address("listening on ");
         gateway
@@ -299,6 +313,19 @@ impl Gateway {
             }
             assert!(start.elapsed() < PATIENCE * 3, "no {words:?} in the log:\n{}", self.log());
             std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+    }
+
+    /// A connection to the first listener, by what [`Setup::carried_by`] has said.
+    pub fn client(&self) -> Client {
+        self.try_client().expect("the gateway serves")
+    }
+
+    /// The same, where it may be turned away.
+    pub fn try_client(&self) -> std::io::Result<Client> {
+        match &self.shaker {
+            None => Client::try_connect(self.addr),
+            Some(shaker) => Client::by_tls(self.addr, shaker),
         }
     }
 

@@ -288,4 +288,10 @@ impl<S: Read> Wire<S> {
         while self.fill()? {}
         Ok(std::mem::take(&mut self.buffer))
     }
+
+    /// Reads everything up to the end of the stream, and says how it has ended.
+    pub fn ending(&mut self) -> (Vec<u8>, std::io::Result<()>) {
+        let ended = self.stream.read_to_end(&mut self.buffer);
+        (std::mem::take(&mut self.buffer), ended.map(drop))
+    }
 }

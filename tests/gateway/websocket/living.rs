@@ -121,6 +121,9 @@ fn a_tunnel_is_counted_and_leaves_a_line_at_its_end() {
     ] {
         assert_eq!(value(&metrics, series), expected, "{series}");
     }
+    let status = || gateway.call("GET", "/api/status", "").json()["services"][0]["tunnels"].clone();
+    let expected = r#"{"open":1,"ended":0,"bytesFromClients":11,"bytesFromTargets":11}"#;
+    assert_eq!(status().to_string(), expected);
     assert!(!gateway.log().contains("path=/chat"), "before its end");
     client.send(masked("more"));
     client.take(10);
@@ -133,6 +136,8 @@ fn a_tunnel_is_counted_and_leaves_a_line_at_its_end() {
     assert_eq!(value(&metrics, "odin_tunnels_open{service=\"all\"}"), 0.0);
     assert_eq!(value(&metrics, "odin_tunnel_duration_seconds_count{service=\"all\"}"), 1.0);
     assert!(value(&metrics, "odin_tunnel_duration_seconds_sum{service=\"all\"}") > 0.0);
+    let expected = r#"{"open":0,"ended":1,"bytesFromClients":21,"bytesFromTargets":21}"#;
+    assert_eq!(status().to_string(), expected);
 }
 
 #[test]

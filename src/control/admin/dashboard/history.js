@@ -101,6 +101,7 @@ function serviceIn(window, name) {
     rate: requests / seconds,
     micros: grown(was?.timeTotalMicros, is?.timeTotalMicros ?? 0),
     upstream: upstreamIn(was?.upstream, is?.upstream),
+    tunnels: is?.tunnels ?? null,
     p50: quantile(steps, 0.5),
     p99: quantile(steps, 0.99),
   };

@@ -99,7 +99,10 @@ function updateService(element, service) {
   pill.hidden = health.state === "";
   pill.dataset.state = health.state;
   setText(pill, health.state);
-  setText(name.querySelector(".upstream"), health.words);
+  setText(
+    name.querySelector(".upstream"),
+    [health.words, tunnelsOf(service)].filter(Boolean).join(" · "),
+  );
   setText(requests, rate(figures?.rate));
   setErrors(server, figures?.classes[5]);
   setText(client, count(figures?.classes[4]));
@@ -130,6 +133,14 @@ function healthOf({ broken, figures }) {
   ];
   const state = failed === 0 ? "answers" : failed === tries ? "down" : "failing";
   return { state, words: words.join(" · ") };
+}
+
+/** Its WebSockets and the like: how many are open, and what has passed through all that there were. */
+function tunnelsOf({ figures }) {
+  const { open, ended, bytesFromClients, bytesFromTargets } = figures?.tunnels ?? {};
+  if (!open && !ended) return "";
+  const passed = `${bytes(bytesFromClients)} in, ${bytes(bytesFromTargets)} out`;
+  return `${plural(open, "tunnel")} open (${passed})`;
 }
 
 function showWorkers(window) {

@@ -1,5 +1,6 @@
 //! Field blocks that a connection receives: HEADERS and CONTINUATION (RFC 9113 section 4.3).
 
+use super::abuse::Kind;
 use super::receive::{failure, is_all_there, protocol, unpadded};
 use super::stream::{Ended, Stream};
 use super::{Connection, Event, Failure, Owner, Role};
@@ -138,7 +139,10 @@ impl<T: Owner> Connection<T> {
         block: &[u8],
         now_ms: u64,
     ) -> Result<Event<'a>, Failure> {
-        self.abuse.carried();
+        match purpose {
+            Purpose::Ignored => self.pay(Kind::Empty, now_ms)?,
+            _ => self.abuse.carried(),
+        }
         match purpose {
             Purpose::Request { ends } => self.whole_request(id, ends, block, now_ms),
             Purpose::Response { ends } => self.whole_response(id, ends, block, now_ms),

@@ -6,7 +6,7 @@ use super::{Connection, Event, Failure, Owner, Role};
 use crate::http::h2::frame::{
     self, Code, HEAD_BYTES, Head, PAYLOAD_BYTES_MAX, PREFACE, WINDOW_MAX, flag, kind,
 };
-use crate::http::h2::hpack::Broken;
+use crate::http::h2::hpack::{BLOWN_UP, Broken};
 
 pub(super) const fn failure<R>(code: Code, reason: &'static str) -> Result<R, Failure> {
     Err(Failure { code, reason })
@@ -17,8 +17,9 @@ pub(super) const fn protocol<R>(reason: &'static str) -> Result<R, Failure> {
 }
 
 impl From<Broken> for Failure {
-    fn from(Broken(reason): Broken) -> Self {
-        Self { code: Code::Compression, reason }
+    fn from(broken: Broken) -> Self {
+        let code = if broken == BLOWN_UP { Code::EnhanceYourCalm } else { Code::Compression };
+        Self { code, reason: broken.0 }
     }
 }
 
@@ -85,7 +86,10 @@ impl<T: Owner> Connection<T> {
             }
             kind::PUSH_PROMISE => protocol("PUSH_PROMISE, which nobody may send"),
             kind::PING => self.ping(head, payload, now_ms),
-            kind::GOAWAY => self.goaway(head, payload),
+            kind::GOAWAY => {
+                self.pay(Kind::Empty, now_ms)?;
+                self.goaway(head, payload)
+            }
             kind::WINDOW_UPDATE => self.window_update(head, payload, now_ms),
             kind::CONTINUATION => self.continuation(head, payload, now_ms),
             _ => self.pay(Kind::Empty, now_ms).map(|()| Event::Nothing),
@@ -93,7 +97,7 @@ impl<T: Owner> Connection<T> {
     }
 
     /// The peer asks for something that costs it less than us.
-    fn pay(&mut self, kind: Kind, now_ms: u64) -> Result<(), Failure> {
+    pub(super) fn pay(&mut self, kind: Kind, now_ms: u64) -> Result<(), Failure> {
         if self.abuse.take(kind, now_ms) {
             return Ok(());
         }

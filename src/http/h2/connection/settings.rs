@@ -55,8 +55,20 @@ impl<T: Owner> Connection<T> {
         if !rest.is_empty() {
             return failure(Code::FrameSize, "SETTINGS of a broken length");
         }
+        let mut window = None;
         for &[a, b, c, d, e, f] in settings {
-            self.setting(u16::from_be_bytes([a, b]), u32::from_be_bytes([c, d, e, f]))?;
+            let (name, value) = (u16::from_be_bytes([a, b]), u32::from_be_bytes([c, d, e, f]));
+            match name {
+                setting::INITIAL_WINDOW_SIZE if i64::from(value) > WINDOW_MAX => {
+                    return failure(Code::FlowControl, "SETTINGS_INITIAL_WINDOW_SIZE is too large");
+                }
+                // Of several the last one counts: each would have to go through all streams.
+                setting::INITIAL_WINDOW_SIZE => window = Some(value),
+                _ => self.setting(name, value)?,
+            }
+        }
+        if let Some(window) = window {
+            self.change_windows(window)?;
         }
         self.has_settings = true;
         frame::write_settings_ack(&mut self.out);
@@ -74,7 +86,6 @@ impl<T: Owner> Connection<T> {
                 return failure(Code::Protocol, "SETTINGS_ENABLE_PUSH is out of range");
             }
             setting::MAX_CONCURRENT_STREAMS => self.peer.streams_max = value,
-            setting::INITIAL_WINDOW_SIZE => self.change_windows(value)?,
             setting::MAX_FRAME_SIZE if !(0x4000..=0xff_ffff).contains(&value) => {
                 return failure(Code::Protocol, "SETTINGS_MAX_FRAME_SIZE is out of range");
             }
@@ -97,9 +108,6 @@ impl<T: Owner> Connection<T> {
         let too_large =
             Failure { code: Code::FlowControl, reason: "SETTINGS make a window too large" };
         let window = i64::from(value);
-        if window > WINDOW_MAX {
-            return Err(too_large);
-        }
         let more = window - self.peer.window;
         self.peer.window = window;
         for stream in self.streams.iter_mut() {

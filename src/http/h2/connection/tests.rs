@@ -420,15 +420,35 @@ fn who_resets_or_floods_without_end_is_cut() {
 }
 
 #[test]
-fn a_head_that_grows_by_the_table_is_bounded_and_answered() {
-    // One entry of 4 KB, then named 10,000 times: 40 MB for 10 KB.
-    let mut bomb = block(&[]);
-    bomb.extend_from_slice(&[0x40, 1, b'b', 0x7f, 0x81, 0x1e]);
-    bomb.extend_from_slice(&[b'v'; 127 + 0xf01]);
-    bomb.extend_from_slice(&[0x80 | 62; 10_000]);
-    let (mut connection, outcome) = server(&[&frame(kind::HEADERS, WHOLE | END, 1, &bomb)]);
+fn a_head_that_grows_by_the_table_is_answered_and_cut_where_it_is_a_bomb() {
+    let naming_it = |times: usize| {
+        let mut block = block(&[]);
+        block.extend_from_slice(&[0x40, 1, b'b', 0x7f, 0x81, 0x1e]);
+        block.extend_from_slice(&[b'v'; 127 + 0xf01]);
+        block.extend(std::iter::repeat_n(0x80 | 62, times));
+        frame(kind::HEADERS, WHOLE | END, 1, &block)
+    };
+    // One entry of 4 KB, then named 10 times: three times as large as it may be.
+    let (mut connection, outcome) = server(&[&naming_it(10)]);
     assert_eq!(outcome.unwrap(), ["Refused { id: 1, error: HeadTooLarge }"]);
     assert!(connection.request().fields.len() < 10);
+    // 40 MB for 10 KB.
+    let (_, outcome) = server(&[&naming_it(10_000)]);
+    assert_eq!(outcome.unwrap_err().code, Code::EnhanceYourCalm);
+}
+
+#[test]
+fn of_several_windows_in_one_settings_the_last_counts_and_each_must_fit() {
+    let window = |value: u32| [&[0, 4][..], &value.to_be_bytes()].concat();
+    let settings = |values: &[u32]| {
+        let payload: Vec<u8> = values.iter().flat_map(|value| window(*value)).collect();
+        frame(kind::SETTINGS, 0, 0, &payload)
+    };
+    let (connection, outcome) = server(&[&settings(&[0x7fff_ffff, 0, 10]), &request(1, WHOLE)]);
+    outcome.unwrap();
+    assert_eq!(connection.peer.window, 10);
+    let (_, outcome) = server(&[&settings(&[0x8000_0000, 10])]);
+    assert_eq!(outcome.unwrap_err().code, Code::FlowControl);
 }
 
 #[test]

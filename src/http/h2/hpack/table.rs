@@ -2,8 +2,7 @@
 
 use std::collections::VecDeque;
 
-/// What an entry counts beside its bytes (section 4.1).
-const ENTRY_BYTES: usize = 32;
+use super::ENTRY_BYTES;
 
 /// Entries, the newest first. Their bytes stand one behind the other.
 #[derive(Debug)]
