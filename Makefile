@@ -4,7 +4,8 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help setup keys plugins build run test test-browser lint advisories bench perf-check perf-accept \
-	perf-show perf-selftest flamegraph release dist dist-try pgo conformance floods loadtest failing soak fuzz clean
+	perf-show perf-selftest flamegraph release dist dist-try pgo conformance floods loadtest failing soak \
+	soak-fleet fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | \
@@ -123,6 +124,10 @@ failing: build ## origins that fail, beside nginx, HAProxy and Envoy; writes doc
 SOAK ?= --plugins 1000 --configs 200 --upgrades 3 --edges 300
 soak: setup plugins build ## reload and upgrade under load: nothing fails, nothing stays (some 4 minutes)
 	loadtest/reloads.py --binary target/debug/odin $(SOAK)
+
+SOAK_FLEET ?= --seconds 600 --services 10000 --rate 10 --nodes 2
+soak-fleet: setup build ## ten changes a second of a fleet of 10,000 services, under load (ten minutes)
+	loadtest/fleet.py --binary target/debug/odin $(SOAK_FLEET)
 
 FUZZ_SECONDS ?= 20
 fuzz: ## search for inputs that break something, FUZZ_SECONDS (20) for each target of fuzz/

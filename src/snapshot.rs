@@ -3,6 +3,7 @@
 //! The control plane builds a snapshot, checks all of it and publishes it; from then on nobody
 //! changes it. An exchange takes one at its start and finishes on it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,6 +54,8 @@ pub struct Snapshot {
     pub routes: Table,
     /// The services.
     pub services: Vec<Service>,
+    /// Their names to their places: the next snapshot takes over what has not changed.
+    pub places: HashMap<String, usize>,
     /// Where each request leaves a line, if anywhere.
     pub access_log: Option<Arc<AccessLog>>,
     /// How traces are continued, if they are: else their fields pass as they come.
@@ -110,6 +113,11 @@ impl Snapshot {
             (Some(branch), Some(split)) => split.chains.get(branch),
             _ => Some(&service.chain),
         }
+    }
+
+    /// The service of this name.
+    pub fn service_named(&self, name: &str) -> Option<&Service> {
+        self.places.get(name).and_then(|&at| self.services.get(at))
     }
 
     /// The listener of this id.

@@ -238,6 +238,7 @@ impl Compiler {
                 (self.edge.listeners(config, &mut findings), self.edge.admin(config, &mut findings))
             }
         };
+        let places = services.iter().map(|service| (service.name.clone(), service.index)).collect();
         let routes = routes::table(&config.services);
         let access_log = match published.filter(|_| *scope != Scope::All) {
             Some(published) => published.access_log.clone(),
@@ -264,6 +265,7 @@ impl Compiler {
             keeps_half_closed: config.server.keeps_half_closed,
             routes,
             services,
+            places,
             access_log,
             tracing: self.tracing(&config.tracing),
             server_timing: config.server.server_timing,

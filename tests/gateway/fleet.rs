@@ -1,5 +1,7 @@
 //! A fleet: real etcd, real gateways, `odin-cli fleet`.
 
+mod machines;
+mod page;
 mod storms;
 
 use std::path::Path;

@@ -3,7 +3,7 @@
 
 mod registries;
 mod registry;
-mod shelf;
+pub mod shelf;
 mod signed;
 mod turns;
 

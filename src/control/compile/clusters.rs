@@ -31,7 +31,7 @@ impl Compiler {
         let whom = Whom::of(service, config);
         for target in &service.targets {
             let (found, authority) = match &target.kind {
-                TargetKind::Echo => return reused(Cluster::Echo, published),
+                TargetKind::Echo => return reused(Cluster::Echo, &service.name, published),
                 TargetKind::Srv { name, .. } => {
                     match self.srv(service, target, (whom, published), findings) {
                         Ok(found) => {
@@ -92,7 +92,7 @@ impl Compiler {
         let id = self.ids.of_cluster(&service.name);
         let policy = self.policy(service, config);
         let cluster = Cluster::Endpoints(Endpoints::new(id, endpoints).with_policy(policy));
-        reused(cluster, published)
+        reused(cluster, &service.name, published)
     }
 
     /// The targets that SRV records name, each with its weight.
@@ -206,10 +206,11 @@ fn each_target(
     ours.into_iter().map(|one| (address(with_others(one)), Some(one))).collect()
 }
 
-/// The same cluster of the published snapshot: a plugin that calls it stays as it is, then.
-fn reused(cluster: Cluster, published: Option<&Snapshot>) -> Arc<Cluster> {
-    let services = published.map_or(&[][..], |snapshot| &snapshot.services);
-    let earlier = services.iter().find(|earlier| *earlier.cluster == cluster);
+/// What the service has in the published snapshot, if it is the same: a plugin that calls it stays
+/// as it is, then.
+fn reused(cluster: Cluster, service: &str, published: Option<&Snapshot>) -> Arc<Cluster> {
+    let earlier = published.and_then(|snapshot| snapshot.service_named(service));
+    let earlier = earlier.filter(|earlier| *earlier.cluster == cluster);
     earlier.map_or_else(|| Arc::new(cluster), |earlier| Arc::clone(&earlier.cluster))
 }
 

@@ -139,7 +139,7 @@ pub(super) fn places(
 /// Those that a name had in the published snapshot.
 fn last_places(published: &Snapshot, service: &config::Service, kind: &TargetKind) -> Vec<Place> {
     let of_name = format!("{} (", view::target_url(kind));
-    let service = published.services.iter().find(|one| one.name == service.name);
+    let service = published.service_named(&service.name);
     let endpoints = match service.map(|service| &*service.cluster) {
         Some(Cluster::Endpoints(endpoints)) => endpoints.iter(),
         _ => [].iter(),

@@ -36,8 +36,7 @@ impl Scope {
         published: Option<&Snapshot>,
     ) -> Option<Arc<Cluster>> {
         let Self::Plugin(_) = self else { return None };
-        let mut services = published?.services.iter();
-        let kept = services.find(|kept| kept.name == service.name)?;
+        let kept = published?.service_named(&service.name)?;
         Some(Arc::clone(&kept.cluster))
     }
 

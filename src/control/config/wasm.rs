@@ -1,5 +1,7 @@
 //! Decodes `wasm` and its plugins.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::PathBuf;
 
 use super::decode::{
@@ -84,22 +86,24 @@ fn plugins(item: &Item<'_>, around: &Around<'_>, errors: &mut Errors) -> Option<
     list(item, limits::PLUGINS_MAX, errors, |item, errors| plugin(item, around, &mut names, errors))
 }
 
-/// The names that one list has given already.
+/// The names that one list has given already, and where. A list may have ten thousand.
 #[derive(Default)]
-pub(super) struct Names(Vec<(String, Place)>);
+pub(super) struct Names(HashMap<String, Place>);
 
 impl Names {
     /// Decodes a name and reports one that is taken.
     pub(super) fn take(&mut self, item: &Item<'_>, errors: &mut Errors) -> Option<String> {
         let name = name(item, errors)?;
-        if let Some((_, first)) = self.0.iter().find(|(taken, _)| *taken == name) {
-            let text = format!(
-                "got {name:?}, which is taken at {}:{}; give each its own name",
-                first.line, first.column
-            );
-            item.refuse(errors, text);
+        match self.0.entry(name.clone()) {
+            Entry::Vacant(free) => drop(free.insert(item.place())),
+            Entry::Occupied(taken) => {
+                let (line, column) = (taken.get().line, taken.get().column);
+                let text = format!(
+                    "got {name:?}, which is taken at {line}:{column}; give each its own name"
+                );
+                item.refuse(errors, text);
+            }
         }
-        self.0.push((name.clone(), item.place()));
         Some(name)
     }
 }

@@ -53,11 +53,14 @@ impl Checks {
         }
         self.generation = snapshot.generation;
         let mut before = std::mem::take(&mut self.watched);
+        let checks: HashMap<&str, &Check> = config
+            .services
+            .iter()
+            .filter_map(|service| Some((service.name.as_str(), service.origins.check.as_ref()?)))
+            .collect();
         for (name, endpoints) in clusters(snapshot) {
-            let service = config.services.iter().find(|service| service.name == name);
-            let Some(check) = service.and_then(|service| service.origins.check.clone()) else {
-                continue;
-            };
+            let Some(&check) = checks.get(name) else { continue };
+            let check = check.clone();
             let check = Arc::new(check);
             for endpoint in endpoints.iter() {
                 let key = (endpoint.target, endpoint.id, Arc::clone(&check));

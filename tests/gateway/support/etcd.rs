@@ -148,6 +148,11 @@ impl Etcd {
         self.launch(index);
     }
 
+    /// A member's process.
+    pub fn pid(&self, index: usize) -> u32 {
+        self.members[index].child.as_ref().expect("it runs").id()
+    }
+
     /// Sends a member a signal.
     pub fn signal(&self, index: usize, signal: rustix::process::Signal) {
         let child = self.members[index].child.as_ref().expect("it runs");
