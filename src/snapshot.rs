@@ -20,6 +20,7 @@ use crate::io::tls::certificate::Certificate;
 use crate::plugin::{Chain, MessageBounds, Plugin};
 use crate::route::cors::{self, Cors};
 use crate::route::edit::{FieldEdit, Redirect, Rewrite};
+use crate::route::mirror::Mirror;
 use crate::route::path::Rules;
 use crate::route::split;
 use crate::route::table::Table;
@@ -265,6 +266,13 @@ pub struct Service {
     pub extras: Option<Box<Extras>>,
 }
 
+impl Service {
+    /// Which service gets copies of its requests.
+    pub fn mirror(&self) -> Option<&Mirror> {
+        self.extras.as_ref()?.mirror.as_ref()
+    }
+}
+
 /// What a service may do beside passing requests and responses on.
 #[derive(Debug, Default)]
 pub struct Extras {
@@ -274,6 +282,8 @@ pub struct Extras {
     pub compression: Option<Compression>,
     /// To which services its requests go.
     pub split: Option<Split>,
+    /// Which service gets copies of them.
+    pub mirror: Option<Mirror>,
 }
 
 /// A split, and the plugins of each of its branches.

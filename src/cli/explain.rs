@@ -11,6 +11,7 @@ use odin::plugin::{
     Chain, FailureMode, Phase, Plugin, PluginSpec, PluginType, Runtime, RuntimeOptions, Url,
 };
 use odin::route::cors;
+use odin::route::mirror::WHOLE;
 use odin::route::path::normalise;
 use odin::route::split::Sticky;
 use odin::route::table::{Rule, Table};
@@ -58,6 +59,7 @@ pub(crate) fn explain(file: &Path, asked: &Asked) -> Result<Vec<String>, String>
         Some(chosen) => chosen,
         None => (service, &service.chain),
     };
+    lines.extend(copies(&snapshot, service, target));
     lines.extend(runs(&config, target, chain, &normal));
     lines.extend(rests(&config, (service, target), &snapshot.plugins, &normal));
     Ok(lines)
@@ -185,6 +187,14 @@ fn split_of<'s>(
         ),
     });
     Some((snapshot.services.get(chosen.service)?, split.chains.get(ends[0])?))
+}
+
+/// Who gets a copy of the request.
+fn copies(snapshot: &Snapshot, service: &Service, target: &Service) -> Option<String> {
+    let mirror = target.mirror().or_else(|| service.mirror())?;
+    let to = &snapshot.services.get(mirror.service)?.name;
+    let percent = f64::from(mirror.share) * 100.0 / f64::from(WHOLE);
+    Some(format!("a copy of {percent} % of its requests goes to the service {to} (mirror)"))
 }
 
 /// So many services that rest are told of: nobody reads a thousand lines.

@@ -16,6 +16,7 @@ mod errors;
 mod expand;
 mod fleet;
 mod keys;
+mod mirror;
 mod kv;
 mod listen;
 mod model;

@@ -10,6 +10,7 @@ mod modules;
 mod process;
 mod targets;
 mod text;
+mod mirrors;
 mod tunnels;
 mod upstream;
 
@@ -66,6 +67,7 @@ pub fn text(control: &Control, reports: &[Report], format: Format) -> String {
     rejected_connections(&mut text, reports);
     upstream::families(&mut text, &totals);
     tunnels::families(&mut text, &totals);
+    mirrors::families(&mut text, &totals);
     targets::families(&mut text, control, reports);
     workers(&mut text, reports);
     http2::families(&mut text, reports);

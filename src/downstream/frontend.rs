@@ -6,7 +6,7 @@ use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::handover::{Handover, Sent};
 use crate::exchange::Core;
@@ -15,7 +15,9 @@ use crate::io::clients::{Entered, Over};
 use crate::io::deadline::now_ms;
 use crate::io::sleep;
 use crate::io::turns::Turns;
-use crate::limits::{HANDOVERS_AT_ONCE, HANDSHAKES_STRETCH, HANDSHAKES_WAITING_MAX};
+use crate::limits::{
+    HANDOVERS_AT_ONCE, HANDSHAKES_STRETCH, HANDSHAKES_WAITING_MAX, MIRRORS_DRAIN_TIME,
+};
 
 /// The client side of one worker. `!Send`: its connections have it by `Rc`.
 pub struct Frontend {
@@ -248,7 +250,17 @@ impl Frontend {
 
     /// Waits until the last connection has ended or moved on. The control plane bounds how long.
     pub async fn drained(&self) {
-        while self.open.get() > 0 {
+        let mut left_at = None;
+        loop {
+            if self.open.get() > 0 {
+                left_at = None;
+            } else {
+                // Nobody is waiting for copies: they have a moment, no more.
+                let since = *left_at.get_or_insert_with(Instant::now);
+                if self.core.copies_under_way() == 0 || since.elapsed() >= MIRRORS_DRAIN_TIME {
+                    break;
+                }
+            }
             // Connections that turned idle since the last look are waiting for requests again.
             match self.is_draining() {
                 true => self.core.deadlines().expire_idle(now_ms()),

@@ -15,10 +15,9 @@ use crate::upstream::tries::Try;
 
 /// A try that is under way; counted when it is dropped, whatever became of it.
 pub(super) struct Attempt<'a> {
-    trace: &'a Trace,
     counts: SharedCounts,
-    /// Its place among the notes of the exchange.
-    note: Option<usize>,
+    /// The trace of the exchange, and the place among its notes.
+    note: Option<(&'a Trace, usize)>,
     is_reused: Cell<bool>,
     is_answered: Cell<bool>,
     outcome: Cell<UpstreamOutcome>,
@@ -37,13 +36,23 @@ impl<'a> Exchange<'a> {
         counts.borrow_mut().upstream.begin(number > 1);
         let note =
             trace.attempt(|| worker.random(), (service.index, endpoint.id), number, request, path);
-        let outcome = Cell::new(UpstreamOutcome::Aborted);
-        let (is_reused, is_answered) = (Cell::default(), Cell::default());
-        Attempt { trace, counts, note, is_reused, is_answered, outcome }
+        Attempt::of(counts, note.map(|note| (trace, note)))
     }
 }
 
-impl Attempt<'_> {
+impl<'a> Attempt<'a> {
+    fn of(counts: SharedCounts, note: Option<(&'a Trace, usize)>) -> Self {
+        let outcome = Cell::new(UpstreamOutcome::Aborted);
+        let (is_reused, is_answered) = (Cell::default(), Cell::default());
+        Self { counts, note, is_reused, is_answered, outcome }
+    }
+
+    /// Begins a try of what no trace tells of.
+    pub(super) fn untold(counts: SharedCounts, to: Try<'_>) -> Self {
+        counts.borrow_mut().upstream.begin(to.number > 1);
+        Self::of(counts, None)
+    }
+
     /// An idle connection is used again.
     pub(super) fn reused(&self) {
         self.is_reused.set(true);
@@ -58,15 +67,16 @@ impl Attempt<'_> {
     /// The head to send, if it must differ from `request`: it names this try as the parent of what
     /// the origin does.
     pub(super) fn head(&self, request: &RequestHead) -> Option<Box<RequestHead>> {
-        self.trace.sent(self.note?, self.is_reused.get(), request)
+        let (trace, note) = self.note?;
+        trace.sent(note, self.is_reused.get(), request)
     }
 
     /// The head of the response has come.
     pub(super) fn answered(&self, status: u16) {
         self.outcome.set(UpstreamOutcome::of(status));
         self.is_answered.set(true);
-        if let Some(note) = self.note {
-            self.trace.answered(note, status);
+        if let Some((trace, note)) = self.note {
+            trace.answered(note, status);
         }
     }
 
@@ -84,8 +94,8 @@ impl Attempt<'_> {
         }
         // A client that leaves in the middle of a response says nothing of the origin.
         let is_the_clients = error.side() != Side::Upstream && self.is_answered.get();
-        if let Some(note) = self.note.filter(|_| !is_the_clients) {
-            self.trace.failed(note, *error);
+        if let Some((trace, note)) = self.note.filter(|_| !is_the_clients) {
+            trace.failed(note, *error);
         }
     }
 }

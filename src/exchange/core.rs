@@ -10,6 +10,7 @@ use arc_swap::{ArcSwap, Cache};
 use httpdate::HttpDate;
 
 use super::counts::{self, ServiceCounts, Services, SharedCounts};
+use super::mirror::Mirrors;
 use super::random::Random;
 use super::tunnels::Tunnels;
 use super::{Outcome, Scratch};
@@ -68,6 +69,9 @@ pub struct Core {
     call_lines: PerSecond,
     spans_lost: Cell<u64>,
     tunnels: Rc<Tunnels>,
+    /// What copies of requests are sent with.
+    client: Client,
+    mirrors: Rc<Mirrors>,
 }
 
 /// How many exchanges have ended.
@@ -104,7 +108,7 @@ impl Core {
             buffers,
             deadlines,
             pool,
-            plugins: Pools::with_client(client),
+            plugins: Pools::with_client(client.clone()),
             targets,
             budget,
             scratch: RefCell::default(),
@@ -118,6 +122,8 @@ impl Core {
             call_lines: PerSecond::default(),
             spans_lost: Cell::default(),
             tunnels: Rc::default(),
+            client,
+            mirrors: Rc::default(),
         })
     }
 
@@ -174,6 +180,21 @@ impl Core {
     /// The tunnels that are open.
     pub fn tunnels(&self) -> &Rc<Tunnels> {
         &self.tunnels
+    }
+
+    /// What asks origins beside exchanges.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The copies of requests.
+    pub(super) fn mirrors(&self) -> &Rc<Mirrors> {
+        &self.mirrors
+    }
+
+    /// How many copies of requests are on their way.
+    pub fn copies_under_way(&self) -> usize {
+        self.mirrors.under_way()
     }
 
     /// The bytes of bodies that may be held in memory.

@@ -33,6 +33,41 @@ pub struct ServiceCounts {
     pub grpc: Option<Box<GrpcCounts>>,
     /// Of connections and streams that go on with another protocol.
     pub tunnels: TunnelCounts,
+    /// What became of the copies of its requests, at the places of [`MirrorResult::ALL`]. `None`:
+    /// there were none.
+    pub mirrored: Option<Box<[u64; MirrorResult::ALL.len()]>>,
+}
+
+/// What became of a copy of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MirrorResult {
+    /// It was answered with a status below 500.
+    Answered,
+    /// It was answered with another, or not at all.
+    Failed,
+    /// There were too many on their way, or too many bytes of them.
+    Dropped,
+    /// Its body was too large to be copied.
+    TooLarge,
+    /// Its body did not come whole.
+    Incomplete,
+}
+
+impl MirrorResult {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Answered, Self::Failed, Self::Dropped, Self::TooLarge, Self::Incomplete];
+
+    /// As metrics name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Failed => "failed",
+            Self::Dropped => "dropped",
+            Self::TooLarge => "too_large",
+            Self::Incomplete => "incomplete",
+        }
+    }
 }
 
 /// What was counted of tunnels.
@@ -86,6 +121,10 @@ impl ServiceCounts {
         }
     }
 
+    pub(super) fn count_mirrored(&mut self, result: MirrorResult) {
+        self.mirrored.get_or_insert_default()[result as usize] += 1;
+    }
+
     /// Adds those of another worker.
     pub fn add(&mut self, other: &Self) {
         for (ours, theirs) in self.responses.iter_mut().zip(other.responses) {
@@ -99,6 +138,10 @@ impl ServiceCounts {
             ours.iter_mut().zip(theirs.iter()).for_each(|(sum, count)| *sum += count);
         }
         self.tunnels.add(other.tunnels);
+        if let Some(theirs) = &other.mirrored {
+            let ours = self.mirrored.get_or_insert_default();
+            ours.iter_mut().zip(theirs.iter()).for_each(|(sum, count)| *sum += count);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! `builtin:echo` in the place of an endpoint.
 
 use super::forward::Payload;
+use super::mirror::Copy;
 use super::{Exchange, Messages, Reply};
 use crate::error::Error;
 use crate::http::message::BodyLength;
@@ -13,11 +14,15 @@ impl Exchange<'_> {
         &self,
         mut messages: Messages<'_>,
         payload: Payload,
+        copy: Option<Box<Copy>>,
         body: &mut impl BodySource,
         reply: &mut impl Reply,
     ) -> Result<u16, Error> {
         let request = messages.request;
         let bytes = self.echo_body(request, payload, body, reply).await?;
+        if let Some(copy) = copy {
+            copy.send(Some(&bytes));
+        }
         let path = &*self.origin_path(request);
         let mut seen = request.clone();
         self.edit_for_target(&mut seen.fields);

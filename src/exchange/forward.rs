@@ -7,6 +7,7 @@ use std::pin::{Pin, pin};
 use std::time::{Duration, Instant};
 
 use super::attempt::Attempt;
+use super::mirror::{Copy, Copying};
 use super::passing::Through;
 use super::upgrade::Wanted;
 use super::{Exchange, Messages, Reply};
@@ -15,7 +16,7 @@ use crate::http::kept::{Keeping, Kept};
 use crate::http::message::{BodyLength, Fields, RequestHead};
 use crate::http::relay::{self, Alongside, BodySink, BodySource, Replay, Trailers};
 use crate::io::deadline::now_ms;
-use crate::limits::{INTERIM_MAX, REPEATED_BODY_BYTES_MAX};
+use crate::limits::{INTERIM_MAX, MIRRORED_BODY_BYTES_MAX, REPEATED_BODY_BYTES_MAX};
 use crate::snapshot::Timeouts;
 use crate::upstream::cluster::{Endpoint, Endpoints};
 use crate::upstream::connect::connect;
@@ -95,6 +96,8 @@ pub(super) struct Call<'a> {
     pub(super) payload: Payload,
     /// The client's body, if it is to be sent again where that may be.
     pub(super) kept: Option<Box<Kept>>,
+    /// A copy of the request that waits for the body that plugins make of the client's.
+    pub(super) copy: Cell<Option<Box<Copy>>>,
 }
 
 impl<'a> Call<'a> {
@@ -115,7 +118,19 @@ impl<'a> Call<'a> {
                 BodyLength::Unknown => true,
             };
         let kept = is_kept.then(Box::default);
-        Self { wanted: None, exchange, endpoints, request, payload, kept }
+        let copy = Cell::default();
+        Self { wanted: None, exchange, endpoints, request, payload, kept, copy }
+    }
+
+    /// Keeps the body for a copy of the request too, as it goes by.
+    #[cold]
+    pub(super) fn keep_for(&mut self, copy: Box<Copy>) {
+        if matches!(self.payload, Payload::Through(_)) {
+            return self.copy.set(Some(copy));
+        }
+        let held = copy.held();
+        let kept = self.kept.get_or_insert_default();
+        kept.tell(MIRRORED_BODY_BYTES_MAX, held, Box::new(|bytes| copy.send(bytes)));
     }
 }
 
@@ -312,6 +327,7 @@ impl Call<'_> {
         };
         reply.invite_body().await?;
         let exchange = self.exchange;
+        let sink = &mut Copying::new(sink, self.copy.take());
         let trailers = Trailers::Named(&exchange.asked().request_trailers);
         let (buffers, instead) = (exchange.worker.buffers(), &exchange.instead);
         let is_read = Cell::new(false);

@@ -22,6 +22,7 @@ mod grpc;
 mod hops;
 mod key;
 mod log;
+mod mirror;
 mod random;
 mod passing;
 mod reply;
@@ -423,6 +424,7 @@ impl Exchange<'_> {
             return self.redirect(redirect, messages, body, reply).await;
         }
         let wanted = self.wanted(messages.request, &payload)?;
+        let copy = self.copy(messages.request, &payload, wanted.is_some());
         if let Some(aggregation) = &target.aggregation
             && !aggregation.calls.is_empty()
         {
@@ -433,11 +435,14 @@ impl Exchange<'_> {
         match &*target.cluster {
             crate::upstream::cluster::Cluster::Endpoints(endpoints) => {
                 let call = forward::Call::new(self, endpoints, messages.request, payload);
-                let call = forward::Call { wanted, ..call };
+                let mut call = forward::Call { wanted, ..call };
+                if let Some(copy) = copy {
+                    call.keep_for(copy);
+                }
                 call.run(&mut messages, body, reply).await
             }
             crate::upstream::cluster::Cluster::Echo => {
-                self.answer_by_echo(messages, payload, body, reply).await
+                self.answer_by_echo(messages, payload, copy, body, reply).await
             }
         }
     }

@@ -31,8 +31,17 @@ impl Exchange<'_> {
     }
 
     /// The path as the origin gets it.
-    pub(super) fn origin_path<'p>(&self, request: &'p RequestHead) -> Cow<'p, str> {
-        let service = self.path_service();
+    pub(super) fn origin_path<'p>(&'p self, request: &'p RequestHead) -> Cow<'p, str> {
+        self.path_for(self.asked(), request)
+    }
+
+    /// The path as the targets of a service get it.
+    pub(super) fn path_for<'p>(
+        &'p self,
+        target: &'p Service,
+        request: &'p RequestHead,
+    ) -> Cow<'p, str> {
+        let service = self.path_service(target);
         if service.strip_base_path {
             return Cow::Borrowed(strip(&request.path, &service.base_path));
         }
@@ -43,16 +52,25 @@ impl Exchange<'_> {
     }
 
     /// The service whose changes of the path hold: the one that the request was routed to, if it
-    /// has any, else the one that is asked.
-    fn path_service(&self) -> &Service {
+    /// has any, else the one whose target it is.
+    fn path_service<'t>(&'t self, target: &'t Service) -> &'t Service {
         let changes = self.service.strip_base_path || self.service.rewrite.is_some();
-        if changes { self.service } else { self.asked() }
+        if changes { self.service } else { target }
     }
 
     /// What is set on a request to the targets of the service that is asked. Nobody else is sent
     /// it: there may be secrets among it.
     pub(super) fn fields_for_target(&self, request: &RequestHead) -> Cow<'_, Fields> {
-        let (path, target) = (self.path_service(), self.asked());
+        self.fields_for(self.asked(), request)
+    }
+
+    /// The same to the targets of a service.
+    pub(super) fn fields_for<'t>(
+        &'t self,
+        target: &'t Service,
+        request: &RequestHead,
+    ) -> Cow<'t, Fields> {
+        let path = self.path_service(target);
         if !path.strip_base_path && !target.strip_base_path {
             return Cow::Borrowed(&target.fields);
         }

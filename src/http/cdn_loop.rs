@@ -10,6 +10,15 @@ use super::message::Fields;
 /// The field's name.
 pub const NAME: &str = "CDN-Loop";
 
+/// Says of a request that it is a copy of another one. Any gateway's: a mirror that leads to
+/// another node of a fleet must not make copies of copies either.
+pub const COPY: &str = "odin-mirrored";
+
+/// Whether a request is such a copy.
+pub fn is_copy(passed: &[u8]) -> bool {
+    memchr::memmem::find(passed, COPY.as_bytes()).is_some()
+}
+
 /// The last field of a request head.
 static LINE: LazyLock<String> = LazyLock::new(|| format!("{NAME}: {}\r\n", OWN.as_str()));
 

@@ -11,8 +11,11 @@ use crate::io::budget::Held;
 use crate::io::buffer::{BufferPool, Chunk};
 use crate::limits::{READ_BYTES_MAX, REPEATED_BODY_BYTES_MAX};
 
+/// Is told the body when all of it has gone by, or `None` when it is too much.
+type Tell = Box<dyn FnOnce(Option<&[u8]>)>;
+
 /// What has gone by of one body.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Kept {
     bytes: RefCell<Vec<u8>>,
     /// It was too much: nothing is kept any more.
@@ -20,6 +23,15 @@ pub struct Kept {
     is_whole: Cell<bool>,
     /// The reading of a piece was given up, which may have lost it.
     is_cut: Cell<bool>,
+    /// Somebody else wants it too.
+    told: Option<Box<Told>>,
+}
+
+/// See [`Kept::tell`].
+struct Told {
+    bytes_max: usize,
+    held: Held,
+    tell: Cell<Option<Tell>>,
 }
 
 impl Kept {
@@ -33,20 +45,49 @@ impl Kept {
         !self.is_over.get() && !self.is_cut.get()
     }
 
+    /// Has the body told when it has gone by, if it has at most `bytes_max`; so much is kept then,
+    /// of what is `held`.
+    pub fn tell(&mut self, bytes_max: usize, held: Held, tell: Tell) {
+        self.told = Some(Box::new(Told { bytes_max, held, tell: Cell::new(Some(tell)) }));
+    }
+
     /// Keeps a piece, if there is room for it.
     fn keep(&self, piece: &[u8], held: &Held) {
         if self.is_over.get() {
             return;
         }
+        let (most, held) = match &self.told {
+            Some(told) => (told.bytes_max, &told.held),
+            None => (REPEATED_BODY_BYTES_MAX, held),
+        };
         let mut bytes = self.bytes.borrow_mut();
-        let has_room = bytes.len() + piece.len() <= REPEATED_BODY_BYTES_MAX
-            && held.make_room(&mut bytes, piece.len(), REPEATED_BODY_BYTES_MAX).is_ok();
+        let has_room = bytes.len() + piece.len() <= most
+            && held.make_room(&mut bytes, piece.len(), most).is_ok();
         if has_room {
             bytes.extend_from_slice(piece);
         } else {
             self.is_over.set(true);
             held.give_back(std::mem::take(&mut bytes));
+            if let Some(tell) = self.told.as_ref().and_then(|told| told.tell.take()) {
+                tell(None);
+            }
         }
+    }
+
+    /// All of it has gone by.
+    fn end(&self) {
+        self.is_whole.set(!self.is_over.get());
+        if self.is_whole.get()
+            && let Some(tell) = self.told.as_ref().and_then(|told| told.tell.take())
+        {
+            tell(Some(&self.bytes.borrow()));
+        }
+    }
+}
+
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kept").field("is_whole", &self.is_whole).finish_non_exhaustive()
     }
 }
 
@@ -98,7 +139,9 @@ impl<B: BodySource> BodySource for Keeping<'_, B> {
             self.place += chunk.bytes().len();
         }
         let is_done = chunk.is_none() || self.source.is_done();
-        self.kept.is_whole.set(is_done && !self.kept.is_over.get());
+        if is_done {
+            self.kept.end();
+        }
         Ok(chunk)
     }
 
@@ -194,6 +237,22 @@ mod tests {
         assert_eq!(all(&kept, &mut source, &held).len(), REPEATED_BODY_BYTES_MAX / 4 * 9);
         assert!(!kept.is_whole());
         assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn who_wants_it_too_is_told_once_of_a_body_that_came_whole_or_is_too_much() {
+        for (length, most, expected) in [(0, 10, Some(0)), (10, 10, Some(10)), (11, 10, None)] {
+            let mut source = Pieces([vec![1; length]].into(), Fields::new());
+            let heard = Rc::new(RefCell::new(Vec::new()));
+            let (mut kept, tell) = (Kept::default(), heard.clone());
+            let tell = move |bytes: Option<&[u8]>| tell.borrow_mut().push(bytes.map(<[u8]>::len));
+            kept.tell(most, Held::default(), Box::new(tell));
+            assert!(heard.borrow().is_empty(), "nothing has come");
+            for _ in 0..2 {
+                let _read: Vec<u8> = all(&kept, &mut source, &Held::default());
+                assert_eq!(*heard.borrow(), [expected], "{length}");
+            }
+        }
     }
 
     #[test]

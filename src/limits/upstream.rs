@@ -138,3 +138,23 @@ pub const TARGETS_CARRIED_MAX: usize = 100;
 pub const TARGETS_REPORTED_MAX: usize = 4096;
 /// Largest file of `services[].tls`: the certificates of all public authorities are 220 KiB.
 pub const TLS_FILE_BYTES_MAX: usize = 1024 * 1024;
+
+// --- copies of requests (`services[].mirror`) ---
+
+/// Copies that one worker has on their way at once; of more none is made. As many as 5,000 requests
+/// a second have under way at a service that takes 50 ms.
+pub const MIRRORS_AT_ONCE: usize = 256;
+/// The part of the worker's connections to origins that they may have, as a divisor of it: requests
+/// come first.
+pub const MIRRORS_CONNECTIONS_PART: usize = 4;
+/// Largest body that is copied: forms and calls of APIs are smaller, and uploads tell little.
+pub const MIRRORED_BODY_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of all bodies of copies of one worker, apart from those that requests may hold.
+pub const MIRRORED_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of a response to a copy that are read, so that the connection can be used again: to read
+/// more costs more than a new one.
+pub const MIRRORED_ANSWER_BYTES_MAX: usize = 1024 * 1024;
+/// How long a worker whose last client has gone waits for copies that are on their way.
+pub const MIRRORS_DRAIN_TIME: Duration = Duration::from_secs(1);
+/// Lines about copies that failed, of one worker in a second.
+pub const MIRROR_LOG_LINES_PER_SECOND: u32 = 1;

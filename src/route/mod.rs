@@ -4,6 +4,7 @@
 pub mod cors;
 pub mod edit;
 pub mod matcher;
+pub mod mirror;
 pub mod path;
 pub mod split;
 pub mod table;

@@ -116,6 +116,11 @@ impl Client {
         .await
     }
 
+    /// What is known of targets.
+    pub(crate) fn targets(&self) -> &Targets {
+        &self.targets
+    }
+
     /// Where buffers come from and go back to.
     pub fn buffers(&self) -> &BufferPool {
         &self.buffers
@@ -162,15 +167,25 @@ impl Client {
         .await
     }
 
-    async fn connection(
+    async fn connection(&self, to: Try<'_>, bounds: &Bounds) -> Result<Connection, Error> {
+        match self.idle(to) {
+            Some(there) => Ok(there),
+            None => self.connect(to, bounds).await,
+        }
+    }
+
+    /// A connection that is there for a try, unless it must be fresh.
+    pub(crate) fn idle(&self, Try { endpoint, is_fresh, .. }: Try<'_>) -> Option<Connection> {
+        let spoken = endpoint.address.spoken();
+        if is_fresh { None } else { self.pool.there(endpoint.id, spoken) }
+    }
+
+    /// A new connection for a try.
+    pub(crate) async fn connect(
         &self,
-        Try { endpoint, is_fresh, .. }: Try<'_>,
+        Try { endpoint, .. }: Try<'_>,
         bounds: &Bounds,
     ) -> Result<Connection, Error> {
-        let spoken = endpoint.address.spoken();
-        if !is_fresh && let Some(there) = self.pool.there(endpoint.id, spoken) {
-            return Ok(there);
-        }
         self.pool.shrink(self.targets.admission().idle_max());
         let stream = connect(&endpoint.address, bounds.connect).await?;
         if stream.is_http2(&endpoint.address) {
@@ -186,6 +201,14 @@ impl Client {
         }
         let connection = h1::Connection::new(stream, &self.deadlines, bounds.body, &self.buffers);
         Ok(Connection::Http1(connection))
+    }
+
+    /// Keeps the connection of a try that has ended well.
+    pub(crate) fn keep(&self, to: Try<'_>, connection: Connection, bounds: &Bounds) {
+        if let Some(mut connection) = connection.into_reusable() {
+            connection.rest();
+            self.pool.give(to.endpoint.id, connection, bounds.idle_max);
+        }
     }
 
     async fn attempt(
@@ -209,12 +232,8 @@ impl Client {
             let answer = pin!(self.answer(to, &mut response, message.head, bounds, bytes_max));
             self.send(&mut request, message, answer).await
         };
-        if is_sent
-            && outcome.is_ok()
-            && let Some(mut connection) = connection.into_reusable()
-        {
-            connection.rest();
-            self.pool.give(to.endpoint.id, connection, bounds.idle_max);
+        if is_sent && outcome.is_ok() {
+            self.keep(to, connection, bounds);
         }
         outcome
     }

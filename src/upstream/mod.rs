@@ -18,7 +18,7 @@ pub mod latency;
 pub mod policy;
 pub mod pool;
 #[cfg(test)]
-mod simulation;
+pub(crate) mod simulation;
 pub mod slow_start;
 pub mod targets;
 pub mod tls;

@@ -59,6 +59,7 @@ mod limits;
 mod logs;
 mod metrics;
 mod metrics_docs;
+mod mirrors;
 mod modules;
 mod names;
 mod openapi;

@@ -67,7 +67,11 @@ fn every_family_is_documented_with_its_type_and_labels_and_the_other_way_round()
     let secure = format!("{{address: '127.0.0.1:0', tls: {{certificates: [{pair}]}}}}");
     let gateway = setup
         .listen(&format!("['127.0.0.1:0', {secure}]"))
-        .service(&format!("name: o, basePath: /o, targets: ['{}']", origin.url()))
+        .service(&format!(
+            "name: o, basePath: /o, targets: ['{}'], mirror: {{service: copies}}",
+            origin.url()
+        ))
+        .service("name: copies, internal: true, targets: ['builtin:echo']")
         .plugin("p", wasm::module(COUNTING), "type: request")
         .plugin("f", crate::filters::built("filter-rust"), "config: metric")
         .start();
@@ -76,8 +80,9 @@ fn every_family_is_documented_with_its_type_and_labels_and_the_other_way_round()
     let mut call = crate::support::http2::get("/");
     call.push(("content-type", "application/grpc"));
     crate::support::http2::Http2::connect(gateway.addr).ask(1, &call);
-    crate::support::wait_until("the call is counted", || {
-        scrape(&gateway).contains("odin_grpc_responses_total{")
+    crate::support::wait_until("the call and the copy are counted", || {
+        let all = scrape(&gateway);
+        all.contains("odin_grpc_responses_total{") && all.contains("odin_mirrored_total{")
     });
     let (shown, documented) = (shown(&scrape(&gateway)), documented());
     assert!(shown.len() > 30, "{shown:?}");

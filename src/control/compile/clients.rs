@@ -4,6 +4,7 @@
 use super::super::config::{self, Clients, Config, CorsOrigin, Service};
 use crate::plugin::Chain;
 use crate::route::cors::{Cors, Names, Origin};
+use crate::route::mirror::Mirror;
 use crate::route::split;
 use crate::snapshot::{Extras, Split};
 
@@ -15,7 +16,11 @@ pub(super) fn extras(
 ) -> Option<Box<Extras>> {
     let Clients { cors, compression } = &service.clients;
     let split = service.routes.split.as_ref();
-    if cors.is_none() && compression.is_none() && split.is_none() {
+    let mirror = service.routes.mirror.as_ref().and_then(|mirror| {
+        let place = config.services.iter().position(|one| one.name == mirror.service)?;
+        Some(Mirror { service: place, share: mirror.share })
+    });
+    if cors.is_none() && compression.is_none() && split.is_none() && mirror.is_none() {
         return None;
     }
     let cors = cors.as_ref().map(self::cors);
@@ -26,7 +31,7 @@ pub(super) fn extras(
             plan: plan(split, &config.services),
         }
     });
-    Some(Box::new(Extras { cors, compression: compression.clone(), split }))
+    Some(Box::new(Extras { cors, compression: compression.clone(), split, mirror }))
 }
 
 /// Names of services become their places in the snapshot.

@@ -26,7 +26,7 @@ pub(super) use listen::{ADMIN_LISTENER, CERTIFICATE, CLIENT_AUTH, LISTENER, LIST
 pub(super) use modules::{MODULE_LOGIN, MODULES};
 pub(super) use operation::{ADMIN, LOGGING, OTLP, TRACING};
 pub(super) use origins::{HASH, HEALTH_CHECK, OUTLIER, RETRY, SERVICE_TLS};
-pub(super) use routes::{HEADER_EDIT, MATCH, MATCH_TEST, REDIRECT, REWRITE, SPLIT, STICKY};
+pub(super) use routes::{HEADER_EDIT, MATCH, MATCH_TEST, MIRROR, REDIRECT, REWRITE, SPLIT, STICKY};
 pub(super) use server::{HTTP2, LIMITS, SERVER, TIMEOUTS};
 pub(super) use service::{SERVICE, SERVICE_LIMITS, SERVICE_TIMEOUTS, TARGET};
 pub(super) use wasm::{PLUGIN, WASM};

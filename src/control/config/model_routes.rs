@@ -25,6 +25,8 @@ pub struct Routes {
     pub rewrite: Option<Rewrite>,
     /// To which services its requests go.
     pub split: Option<Split>,
+    /// To which service copies of its requests go.
+    pub mirror: Option<Mirror>,
     /// No request comes to it by itself: other services send theirs.
     pub is_internal: bool,
     /// What becomes of requests' header fields.
@@ -40,6 +42,15 @@ pub struct Split {
     pub branches: Vec<Branch>,
     /// What keeps a client with its branch.
     pub sticky: Option<Sticky>,
+}
+
+/// `services[].mirror`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mirror {
+    /// The name of another service, with targets of its own.
+    pub service: String,
+    /// So many of the requests, of [`crate::route::mirror::WHOLE`].
+    pub share: u32,
 }
 
 /// One of `services[].split`.

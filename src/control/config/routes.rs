@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use super::decode::{Item, Section, boolean, list, map, string, word};
 use super::errors::Errors;
 use super::keys;
+use super::mirror::{Mirrors, mirror};
 use super::model_routes::{Condition, HeaderEdit, Rewrite, Routes, Test};
 use super::service::{base_path, headers};
 use super::split;
@@ -19,7 +20,7 @@ use crate::route::edit::Redirect;
 /// The keys of a service that are about its requests.
 pub(super) fn routes<'n>(
     map: &Section<'n>,
-    names: &mut split::Names<'n>,
+    (splits, mirrors): (&mut split::Names<'n>, &mut Mirrors<'n>),
     errors: &mut Errors,
 ) -> Routes {
     let (headers, cookies, query) = map.read("match", errors, conditions).unwrap_or_default();
@@ -37,7 +38,8 @@ pub(super) fn routes<'n>(
         headers,
         cookies,
         query,
-        split: split::split(map, names, errors),
+        split: split::split(map, splits, errors),
+        mirror: mirror(map, mirrors, errors),
         is_internal: split::internal(map, errors),
         redirect: map.filled("redirect").and_then(|item| redirect(&item, errors)),
         rewrite: map.filled("rewrite").and_then(|item| rewrite(&item, errors)),

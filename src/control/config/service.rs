@@ -7,6 +7,7 @@ use super::aggregation::{References, aggregation};
 use super::clients::clients;
 use super::decode::{Item, Section, boolean, duration, integer, list, map, string};
 use super::errors::Errors;
+use super::mirror::Mirrors;
 use super::origins::origins;
 use super::routes::routes;
 use super::split;
@@ -25,23 +26,24 @@ use crate::route::path::{Rules, normalise};
 /// `services`.
 pub(super) fn services<'n>(item: &Item<'n>, errors: &mut Errors) -> Option<Vec<Service>> {
     let mut references = References::default();
-    let mut splits = split::Names::default();
-    let services = services_of(item, &mut references, &mut splits, errors)?;
+    let (mut splits, mut mirrors) = (split::Names::default(), Mirrors::default());
+    let services = services_of(item, &mut references, (&mut splits, &mut mirrors), errors)?;
     references.check(&services, errors);
     splits.check(&services, errors);
+    mirrors.check(&services, errors);
     Some(services)
 }
 
 fn services_of<'n>(
     item: &Item<'n>,
     references: &mut References<'n>,
-    splits: &mut split::Names<'n>,
+    (splits, mirrors): (&mut split::Names<'n>, &mut Mirrors<'n>),
     errors: &mut Errors,
 ) -> Option<Vec<Service>> {
     let mut names = Names::default();
     let mut taken: HashMap<(String, String), Vec<(Routes, Place)>> = HashMap::new();
     list(item, limits::SERVICES_MAX, errors, |item, errors| {
-        let service = service(item, &mut names, (references, splits), errors)?;
+        let service = service(item, &mut names, references, (splits, mirrors), errors)?;
         if service.routes.is_internal {
             return Some(service);
         }
@@ -74,14 +76,15 @@ fn taken_by(service: &Service, first: Place) -> String {
 fn service<'n>(
     item: &Item<'n>,
     names: &mut Names,
-    (references, splits): (&mut References<'n>, &mut split::Names<'n>),
+    references: &mut References<'n>,
+    named: (&mut split::Names<'n>, &mut Mirrors<'n>),
     errors: &mut Errors,
 ) -> Option<Service> {
     let map = Section::open(item, &keys::SERVICE, errors)?;
     let aggregation =
         map.filled("aggregation").and_then(|item| aggregation(&item, references, errors));
     let headers = map.read("headers", errors, headers).unwrap_or_default();
-    let (routes, origins) = (routes(&map, splits, errors), origins(&map, errors));
+    let (routes, origins) = (routes(&map, named, errors), origins(&map, errors));
     let named = "each service has a name of its own";
     let aimed = "give where its requests go, such as [http://127.0.0.1:9001] or [builtin:echo]";
     let service = Service {

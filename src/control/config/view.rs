@@ -245,6 +245,7 @@ fn service(service: &Service) -> Value {
         "internal": routes.is_internal,
         "split": routes.split.as_ref().map(view_routes::split),
         "sticky": routes.split.as_ref().map(view_routes::sticky),
+        "mirror": routes.mirror.as_ref().map(view_routes::mirror),
         "cors": service.clients.cors.as_ref().map(view_clients::cors),
         "compression": service.clients.compression.as_ref().map(view_clients::compression),
         "targets": service.targets.iter().map(target).collect::<Vec<_>>(),
@@ -423,7 +424,6 @@ services:
   - name: a
     basePath: /
     targets: ['http://u:1']
-    redirect: {path: /new}
     rewrite: {prefix: /}
     cors: {origins: [{regex: x}]}
     compression: [gzip]
@@ -431,6 +431,7 @@ services:
     hash: {header: X-User}
     retry: {}
     healthCheck: {}
+    mirror: {service: b}
     aggregation:
       calls: [{name: c, service: b, path: /c}]
       dependencies:
@@ -439,6 +440,7 @@ services:
           parameterMapping: [{from: $.id, to: id}]
           resultMapping: [{from: $, to: $.b}]
   - {name: b, basePath: /b, targets: ['builtin:echo']}
+  - {name: d, basePath: /d, redirect: {path: /new}}
   - name: c
     basePath: /c
     split: [{service: b, match: {headers: {a: b}}}, {service: b}]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::model_routes::{Branch, Condition, HeaderEdit, Rewrite, Routes, Split, Test};
+use super::model_routes::{Branch, Condition, HeaderEdit, Mirror, Rewrite, Routes, Split, Test};
 use super::value;
 use super::view::MASK;
 use crate::route::edit::Redirect;
@@ -65,6 +65,10 @@ pub(super) fn split(split: &Split) -> Value {
         })
     };
     split.branches.iter().map(branch).collect()
+}
+
+pub(super) fn mirror(mirror: &Mirror) -> Value {
+    json!({ "service": mirror.service, "percent": f64::from(mirror.share) / 100.0 })
 }
 
 pub(super) fn sticky(split: &Split) -> Value {

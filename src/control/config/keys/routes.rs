@@ -148,6 +148,34 @@ pub(in crate::control::config) const STICKY: Keys = Keys {
     later: &[],
 };
 
+pub(super) const MIRROR_KEY: Key = key(
+    "mirror",
+    Kind::Section(&MIRROR),
+    "To which other service copies of its requests go, whose responses nobody gets. Default: none.",
+)
+.otherwise("none")
+.when("a new version is to be tried with real requests: [Mirrors](#mirrors)");
+
+/// `services[].mirror`.
+pub(in crate::control::config) const MIRROR: Keys = Keys {
+    allowed: &[
+        key("service", Kind::Name, "The service that gets the copies. Required.")
+            .form("name of another service with targets")
+            .required()
+            .example("other-service"),
+        key(
+            "percent",
+            Kind::Number(0.0, 100.0),
+            "How many of the requests are copied, drawn by chance. Default: 100.",
+        )
+        .form("0 to 100, up to two digits behind the point")
+        .default("100")
+        .when("not every request is to be sent twice")
+        .example("2.5"),
+    ],
+    later: &[],
+};
+
 pub(super) const REDIRECT_KEY: Key = key(
     "redirect",
     Kind::Section(&REDIRECT),

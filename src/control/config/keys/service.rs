@@ -7,8 +7,8 @@ use super::origins::{
     RETRY_DELAY, RETRY_KEY, SLOW_START, TLS_KEY,
 };
 use super::routes::{
-    HOSTS, INTERNAL, MATCH_KEY, METHODS, REDIRECT_KEY, REQUEST_HEADERS, RESPONSE_HEADERS,
-    REWRITE_KEY, SPLIT_KEY, STICKY_KEY,
+    HOSTS, INTERNAL, MATCH_KEY, METHODS, MIRROR_KEY, REDIRECT_KEY, REQUEST_HEADERS,
+    RESPONSE_HEADERS, REWRITE_KEY, SPLIT_KEY, STICKY_KEY,
 };
 use super::{DURATION, Keys, Kind, TARGET_URL, TOKEN, key};
 use crate::limits;
@@ -49,6 +49,7 @@ pub(in crate::control::config) const SERVICE: Keys = Keys {
         INTERNAL,
         SPLIT_KEY,
         STICKY_KEY,
+        MIRROR_KEY,
         CORS_KEY,
         COMPRESSION_KEY,
         key(

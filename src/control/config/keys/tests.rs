@@ -158,6 +158,7 @@ fn odin_yaml_says_of_every_key_what_the_table_says() {
             "services[].requestHeaders",
             "services[].responseHeaders",
             "services[].retry",
+            "services[].mirror",
             "services[].split",
             "services[].sticky",
             "services[].rewrite",
@@ -264,7 +265,18 @@ fn file(path: &str, value: Option<Value>) -> Value {
     }
     put(&mut file, path, value);
     split(&mut file);
+    mirror(&mut file);
     file
+}
+
+/// One that is mirrored needs another that gets the copies.
+fn mirror(file: &mut Value) {
+    let first = file.get("services").and_then(|services| services.get(0));
+    if first.is_some_and(|one| one["mirror"].is_object()) {
+        let part =
+            json!({ "name": "other-service", "internal": true, "targets": ["builtin:echo"] });
+        file["services"].as_array_mut().unwrap().push(part);
+    }
 }
 
 /// A service that splits has no targets, and there are those that it splits to.
