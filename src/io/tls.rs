@@ -7,6 +7,7 @@
 //! bytes: only for a connection that is given up.
 
 pub mod certificate;
+mod hello;
 pub mod server;
 
 use std::cell::{Cell, RefCell};

@@ -198,3 +198,22 @@ fn what_is_well_formed_arrives_as_it_was_meant() {
     assert_eq!(head.get("te"), None);
     assert_eq!(requests[1].head.get("host").as_deref(), Some("h.example:81"));
 }
+
+#[test]
+fn a_request_that_should_have_a_body_and_has_none_says_so_to_origins_of_http1() {
+    let origin = Origin::ok();
+    let gateway = Setup::to(&origin).start();
+    let mut client = Http2::connect(gateway.addr);
+    for (number, (method, length)) in
+        [("POST", Some("0")), ("PUT", Some("0")), ("GET", None), ("DELETE", None)]
+            .into_iter()
+            .enumerate()
+    {
+        let fields = [&[(":method", method)], &get("/")[1..]].concat();
+        assert_eq!(client.ask(2 * number as u32 + 1, &fields).status(), 200);
+        let received = origin.requests().pop().unwrap();
+        assert_eq!((received.method.as_str(), received.text().as_str()), (method, ""));
+        assert_eq!(received.head.get("content-length").as_deref(), length, "{method}");
+        assert!(!received.head.has("transfer-encoding"), "{method}");
+    }
+}

@@ -253,6 +253,20 @@ fn a_body_that_is_not_as_long_as_it_says_is_visibly_cut_and_who_has_none_gets_no
 }
 
 #[test]
+fn a_response_that_fails_with_its_head_is_a_bad_gateway_to_both_versions() {
+    let origin = Http2Origin::scripted(|connection, stream, _| {
+        let head = block_of(&[(":status", "200"), ("content-length", "5")]);
+        let (head, body) = (frame_of(HEADERS, 4, stream, &head), frame_of(DATA, 1, stream, b"abc"));
+        connection.send(&[head, body].concat());
+    });
+    let gateway = in_front_of(&origin);
+    let answer = get_http1(gateway.addr, "/");
+    assert_eq!((answer.status, answer.reason().is_empty()), (502, false));
+    let answer = Http2::connect(gateway.addr).ask(1, &get("/"));
+    assert_eq!((answer.status(), answer.has_ended), (502, true));
+}
+
+#[test]
 fn interim_responses_and_trailers_of_an_origin_reach_clients_of_both_versions() {
     let origin = Http2Origin::scripted(|connection, stream, _| {
         connection.request(stream, &[(":status", "103"), ("link", "<a>")], false);

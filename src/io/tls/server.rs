@@ -8,6 +8,7 @@ use rustls::{Connection, HandshakeKind, ProtocolVersion, ServerConfig, ServerCon
 
 use super::TlsStream;
 use super::certificate::Certificate;
+use super::hello::Unanswerable;
 use crate::io::stream::{self, Direction, Reader as _, Stream, Writer as _};
 use crate::io::timeout;
 use crate::io::turns::Turns;
@@ -57,8 +58,8 @@ const PLAIN_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: applicat
     Content-Length: 64\r\nConnection: close\r\n\r\n\
     {\"error\":\"TLS is spoken here: ask by https:// in place of http\"}";
 
-/// A fatal alert: `protocol_version`.
-const OLD_VERSION_ALERT: &[u8] = &[21, 3, 1, 0, 2, 2, 70];
+/// A fatal alert: `decode_error`.
+const DECODE_ERROR_ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 50];
 
 impl<S: Stream> TlsStream<S> {
     /// Shakes hands as the server of `config`. What costs a lot has its turn among `turns`. Of
@@ -75,22 +76,19 @@ impl<S: Stream> TlsStream<S> {
         loop {
             this.reader.fill(None).await.map_err(|_| Failure::Gone)?;
             if is_first && this.has_plain_http() {
-                let answer = PLAIN_ANSWER.to_vec();
-                let all = 0..answer.len();
-                let (_told_or_not, _) = this.writer.inner.write_all(answer, all, || ()).await;
-                this.settle().await;
+                this.tell(PLAIN_ANSWER).await;
                 return Err(Failure::PlainHttp);
             }
-            if std::mem::take(&mut is_first) && this.is_of_old_version() {
-                let alert = OLD_VERSION_ALERT.to_vec();
-                let all = 0..alert.len();
-                let (_told_or_not, _) = this.writer.inner.write_all(alert, all, || ()).await;
-                this.settle().await;
+            if std::mem::take(&mut is_first)
+                && let Some(unanswerable) = this.unanswerable()
+            {
+                this.tell(&unanswerable.alert()).await;
                 let reason = rustls::PeerIncompatible::Tls12NotOffered;
                 return Err(Failure::Refused(reason.into()));
             }
             let digested = turns.take(|| this.reader.digest()).await;
             let digested = digested.map_err(|_| Failure::Busy)?;
+            let is_untold = digested.is_err() && !this.reader.shared.session.borrow().wants_write();
             // An alert, or the next step: if it cannot be sent, so be it.
             let sent = this.writer.send(|| ()).await;
             match digested {
@@ -98,7 +96,9 @@ impl<S: Stream> TlsStream<S> {
                 Ok(_) if sent.is_err() => return Err(Failure::Gone),
                 Ok(_) => {}
                 Err(error) => {
-                    this.settle().await;
+                    // Of a message that is too large the session itself says nothing.
+                    let alert: &[u8] = if is_untold { &DECODE_ERROR_ALERT } else { &[] };
+                    this.tell(alert).await;
                     return Err(failure(&error));
                 }
             }
@@ -115,16 +115,18 @@ impl<S: Stream> TlsStream<S> {
         incoming.bytes.first().is_some_and(u8::is_ascii_alphabetic)
     }
 
-    /// Whether a hello has come whose version is below TLS 1.2 (RFC 8446 section 4.1.2: later ones
-    /// say 1.2 there). The session looks for what such a client cannot have before it looks at
-    /// this, and would not tell it that its version is the reason.
-    fn is_of_old_version(&self) -> bool {
-        let incoming = self.reader.shared.incoming.borrow();
-        // A record of a handshake, which begins with a hello: its version stands behind its length.
-        match *incoming.bytes.as_slice() {
-            [22, 3, _, _, _, 1, _, _, _, major, minor, ..] => (major, minor) < (3, 3),
-            _ => false,
+    /// Whether a hello has come that gets no answer.
+    fn unanswerable(&self) -> Option<Unanswerable> {
+        Unanswerable::of(&self.reader.shared.incoming.borrow().bytes)
+    }
+
+    /// Says this in the clear, if anything, as the last thing on the connection.
+    async fn tell(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            let all = 0..bytes.len();
+            let (_told_or_not, _) = self.writer.inner.write_all(bytes.to_vec(), all, || ()).await;
         }
+        self.settle().await;
     }
 
     /// Whether something has come behind the handshake that no read has given out.

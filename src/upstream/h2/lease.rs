@@ -358,7 +358,9 @@ impl ResponseSource {
 
 impl BodySource for ResponseSource {
     fn is_ready(&self) -> bool {
-        self.is_bodyless || self.stream.incoming.is_ready()
+        // That the stream has failed needs no waiting either.
+        let incoming = &self.stream.incoming;
+        self.is_bodyless || incoming.is_ready() || incoming.is_reset()
     }
 
     async fn next(&mut self) -> Result<Option<Chunk>, Error> {

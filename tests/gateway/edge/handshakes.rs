@@ -207,6 +207,67 @@ fn what_is_no_handshake_is_refused_and_nobody_else_is_hurt() {
     }
 }
 
+/// The hello of a client, as one record.
+fn hello(scene: &Scene) -> Vec<u8> {
+    let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+    let mut session = rustls::ClientConnection::new(scene.shaker.0.clone(), name).unwrap();
+    let mut hello = Vec::new();
+    session.write_tls(&mut hello).unwrap();
+    hello
+}
+
+/// The first record that comes for these bytes: its type, and what it begins with.
+fn first_record(scene: &Scene, bytes: &[u8]) -> Vec<u8> {
+    let mut client = TcpStream::connect(scene.addr()).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.write_all(bytes).unwrap();
+    let mut record = [0; 7];
+    client.read_exact(&mut record).unwrap();
+    [&record[..1], &record[5..]].concat()
+}
+
+#[test]
+fn a_hello_may_come_in_records_of_any_size() {
+    let scene = Scene::new();
+    let hello = hello(&scene);
+    for size in [1, 2, 5, 6, 43, 200] {
+        let records: Vec<u8> = hello[5..]
+            .chunks(size)
+            .flat_map(|piece| [&[22, 3, 1, 0, piece.len() as u8], piece].concat())
+            .collect();
+        // The server's hello.
+        assert_eq!(first_record(&scene, &records), [22, 2, 0], "records of {size}");
+    }
+}
+
+#[test]
+fn a_hello_that_cannot_be_answered_is_told_why_by_an_alert() {
+    let scene = Scene::new();
+    let hello = hello(&scene);
+    // The length of the message, in three bytes.
+    let too_long = [&hello[..6], &[0xff], &hello[7..]].concat();
+    assert_eq!(first_record(&scene, &too_long), [21, 2, 50], "decode_error");
+    // One of TLS 1.2, by a client that has fallen back to it.
+    let suites = [0xc0, 0x2b, 0x56, 0];
+    let body = [&[3, 3][..], &[7; 32], &[0, 0, 4], &suites, &[1, 0, 0, 0]].concat();
+    let message = [&[1, 0, 0, body.len() as u8], &body[..]].concat();
+    let fallen_back = [&[22, 3, 1, 0, message.len() as u8], &message[..]].concat();
+    assert_eq!(first_record(&scene, &fallen_back), [21, 2, 86], "inappropriate_fallback");
+    wait_until("both are counted", || scene.handshakes("refused") as u64 == 2);
+}
+
+#[test]
+fn a_client_of_tls_is_told_at_once_where_http_in_the_clear_is_spoken() {
+    let scene = Scene::new();
+    let gateway = Setup::echo().server("timeouts: {head: 60s}").start();
+    let mut client = Client::connect(gateway.addr);
+    client.send(hello(&scene));
+    let answer = client.response();
+    assert_eq!((answer.status, answer.closes()), (400, true));
+    assert!(answer.reason().contains("TLS is not spoken here"), "{}", answer.reason());
+    client.assert_closed();
+}
+
 #[test]
 fn a_handshake_that_does_not_end_is_ended() {
     let scene = Scene::of(Setup::echo().server("timeouts: {tlsHandshake: 400ms}"), "");

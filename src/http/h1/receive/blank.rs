@@ -2,7 +2,12 @@
 
 use super::Start;
 use crate::http::h1::head::BARE_LINE_FEED;
+use crate::http::message::is_token_byte;
 use crate::limits::BLANK_LINES_MAX;
+
+/// What a client of TLS begins with.
+const TLS_HANDSHAKE: u8 = 22;
+const NOT_TLS: &str = "TLS is not spoken here: ask by http:// in place of https://";
 
 /// The empty lines passed over before one request.
 #[derive(Debug, Clone, Copy, Default)]
@@ -32,7 +37,10 @@ impl BlankLines {
                     self.after_cr = false;
                 }
                 (true, _) => return (at, Start::Refused(BARE_LINE_FEED)),
-                (false, _) => return (at, Start::Request),
+                (false, _) if is_token_byte(byte) => return (at, Start::Request),
+                // The line may never end: who speaks something else waits for an answer.
+                (false, TLS_HANDSHAKE) => return (at, Start::Refused(NOT_TLS)),
+                (false, _) => return (at, Start::Refused("a request begins with no method")),
             }
         }
         (bytes.len(), Start::Later)
@@ -63,5 +71,14 @@ mod tests {
         assert!(matches!(blank.pass_over(b"\r\n"), (1, Start::Refused(_))));
         assert!(matches!(BlankLines::default().pass_over(b"\rG"), (1, Start::Refused(_))));
         assert!(matches!(BlankLines::default().pass_over(b"\r\r\n"), (1, Start::Refused(_))));
+    }
+
+    #[test]
+    fn what_begins_no_method_is_not_waited_for() {
+        assert_eq!(BlankLines::default().pass_over(b"\x16\x03"), (0, Start::Refused(NOT_TLS)));
+        for bytes in [&b"\0"[..], b" GET", b"\r\n\x80", b"{", b":"] {
+            let (_, found) = BlankLines::default().pass_over(bytes);
+            assert!(matches!(found, Start::Refused(_)), "{bytes:?}");
+        }
     }
 }

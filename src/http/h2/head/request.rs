@@ -131,6 +131,13 @@ impl<'h> RequestReader<'h> {
         }
         head.body = match self.length {
             Some(length) => BodyLength::Known(length),
+            // RFC 9110 section 8.6: with these methods origins of HTTP/1 ask for it.
+            None if ends
+                && matches!(head.method, Method::Post | Method::Put | Method::Patch)
+                && !super::is_grpc(&head.fields) =>
+            {
+                BodyLength::Known(0)
+            }
             None if ends || seen.protocol => BodyLength::Empty,
             None => BodyLength::Unknown,
         };
