@@ -26,14 +26,16 @@ impl Unanswerable {
             return None;
         };
         let hello = hello.get(..usize::from(u16::from_be_bytes(length))).unwrap_or(hello);
-        let (&[1, _, _, _, major, minor], rest) = hello.split_first_chunk::<6>()? else {
+        let (&[1, a, b, c, major, minor], rest) = hello.split_first_chunk::<6>()? else {
             return None;
         };
         // Later versions say 1.2 there (RFC 8446 section 4.1.2).
         if (major, minor) < (3, 3) {
             return Some(Self::OldVersion);
         }
-        has_fallen_back(rest)?.then_some(Self::Fallback)
+        // Behind its version.
+        let length = (u32::from_be_bytes([0, a, b, c]) as usize).checked_sub(2)?;
+        has_fallen_back(rest.get(..length)?)?.then_some(Self::Fallback)
     }
 }
 
