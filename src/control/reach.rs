@@ -145,8 +145,10 @@ impl Reaching {
                 Scheme::Http => Ok(None),
                 Scheme::Https => trust.tls(&key.1).map(Some),
             };
+            let grpc_tls = tls.as_ref().ok().and_then(Option::as_ref);
+            let grpc_tls = grpc_tls.and_then(|_| trust.grpc(&key.1).ok());
             match tls {
-                Ok(tls) => Some(self.origin(key, tls, id_of(key), mistakes)),
+                Ok(tls) => Some(self.origin(key, (tls, grpc_tls), id_of(key), mistakes)),
                 Err(why) => {
                     mistakes.push(format!("https://{} cannot be called: {why}", key.1));
                     None
@@ -159,7 +161,7 @@ impl Reaching {
     fn origin(
         &mut self,
         key: &OriginKey,
-        tls: Option<Tls>,
+        (tls, grpc_tls): (Option<Tls>, Option<Tls>),
         (id, target, condition): (usize, usize, Arc<Condition>),
         mistakes: &mut Vec<String>,
     ) -> Arc<Origin> {
@@ -168,6 +170,7 @@ impl Reaching {
             let unresolved = Err("is not looked up yet".to_owned());
             Arc::new(Origin {
                 tls,
+                grpc_tls,
                 scheme: key.0,
                 host: key.1.clone(),
                 port: key.2,

@@ -31,6 +31,8 @@ struct Trusted {
     roots: RootCertStore,
     /// For HTTP/1.1, which is asked for by name.
     http: Arc<ClientConfig>,
+    /// For gRPC.
+    http2: Arc<ClientConfig>,
     /// For protocols without a name to ask for.
     plain: Arc<ClientConfig>,
 }
@@ -87,6 +89,11 @@ impl Trust {
         self.to(host, |trusted| &trusted.plain)
     }
 
+    /// How to call gRPC by TLS; why not, in words.
+    pub fn grpc(&self, host: &str) -> Result<Tls, String> {
+        self.to(host, |trusted| &trusted.http2)
+    }
+
     fn to(&self, host: &str, pick: fn(&Trusted) -> &Arc<ClientConfig>) -> Result<Tls, String> {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| format!("{host:?} cannot be the name in a certificate"))?;
@@ -124,7 +131,10 @@ impl Trust {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         // Sessions are kept by the server's name alone: each protocol keeps its own.
         config.resumption = Resumption::default();
-        Ok(Arc::new(Trusted { digest, roots, http: Arc::new(config), plain }))
+        let http = Arc::new(config.clone());
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        config.resumption = Resumption::default();
+        Ok(Arc::new(Trusted { digest, roots, http, http2: Arc::new(config), plain }))
     }
 }
 

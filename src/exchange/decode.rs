@@ -52,7 +52,7 @@ pub(super) fn describe_without_body(response: &mut ResponseHead) {
 
 /// Why a body is refused that cannot be made plain.
 pub(super) struct Refusals {
-    too_large: Error,
+    pub(super) too_large: Error,
     pub(super) malformed: Error,
 }
 

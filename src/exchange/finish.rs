@@ -1,8 +1,11 @@
 //! The end of an exchange: the response phase, and the response on its way to the client.
 
+use std::pin::pin;
+
 use super::aggregate::Completed;
 use super::coded::Reserved;
 use super::decode::{self, Read};
+use super::feeding::of_whole;
 use super::passing::Through;
 use super::reply::answer_of;
 use super::{Exchange, Messages, NoSource, Reply, send_local, terms};
@@ -43,15 +46,23 @@ impl Exchange<'_> {
             }
         }
         if self.selected.has_response_phase() {
-            if self.selected.needs_response_body() {
+            let wants = self.selected.asks_for_response_body() && carried.wants_response_body();
+            let is_behind = wants && self.selected.streams_response_body();
+            if self.selected.needs_response_body() || is_behind {
                 let read = (slot.given.take(), prefix);
                 let read = self.read_for_plugins(response, has_body, read, source);
                 (slot.given, prefix) = read.await?;
             }
-            let undo = match self.selected.streams_response_body() && slot.given.is_none() {
+            let is_piecemeal = self.selected.streams_response_body() || wants;
+            let undo = match is_piecemeal && slot.given.is_none() {
                 true => self.describe_pieces(response, has_body)?,
                 false => None,
             };
+            if self.selected.has_handlers() {
+                // Boxed: other exchanges shall not be as large.
+                let read = (has_body, slot, undo, prefix);
+                return Box::pin(self.respond_fed(messages, read, source, reply, keep_alive)).await;
+            }
             let facts = &self.facts();
             let (chain, pools) = (self.chain, self.worker.plugins());
             let selected = self.selected;
@@ -82,6 +93,58 @@ impl Exchange<'_> {
             }
         }
         self.send(response, (has_body, slot.given, prefix), source, reply, keep_alive()).await
+    }
+
+    /// As [`Self::respond`], where plugins may read the body in their calls.
+    async fn respond_fed(
+        &self,
+        messages: &mut Messages<'_>,
+        (has_body, mut slot, undo, prefix): (bool, BodySlot, Option<Undo>, Vec<u8>),
+        source: &mut impl BodySource,
+        reply: &mut impl Reply,
+        keep_alive: impl Fn() -> bool,
+    ) -> Result<u16, Error> {
+        let Messages { request, response, carried } = messages;
+        let is_there = has_body && slot.given.is_none();
+        let length = if is_there { response.body } else { BodyLength::Empty };
+        let mut feeding = self.feeding(carried, undo, length, &decode::OF_RESPONSE);
+        if has_body && slot.given.is_some() {
+            feeding.know_trailers(source.trailers());
+        }
+        if !prefix.is_empty() {
+            feeding.begin_with(&prefix);
+        }
+        let facts = &self.facts();
+        let (chain, pools, selected) = (self.chain, self.worker.plugins(), self.selected);
+        let verdict = {
+            let (response, slot, carried) = (&mut **response, &mut slot, &mut **carried);
+            let run = plugin::run_response(
+                chain, selected, pools, facts, request, response, slot, carried,
+            );
+            feeding.serve(pin!(run), source, async || Ok(())).await?
+        };
+        if let Some(local) = answer_of(verdict)? {
+            response.status = local.status;
+            return self.send_instead(local, keep_alive(), reply).await;
+        }
+        let mut fed = feeding.finish();
+        let undo = feeding.undo.take().filter(|_| fed.end.is_none());
+        let is_plain = undo.is_none() && fed.has_plain_end() && !carried.has_stages();
+        let is_bodiless = !is_there && slot.given.is_none() && !carried.has_stages();
+        let given = match slot.given.take() {
+            None if is_plain && is_there && fed.end.is_some() => {
+                Some(std::mem::take(&mut fed.bytes))
+            }
+            given => given,
+        };
+        if is_bodiless || is_plain && (given.is_some() || !fed.is_touched) {
+            let body = (has_body, given, Vec::new());
+            return self.send(response, body, source, reply, keep_alive()).await;
+        }
+        slot.given = given;
+        let mut through = self.through(Phase::Response, undo, carried);
+        through.fed = of_whole(slot.given, fed);
+        self.send_through(response, (through, Vec::new()), source, reply, keep_alive()).await
     }
 
     /// Makes the head of a response whose body is given to plugins piece by piece what they are to

@@ -16,6 +16,7 @@ pub mod core;
 pub mod counts;
 mod decode;
 mod echoed;
+mod feeding;
 mod finish;
 mod forward;
 mod grpc;

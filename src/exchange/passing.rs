@@ -19,7 +19,7 @@ use crate::io::budget::Held;
 use crate::io::buffer::{BufferPool, Chunk};
 use crate::io::{sleep, timeout_at};
 use crate::limits::{PLUGIN_YIELD, READ_BYTES_MAX};
-use crate::plugin::{Passage, Piece};
+use crate::plugin::{Fed, Passage, Piece};
 
 /// What a body passes.
 pub(super) struct Through {
@@ -28,6 +28,8 @@ pub(super) struct Through {
     malformed: Error,
     /// What has been read of the body already.
     pub(super) prefix: Vec<u8>,
+    /// What plugins have left of what they have read, before all that is read here; plain.
+    pub(super) fed: Fed,
 }
 
 /// A body whose source is read, and where it goes.
@@ -49,12 +51,21 @@ impl Exchange<'_> {
 impl Through {
     /// The `passage`, before it the codings that are to be undone.
     pub(super) fn new(passage: Passage, undo: Option<Undo>, refusals: &Refusals) -> Self {
-        Self { passage, undo, malformed: refusals.malformed, prefix: Vec::new() }
+        Self {
+            passage,
+            undo,
+            malformed: refusals.malformed,
+            prefix: Vec::new(),
+            fed: Fed::default(),
+        }
     }
 
     /// Whether there is nothing to do but to relay.
     pub(super) fn is_idle(&self) -> bool {
-        self.passage.is_empty() && self.undo.is_none()
+        self.passage.is_empty()
+            && self.undo.is_none()
+            && !self.fed.is_touched
+            && self.fed.edits.is_empty()
     }
 
     /// Relays a body to its end. What a plugin wants answered in its place is put into `instead`.
@@ -85,6 +96,22 @@ impl Through {
         source: &mut impl BodySource,
         way: &mut Way<'_, K>,
     ) -> Result<(), PumpFailure> {
+        let fed = std::mem::take(&mut self.fed.bytes);
+        for bytes in fed.chunks(READ_BYTES_MAX) {
+            let piece = Piece { bytes: bytes.to_vec(), ..Piece::default() };
+            if self.pass(piece, way).await? || self.drain(way).await? {
+                return Ok(());
+            }
+        }
+        drop(fed);
+        if let Some(mut trailers) = self.fed.end.take() {
+            self.fed.edits.apply(&mut trailers);
+            let end = Piece { is_end: true, trailers, ..Piece::default() };
+            return match self.pass(end, way).await? || self.drain(way).await? {
+                true => Ok(()),
+                false => self.wait(way).await,
+            };
+        }
         let prefix = std::mem::take(&mut self.prefix);
         for bytes in prefix.chunks(READ_BYTES_MAX) {
             if self.give(bytes, None, way).await? || self.drain(way).await? {
@@ -101,7 +128,11 @@ impl Through {
                 return Ok(());
             };
             let is_end = read.is_none() || source.is_done();
-            let end = is_end.then(|| source.trailers().clone());
+            let end = is_end.then(|| {
+                let mut trailers = source.trailers().clone();
+                self.fed.edits.apply(&mut trailers);
+                trailers
+            });
             let is_over = match read {
                 Some(chunk) => {
                     let is_over = self.give(chunk.bytes(), end, way).await?;

@@ -2,8 +2,10 @@
 //! on.
 
 use std::cell::Cell;
+use std::pin::pin;
 
 use super::decode;
+use super::feeding::of_whole;
 use super::forward::Payload;
 use super::passing::{Collecting, Through};
 use super::reply::answer_of;
@@ -52,13 +54,20 @@ impl Exchange<'_> {
                 }
             }
         }
-        let is_given_in_pieces = self.selected.streams_request_body()
-            && slot.given.is_none()
-            && request.body != BodyLength::Empty;
+        let passes_in_pieces =
+            self.selected.streams_request_body() || self.selected.asks_for_request_body();
+        let is_given_in_pieces =
+            passes_in_pieces && slot.given.is_none() && request.body != BodyLength::Empty;
         let mut undo = None;
         if is_given_in_pieces {
             let codings = decode::of_request(self.selected.request_encoding(), &request.fields)?;
             undo = codings.map(|codings| self.plain_pieces(&codings, &mut request.fields));
+        }
+        if self.selected.has_handlers() {
+            // Boxed: other exchanges shall not be as large.
+            let read = (undo, prefix);
+            let fed = self.run_fed(part, request, (slot, read), carried, body, reply);
+            return Box::pin(fed).await;
         }
         let verdict = self.run_plugins(part, request, &mut slot, carried).await;
         if let Some(local) = answer_of(verdict)? {
@@ -80,6 +89,54 @@ impl Exchange<'_> {
             None if prefix.is_empty() => Payload::Stream,
             None => Payload::Prefix(prefix),
         }))
+    }
+
+    /// Runs plugins some of which read the body in their calls; what is left of it goes on.
+    async fn run_fed(
+        &self,
+        part: Part,
+        request: &mut RequestHead,
+        (mut slot, (undo, prefix)): (BodySlot, (Option<Undo>, Vec<u8>)),
+        carried: &mut Carried,
+        body: &mut impl BodySource,
+        reply: &mut impl Reply,
+    ) -> Result<Result<Payload, LocalResponse>, Error> {
+        let length = if slot.given.is_some() { BodyLength::Empty } else { request.body };
+        let mut feeding = self.feeding(carried, undo, length, &decode::OF_REQUEST);
+        if slot.given.is_some() {
+            feeding.know_trailers(body.trailers());
+        }
+        if !prefix.is_empty() {
+            feeding.begin_with(&prefix);
+        }
+        let verdict = {
+            let plugins = pin!(self.run_plugins(part, request, &mut slot, carried));
+            feeding.serve(plugins, body, async || reply.invite_body().await).await?
+        };
+        if let Some(local) = answer_of(verdict)? {
+            return Ok(Err(local));
+        }
+        let fed = feeding.finish();
+        let undo = feeding.undo.take().filter(|_| fed.end.is_none());
+        let is_plain = undo.is_none() && fed.has_plain_end() && !carried.has_stages();
+        let is_whole = slot.given.is_some() || fed.end.is_some();
+        if slot.given.is_none() && request.body == BodyLength::Empty {
+            return Ok(Ok(Payload::Stream));
+        }
+        if is_plain && is_whole {
+            let bytes = slot.given.unwrap_or(fed.bytes);
+            request.body = BodyLength::Known(bytes.len() as u64);
+            return Ok(Ok(Payload::Memory(bytes)));
+        }
+        if is_plain && !fed.is_touched {
+            return Ok(Ok(Payload::Stream));
+        }
+        if !is_plain || fed.is_used {
+            request.body = BodyLength::Unknown;
+        }
+        let mut through = self.through(Phase::Request, undo, carried);
+        through.fed = of_whole(slot.given, fed);
+        Ok(Ok(Payload::Through(Cell::new(Some(through)))))
     }
 
     async fn run_plugins(

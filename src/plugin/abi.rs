@@ -17,10 +17,26 @@ use super::json_abi;
 use super::module::Plugin;
 use super::pool::{Pool, Pools};
 use super::proxy_wasm;
-use super::spec::{BodyMode, FailureMode, Isolation, NonUtf8, Phase, PluginSpec, PluginType};
+use super::spec::{BodyMode, FailureMode, NonUtf8, Phase, PluginSpec, PluginType};
 use super::state::HostState;
 use crate::http::message::{Fields, LocalResponse};
 use crate::http::respond;
+
+/// Whether a module says that it is written for other gateways.
+pub(super) fn is_foreign(module: &Module) -> bool {
+    proxy_wasm::is_filter(module) || http_wasm::is_handler(module)
+}
+
+/// Gives keys that the configuration leaves out the defaults of foreign filters, as in Envoy and
+/// Traefik: what fails lets nothing pass; who reads bodies says so by its exports.
+pub(super) fn settle_foreign(spec: &mut PluginSpec) {
+    if !spec.failure_mode_is_given {
+        spec.failure_mode = FailureMode::Closed;
+    }
+    if !spec.body_is_given {
+        spec.body = BodyMode::Stream;
+    }
+}
 
 /// How a module is spoken to, and what its exports say within that.
 #[derive(Debug, Clone)]
@@ -64,14 +80,6 @@ impl Abi {
                 "it is to tick, but exports no function on_tick(); export one, or take tick out"
                     .to_owned(),
             ),
-            Self::Json(_)
-                if spec.tick.is_some()
-                    && spec.body.is_streaming()
-                    && spec.isolation == Isolation::Shared =>
-            {
-                Err("tick does not go with bodies in pieces: take tick out, or set body to whole"
-                    .to_owned())
-            }
             Self::ProxyWasm(_) if spec.tick.is_some() => Err(
                 "tick is for plugins of the JSON ABI; a filter of Envoy sets its period by \
                  proxy_set_tick_period_milliseconds"
@@ -83,10 +91,11 @@ impl Abi {
             Self::ProxyWasm(_) | Self::HttpWasm(_) if spec.kind == PluginType::Aggregation => Err(
                 "it is a foreign filter, which cannot join answers; take another type".to_owned(),
             ),
-            Self::HttpWasm(_) if spec.body.is_streaming() => Err(format!(
-                "body: {} is for Envoy filters; a handler of http-wasm is given whole or false",
-                spec.body.as_str()
-            )),
+            Self::HttpWasm(_) if spec.body == BodyMode::Events => Err(
+                "body: events is not for handlers of http-wasm, which read bodies as they ask; set \
+                 stream, whole or false"
+                    .to_owned(),
+            ),
             Self::Json(shape) => shape.check(spec),
             Self::ProxyWasm(_) | Self::HttpWasm(_) => Ok(()),
         }
@@ -96,19 +105,7 @@ impl Abi {
     pub(super) fn settle(&self, spec: &mut PluginSpec) {
         match self {
             Self::Json(_) => {}
-            // As in Envoy and Traefik: what fails lets nothing pass; who reads bodies says so by
-            // its exports.
-            Self::ProxyWasm(_) | Self::HttpWasm(_) => {
-                if !spec.failure_mode_is_given {
-                    spec.failure_mode = FailureMode::Closed;
-                }
-                if !spec.body_is_given {
-                    spec.body = match self {
-                        Self::ProxyWasm(_) => BodyMode::Stream,
-                        Self::Json(_) | Self::HttpWasm(_) => BodyMode::Whole,
-                    };
-                }
-            }
+            Self::ProxyWasm(_) | Self::HttpWasm(_) => settle_foreign(spec),
         }
     }
 
@@ -218,6 +215,9 @@ impl Way {
         subject: &Subject<'_>,
         carried: &mut Carried,
     ) -> Option<Self> {
+        if plugin.is_handler() {
+            return None; // it reads in its calls
+        }
         let (phase, fields) = match subject {
             Subject::Request { head } => (Phase::Request, &head.fields),
             Subject::Response { head, .. } => (Phase::Response, &head.fields),
@@ -337,14 +337,24 @@ pub(super) async fn run_phase(
     {
         return Ok(Verdict::Respond(refusal));
     }
-    if plugin.is_resident() {
-        // Boxed: runs of JSON plugins shall not be as large.
-        return Box::pin(proxy_wasm::call(pools, plugin, facts, subject, body, carried)).await;
+    if plugin.is_handler()
+        && matches!(subject, Subject::Response { .. })
+        && !carried.held.has(plugin)
+    {
+        return Ok(Verdict::Continue); // the request did not come to it
     }
-    if plugin.is_handler() {
-        return Box::pin(http_wasm::call(pools, plugin, facts, subject, body, carried)).await;
-    }
-    json_abi::call(pools, plugin, facts, subject, body, carried, draft).await
+    let pool = pools.to_call(plugin)?;
+    let started = Instant::now();
+    // Boxed: runs of JSON plugins shall not be as large.
+    let result = if plugin.is_resident() {
+        Box::pin(proxy_wasm::call(&pool, facts, subject, body, carried, started)).await
+    } else if plugin.is_handler() {
+        Box::pin(http_wasm::call(&pool, facts, subject, body, carried, started)).await
+    } else {
+        json_abi::call(pools, &pool, facts, subject, body, carried, draft, started).await
+    };
+    pool.count(started, facts.ids(), result.as_ref().err());
+    result
 }
 
 /// What is answered to a message with a value that the plugin cannot bear: it is not asked.

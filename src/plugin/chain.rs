@@ -4,6 +4,7 @@
 //! becomes what its failure mode says; the leaves below only report it.
 
 mod carried;
+mod feed;
 mod passage;
 mod selected;
 mod upstreams;
@@ -14,6 +15,8 @@ use std::time::SystemTime;
 
 pub use self::carried::Carried;
 pub(super) use self::carried::Changes;
+pub(super) use self::feed::Edit;
+pub use self::feed::{Fed, Feed, TrailerEdits};
 pub(super) use self::passage::Flow;
 use self::passage::Stage;
 pub use self::passage::{Passage, Piece};
@@ -303,7 +306,8 @@ pub async fn run_aggregation(
 }
 
 /// Runs the response phase over an answer that the gateway has made itself, for the plugins alone
-/// that have a context of the exchange: Envoy's filters see every answer, also their own refusals.
+/// that have a context of the exchange: Envoy's filters see every answer, also their own refusals;
+/// handlers what comes of those that they have passed the request on to.
 pub async fn run_local(
     chain: &Chain,
     pools: &Pools,
@@ -319,7 +323,9 @@ pub async fn run_local(
     let LocalResponse { status, fields, body } = local;
     let mut head = ResponseHead { status, fields, body: length, upgrade: None };
     let mut body = BodySlot { given: Some(body), replaced: false };
-    let has_context = |plugin: &Arc<Plugin>| carried.streams.has(plugin);
+    carried.feed = None;
+    let has_context =
+        |plugin: &Arc<Plugin>| carried.streams.has(plugin) || carried.held.has(plugin);
     let plugins = chain.plugins.iter().enumerate();
     let open = plugins.filter(|(_, plugin)| has_context(plugin)).map(|(index, _)| index);
     let open: Vec<usize> = open.collect();

@@ -48,28 +48,10 @@ use crate::http::message::{BodyLength, LocalResponse, RequestHead};
 use crate::limits;
 
 /// Calls one plugin and does what it says. An error has changed nothing.
+#[expect(clippy::too_many_arguments, reason = "the parts of one exchange")]
 pub(super) async fn call(
     pools: &Pools,
-    plugin: &Arc<Plugin>,
-    facts: &Facts<'_>,
-    subject: &mut Subject<'_>,
-    body: &mut BodySlot,
-    carried: &mut Carried,
-    draft: &mut Draft,
-) -> Result<Verdict, CallError> {
-    let pool = pools.to_call(plugin)?;
-    let started = Instant::now();
-    let result =
-        call_pooled(pools, &pool, plugin, facts, subject, body, carried, draft, started).await;
-    pool.count(started, facts.ids(), result.as_ref().err());
-    result
-}
-
-#[expect(clippy::too_many_arguments, reason = "the parts of one exchange")]
-async fn call_pooled(
-    pools: &Pools,
     pool: &std::rc::Rc<Pool>,
-    plugin: &Arc<Plugin>,
     facts: &Facts<'_>,
     subject: &mut Subject<'_>,
     body: &mut BodySlot,
@@ -77,6 +59,7 @@ async fn call_pooled(
     draft: &mut Draft,
     started: Instant,
 ) -> Result<Verdict, CallError> {
+    let plugin = pool.plugin();
     let deadline = started + plugin.spec.timeout;
     let mut lease = pool.lease(deadline).await?;
     let mut input = pools.take_scratch();

@@ -52,8 +52,9 @@ mod scene;
 mod testing;
 
 pub use chain::{
-    Asked, BodySlot, CallAnswer, Carried, Chain, Facts, MessageBounds, Part, Passage, Piece,
-    Selected, Upstream, Verdict, run_aggregation, run_local, run_request, run_response,
+    Asked, BodySlot, CallAnswer, Carried, Chain, Facts, Fed, Feed, MessageBounds, Part, Passage,
+    Piece, Selected, TrailerEdits, Upstream, Verdict, run_aggregation, run_local, run_request,
+    run_response,
 };
 pub use chain::{Chosen, Upstreams, Wish};
 pub use log::{LogSink, PluginLine, has_unwritten_lines};

@@ -29,7 +29,7 @@ use std::time::Instant;
 use super::chain::{BodySlot, Carried, Facts, Subject, Verdict};
 use super::failure::CallError;
 use super::module::Plugin;
-use super::pool::{Pool, Pools};
+use super::pool::Pool;
 use super::spec::{FailureMode, Phase};
 use super::stats::ErrorKind;
 pub(super) use context::Properties;
@@ -106,29 +106,14 @@ impl Streams {
 
 /// Runs one phase of one filter and does what it says. An error has changed nothing.
 pub(super) async fn call(
-    pools: &Pools,
-    plugin: &Arc<Plugin>,
-    facts: &Facts<'_>,
-    subject: &mut Subject<'_>,
-    body: &mut BodySlot,
-    carried: &mut Carried,
-) -> Result<Verdict, CallError> {
-    let pool = pools.to_call(plugin)?;
-    let started = Instant::now();
-    let result = run(&pool, plugin, facts, subject, body, carried, started).await;
-    pool.count(started, facts.ids(), result.as_ref().err());
-    result
-}
-
-async fn run(
     pool: &Rc<Pool>,
-    plugin: &Arc<Plugin>,
     facts: &Facts<'_>,
     subject: &mut Subject<'_>,
     body: &mut BodySlot,
     carried: &mut Carried,
     started: Instant,
 ) -> Result<Verdict, CallError> {
+    let plugin = pool.plugin();
     let deadline = started + plugin.spec.timeout;
     let direction = match subject {
         Subject::Request { .. } => Direction::Request,

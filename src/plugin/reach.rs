@@ -82,6 +82,8 @@ pub struct Origin {
     pub condition: Arc<Condition>,
     /// How its connections are secured; `None` for plain HTTP.
     pub tls: Option<Tls>,
+    /// The same, for calls of gRPC: they need HTTP/2.
+    pub grpc_tls: Option<Tls>,
     /// The last answer to its name, or why there was none. Looked up by the control thread.
     pub addresses: ArcSwap<Result<Vec<SocketAddr>, String>>,
 }
@@ -230,6 +232,7 @@ mod tests {
                 target: 0,
                 condition: Arc::default(),
                 tls: None,
+                grpc_tls: None,
                 addresses: ArcSwap::from_pointee(Ok(Vec::new())),
             })
         };

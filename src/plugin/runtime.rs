@@ -14,6 +14,7 @@ use wasmtime::{
     ProfilingStrategy, WasmFeatures,
 };
 
+use super::abi;
 use super::cache::Cache;
 use super::log::{LogSink, QueuedSink};
 use super::module::{Loaded, Plugin};
@@ -110,9 +111,14 @@ impl Runtime {
 
     /// Compiles a plugin (or takes it from the cache). Control thread: takes up to seconds. A
     /// module that cannot be loaded makes a plugin that says so ([`Plugin::load_error`]).
-    pub fn load(&self, spec: PluginSpec, wasm: &[u8]) -> Plugin {
+    pub fn load(&self, mut spec: PluginSpec, wasm: &[u8]) -> Plugin {
         let ticks = self.ticker.get_or_init(|| self.start_ticker());
-        let loaded = ticks.clone().and_then(|()| self.compile(wasm)).and_then(|module| {
+        let compiled = ticks.clone().and_then(|()| self.compile(wasm));
+        if compiled.as_ref().is_ok_and(abi::is_foreign) {
+            // Whatever comes of it: one that cannot be loaded lets nothing pass either.
+            abi::settle_foreign(&mut spec);
+        }
+        let loaded = compiled.and_then(|module| {
             let wasm = (wasm, Sha256::digest(wasm).into());
             let common = (Arc::clone(&self.log_sink), Arc::clone(&self.shares));
             Loaded::new(&self.engine, module, wasm, &spec, common)

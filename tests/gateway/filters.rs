@@ -5,8 +5,10 @@ use crate::support::{Client, Gate, Gateway, Origin, Setup, get, get_with, post, 
 use std::time::{Duration, Instant};
 
 mod grpc;
+mod handler_bodies;
 mod handlers;
 mod hostile;
+mod killing;
 mod kit;
 mod order;
 mod script;

@@ -1,7 +1,7 @@
 //! What plugin authors build on, as built modules through a gateway: the samples of the extensions
 //! page, a command module as TinyGo makes them, and what each SDK tells and does.
 
-use crate::support::{Client, Gateway, Setup, TempDir, get};
+use crate::support::{Client, Gateway, Origin, Setup, TempDir, ask, get};
 use std::collections::BTreeSet;
 
 /// A module built by `make plugins`.
@@ -145,4 +145,78 @@ fn number(client: &mut Client) -> usize {
     let response = client.get("/");
     assert_eq!(response.status, 200, "{}", response.text());
     response.json()["headers"]["X-Number"][0].as_str().unwrap().parse().unwrap()
+}
+
+/// A request whose body comes in these chunks.
+fn in_chunks(path: &str, pieces: &[&str]) -> String {
+    let pieces: String =
+        pieces.iter().map(|piece| format!("{:x}\r\n{piece}\r\n", piece.len())).collect();
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{pieces}0\r\n\r\n"
+    )
+}
+
+#[test]
+fn bodies_pass_plugins_of_c_and_assemblyscript_in_pieces() {
+    let origin = Origin::scripted(|connection, _| {
+        while let Some(request) = connection.request() {
+            if !connection.answer(&request.text()) {
+                return;
+            }
+        }
+    });
+    for language in ["c", "assemblyscript"] {
+        let gateway = Setup::to(&origin)
+            .plugin(
+                "pieces",
+                built(&format!("canaries/pieces-{language}")),
+                "type: middleware, body: stream, failureMode: closed, maxMemoryPages: 64",
+            )
+            .start();
+        let told = |path: &str, body: &str| {
+            let length = body.len();
+            let response = ask(
+                gateway.addr,
+                format!(
+                    "POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{body}"
+                ),
+            );
+            (response.status, response.text())
+        };
+        let ok = |text: &str| (200, text.to_owned());
+        assert_eq!(told("/", "hello"), ok("hello[5/1][10/1]"), "{language}");
+        assert_eq!(told("/pass", "hello"), ok("hello[5/1]"), "{language}");
+        assert_eq!(told("/", "drop it"), ok(""), "{language}");
+        assert_eq!(told("/", "end it"), ok("ended[5/1]"), "{language}");
+        assert_eq!(told("/", "answer"), (418, "a pot".to_owned()), "{language}");
+        for (path, body) in [("/", "cut"), ("/", "fail"), ("/wrong", "hello")] {
+            assert_eq!(told(path, body).0, 503, "{language}: {path} {body}");
+        }
+        gateway.wait_log("asked to cut");
+        gateway.wait_log("asked to fail");
+        gateway.wait_log("the path is wrong");
+        gateway.wait_log("closed [5/1]");
+        // Two exchanges interleaved: each has its own state.
+        let mut clients: Vec<Client> = (0..2).map(|_| Client::connect(gateway.addr)).collect();
+        let request = in_chunks("/", &["hold", "one", "two"]);
+        let (first, rest) = request.split_at(request.find("3\r\none").unwrap());
+        for client in &mut clients {
+            client.send(first);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        for client in &mut clients {
+            client.send(rest);
+        }
+        for client in &mut clients {
+            let text = client.response().text();
+            // Into how many pieces it is cut is the network's, but nothing is lost or mixed up.
+            assert!(text.starts_with("holdonetwo[10/"), "{language}: {text}");
+        }
+        // A thousand exchanges take no more memory than one.
+        let mut client = Client::connect(gateway.addr);
+        for _ in 0..1000 {
+            let response = client.ask("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx");
+            assert_eq!(response.text(), "x[1/1][6/1]", "{language}");
+        }
+    }
 }

@@ -121,3 +121,27 @@ fn a_filter_of_envoy_ticks_once_for_all_workers_where_it_is_to() {
     wait_until("it has ticked", || gateway.log().matches(" tick 1 ").count() >= 12);
     assert!(started.elapsed() > Duration::from_millis(11 * 90), "{:?}", started.elapsed());
 }
+
+#[test]
+fn the_instance_that_bodies_pass_ticks_too() {
+    // A piece becomes the number of ticks that its instance has had.
+    let module = wasm::module(
+        r#"(module
+          (memory (export "memory") 2)
+          (global $ticks (mut i32) (i32.const 0))
+          (data (i32.const 16) "{\"modified\":false,\"continue\":true}")
+          (func (export "alloc") (param i32) (result i32) (i32.const 1024))
+          (func (export "execute") (param i32 i32) (result i64) (i64.const 0x2200000010))
+          (func (export "on_tick")
+            (global.set $ticks (i32.add (global.get $ticks) (i32.const 1))))
+          (func (export "on_request_chunk") (param i32 i32 i32 i32) (result i64)
+            (i32.store8 (i32.const 512) (i32.add (i32.const 48) (global.get $ticks)))
+            (i64.const 0x1000000100000200)))"#,
+    );
+    let gateway = Setup::echo()
+        .plugin("it", module, "type: request, body: stream, failureMode: closed, tick: 1s")
+        .start();
+    let told = || crate::support::post(gateway.addr, "/", "body").json()["body"].to_string();
+    assert_eq!(told(), "\"0\"");
+    crate::support::wait_until("it has ticked", || told() == "\"1\"");
+}

@@ -78,6 +78,58 @@ ODIN_OPTIONAL void odin_on_response(const odin_call *call, odin_result *result);
 ODIN_OPTIONAL void odin_on_answers(const odin_call *call, odin_result *result);
 ODIN_OPTIONAL void odin_on_cleanup(void);
 
+/* Bodies that pass piece by piece (body: stream) or event by event (body: events). A plugin defines
+ * ODIN_REQUEST_BODIES, ODIN_RESPONSE_BODIES or both before it includes this header, and then the
+ * functions of those. What it keeps of one body stands in the body's state, and nowhere else: the
+ * exchanges of a worker are interleaved in one instance. A state is odin_body_size bytes, which are
+ * all 0 when the body begins:
+ *
+ *     #define ODIN_RESPONSE_BODIES
+ *     #include "odin_plugin.h"
+ *
+ *     struct counted { size_t bytes; };
+ *     const size_t odin_body_size = sizeof(struct counted);
+ *
+ *     bool odin_on_response_body(const odin_call *call, void *state, odin_result *result) {
+ *         return true;
+ *     }
+ *     odin_passed odin_on_response_chunk(void *state, odin_piece chunk) {
+ *         ((struct counted *)state)->bytes += chunk.bytes.size;
+ *         return odin_pass();
+ *     }
+ */
+
+/* A piece of a body; its bytes are valid until the function returns. Of the last piece there may be
+ * none. */
+typedef struct {
+    odin_str bytes;
+    bool is_end;   /* nothing comes behind it */
+    bool is_event; /* it is one whole server-sent event */
+} odin_piece;
+
+/* What becomes of a piece: made by odin_pass and those below it. */
+typedef struct {
+    int action;
+    odin_str output;
+} odin_passed;
+
+#if defined(ODIN_REQUEST_BODIES) || defined(ODIN_RESPONSE_BODIES)
+extern const size_t odin_body_size;
+#endif
+
+/* The body of a message begins to come; false lets it pass as it is. odin_fail: the plugin's
+ * failureMode decides. The call is valid until the function returns. */
+#ifdef ODIN_REQUEST_BODIES
+bool odin_on_request_body(const odin_call *call, void *state, odin_result *result);
+odin_passed odin_on_request_chunk(void *state, odin_piece chunk);
+#endif
+#ifdef ODIN_RESPONSE_BODIES
+bool odin_on_response_body(const odin_call *call, void *state, odin_result *result);
+odin_passed odin_on_response_chunk(void *state, odin_piece chunk);
+#endif
+/* The exchange is over, whether the body has passed whole or not. */
+ODIN_OPTIONAL void odin_on_body_close(void *state);
+
 /* --- Host functions ------------------------------------------------------------------------- */
 
 enum odin_level { ODIN_TRACE, ODIN_DEBUG, ODIN_INFO, ODIN_WARN, ODIN_ERROR };
@@ -823,7 +875,8 @@ ODIN_EXPORT("init") void odin_export_init(void) {
  * behind is never more than what it has. */
 ODIN_EXPORT("alloc") void *odin_export_alloc(size_t size) { return odin_take(size); }
 
-ODIN_EXPORT("execute") uint64_t odin_export_execute(const char *input, size_t size) {
+/* The parts of an input; what a call before has allocated is free again. */
+static inline odin_call odin_read_call(const char *input, size_t size) {
     for (odin_chunk *chunk = odin_chunks; chunk; chunk = chunk->next) chunk->used = 0;
     odin_call call = {{0, 0}, {0, 0}, {0, 0}};
     odin_iterator it = odin_iterate((odin_json){input, size});
@@ -832,11 +885,173 @@ ODIN_EXPORT("execute") uint64_t odin_export_execute(const char *input, size_t si
         if (odin_equal(it.name, ODIN("input"))) call.input = it.value;
         if (odin_equal(it.name, ODIN("config"))) call.config = it.value;
     }
+    return call;
+}
+
+ODIN_EXPORT("execute") uint64_t odin_export_execute(const char *input, size_t size) {
+    odin_call call = odin_read_call(input, size);
     odin_result result = {0};
     odin_dispatch(&call, &result);
     odin_put_result(&result);
     return (uint64_t)odin_out.size << 32 | (uint32_t)(uintptr_t)odin_out.at;
 }
+
+/* --- Bodies in pieces ------------------------------------------------------------------------- */
+
+/* The piece goes on as it is: the cheapest. */
+static inline odin_passed odin_pass(void) { return (odin_passed){0, {0, 0}}; }
+
+/* These bytes go on in its place; none: nothing does. */
+static inline odin_passed odin_replace(odin_str bytes) { return (odin_passed){1, bytes}; }
+
+/* The gateway keeps the piece, and gives it again in front of the next one, within
+ * server.limits.pluginBodyBytesMax. Not of the last one. */
+static inline odin_passed odin_hold(void) { return (odin_passed){2, {0, 0}}; }
+
+/* These bytes go on in its place, and end the body: the other side sees a whole message. */
+static inline odin_passed odin_end(odin_str bytes) { return (odin_passed){3, bytes}; }
+
+/* The message is cut off visibly; the reason goes to the log. */
+static inline odin_passed odin_cut(odin_str reason) { return (odin_passed){4, reason}; }
+
+/* The exchange is answered so, as a refusal is; if some of a response has gone out, it is cut. */
+static inline odin_passed odin_answer(const odin_result *result) {
+    odin_put_result(result);
+    return (odin_passed){5, {odin_out.at, odin_out.size}};
+}
+
+/* The plugin could not do its work: its failureMode decides. */
+static inline odin_passed odin_fails(odin_str reason) { return (odin_passed){6, reason}; }
+
+#if defined(ODIN_REQUEST_BODIES) || defined(ODIN_RESPONSE_BODIES)
+
+#define ODIN_WRONG_MAX 256
+
+/* A body that passes: the exchange's number and which of its messages it is of. Its state stands
+ * behind it. */
+typedef struct odin_body {
+    struct odin_body *next;
+    uint32_t id;
+    bool is_response, is_open;
+    size_t wrong_size; /* of what went wrong when it began */
+    char wrong[ODIN_WRONG_MAX];
+} odin_body;
+
+#define ODIN_BODY_LISTS 256u
+
+static odin_body *odin_bodies[ODIN_BODY_LISTS], *odin_free_bodies;
+
+static inline void *odin_state_of(odin_body *body) {
+    return (char *)body + ((sizeof(odin_body) + 15) & ~(size_t)15);
+}
+
+static inline odin_body **odin_find_body(uint32_t id, bool is_response) {
+    odin_body **at = &odin_bodies[id % ODIN_BODY_LISTS];
+    while (*at && ((*at)->id != id || (*at)->is_response != is_response)) at = &(*at)->next;
+    return at;
+}
+
+/* Memory of a body that is over is used again by the next one. */
+static inline odin_body *odin_new_body(uint32_t id, bool is_response) {
+    odin_body *body = odin_free_bodies;
+    if (body) {
+        odin_free_bodies = body->next;
+    } else {
+        body = odin_take(((sizeof(odin_body) + 15) & ~(size_t)15) + odin_body_size);
+    }
+    odin_body **list = &odin_bodies[id % ODIN_BODY_LISTS];
+    *body = (odin_body){.next = *list, .id = id, .is_response = is_response};
+    *list = body;
+    unsigned char *state = odin_state_of(body);
+    for (size_t i = 0; i < odin_body_size; i++) state[i] = 0;
+    return body;
+}
+
+static inline void odin_close_body(uint32_t id, bool is_response) {
+    odin_body **at = odin_find_body(id, is_response), *body = *at;
+    if (!body) return;
+    if (body->is_open && odin_on_body_close) odin_on_body_close(odin_state_of(body));
+    *at = body->next;
+    body->next = odin_free_bodies;
+    odin_free_bodies = body;
+}
+
+static inline bool odin_begin_body(odin_body *body, const odin_call *call, odin_result *result) {
+    (void)body, (void)call, (void)result;
+#ifdef ODIN_REQUEST_BODIES
+    if (!body->is_response) return odin_on_request_body(call, odin_state_of(body), result);
+#endif
+#ifdef ODIN_RESPONSE_BODIES
+    if (body->is_response) return odin_on_response_body(call, odin_state_of(body), result);
+#endif
+    return false;
+}
+
+ODIN_EXPORT("on_stream_open")
+void odin_export_stream_open(uint32_t id, const char *input, size_t size) {
+    odin_call call = odin_read_call(input, size);
+    odin_str phase = odin_text(odin_get(call.context, "phase"));
+    odin_body *body = odin_new_body(id, odin_equal(phase, ODIN("response")));
+    odin_str wrong = odin_on_config ? odin_configure(call.config) : (odin_str){0, 0};
+    odin_result result = {0};
+    if (wrong.size > 0) {
+        odin_fail(&result, wrong);
+    } else {
+        body->is_open = odin_begin_body(body, &call, &result);
+    }
+    if (!result.fails) return;
+    body->is_open = false;
+    odin_str why = result.error.size > 0 ? result.error : ODIN("the body could not be begun");
+    body->wrong_size = why.size < ODIN_WRONG_MAX ? why.size : ODIN_WRONG_MAX;
+    for (size_t i = 0; i < body->wrong_size; i++) body->wrong[i] = why.at[i];
+}
+
+static inline uint64_t odin_packed(odin_passed passed) {
+    uint64_t place = (uint64_t)passed.output.size << 32 | (uint32_t)(uintptr_t)passed.output.at;
+    return (uint64_t)passed.action << 60 | (passed.output.size > 0 ? place : 0);
+}
+
+/* What a piece is given to, or NULL: then `passed` says what becomes of it. */
+static inline void *odin_given(uint32_t id, bool is_response, odin_passed *passed) {
+    for (odin_chunk *chunk = odin_chunks; chunk; chunk = chunk->next) chunk->used = 0;
+    odin_body *body = *odin_find_body(id, is_response);
+    *passed = odin_pass();
+    if (body && body->wrong_size > 0) {
+        *passed = odin_fails((odin_str){body->wrong, body->wrong_size});
+    }
+    return body && body->is_open ? odin_state_of(body) : NULL;
+}
+
+static inline odin_piece odin_chunk_given(const char *bytes, size_t size, uint32_t flags) {
+    return (odin_piece){{bytes, size}, (flags & 1) != 0, (flags & 2) != 0};
+}
+
+#ifdef ODIN_REQUEST_BODIES
+ODIN_EXPORT("on_request_chunk")
+uint64_t odin_export_request_chunk(uint32_t id, const char *bytes, size_t size, uint32_t flags) {
+    odin_passed passed;
+    void *state = odin_given(id, false, &passed);
+    if (state) passed = odin_on_request_chunk(state, odin_chunk_given(bytes, size, flags));
+    return odin_packed(passed);
+}
+#endif
+
+#ifdef ODIN_RESPONSE_BODIES
+ODIN_EXPORT("on_response_chunk")
+uint64_t odin_export_response_chunk(uint32_t id, const char *bytes, size_t size, uint32_t flags) {
+    odin_passed passed;
+    void *state = odin_given(id, true, &passed);
+    if (state) passed = odin_on_response_chunk(state, odin_chunk_given(bytes, size, flags));
+    return odin_packed(passed);
+}
+#endif
+
+ODIN_EXPORT("on_stream_close") void odin_export_stream_close(uint32_t id) {
+    odin_close_body(id, false);
+    odin_close_body(id, true);
+}
+
+#endif
 
 ODIN_EXPORT("cleanup") void odin_export_cleanup(void) {
     if (odin_on_cleanup) odin_on_cleanup();

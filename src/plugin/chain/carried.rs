@@ -1,6 +1,7 @@
 //! What an exchange carries from plugin to plugin and from phase to phase.
 
 use std::fmt;
+use std::rc::Rc;
 
 use super::super::http_wasm::Held;
 use super::super::json_abi::Streams as ChunkStreams;
@@ -8,6 +9,7 @@ use super::super::proxy_wasm::Streams;
 use super::super::spec::Phase;
 use super::Chosen;
 use super::Facts;
+use super::feed::Feed;
 use super::passage::{Passage, Stage};
 use crate::http::message::{RequestHead, ResponseHead};
 use crate::io::budget;
@@ -28,6 +30,8 @@ pub struct Carried {
     pub(in crate::plugin) chunk_streams: ChunkStreams,
     /// The instances that serve it until its response comes.
     pub(in crate::plugin) held: Held,
+    /// Where handlers read the body of the message that runs.
+    pub(in crate::plugin) feed: Option<Rc<Feed>>,
     /// Whom the body of the message that runs passes, piece by piece.
     pub(super) stages: Vec<Stage>,
 }
@@ -60,6 +64,7 @@ impl Carried {
         self.streams = Streams::default();
         self.chunk_streams.clear();
         self.held.clear();
+        self.feed = None;
         self.stages.clear();
     }
 
@@ -71,9 +76,21 @@ impl Carried {
     /// The exchange is over: plugins that have a context of it are told, with its messages as they
     /// were in the end. (Those of a `Carried` that is cleared or dropped are told without.)
     pub async fn end(&mut self, request: &RequestHead, response: &ResponseHead) {
-        self.held.clear();
+        if !self.held.is_empty() {
+            self.held.fail(response.status).await;
+        }
         self.chunk_streams.clear();
         self.streams.end(request, response).await;
+    }
+
+    /// Handlers read the body of the message that runs next from there.
+    pub fn set_feed(&mut self, feed: &Rc<Feed>) {
+        self.feed = Some(Rc::clone(feed));
+    }
+
+    /// Whether a handler has asked to see the body of the response.
+    pub fn wants_response_body(&self) -> bool {
+        self.held.wants_response_body()
     }
 
     /// Whether a `response` plugin has answered in the place of the service, as a cache does. Its
@@ -87,6 +104,11 @@ impl Carried {
     /// what they hold back is taken from `held`.
     pub fn take_passage(&mut self, phase: Phase, facts: &Facts<'_>, held: budget::Held) -> Passage {
         Passage::new(std::mem::take(&mut self.stages), phase, facts, held)
+    }
+
+    /// Whether plugins wait for the body of the message that has run.
+    pub fn has_stages(&self) -> bool {
+        !self.stages.is_empty()
     }
 
     /// Whom a plugin has chosen to be asked, the last one that did.

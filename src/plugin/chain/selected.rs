@@ -16,6 +16,11 @@ pub struct Selected {
     request_streams: bool,
     response_streams: bool,
     rejects_large: bool,
+    has_handlers: bool,
+    request_asks: bool,
+    response_asks: bool,
+    /// A handler reads the request's body behind a plugin that is given it piece by piece.
+    asks_behind: bool,
     request_encoding: Encoding,
     response_encoding: Encoding,
     /// How many of `indexes` stand before the first that reads the request's body.
@@ -35,6 +40,10 @@ impl Selected {
             request_streams: false,
             response_streams: false,
             rejects_large: false,
+            has_handlers: false,
+            request_asks: false,
+            response_asks: false,
+            asks_behind: false,
             request_encoding: Encoding::Raw,
             response_encoding: Encoding::Raw,
             bodiless: 0,
@@ -52,6 +61,10 @@ impl Selected {
         self.request_streams = false;
         self.response_streams = false;
         self.rejects_large = false;
+        self.has_handlers = false;
+        self.request_asks = false;
+        self.response_asks = false;
+        self.asks_behind = false;
         self.request_encoding = Encoding::Raw;
         self.response_encoding = Encoding::Raw;
         self.bodiless = 0;
@@ -100,7 +113,23 @@ impl Selected {
 
     /// Whether a plugin asks for the request's body: it has to be collected.
     pub fn needs_request_body(&self) -> bool {
-        self.request_body
+        self.request_body || self.asks_behind
+    }
+
+    /// Whether there are handlers among them, which read bodies in their calls and as they ask, and
+    /// may change trailers.
+    pub fn has_handlers(&self) -> bool {
+        self.has_handlers
+    }
+
+    /// Whether one of them may read the request's body in its call.
+    pub fn asks_for_request_body(&self) -> bool {
+        self.request_asks
+    }
+
+    /// Whether one of them may read the response's body in its call.
+    pub fn asks_for_response_body(&self) -> bool {
+        self.response_asks
     }
 
     /// Whether a plugin asks for the response's body.
@@ -143,11 +172,24 @@ impl Selected {
         self.response_phase |= plugin.runs_in(Phase::Response);
         self.aggregation |= plugin.runs_in(Phase::Aggregation);
         let (request, response) = (plugin.body_in(Phase::Request), plugin.body_in(Phase::Response));
+        self.has_handlers |= plugin.is_handler();
+        if plugin.is_handler() && self.request_streams && request.is_streaming() {
+            // What the plugin before it makes of the body has to be made before it reads.
+            self.asks_behind = true;
+            self.rejects_large = true;
+        }
         self.request_body |= request == BodyMode::Whole;
-        self.request_streams |= request.is_streaming();
-        self.bodiless += usize::from(!self.request_body && !self.request_streams);
-        self.response_body |= response == BodyMode::Whole;
-        self.response_streams |= response.is_streaming();
+        if plugin.is_handler() {
+            // Its responses are read only where it has asked for that by then.
+            self.request_asks |= request.is_streaming();
+            self.response_asks |= response != BodyMode::None;
+        } else {
+            self.request_streams |= request.is_streaming();
+            self.response_body |= response == BodyMode::Whole;
+            self.response_streams |= response.is_streaming();
+        }
+        let is_read = self.request_body || self.request_streams || self.request_asks;
+        self.bodiless += usize::from(!is_read);
         if request != BodyMode::None {
             self.request_encoding = self.request_encoding.max(plugin.spec.encoding);
         }

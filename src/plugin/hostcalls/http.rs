@@ -211,7 +211,11 @@ pub(in crate::plugin) async fn open_stream<T>(
         Found::Origin(origin) => {
             let addresses = Result::clone(&origin.addresses.load()).map_err(Unspoken::Nowhere)?;
             // gRPC without TLS begins with HTTP/2, as to a target h2://.
-            one = single(origin, Address::Http2(addresses));
+            let address = match &origin.grpc_tls {
+                None => Address::Http2(addresses),
+                Some(tls) => Address::Tls(addresses, tls.clone()),
+            };
+            one = single(origin, address);
             &one
         }
     };

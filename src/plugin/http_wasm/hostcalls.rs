@@ -3,17 +3,22 @@
 //! A misuse ends the guest, as in the ABI's own host: what it asks for cannot be given, and there
 //! is no status to say so.
 
+use std::rc::Rc;
+use std::time::Instant;
+
+use send_wrapper::SendWrapper;
 use wasmtime::{Caller, Linker};
 
+use super::super::chain::Edit;
 use super::super::checks;
 use super::super::failure::CallError;
 use super::super::hostcalls::{LinkResult, Served, memory_of};
 use super::super::memory::{out_of_bounds, slice, slice_mut};
 use super::super::spec::LogLevel;
 use super::super::state::HostState;
-use super::state::{BUFFER_RESPONSE, Body, FEATURES, State};
+use super::state::{BUFFER_REQUEST, BUFFER_RESPONSE, Body, FEATURES, State, TRAILERS};
 use crate::http::field_class::is_of_connection;
-use crate::http::message::{is_authority, is_field_value, is_token};
+use crate::http::message::{Fields, is_authority, is_field_value, is_token};
 use crate::limits;
 
 const MODULE: &str = super::MODULE;
@@ -85,7 +90,9 @@ pub(in crate::plugin) fn serve(
             does!(linker, name, remove, (kind: i32, at: i32, length: i32) -> ());
         }
         ("read_body", "i32 i32 i32 -> i64") => {
-            does!(linker, name, read_body, (kind: i32, to: i32, most: i32) -> i64);
+            linker.func_wrap_async(MODULE, name, |caller, (kind, to, most): (i32, i32, i32)| {
+                Box::new(SendWrapper::new(read_body(caller, kind, to, most)))
+            })?;
         }
         ("write_body", "i32 i32 i32 ->") => {
             does!(linker, name, write_body, (kind: i32, at: i32, length: i32) -> ());
@@ -137,6 +144,7 @@ fn give_all<'v>(
 fn enable_features(_: &mut [u8], state: &mut HostState, features: i32) -> Done<i32> {
     let handler = &mut state.handler;
     handler.features_now |= features.cast_unsigned() & FEATURES;
+    handler.request_body.is_kept |= handler.features_now & BUFFER_REQUEST != 0;
     Ok(handler.features_now.cast_signed())
 }
 
@@ -280,7 +288,8 @@ fn change(handler: &mut State, kind: i32, name: &[u8], value: Option<(&[u8], boo
     let handler = match kind {
         0 => before(handler, "change a request header")?,
         1 => before_or_buffered(handler, "change a response header")?,
-        _ => return Ok(()), // trailers: they are not kept
+        2 => before(handler, "change a request trailer")?,
+        _ => before_or_buffered(handler, "change a response trailer")?,
     };
     let value = value.map(|(value, alone)| (value.trim_ascii(), alone));
     if !is_token(name) || value.is_some_and(|(value, _)| !is_field_value(value)) {
@@ -296,6 +305,9 @@ fn change(handler: &mut State, kind: i32, name: &[u8], value: Option<(&[u8], boo
     }
     if is_of_connection(name) {
         return Ok(());
+    }
+    if kind > 1 {
+        return change_trailer(handler, kind, name, value);
     }
     let most = handler.bounds.head_bytes_max.saturating_mul(2);
     let (fields, is_changed) = match kind {
@@ -319,22 +331,67 @@ fn change(handler: &mut State, kind: i32, name: &[u8], value: Option<(&[u8], boo
     Ok(())
 }
 
-fn read_body(data: &mut [u8], state: &mut HostState, kind: i32, to: i32, most: i32) -> Done<i64> {
-    if most == 0 {
-        return Err(CallError::trap("read_body: a limit of 0 reads nothing"));
+/// Sets, adds or removes a trailer, whether it has come or not.
+fn change_trailer(
+    handler: &State,
+    kind: i32,
+    name: &[u8],
+    value: Option<(&[u8], bool)>,
+) -> Done<()> {
+    if handler.features_now & TRAILERS == 0 {
+        let why = "cannot change a trailer unless trailers are enabled (enable_features)";
+        return Err(CallError::trap(why));
     }
-    let body = match kind {
-        // Buffered in any case: it may be read whenever.
-        0 => &mut state.handler.request_body,
-        1 => &mut before_or_buffered(&mut state.handler, "read the response's body")?.response_body,
-        _ => return Err(unknown(kind)),
+    let name = name.to_vec();
+    let edit = match value {
+        None => Edit::Remove(name),
+        Some((value, true)) => Edit::Set(name, value.to_vec()),
+        Some((value, false)) => Edit::Add(name, value.to_vec()),
     };
-    let rest = body.bytes.get(body.read..).unwrap_or_default();
-    let taken = &rest[..rest.len().min(most.cast_unsigned() as usize)];
-    let is_end = taken.len() == rest.len();
-    let length = give(data, to, most, taken)?;
-    body.read += taken.len();
-    Ok(i64::from(is_end) << 32 | i64::from(length))
+    let most = handler.bounds.head_bytes_max;
+    handler.feed(kind).map_or(Ok(()), |feed| feed.edit(edit, most))
+}
+
+/// Fills the guest's buffer with what comes next of a body; less only at its end. The time that a
+/// body is waited for is not the guest's.
+async fn read_body(
+    mut caller: Caller<'_, HostState>,
+    kind: i32,
+    to: i32,
+    most: i32,
+) -> wasmtime::Result<i64> {
+    if most == 0 {
+        return Err(CallError::trap("read_body: a limit of 0 reads nothing").into());
+    }
+    let memory = memory_of(&mut caller)?;
+    let (data, state) = memory.data_and_store_mut(&mut caller);
+    let (at, most) = (to.cast_unsigned(), most.cast_unsigned());
+    let size = data.len();
+    slice(data, at, most).ok_or_else(|| out_of_bounds("read_body", at, most, size))?;
+    let handler = match kind {
+        0 => before_or(&mut state.handler, BUFFER_REQUEST, "read the request's body")?,
+        1 => before_or_buffered(&mut state.handler, "read the response's body")?,
+        _ => return Err(unknown(kind).into()),
+    };
+    let body = if kind == 0 { &handler.request_body } else { &handler.response_body };
+    let feed = body.feed.as_ref().filter(|_| body.is_readable).map(|feed| Rc::clone(feed));
+    let is_kept = body.is_kept;
+    let (mut read, mut is_end) = (0_u32, feed.is_none());
+    while let Some(feed) = feed.as_ref().filter(|_| read < most && !is_end) {
+        let began = Instant::now();
+        let (taken, is_last) = feed.take((most - read) as usize, is_kept).await;
+        let (data, state) = memory.data_and_store_mut(&mut caller);
+        state.deadline += began.elapsed();
+        let length = taken.len() as u32; // at most `most`
+        let room = slice_mut(data, at + read, length);
+        room.ok_or_else(|| out_of_bounds("read_body", at, most, size))?.copy_from_slice(&taken);
+        read += length;
+        is_end = is_last;
+    }
+    let handler = &mut caller.data_mut().handler;
+    let body = if kind == 0 { &mut handler.request_body } else { &mut handler.response_body };
+    body.is_used |= read > 0 && !is_kept;
+    Ok(i64::from(is_end) << 32 | i64::from(read))
 }
 
 fn write_body(data: &mut [u8], state: &mut HostState, kind: i32, at: i32, length: i32) -> Done<()> {
@@ -373,7 +430,7 @@ fn set_status(_: &mut [u8], state: &mut HostState, status: i32) -> Done<()> {
     }
 }
 
-fn fields(handler: &State, kind: i32) -> Done<&crate::http::message::Fields> {
+fn fields(handler: &State, kind: i32) -> Done<std::borrow::Cow<'_, Fields>> {
     handler.fields(kind).ok_or_else(|| unknown(kind))
 }
 
@@ -393,10 +450,15 @@ fn before<'s>(handler: &'s mut State, what: &str) -> Done<&'s mut State> {
 }
 
 fn before_or_buffered<'s>(handler: &'s mut State, what: &str) -> Done<&'s mut State> {
-    if !handler.is_after || handler.features_now & BUFFER_RESPONSE != 0 {
+    before_or(handler, BUFFER_RESPONSE, what)
+}
+
+fn before_or<'s>(handler: &'s mut State, feature: u32, what: &str) -> Done<&'s mut State> {
+    if !handler.is_after || handler.features_now & feature != 0 {
         return Ok(handler);
     }
+    let feature = if feature == BUFFER_REQUEST { "buffer_request" } else { "buffer_response" };
     Err(CallError::trap(format!(
-        "cannot {what} after the service was asked, unless buffer_response is enabled"
+        "cannot {what} after the service was asked, unless {feature} is enabled"
     )))
 }

@@ -1,24 +1,44 @@
 //! What a store holds for a handler: the messages of the exchange that its instance serves.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
 
-use super::super::chain::MessageBounds;
+use send_wrapper::SendWrapper;
+
+use super::super::chain::{Feed, MessageBounds};
 use crate::http::message::{Fields, RequestHead, ResponseHead};
 
-/// `buffer_request`, `buffer_response` (bits of `enable_features`). Trailers are not kept for
-/// handlers: a handler that asks for them is told that it has none.
-pub(super) const FEATURES: u32 = 3;
+/// `buffer_request`, `buffer_response`, `trailers` (bits of `enable_features`).
+pub(super) const FEATURES: u32 = 7;
+/// The bit of `buffer_request`.
+pub(super) const BUFFER_REQUEST: u32 = 1;
 /// The bit of `buffer_response`.
 pub(super) const BUFFER_RESPONSE: u32 = 2;
+/// The bit of `trailers`.
+pub(super) const TRAILERS: u32 = 4;
 
-/// One body, as it is read and written.
+/// One body, as it is read and written, and its trailers.
 #[derive(Debug, Default)]
 pub(super) struct Body {
-    pub(super) bytes: Vec<u8>,
-    /// How far it has been read.
-    pub(super) read: usize,
+    /// Where it is read; nowhere before there is one.
+    pub(super) feed: Option<SendWrapper<Rc<Feed>>>,
+    /// Whether the handler may read it.
+    pub(super) is_readable: bool,
+    /// What is read goes on all the same.
+    pub(super) is_kept: bool,
+    /// Something was read, and does not go on.
+    pub(super) is_used: bool,
     /// What has been written in its place.
     pub(super) written: Option<Vec<u8>>,
+}
+
+impl Body {
+    /// A body that is read there.
+    pub(super) fn of(feed: &Rc<Feed>, is_readable: bool, is_kept: bool) -> Self {
+        let feed = Some(SendWrapper::new(Rc::clone(feed)));
+        Self { feed, is_readable, is_kept, ..Self::default() }
+    }
 }
 
 /// See the module's text.
@@ -63,14 +83,23 @@ impl Default for State {
 }
 
 impl State {
-    /// The fields of a kind: 0 request, 1 response; trailers (2, 3) there are none.
-    pub(super) fn fields(&self, kind: i32) -> Option<&Fields> {
-        static NONE: Fields = Fields::new();
-        match kind {
-            0 => Some(&self.request.fields),
-            1 => Some(&self.response.fields),
-            2 | 3 => Some(&NONE),
-            _ => None,
-        }
+    /// The fields of a kind: 0 request, 1 response; their trailers (2, 3), if the handler has
+    /// enabled them.
+    pub(super) fn fields(&self, kind: i32) -> Option<Cow<'_, Fields>> {
+        Some(match kind {
+            0 => Cow::Borrowed(&self.request.fields),
+            1 => Cow::Borrowed(&self.response.fields),
+            2 | 3 => match self.feed(kind) {
+                Some(feed) if self.features_now & TRAILERS != 0 => Cow::Owned(feed.trailers()),
+                _ => Cow::Owned(Fields::new()),
+            },
+            _ => return None,
+        })
+    }
+
+    /// Where the trailers of a kind are.
+    pub(super) fn feed(&self, kind: i32) -> Option<&Feed> {
+        let body = if kind == 2 { &self.request_body } else { &self.response_body };
+        body.feed.as_deref().map(Rc::as_ref)
     }
 }

@@ -14,7 +14,7 @@ use super::super::failure::CallError;
 use super::super::log::Ids;
 use super::super::module::Plugin;
 use super::super::pool::Pool;
-use super::super::proxy_wasm::{Detached, Filter};
+use super::super::proxy_wasm::{Detached, Filter, Turn};
 use super::super::spec::{Isolation, Phase};
 use super::act_on_answer;
 use super::chunk::{Action, Call, close};
@@ -70,6 +70,23 @@ impl Stream {
         filter.enter();
         *self.filter.borrow_mut() = Some(Rc::clone(&filter));
         Ok(filter)
+    }
+
+    /// A turn in it. An instance that fails while others use it, before this exchange has had a part
+    /// in it, is left for the next one.
+    async fn turn(&self, pool: &Rc<Pool>, deadline: Instant) -> Result<Turn, CallError> {
+        loop {
+            let filter = self.filter(pool, deadline).await?;
+            match filter.turn(deadline).await {
+                Err(_)
+                    if self.id.get() == 0 && filter.has_failed() && Instant::now() < deadline =>
+                {
+                    self.filter.borrow_mut().take();
+                    filter.leave();
+                }
+                turn => return turn,
+            }
+        }
     }
 }
 
@@ -169,8 +186,7 @@ impl Way {
         if self.fails_open {
             self.current.clone_from(&bytes);
         }
-        let filter = self.stream.filter(pool, deadline).await?;
-        let mut turn = filter.turn(deadline).await?;
+        let mut turn = self.stream.turn(pool, deadline).await?;
         if self.stream.id.get() == 0 {
             self.stream.id.set(turn.state()?.new_id());
         }

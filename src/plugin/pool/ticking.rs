@@ -1,7 +1,7 @@
 //! Ticks of a plugin of the JSON ABI: its instances are called by the clock, beside requests.
 //!
 //! With `tickOn: each` every instance of the worker has each tick once, busy ones when they come
-//! back; with `one` the worker that comes first calls any of its own.
+//! back, and that which bodies pass piece by piece; with `one` the worker that comes first calls any of its own.
 
 use std::rc::{Rc, Weak};
 use std::time::Instant;
@@ -58,6 +58,12 @@ impl Pool {
             }
             return;
         }
+        let resident = self.resident.borrow().clone();
+        if let Some(filter) = resident
+            && let Err(error) = filter.tick_guest(next).await
+        {
+            self.tell_failed(&error);
+        }
         loop {
             let waits = |instance: &Instance| instance.ticked < self.ticks.get();
             let found = {
@@ -65,10 +71,12 @@ impl Pool {
                 let at = idle.iter().position(waits);
                 at.map(|at| idle.remove(at))
             };
+            // The instance that bodies pass is not among those that are leased.
+            let resident = || u32::from(self.resident.borrow().is_some()).min(self.live.get());
             match found {
                 Some(instance) => self.call_tick(Lease::new(self, instance)).await,
                 // Others are in calls.
-                None if (self.idle.borrow().len() as u32) < self.live.get() => {
+                None if (self.idle.borrow().len() as u32) < self.live.get() - resident() => {
                     crate::io::sleep(limits::PLUGIN_TICK_PAUSE).await;
                 }
                 None => return,

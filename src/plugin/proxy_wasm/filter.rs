@@ -35,6 +35,8 @@ pub(in crate::plugin) struct Filter {
     failure: RefCell<Option<CallError>>,
     is_retired: Cell<bool>,
     is_ending: Cell<bool>,
+    /// Its root has said that it is done.
+    is_done: Cell<bool>,
     /// The exchanges that have a context.
     streams: RefCell<HashMap<u32, Weak<Stream>, ahash::RandomState>>,
     /// What keeps the instance after it is retired: contexts and calls.
@@ -55,6 +57,7 @@ impl Filter {
             failure: RefCell::new(None),
             is_retired: Cell::new(false),
             is_ending: Cell::new(false),
+            is_done: Cell::new(false),
             streams: RefCell::default(),
             busy: Cell::new(0),
             tick: Cell::new(0),
@@ -157,11 +160,7 @@ impl Filter {
         let filter = Rc::clone(self);
         Some(async move {
             let deadline = filter.deadline();
-            let ended = match filter.turn(deadline).await {
-                Ok(turn) => turn.end_root(deadline).await,
-                Err(error) => Err(error),
-            };
-            if let Err(error) = ended {
+            if let Err(error) = filter.end(deadline).await {
                 filter.pool.tell(LogLevel::Warn, &error.during("the filter's end"));
             }
             filter.tick.set(filter.tick.get() + 1);
@@ -169,6 +168,37 @@ impl Filter {
             let gone = CallError::refused("the filter has been replaced");
             filter.failure.borrow_mut().get_or_insert(gone);
         })
+    }
+
+    /// Tells the root that all is over. One that is not done yet has the timeout for it, and ticks
+    /// and is answered meanwhile.
+    async fn end(self: &Rc<Self>, deadline: Instant) -> Result<(), CallError> {
+        let is_done = self.turn(deadline).await?.end_root(deadline).await?;
+        let deadline = if is_done { deadline } else { self.deadline() };
+        while !is_done && !self.is_done.get() && !self.has_failed() && !self.pool.is_closed() {
+            if Instant::now() >= deadline {
+                let timeout = self.pool.plugin().spec.timeout;
+                let text = format!("proxy_done was not called within {timeout:?} (timeout)");
+                self.pool.tell(LogLevel::Warn, &CallError::new(ErrorKind::Timeout, text));
+                break;
+            }
+            crate::io::sleep(crate::limits::FILTER_TICK_MIN).await;
+        }
+        let deadline = self.deadline();
+        self.turn(deadline).await?.delete_root(deadline).await
+    }
+
+    /// Calls `on_tick()` of a plugin of the JSON ABI that bodies pass; not if others are in it until
+    /// `deadline`.
+    pub(in crate::plugin) async fn tick_guest(
+        self: &Rc<Self>,
+        deadline: Instant,
+    ) -> Result<(), CallError> {
+        let Ok(mut turn) = self.turn(deadline).await else {
+            return Ok(());
+        };
+        let ticked = turn.instance()?.tick().await;
+        turn.finish(ticked)
     }
 
     /// The guest has failed: nobody enters it again, and whoever waits learns of it.
@@ -270,6 +300,7 @@ impl Turn {
         let asked = std::mem::take(&mut state.asked);
         let asked_lines = std::mem::take(&mut state.asked_lines);
         let (touched, tick) = (std::mem::take(&mut state.touched), state.new_tick.take());
+        filter.is_done.set(state.is_done);
         let has_queues = state.queues.iter().any(|held| held.owner.is_some());
         for id in touched {
             if let Some(stream) = filter.stream(id) {

@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::super::failure::CallError;
 use super::super::hostcalls::{Request, Unspoken, open_stream};
 use super::super::log::Ids;
-use super::super::spec::{LogLevel, NonUtf8};
+use super::super::spec::LogLevel;
 use super::filter::{Detached, Filter, Turn};
 use super::frames::Frames;
 use super::guest::int;
@@ -444,7 +444,7 @@ impl Turn {
             }
             Received::Message(message) => (&guest.on_grpc_receive, message.len()),
             Received::Trailing(fields) => {
-                (&guest.on_grpc_trailing_metadata, View::Fields(fields).len(NonUtf8::Pass))
+                (&guest.on_grpc_trailing_metadata, View::Fields(fields).len(policy))
             }
         };
         let Some(function) = function else { return Ok(()) };

@@ -62,6 +62,8 @@ pub(in crate::plugin) struct State {
     pub(super) touched: Vec<u32>,
     /// What an HTTP call was answered, while its callback runs.
     pub(super) answer: Option<Answer>,
+    /// The root has said that it is done (`proxy_done`).
+    pub(super) is_done: bool,
     /// The period of ticks, if it was set by the running call.
     pub(super) new_tick: Option<Duration>,
     pub(super) queues: Vec<Held>,

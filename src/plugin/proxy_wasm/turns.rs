@@ -241,27 +241,43 @@ impl Turn {
         Ok(())
     }
 
-    /// Tells the root that all is over.
-    pub(super) async fn end_root(mut self, deadline: Instant) -> Result<(), CallError> {
+    /// Asks the root whether it is done, now that nobody needs the instance any more. If not, it
+    /// says so later (`proxy_done`).
+    pub(super) async fn end_root(mut self, deadline: Instant) -> Result<bool, CallError> {
         self.begin(deadline, Ids::default())?;
         let ran = self.run_end_root().await;
         self.finish(ran)
     }
 
-    async fn run_end_root(&mut self) -> Result<(), CallError> {
+    async fn run_end_root(&mut self) -> Result<bool, CallError> {
         let instance = self.instance()?;
         if instance.has_cleanup() {
-            return instance.cleanup().await;
+            return instance.cleanup().await.map(|()| true);
         }
         let Ok(guest) = instance.guest.filter() else {
-            return Ok(()); // of another ABI, which has no root
+            return Ok(true); // of another ABI, which has no root
         };
-        instance.store.data_mut().filter.current = ROOT;
-        if let Some(function) = &guest.on_done {
-            // It has nothing to wait for: the instance is freed whatever it says.
-            let _is_done = function.call_async(&mut instance.store, int(ROOT)).await?;
-        }
-        if let Some(function) = &guest.on_delete {
+        let Some(function) = &guest.on_done else {
+            return Ok(true);
+        };
+        let state = &mut instance.store.data_mut().filter;
+        (state.current, state.is_done) = (ROOT, false);
+        let is_done = function.call_async(&mut instance.store, int(ROOT)).await? != 0;
+        Ok(is_done || instance.store.data().filter.is_done)
+    }
+
+    /// The last that the root is told.
+    pub(super) async fn delete_root(mut self, deadline: Instant) -> Result<(), CallError> {
+        self.begin(deadline, Ids::default())?;
+        let ran = self.run_delete_root().await;
+        self.finish(ran)
+    }
+
+    async fn run_delete_root(&mut self) -> Result<(), CallError> {
+        let instance = self.instance()?;
+        if let Ok(guest) = instance.guest.filter()
+            && let Some(function) = &guest.on_delete
+        {
             instance.store.data_mut().filter.current = ROOT;
             function.call_async(&mut instance.store, int(ROOT)).await?;
         }

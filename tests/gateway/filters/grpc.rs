@@ -1,7 +1,9 @@
 //! gRPC calls and streams of filters, over a server of gRPC's own library (grpcio).
 
+use super::built;
 use super::script::{lines, scripted, wait_line};
-use crate::support::{Gateway, Origin, Setup, get, wait_until};
+use crate::support::secure::{Issuer, Leaf};
+use crate::support::{Gateway, Origin, Setup, TempDir, get, wait_until};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
@@ -12,9 +14,15 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// The same, by TLS with this certificate and key.
+    fn with(files: &[std::path::PathBuf]) -> Self {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut child = Command::new(root.join("target/python/bin/python"))
             .arg(root.join("tests/gateway/filters/grpc_server.py"))
+            .args(files)
             .stdout(Stdio::piped())
             .spawn()
             .expect("target/python is there: make setup makes it");
@@ -226,4 +234,38 @@ continue_stream 0
         assert!(wait_line(&gateway, "grpc_close 1 1 ").parse::<u32>().unwrap() > 0, "{target}");
     }
     drop(server);
+}
+
+#[test]
+fn a_call_goes_by_tls_to_a_host_that_the_config_names_so() {
+    let (dir, origin) = (TempDir::new(), Origin::ok());
+    let issuer = Issuer::new("an issuer");
+    issuer.write(&dir, "leaf", &Leaf::default());
+    dir.write("ca.pem", &issuer.pem());
+    let path = |name: &str| dir.path().join(name);
+    let server = Server::with(&[path("leaf.pem"), path("leaf.key")]);
+    let port = server.port;
+    let script = format!(
+        "on request_headers;grpc_call \"localhost:{port}\" \"odin.Test\" \"Call\" [x-sent=filter] \
+         \"hello\" 2000 >token;return 1;on grpc_receive;get_buffer_bytes 5 0 100 >>;\
+         set_effective_context 2;continue_stream 0;on grpc_close;set_effective_context 2;\
+         continue_stream 0"
+    );
+    let with = |scheme: &str, trusted: &str| {
+        let keys = format!(
+            "vmConfig: '{script}', config: {{allowedHosts: ['{scheme}://localhost:{port}']}}"
+        );
+        Setup::to(&origin)
+            .plugin("it", built("filter-script"), &keys)
+            .env("SSL_CERT_FILE", path(trusted).to_str().unwrap())
+            .start()
+    };
+    let gateway = with("https", "ca.pem");
+    assert_eq!(get(gateway.addr, "/").status, 200);
+    assert_eq!(wait_line(&gateway, "  get_buffer_bytes 5 0 100 >> = "), "0 \"answer:hello\"");
+    // Whom nobody trusts, and who is spoken to in the clear, is unavailable.
+    for gateway in [with("https", "leaf.pem"), with("http", "ca.pem")] {
+        assert_eq!(get(gateway.addr, "/").status, 200);
+        assert_eq!(told(&gateway, 1), ["grpc_close 1 1 14"]);
+    }
 }

@@ -1,5 +1,9 @@
-"""A server of gRPC: methods by their names, messages as bytes. Says its port on standard output."""
+"""A server of gRPC: methods by their names, messages as bytes. Says its port on standard output.
 
+With a certificate and its key (PEM files) as arguments it speaks TLS.
+"""
+
+import sys
 import time
 from concurrent import futures
 
@@ -41,6 +45,12 @@ class Methods(grpc.GenericRpcHandler):
 
 server = grpc.server(futures.ThreadPoolExecutor(16))
 server.add_generic_rpc_handlers((Methods(),))
-print(server.add_insecure_port("127.0.0.1:0"), flush=True)
+if len(sys.argv) > 2:
+    certificate, key = (open(path, "rb").read() for path in sys.argv[1:3])
+    credentials = grpc.ssl_server_credentials([(key, certificate)])
+    port = server.add_secure_port("127.0.0.1:0", credentials)
+else:
+    port = server.add_insecure_port("127.0.0.1:0")
+print(port, flush=True)
 server.start()
 server.wait_for_termination()

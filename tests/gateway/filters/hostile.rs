@@ -85,7 +85,7 @@ fn endless_memory_is_ended() {
 
 #[test]
 fn paused_exchanges_whose_clients_leave_leave_nothing_behind() {
-    const CLIENTS: usize = 200;
+    const CLIENTS: usize = 500;
     let origin = Origin::ok();
     let gateway = Setup::to(&origin)
         .service("name: free, basePath: /free, targets: ['builtin:echo']")

@@ -1,5 +1,6 @@
 //! Which callbacks come, in which order, with which numbers: Envoy's.
 
+use super::script::{lines, scripted, wait_line};
 use crate::support::{Client, Gateway, Origin, Setup, wait_until, wasm};
 
 /// A guest that logs each callback with its arguments; `deny` answers requests by itself.
@@ -152,5 +153,24 @@ fn who_leaves_ends_the_context_once() {
             let count = got.iter().filter(|it| it.starts_with(&line)).count();
             assert_eq!(count, 1, "{line}: {got:?}");
         }
+    }
+}
+
+#[test]
+fn a_root_that_is_not_done_ends_when_it_says_so_or_when_its_time_is_over() {
+    let origin = Origin::ok();
+    let not_done = "on done\nonly 1\nreturn 0";
+    let ticking = format!("set_tick_period_milliseconds 20\non tick\ndone\n{not_done}");
+    let late = "proxy_done was not called within 2s";
+    for (script, why) in [(ticking.as_str(), ""), (not_done, late)] {
+        let gateway = scripted(&origin, script).start();
+        assert_eq!(crate::support::get(gateway.addr, "/").status, 200);
+        assert_eq!(gateway.call("DELETE", "/api/plugins/unload/it", "").status, 200);
+        assert_eq!(wait_line(&gateway, "delete 1"), "");
+        let all = lines(&gateway, "it");
+        let told = all.iter().filter(|line| *line == "done 1" || *line == "delete 1");
+        assert_eq!(told.collect::<Vec<_>>(), ["done 1", "delete 1"]);
+        assert!(gateway.log().contains(why), "{}", gateway.log());
+        assert_eq!(crate::support::get(gateway.addr, "/").status, 200);
     }
 }

@@ -7,6 +7,7 @@
 import { error, wholeConfig } from "./host";
 import { Answer, Exchange, Request, Response } from "./input";
 import { Cursor, Json } from "./json";
+import { Body, Failed, close, give, keep } from "./pieces";
 import { Result } from "./result";
 import * as writer from "./writer";
 
@@ -15,6 +16,8 @@ let decideRequest: ((request: Request) => Result) | null = null;
 let decideResponse: ((response: Response) => Result) | null = null;
 let mergeAnswers: ((request: Request, answers: Answer[]) => Result) | null = null;
 let clean: (() => void) | null = null;
+let openRequest: ((request: Request) => Body | null) | null = null;
+let openResponse: ((response: Response) => Body | null) | null = null;
 
 /** Registers what reads the plugin's configuration when an instance starts, before its first call.
  * Returns what is wrong with it, or null. A wrong one is refused: the gateway does not take it in a
@@ -37,6 +40,18 @@ export function onResponse(decide: (response: Response) => Result): void {
 /** Registers what makes one response of the answers of an aggregation's calls. */
 export function onAnswers(merge: (request: Request, answers: Answer[]) => Result): void {
   mergeAnswers = merge;
+}
+
+/** Registers what opens the bodies of requests; null lets one pass as it is. The plugin must then
+ * export `on_stream_open`, `on_request_chunk` and `on_stream_close`. */
+export function onRequestBody(open: (request: Request) => Body | null): void {
+  openRequest = open;
+}
+
+/** Registers what opens the bodies of responses; null lets one pass as it is. The plugin must then
+ * export `on_stream_open`, `on_response_chunk` and `on_stream_close`. */
+export function onResponseBody(open: (response: Response) => Body | null): void {
+  openResponse = open;
 }
 
 /** Registers what is done before an instance is dropped; the plugin must then export `cleanup`. */
@@ -76,29 +91,81 @@ export function execute(address: usize, size: usize): u64 {
   return writer.packed();
 }
 
+/** For the gateway: a body begins to come. */
+export function on_stream_open(id: u32, address: usize, size: usize): void {
+  openBody(id, new Json(address, address + size));
+  __collect();
+}
+
+/** For the gateway: a piece of a request's body. */
+export function on_request_chunk(id: u32, address: usize, size: usize, flags: u32): u64 {
+  return give(id, false, address, size, flags);
+}
+
+/** For the gateway: a piece of a response's body. */
+export function on_response_chunk(id: u32, address: usize, size: usize, flags: u32): u64 {
+  return give(id, true, address, size, flags);
+}
+
+/** For the gateway: an exchange is over. */
+export function on_stream_close(id: u32): void {
+  close(id);
+}
+
 /** For the gateway: the end of this instance. */
 export function cleanup(): void {
   const cleaner = clean;
   if (cleaner !== null) cleaner();
 }
 
-function decide(envelope: Json): Result {
-  let context = Json.NONE;
-  let input = Json.NONE;
-  let config = Json.NONE;
-  const cursor = new Cursor(envelope, 0x7b);
-  while (cursor.next()) {
-    const name = cursor.name;
-    if (name == "context") context = cursor.value(envelope);
-    else if (name == "input") input = cursor.value(envelope);
-    else if (name == "config") config = cursor.value(envelope);
+class Envelope {
+  context: Json = Json.NONE;
+  input: Json = Json.NONE;
+  config: Json = Json.NONE;
+
+  constructor(text: Json) {
+    const cursor = new Cursor(text, 0x7b);
+    while (cursor.next()) {
+      const name = cursor.name;
+      if (name == "context") this.context = cursor.value(text);
+      else if (name == "input") this.input = cursor.value(text);
+      else if (name == "config") this.config = cursor.value(text);
+    }
   }
-  if (!context.isObject || !input.isObject) {
-    return Result.fail("input has no context and input objects");
+
+  /** What is wrong with it, or null. */
+  wrong(): string | null {
+    if (!this.context.isObject || !this.input.isObject) {
+      return "input has no context and input objects";
+    }
+    const wrong = configure(this.config);
+    return wrong === null ? null : "config: " + wrong;
   }
-  const wrong = configure(config);
-  if (wrong !== null) return Result.fail("config: " + wrong);
-  return dispatch(new Exchange(context, config), input);
+}
+
+function decide(text: Json): Result {
+  const envelope = new Envelope(text);
+  const wrong = envelope.wrong();
+  if (wrong !== null) return Result.fail(wrong);
+  return dispatch(new Exchange(envelope.context, envelope.config), envelope.input);
+}
+
+function openBody(id: u32, text: Json): void {
+  const envelope = new Envelope(text);
+  const exchange = new Exchange(envelope.context, envelope.config);
+  const isResponse = exchange.isResponsePhase;
+  const wrong = envelope.wrong();
+  let body: Body | null = null;
+  if (wrong !== null) {
+    body = new Failed(wrong);
+  } else if (isResponse) {
+    const open = openResponse;
+    if (open !== null) body = open(new Response(exchange, envelope.input));
+  } else {
+    const open = openRequest;
+    if (open !== null) body = open(new Request(exchange, envelope.input));
+  }
+  if (body !== null) keep(id, isResponse, body);
 }
 
 // The configuration that was last read, in memory of its own, and what came of it.

@@ -20,5 +20,8 @@ export { count, nowMillis, nowSeconds, readFile, record } from "./host";
 export { Answered, Call } from "./http";
 import * as kv from "./kv";
 export { kv };
+export { Body, Chunk, Failed, Passed } from "./pieces";
 export { alloc, cleanup, dealloc, execute, init } from "./abi";
+export { on_request_chunk, on_response_chunk, on_stream_close, on_stream_open } from "./abi";
 export { onAnswers, onCleanup, onConfig, onRequest, onResponse } from "./abi";
+export { onRequestBody, onResponseBody } from "./abi";

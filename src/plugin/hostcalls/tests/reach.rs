@@ -119,6 +119,7 @@ fn reach(address: SocketAddr) -> Reach {
         target: 0,
         condition: Arc::default(),
         tls: None,
+        grpc_tls: None,
         addresses: ArcSwap::from_pointee(Ok(vec![address])),
     })];
     let endpoint = Endpoint {

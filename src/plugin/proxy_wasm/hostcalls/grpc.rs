@@ -15,34 +15,45 @@ use super::{Done, Place, Status, bytes, does, give, put_u32, status_of};
 use crate::http::message::{BodyLength, is_token};
 use crate::limits;
 
+/// Defines a function that opens a line: the parameters of the import, and what they say.
+macro_rules! opens {
+    ($linker:ident, $name:ident, ($($argument:ident),*), $to:ident, $wanted:expr) => {{
+        let _linker = $linker.func_wrap(
+            "env",
+            $name,
+            |mut caller: Caller<'_, HostState>, $($argument: i32),*, $to: i32| {
+                let memory = memory_of(&mut caller)?;
+                let (data, state) = memory.data_and_store_mut(&mut caller);
+                wasmtime::Result::Ok(status_of(open(data, state, &$wanted, $to)))
+            },
+        )?;
+    }};
+}
+
 pub(super) fn serve(linker: &mut Linker<HostState>, name: &str, types: &str) -> LinkResult {
     match (name, types) {
         ("proxy_grpc_call", "i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 -> i32") => {
-            does!(linker, name, call, (
-                upstream: i32, upstream_length: i32, service: i32, service_length: i32,
-                method: i32, method_length: i32, metadata: i32, metadata_length: i32,
-                message: i32, message_length: i32, timeout: i32, to: i32
-            ));
+            opens!(linker, name, (u, ul, s, sl, m, ml, d, dl, at, length, timeout), to, {
+                let wanted = Wanted::new((u, ul), (s, sl), (m, ml), (d, dl));
+                wanted.with((at, length), timeout)
+            });
         }
         // Of 0.1.0: without initial metadata.
         ("proxy_grpc_call", "i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 -> i32") => {
-            does!(linker, name, short_call, (
-                upstream: i32, upstream_length: i32, service: i32, service_length: i32,
-                method: i32, method_length: i32, message: i32, message_length: i32,
-                timeout: i32, to: i32
-            ));
+            opens!(linker, name, (u, ul, s, sl, m, ml, at, length, timeout), to, {
+                let wanted = Wanted::new((u, ul), (s, sl), (m, ml), (0, 0));
+                wanted.with((at, length), timeout)
+            });
         }
         ("proxy_grpc_stream", "i32 i32 i32 i32 i32 i32 i32 i32 i32 -> i32") => {
-            does!(linker, name, stream, (
-                upstream: i32, upstream_length: i32, service: i32, service_length: i32,
-                method: i32, method_length: i32, metadata: i32, metadata_length: i32, to: i32
-            ));
+            opens!(linker, name, (u, ul, s, sl, m, ml, d, dl), to, {
+                Wanted::new((u, ul), (s, sl), (m, ml), (d, dl))
+            });
         }
         ("proxy_grpc_stream", "i32 i32 i32 i32 i32 i32 i32 -> i32") => {
-            does!(linker, name, short_stream, (
-                upstream: i32, upstream_length: i32, service: i32, service_length: i32,
-                method: i32, method_length: i32, to: i32
-            ));
+            opens!(linker, name, (u, ul, s, sl, m, ml), to, {
+                Wanted::new((u, ul), (s, sl), (m, ml), (0, 0))
+            });
         }
         ("proxy_grpc_send", "i32 i32 i32 i32 -> i32") => {
             does!(linker, name, send, (token: i32, at: i32, length: i32, ends: i32));
@@ -73,141 +84,44 @@ async fn get_status(
     give(&mut caller, memory, message, (to, size)).await
 }
 
-/// What a guest says of a line: where to, which method, with which metadata.
+/// What a guest says of a line: where to, which method, with which metadata; of a call its message,
+/// too, and the time that it has in milliseconds.
 struct Wanted {
     upstream: Place,
     service: Place,
     method: Place,
     metadata: Place,
+    message: Option<Place>,
+    timeout: u32,
 }
 
-#[expect(clippy::too_many_arguments, reason = "the ABI's")]
-fn call(
-    data: &mut [u8],
-    state: &mut HostState,
-    upstream: i32,
-    upstream_length: i32,
-    service: i32,
-    service_length: i32,
-    method: i32,
-    method_length: i32,
-    metadata: i32,
-    metadata_length: i32,
-    message: i32,
-    message_length: i32,
-    timeout: i32,
-    to: i32,
-) -> Done {
-    let wanted = Wanted {
-        upstream: (upstream, upstream_length),
-        service: (service, service_length),
-        method: (method, method_length),
-        metadata: (metadata, metadata_length),
-    };
-    let timeout = match timeout.cast_unsigned() {
-        0 => state.plugin.spec.timeout,
-        millis => Duration::from_millis(u64::from(millis)),
-    };
-    let timeout = timeout.min(limits::FILTER_CALL_TIMEOUT_MAX);
-    open(data, state, &wanted, Some(((message, message_length), timeout)), to)
-}
+impl Wanted {
+    fn new(upstream: Place, service: Place, method: Place, metadata: Place) -> Self {
+        Self { upstream, service, method, metadata, message: None, timeout: 0 }
+    }
 
-#[expect(clippy::too_many_arguments, reason = "the ABI's")]
-fn short_call(
-    data: &mut [u8],
-    state: &mut HostState,
-    upstream: i32,
-    upstream_length: i32,
-    service: i32,
-    service_length: i32,
-    method: i32,
-    method_length: i32,
-    message: i32,
-    message_length: i32,
-    timeout: i32,
-    to: i32,
-) -> Done {
-    call(
-        data,
-        state,
-        upstream,
-        upstream_length,
-        service,
-        service_length,
-        method,
-        method_length,
-        0,
-        0,
-        message,
-        message_length,
-        timeout,
-        to,
-    )
-}
+    fn with(self, message: Place, timeout: i32) -> Self {
+        Self { message: Some(message), timeout: timeout.cast_unsigned(), ..self }
+    }
 
-#[expect(clippy::too_many_arguments, reason = "the ABI's")]
-fn stream(
-    data: &mut [u8],
-    state: &mut HostState,
-    upstream: i32,
-    upstream_length: i32,
-    service: i32,
-    service_length: i32,
-    method: i32,
-    method_length: i32,
-    metadata: i32,
-    metadata_length: i32,
-    to: i32,
-) -> Done {
-    let wanted = Wanted {
-        upstream: (upstream, upstream_length),
-        service: (service, service_length),
-        method: (method, method_length),
-        metadata: (metadata, metadata_length),
-    };
-    open(data, state, &wanted, None, to)
-}
-
-#[expect(clippy::too_many_arguments, reason = "the ABI's")]
-fn short_stream(
-    data: &mut [u8],
-    state: &mut HostState,
-    upstream: i32,
-    upstream_length: i32,
-    service: i32,
-    service_length: i32,
-    method: i32,
-    method_length: i32,
-    to: i32,
-) -> Done {
-    stream(
-        data,
-        state,
-        upstream,
-        upstream_length,
-        service,
-        service_length,
-        method,
-        method_length,
-        0,
-        0,
-        to,
-    )
+    /// The time for the whole of a call.
+    fn patience(&self, state: &HostState) -> Option<Duration> {
+        self.message?;
+        let timeout = match self.timeout {
+            0 => state.plugin.spec.timeout,
+            millis => Duration::from_millis(u64::from(millis)),
+        };
+        Some(timeout.min(limits::FILTER_CALL_TIMEOUT_MAX))
+    }
 }
 
 /// Opens a line: a call if there is a message, which is then all that is sent.
-fn open(
-    data: &mut [u8],
-    state: &mut HostState,
-    wanted: &Wanted,
-    message: Option<(Place, Duration)>,
-    to: i32,
-) -> Done {
+fn open(data: &mut [u8], state: &mut HostState, wanted: &Wanted, to: i32) -> Done {
     let upstream = bytes(data, wanted.upstream)?;
     let (service, method) = (bytes(data, wanted.service)?, bytes(data, wanted.method)?);
     let metadata = pairs::read(bytes(data, wanted.metadata)?, limits::FILTER_PAIRS_MAX);
-    let first = message.map(|(place, _)| bytes(data, place)).transpose()?;
-    let timeout = message.map(|(_, timeout)| timeout);
+    let first = wanted.message.map(|place| bytes(data, place)).transpose()?;
+    let timeout = wanted.patience(state);
     let request = match request_of(state, upstream, (service, method), metadata, timeout) {
         Ok(request) => request,
         Err(Refusal { status, why }) => {
@@ -221,7 +135,7 @@ fn open(
         return Err(Status::InternalFailure);
     }
     let token = state.filter.new_token();
-    let line = Line::new(message.is_some(), state.filter.current);
+    let line = Line::new(first.is_some(), state.filter.current);
     if let Some(first) = first {
         if !line.send(first) {
             warn(state, &format!("a message of {} bytes is too large", first.len()));
@@ -258,8 +172,7 @@ fn request_of(
     let name = upstream_name(upstream);
     let name =
         std::str::from_utf8(name).map_err(|_| unknown("the upstream is not UTF-8".into()))?;
-    let url = Url::parse(&format!("http://{name}/")).map(|_| format!("http://{name}"));
-    let url = url.map_err(|why| unknown(format!("the upstream {name:?}: {why}")))?;
+    let url = origin_of(state, name).map_err(unknown)?;
     let is_name = |name: &&[u8]| !name.is_empty() && name.split(|&it| it == b'.').all(is_token);
     let (service, method) = match [service, method].iter().all(is_name) {
         true => (String::from_utf8_lossy(service), String::from_utf8_lossy(method)),
@@ -275,11 +188,6 @@ fn request_of(
     let url = format!("{url}/{service}/{method}");
     let request = Request::from_pairs(b"POST", url, &metadata, Vec::new());
     let mut request = request.map_err(cannot)?;
-    let outbound = &state.plugin.spec.reach.outbound;
-    if state.host.scene.answers().is_none() {
-        let url = request.url().map_err(unknown)?;
-        outbound.find(&url).map_err(unknown)?;
-    }
     let head = &mut request.head;
     head.body = BodyLength::Unknown;
     head.fields.push(b"content-type", b"application/grpc");
@@ -288,6 +196,23 @@ fn request_of(
         head.fields.push(b"grpc-timeout", format!("{}m", timeout.as_millis()).as_bytes());
     }
     Ok(request)
+}
+
+/// Scheme and authority of a service, or of an allowed host: in the clear or by TLS, as the `config`
+/// names it.
+fn origin_of(state: &HostState, name: &str) -> Result<String, String> {
+    let outbound = &state.plugin.spec.reach.outbound;
+    let mut refusal = String::new();
+    for scheme in ["http", "https"] {
+        let origin = format!("{scheme}://{name}");
+        let url = format!("{origin}/");
+        let parsed = Url::parse(&url).map_err(|why| format!("the upstream {name:?}: {why}"))?;
+        match outbound.find(&parsed) {
+            Err(why) if state.host.scene.answers().is_none() => refusal = why,
+            _ => return Ok(origin),
+        }
+    }
+    Err(refusal)
 }
 
 /// The name of a cluster, which may also come as Envoy's message `GrpcService`: its field 1

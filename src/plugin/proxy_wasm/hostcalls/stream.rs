@@ -8,6 +8,7 @@ use wasmtime::{Caller, Linker};
 use super::super::super::hostcalls::{LinkResult, Served, memory_of};
 use super::super::super::state::HostState;
 use super::super::pairs;
+use super::super::state::ROOT;
 use super::{Done, Status, bytes, does, status_of, tell};
 use crate::http::field_class::is_of_connection;
 use crate::http::h2::head::is_grpc;
@@ -21,8 +22,7 @@ pub(super) fn serve(linker: &mut Linker<HostState>, name: &str, types: &str) -> 
         ("proxy_set_effective_context", "i32 -> i32") => {
             does!(linker, name, set_effective, (id: i32));
         }
-        // A context is gone when its last callbacks have returned, whatever they say: as in Envoy.
-        ("proxy_done", "-> i32") => does!(linker, name, nothing, ()),
+        ("proxy_done", "-> i32") => does!(linker, name, done, ()),
         ("proxy_set_tick_period_milliseconds", "i32 -> i32") => {
             does!(linker, name, set_tick, (period: i32));
         }
@@ -78,6 +78,13 @@ fn go_on_response(data: &mut [u8], state: &mut HostState) -> Done {
 }
 
 fn nothing(_: &mut [u8], _: &mut HostState) -> Done {
+    Ok(())
+}
+
+/// The root is done. The context of an exchange is gone when its last callbacks have returned,
+/// whatever they say: as in Envoy.
+fn done(_: &mut [u8], state: &mut HostState) -> Done {
+    state.filter.is_done |= state.filter.current == ROOT;
     Ok(())
 }
 
