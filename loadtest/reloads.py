@@ -11,11 +11,13 @@ answer, some on connections they keep, some on new ones. Meanwhile
   upgrades  the binary is upgraded N times (--upgrades, 3)
   edges     certificates, listeners and a plugin change N times under HTTP/2 by TLS, beside a stream of
             events that goes on (--edges, 300)
+  filters   filters of Envoy are loaded N times, with exchanges paused in them and bodies that pass them
+            (--filters, 1000)
 
 Each prints a table of what was seen and what is allowed. Exit status 1 if anything is not.
 
 Usage: loadtest/reloads.py [--binary target/debug/odin] [--plugins N] [--configs N] [--upgrades N]
-                            [--edges N]
+                            [--edges N] [--filters N]
 """
 
 import argparse
@@ -33,6 +35,7 @@ import threading
 import time
 
 import edges as edge_reloads
+import filters as filter_reloads
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MODULE = ROOT / "plugins/dist/canaries/lifecycle.wasm"
@@ -480,6 +483,13 @@ def edges(options, folder):
     return edge_reloads.run(options, folder, gateway_of, Table)
 
 
+def filters(options, folder):
+    def gateway_of(text):
+        return Gateway(options.binary, folder, text=text)
+
+    return filter_reloads.run(options, folder, ROOT / "plugins/dist", gateway_of, Table)
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--binary", type=pathlib.Path, default=ROOT / "target/debug/odin")
@@ -487,10 +497,11 @@ def main():
     arguments.add_argument("--configs", type=int, default=200)
     arguments.add_argument("--upgrades", type=int, default=3)
     arguments.add_argument("--edges", type=int, default=300)
+    arguments.add_argument("--filters", type=int, default=1000)
     options = arguments.parse_args()
     options.binary = options.binary.resolve()
     is_good = True
-    for soak in (plugins, configs, upgrades, edges):
+    for soak in (plugins, configs, upgrades, edges, filters):
         if getattr(options, soak.__name__) > 0:
             with tempfile.TemporaryDirectory() as folder:
                 is_good &= soak(options, pathlib.Path(folder))

@@ -27,6 +27,12 @@ pub(super) fn is_foreign(module: &Module) -> bool {
     proxy_wasm::is_filter(module) || http_wasm::is_handler(module)
 }
 
+/// The same of a module that cannot be compiled, by the names in it.
+pub(super) fn names_foreign(wasm: &[u8]) -> bool {
+    let names = |name: &str| memchr::memmem::find(wasm, name.as_bytes()).is_some();
+    names("proxy_abi_version_") || names("handle_request") && names("handle_response")
+}
+
 /// Gives keys that the configuration leaves out the defaults of foreign filters, as in Envoy and
 /// Traefik: what fails lets nothing pass; who reads bodies says so by its exports.
 pub(super) fn settle_foreign(spec: &mut PluginSpec) {

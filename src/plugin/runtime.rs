@@ -114,7 +114,7 @@ impl Runtime {
     pub fn load(&self, mut spec: PluginSpec, wasm: &[u8]) -> Plugin {
         let ticks = self.ticker.get_or_init(|| self.start_ticker());
         let compiled = ticks.clone().and_then(|()| self.compile(wasm));
-        if compiled.as_ref().is_ok_and(abi::is_foreign) {
+        if compiled.as_ref().map_or_else(|_| abi::names_foreign(wasm), abi::is_foreign) {
             // Whatever comes of it: one that cannot be loaded lets nothing pass either.
             abi::settle_foreign(&mut spec);
         }

@@ -191,6 +191,9 @@ pub(super) fn set(
         set_control(context, direction, name, value);
         return true;
     }
+    if name.is_empty() {
+        return true; // nothing is named
+    }
     if !is_token(name) || !is_field_value(value) {
         let shown = String::from_utf8_lossy(&name[..name.len().min(SHOWN_BYTES_MAX)]);
         context.blame(format!("header {shown:?} or its value is not one that can be sent"));

@@ -92,7 +92,8 @@ impl Share {
         }
         let mut data = self.data.lock();
         let known = data.entries.get(key).map_or(0, |entry| entry.cas);
-        if cas != 0 && cas != known {
+        // As in Envoy, what is not there has no version that could be another one.
+        if cas != 0 && known != 0 && cas != known {
             return Err(Refusal::Mismatch);
         }
         data.remove(key);

@@ -13,6 +13,11 @@ use super::map::{Map, View};
 use super::state::{ROOT, State};
 use crate::http::message::{BodyLength, LocalResponse, RequestHead, ResponseHead};
 
+/// What a callback answers: everything else is a pause.
+const CONTINUE: i32 = 0;
+/// An action of old versions of the ABI for heads, which Envoy takes for `Continue`.
+const CONTINUE_AND_END: i32 = 2;
+
 /// What a phase is about.
 pub(super) struct Work {
     pub(super) known: Known,
@@ -169,7 +174,8 @@ impl Turn {
         let context = context_of(state, id)?;
         let count = View::of(context, map).map_or(0, |view| view.len(policy));
         let is_all = context.is_all(direction);
-        Ok(function.call(&mut instance.store, id, count, is_all).await? != 0)
+        let action = function.call(&mut instance.store, id, count, is_all).await?;
+        Ok(action != CONTINUE && action != CONTINUE_AND_END)
     }
 
     /// Gives the filter what is there of a body, if something is: whether it pauses.

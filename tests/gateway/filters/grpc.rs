@@ -241,7 +241,7 @@ fn a_call_goes_by_tls_to_a_host_that_the_config_names_so() {
     let (dir, origin) = (TempDir::new(), Origin::ok());
     let issuer = Issuer::new("an issuer");
     issuer.write(&dir, "leaf", &Leaf::default());
-    dir.write("ca.pem", &issuer.pem());
+    dir.write("ca.pem", issuer.pem());
     let path = |name: &str| dir.path().join(name);
     let server = Server::with(&[path("leaf.pem"), path("leaf.key")]);
     let port = server.port;

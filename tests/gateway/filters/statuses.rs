@@ -116,7 +116,7 @@ fn table() -> Vec<(&'static str, usize, &'static str, String, u16)> {
     add("proxy_set_header_map_pairs", 3, &format!("{} {HUGE}", map(0)), BAD_ARGUMENT);
     add("proxy_set_header_map_pairs", 3, &format!("{} {BAD}", map(0)), INVALID_MEMORY);
     for (number, expected) in
-        [(0, NOT_FOUND), (1, NOT_FOUND), (4, NOT_FOUND), (7, OK), (8, NOT_FOUND)]
+        [(0, OK), (1, OK), (2, OK), (4, NOT_FOUND), (7, OK), (8, OK), (9, BAD_ARGUMENT)]
     {
         let call = format!("(i32.const {number}) (i32.const 0) (i32.const 100) {TO}");
         add("proxy_get_buffer_bytes", 5, &call, expected);
@@ -126,7 +126,8 @@ fn table() -> Vec<(&'static str, usize, &'static str, String, u16)> {
         add("proxy_set_buffer_bytes", 5, &call, OK);
     }
     add("proxy_get_buffer_status", 3, &format!("(i32.const 7) {TO}"), OK);
-    add("proxy_get_buffer_status", 3, &format!("(i32.const 0) {TO}"), NOT_FOUND);
+    add("proxy_get_buffer_status", 3, &format!("(i32.const 0) {TO}"), OK);
+    add("proxy_get_buffer_status", 3, &format!("(i32.const 4) {TO}"), NOT_FOUND);
     for stream in 0..4 {
         add("proxy_continue_stream", 1, &format!("(i32.const {stream})"), OK);
     }
@@ -146,7 +147,8 @@ fn table() -> Vec<(&'static str, usize, &'static str, String, u16)> {
     add("proxy_set_property", 4, &format!("{MISSING} {VALUE}"), OK);
     add("proxy_get_shared_data", 5, &format!("{MISSING} {TO} (i32.const 520)"), NOT_FOUND);
     add("proxy_set_shared_data", 5, &format!("{KEY} {VALUE} (i32.const 0)"), OK);
-    add("proxy_set_shared_data", 5, &format!("{MISSING} {VALUE} (i32.const 9)"), CAS_MISMATCH);
+    // What is not there has no version that could be another one.
+    add("proxy_set_shared_data", 5, &format!("{MISSING} {VALUE} (i32.const 9)"), OK);
     add("proxy_resolve_shared_queue", 5, &format!("{NONE} {MISSING} (i32.const 512)"), NOT_FOUND);
     add("proxy_dequeue_shared_queue", 3, &format!("(i32.const 9) {TO}"), NOT_FOUND);
     add("proxy_enqueue_shared_queue", 3, &format!("(i32.const 9) {VALUE}"), NOT_FOUND);
@@ -173,9 +175,13 @@ fn table() -> Vec<(&'static str, usize, &'static str, String, u16)> {
     add("proxy_call_foreign_function", 6, &format!("{MISSING} {nothing} {TO}"), NOT_FOUND);
     let defined =
         "(drop (call $define (i32.const 0) (i32.const 256) (i32.const 3) (i32.const 512)))";
+    let set = "(drop (call $f (i32.const 256) (i32.const 3) (i32.const 288) (i32.const 1)
+                 (i32.const 0)))";
     let mut after = |before, function, params, call: &str, expected| {
         table.push((function, params, before, format!("(call $f {call})"), expected));
     };
+    let other = format!("{KEY} {VALUE} (i32.const 9)");
+    after(set, "proxy_set_shared_data", 5, &other, CAS_MISMATCH);
     after(defined, "proxy_increment_metric", 2, "(i32.load (i32.const 512)) (i64.const 1)", OK);
     after(
         defined,

@@ -71,21 +71,22 @@ fn buffer(state: &mut HostState, number: i32) -> Result<Option<&[u8]>, Status> {
     let direction = match number {
         0 => Direction::Request,
         1 => Direction::Response,
+        // Of TCP streams and foreign functions: nothing ever comes into them.
+        2 | 3 | 8 => return Ok(Some(&[])),
         4 => return Ok(filter.answer.as_ref().map(|answer| &answer.body[..])),
         5 => {
             return Ok(match &filter.received {
                 Some(Received::Message(message)) => Some(message),
-                _ => None,
+                _ => Some(&[]),
             });
         }
         6 => return Ok(Some(state.plugin.spec.filter.vm_config.as_bytes())),
         7 => return Ok(Some(state.plugin.spec.filter_config().as_bytes())),
-        // Of TCP streams and foreign functions: there are none.
-        2 | 3 | 8 => return Ok(None),
         _ => return Err(Status::BadArgument),
     };
     let body = filter.context().and_then(|context| context.body(direction));
-    Ok(body.map(|body| &body.bytes[..]))
+    // As in Envoy, one that has not come yet is empty.
+    Ok(Some(body.map_or(&[], |body| &body.bytes[..])))
 }
 
 fn get_buffer(_: &mut [u8], state: &mut HostState, number: i32, start: i32, length: i32) -> Value {
