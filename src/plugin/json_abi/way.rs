@@ -72,8 +72,8 @@ impl Stream {
         Ok(filter)
     }
 
-    /// A turn in it. An instance that fails while others use it, before this exchange has had a part
-    /// in it, is left for the next one.
+    /// A turn in it. An instance that fails while others use it, before this exchange has had a
+    /// part in it, is left for the next one.
     async fn turn(&self, pool: &Rc<Pool>, deadline: Instant) -> Result<Turn, CallError> {
         loop {
             let filter = self.filter(pool, deadline).await?;

@@ -1,7 +1,8 @@
 //! Ticks of a plugin of the JSON ABI: its instances are called by the clock, beside requests.
 //!
 //! With `tickOn: each` every instance of the worker has each tick once, busy ones when they come
-//! back, and that which bodies pass piece by piece; with `one` the worker that comes first calls any of its own.
+//! back, and that which bodies pass piece by piece; with `one` the worker that comes first calls
+//! any of its own.
 
 use std::rc::{Rc, Weak};
 use std::time::Instant;

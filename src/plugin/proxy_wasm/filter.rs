@@ -188,8 +188,8 @@ impl Filter {
         self.turn(deadline).await?.delete_root(deadline).await
     }
 
-    /// Calls `on_tick()` of a plugin of the JSON ABI that bodies pass; not if others are in it until
-    /// `deadline`.
+    /// Calls `on_tick()` of a plugin of the JSON ABI that bodies pass; not if others are in it
+    /// until `deadline`.
     pub(in crate::plugin) async fn tick_guest(
         self: &Rc<Self>,
         deadline: Instant,

@@ -198,8 +198,8 @@ fn request_of(
     Ok(request)
 }
 
-/// Scheme and authority of a service, or of an allowed host: in the clear or by TLS, as the `config`
-/// names it.
+/// Scheme and authority of a service, or of an allowed host: in the clear or by TLS, as the
+/// `config` names it.
 fn origin_of(state: &HostState, name: &str) -> Result<String, String> {
     let outbound = &state.plugin.spec.reach.outbound;
     let mut refusal = String::new();
