@@ -354,13 +354,17 @@ impl fmt::Display for Error {
             Self::UnsupportedWebSocket => {
                 "WebSocket version is not supported, Sec-WebSocket-Version must be 13"
             }
-            Self::UriTooLong => "request target is longer than server.limits.uriBytesMax",
+            Self::UriTooLong => {
+                "request target is longer than uriBytesMax of server.limits, or of its service's \
+                 limits"
+            }
             Self::HeadTooLarge => {
-                "request head is over server.limits.headBytesMax or server.limits.headFieldsMax"
+                "request head is over headBytesMax or headFieldsMax of server.limits, or of its \
+                 service's limits"
             }
             Self::BodyTooLarge => {
-                "request body is over server.limits.bodyBytesMax or, where a plugin reads it, \
-                 server.limits.pluginBodyBytesMax"
+                "request body is over bodyBytesMax of server.limits, or of its service's limits, \
+                 or, where a plugin reads it, server.limits.pluginBodyBytesMax"
             }
             Self::HeadTimeout => "request head did not arrive within server.timeouts.head",
             Self::BodyTimeout => {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustls::ServerConfig;
 
 use crate::aggregate::Aggregation;
+use crate::error::Error;
 use crate::http::compression::Compression;
 use crate::http::connection::Protocol;
 use crate::http::message::{Fields, Method, RequestHead};
@@ -284,6 +285,42 @@ pub struct Extras {
     pub split: Option<Split>,
     /// Which service gets copies of them.
     pub mirror: Option<Mirror>,
+    /// How large they may be, in the place of the server's limits.
+    pub bounds: Option<RequestBounds>,
+}
+
+/// Bounds of a service's requests, as configured (`services[].limits`). Those of heads are held
+/// beside the server's, which are held before a service is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestBounds {
+    /// Bytes of a head: request line and fields.
+    pub head_bytes_max: usize,
+    /// Fields of a head.
+    pub head_fields_max: usize,
+    /// Bytes of a request target.
+    pub uri_bytes_max: usize,
+    /// Bytes of a body.
+    pub body_bytes_max: u64,
+}
+
+impl RequestBounds {
+    /// Refuses a head that is over them.
+    ///
+    /// # Errors
+    /// [`Error::UriTooLong`], [`Error::HeadTooLarge`].
+    pub fn check(&self, request: &RequestHead) -> Result<(), Error> {
+        // With what stands between the parts: spaces, colons, ends of lines, `?`.
+        let target = request.path.len() + request.query.len();
+        let line = request.method.as_str().len() + target + " HTTP/1.1\r\n".len() + 1;
+        let host = request.authority.len() + "Host: \r\n".len();
+        let fields = request.fields.iter().map(|(name, value)| name.len() + value.len() + 4);
+        if target > self.uri_bytes_max {
+            return Err(Error::UriTooLong);
+        }
+        let is_over = request.fields.len() > self.head_fields_max
+            || fields.sum::<usize>() + line + host > self.head_bytes_max;
+        if is_over { Err(Error::HeadTooLarge) } else { Ok(()) }
+    }
 }
 
 /// A split, and the plugins of each of its branches.

@@ -12,7 +12,7 @@ use super::reload::{Control, Outcome, Upgrades};
 use super::targets::{Target, panicking, targets};
 use crate::durations::Durations;
 use crate::error::{Rejection, UpstreamFailure};
-use crate::exchange::counts::TunnelCounts;
+use crate::exchange::counts::{MirrorResult, Parts, TunnelCounts};
 use crate::plugin::{ErrorKind, LastFailure, PluginReport};
 use crate::text::rfc_3339;
 use crate::upstream::counts::{UpstreamCounts, UpstreamOutcome};
@@ -76,6 +76,8 @@ pub fn document(control: &Control, facts: &Facts, reports: &[Report], totals: &T
             "responses": counts.responses,
             "upstream": upstream(&counts.upstream),
             "tunnels": tunnels(&counts.tunnels),
+            "split": split(control, name, &counts.parts),
+            "mirrored": counts.mirrored.as_ref().map(|results| mirrored(results)),
             "latency": latency(&counts.durations),
             "timeTotalMicros": counts.time_total.as_micros() as u64,
         })).collect::<Vec<_>>(),
@@ -139,6 +141,41 @@ fn tunnels(counts: &TunnelCounts) -> Value {
         "bytesFromClients": from_clients,
         "bytesFromTargets": from_targets,
     })
+}
+
+/// The parts of a service that splits its requests, each with its weight and what it got; those
+/// that it has no longer at weight 0. `null` of a service that does not split.
+fn split(control: &Control, name: &str, counts: &Parts) -> Value {
+    let running = control.running();
+    let service = running.snapshot.services.iter().find(|service| service.name == name);
+    let plan = service.and_then(|one| one.extras.as_ref()?.split.as_ref()).map(|split| &split.plan);
+    let mut parts: Vec<(&str, u64, u64)> = Vec::new();
+    let weighted = plan.iter().flat_map(|plan| &plan.branches);
+    let weighted = weighted.map(|part| (part.name.as_str(), u64::from(part.weight), 0));
+    for (name, weight, count) in
+        weighted.chain(counts.iter().map(|(name, count)| (&**name, 0, *count)))
+    {
+        match parts.iter_mut().find(|(part, ..)| *part == name) {
+            Some((_, weights, counts)) => {
+                (*weights, *counts) = (*weights + weight, *counts + count)
+            }
+            None => parts.push((name, weight, count)),
+        }
+    }
+    if parts.is_empty() {
+        return Value::Null;
+    }
+    let shown = parts.into_iter().map(|(service, weight, requests)| {
+        json!({ "service": service, "weight": weight, "requests": requests })
+    });
+    Value::Array(shown.collect())
+}
+
+/// What became of the copies of a service's requests.
+fn mirrored(counts: &[u64; MirrorResult::ALL.len()]) -> Value {
+    let results = MirrorResult::ALL.into_iter().zip(counts);
+    let shown = results.map(|(result, count)| (result.as_str().to_owned(), (*count).into()));
+    Value::Object(shown.collect())
 }
 
 /// What was counted of the requests to a service's endpoints. Of a service that has none

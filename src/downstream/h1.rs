@@ -309,6 +309,10 @@ impl<S: Stream> BodySource for RequestBody<S> {
         self.receiver.trailers()
     }
 
+    fn allow(&mut self, bytes_max: u64) {
+        self.receiver.allow(bytes_max);
+    }
+
     fn bound(&mut self, expires_ms: u64) {
         self.expires_ms = expires_ms;
     }

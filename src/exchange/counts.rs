@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::durations::Durations;
 use crate::http::grpc::GrpcStatus;
 use crate::io::pace::Pace;
-use crate::limits::REPORTED_SERVICES_MAX;
+use crate::limits::{REPORTED_SERVICES_MAX, SPLIT_PARTS_KEPT_MAX};
 use crate::snapshot::{Service, Snapshot};
 use crate::upstream::cluster::Cluster;
 use crate::upstream::counts::UpstreamCounts;
@@ -33,10 +33,28 @@ pub struct ServiceCounts {
     pub grpc: Option<Box<GrpcCounts>>,
     /// Of connections and streams that go on with another protocol.
     pub tunnels: TunnelCounts,
+    /// Where its requests went, if it splits them.
+    pub parts: Parts,
     /// What became of the copies of its requests, at the places of [`MirrorResult::ALL`]. `None`:
     /// there were none.
     pub mirrored: Option<Box<[u64; MirrorResult::ALL.len()]>>,
 }
+
+/// Requests of a split by the name of the service that they went to.
+pub type Parts = Vec<(Box<str>, u64)>;
+
+fn add_part(parts: &mut Parts, name: &str, count: u64) {
+    if let Some((_, sum)) = parts.iter_mut().find(|(part, _)| **part == *name) {
+        *sum += count;
+    } else if parts.len() < SPLIT_PARTS_KEPT_MAX || name == OTHERS {
+        parts.push((name.into(), count));
+    } else {
+        add_part(parts, OTHERS, count);
+    }
+}
+
+/// Names over a bound count together.
+const OTHERS: &str = "(others)";
 
 /// What became of a copy of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,6 +139,10 @@ impl ServiceCounts {
         }
     }
 
+    pub(super) fn count_part(&mut self, name: &str) {
+        add_part(&mut self.parts, name, 1);
+    }
+
     pub(super) fn count_mirrored(&mut self, result: MirrorResult) {
         self.mirrored.get_or_insert_default()[result as usize] += 1;
     }
@@ -138,6 +160,7 @@ impl ServiceCounts {
             ours.iter_mut().zip(theirs.iter()).for_each(|(sum, count)| *sum += count);
         }
         self.tunnels.add(other.tunnels);
+        other.parts.iter().for_each(|(name, count)| add_part(&mut self.parts, name, *count));
         if let Some(theirs) = &other.mirrored {
             let ours = self.mirrored.get_or_insert_default();
             ours.iter_mut().zip(theirs.iter()).for_each(|(sum, count)| *sum += count);
@@ -216,6 +239,6 @@ pub(super) async fn copy_services(
 /// new ones count together.
 fn named(by_name: &mut HashMap<Rc<str>, SharedCounts>, name: &str) -> SharedCounts {
     let is_full = by_name.len() >= REPORTED_SERVICES_MAX && !by_name.contains_key(name);
-    let name = if is_full { "(others)" } else { name };
+    let name = if is_full { OTHERS } else { name };
     Rc::clone(by_name.entry(name.into()).or_default())
 }

@@ -287,13 +287,14 @@ async fn serve(
             let (branch, is_news) = routed::branch(split, request, asker, || worker.random());
             (target, chain) = routed::of_branch(snapshot, split, branch).ok_or(Error::NoRoute)?;
             *routed = (service.index, Some(branch));
+            worker.counts_of(snapshot, service).borrow_mut().count_part(&target.name);
             place.set(Some(target.index));
             if is_news {
                 terms.get_or_insert_default().keep(split, service, target, asker);
             }
         }
     }
-    check_length(request, snapshot)?;
+    check_size(request, body, target, snapshot)?;
     annotate::all(request, request_id, asker, snapshot, worker);
     select(chain, request, selected);
     let exchange = Exchange {
@@ -332,10 +333,21 @@ fn select(chain: &Chain, request: &mut RequestHead, selected: &mut Selected) {
     }
 }
 
-/// Refuses a body that says that it is too large.
-fn check_length(request: &RequestHead, snapshot: &Snapshot) -> Result<(), Error> {
+/// Refuses a head that is over its service's limits, and a body that says that it is too large.
+fn check_size(
+    request: &RequestHead,
+    body: &mut impl BodySource,
+    service: &Service,
+    snapshot: &Snapshot,
+) -> Result<(), Error> {
+    let mut bytes_max = snapshot.limits.body_bytes_max;
+    if let Some(bounds) = service.extras.as_ref().and_then(|extras| extras.bounds.as_ref()) {
+        bounds.check(request)?;
+        bytes_max = bounds.body_bytes_max;
+        body.allow(bytes_max);
+    }
     match request.body {
-        BodyLength::Known(n) if n > snapshot.limits.body_bytes_max => Err(Error::BodyTooLarge),
+        BodyLength::Known(n) if n > bytes_max => Err(Error::BodyTooLarge),
         _ => Ok(()),
     }
 }

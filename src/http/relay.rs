@@ -31,6 +31,8 @@ pub trait BodySource {
     /// It must be read to its end by then, by the clock of `deadline::now_ms`, where it is waited
     /// for at all.
     fn bound(&mut self, _expires_ms: u64) {}
+    /// It may have so many bytes, whatever was said before any of it was read.
+    fn allow(&mut self, _bytes_max: u64) {}
 }
 
 /// Where a body goes.

@@ -29,3 +29,8 @@ pub const CORS_ASKED_BYTES_MAX: usize = 4096;
 pub const SPLIT_MAX: usize = 32;
 /// Largest weight of one: a millionth of the requests can be named.
 pub const SPLIT_WEIGHT_MAX: u32 = 1_000_000;
+/// Names of services that requests of one split are counted by, those of earlier configurations
+/// included: twice what one may have. More count together.
+pub const SPLIT_PARTS_KEPT_MAX: usize = 2 * SPLIT_MAX;
+/// Smallest `services[].limits.uriBytesMax`: a path must fit.
+pub const URI_BYTES_FLOOR: usize = 64;

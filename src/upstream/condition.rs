@@ -335,7 +335,8 @@ impl Condition {
         }
     }
 
-    /// What active checks have found. `true` if that is news.
+    /// What active checks have found. `true` if that is news. One that they find well again is so
+    /// at once, whatever requests have ejected it for while it was sick.
     pub fn set_health(&self, now_ms: u64, is_healthy: bool, slow_start: Duration) -> bool {
         let before = match is_healthy {
             true => self.word.fetch_and(!UNHEALTHY, Relaxed),
@@ -347,7 +348,9 @@ impl Condition {
         }
         if !is_healthy {
             self.reason.store(Reason::CheckFailed as u32, Relaxed);
-        } else if before & (EJECTED | DRAINED) == 0 {
+        } else if before & EJECTED != 0 {
+            self.readmit(now_ms, slow_start);
+        } else if before & DRAINED == 0 {
             self.warm(now_ms, slow_start);
         }
         self.changed_at_ms.store(now_ms, Relaxed);
@@ -565,6 +568,27 @@ mod tests {
         now += 3_600_000;
         assert!(condition.eject(now, SECOND, Reason::ConnectFailed));
         assert_eq!(condition.told(now).until_ms, Some(now + 1000));
+    }
+
+    #[test]
+    fn a_target_that_its_checks_find_well_again_does_not_wait_for_its_ejection_to_end() {
+        let condition = Condition::default();
+        condition.eject(1000, SECOND * 30, Reason::ConsecutiveErrors);
+        // They have always passed: what they ask for is not what requests do.
+        assert!(!condition.set_health(1100, true, SECOND));
+        assert_eq!(condition.fitness(1100), Fitness::Sick);
+        assert!(condition.set_health(1200, false, SECOND));
+        assert!(condition.set_health(2000, true, SECOND));
+        assert!(matches!(condition.fitness(2000), Fitness::Warming(_)));
+        assert_eq!(condition.fitness(3000), Fitness::Well);
+        // One that is drained stays so.
+        condition.eject(4000, SECOND * 30, Reason::ConsecutiveErrors);
+        condition.set_drained(4000, true, SECOND);
+        condition.set_health(4100, false, SECOND);
+        condition.set_health(4200, true, SECOND);
+        assert_eq!(condition.fitness(4200), Fitness::Drained);
+        assert!(condition.set_drained(4300, false, SECOND));
+        assert!(condition.fitness(4300).is_well());
     }
 
     #[test]

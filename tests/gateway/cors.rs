@@ -22,6 +22,27 @@ fn allowed(answer: &Response) -> Option<String> {
 }
 
 #[test]
+fn origins_may_be_written_in_letters_of_any_language() {
+    let gateway = Setup::new()
+        .service(
+            "name: a, targets: ['builtin:echo'], cors: {origins: ['https://bücher.example', \
+             'https://BÜCHER.example:8443', 'https://*.straße.example']}",
+        )
+        .start();
+    for (origin, is_allowed) in [
+        ("https://xn--bcher-kva.example", true),
+        ("https://xn--bcher-kva.example:8443", true),
+        ("https://xn--bcher-kva.example:9", false),
+        ("https://a.xn--strae-oqa.example", true),
+        ("https://xn--strae-oqa.example", false),
+        ("https://bucher.example", false),
+    ] {
+        let answer = get_with(gateway.addr, "/", &format!("Origin: {origin}\r\n"));
+        assert_eq!(allowed(&answer).as_deref(), is_allowed.then_some(origin), "{origin}");
+    }
+}
+
+#[test]
 fn preflights_are_answered_before_plugins_and_whom_they_turn_away_can_be_read() {
     let refusing = wasm::answering(r#"{"continue":false,"error":"who are you"}"#);
     let gateway = Setup::new()

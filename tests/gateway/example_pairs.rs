@@ -108,6 +108,27 @@ fn the_origin_is_asked_for_plain_text_where_plugins_read_its_bodies() {
     assert_eq!(asked.as_deref(), Some("identity"));
 }
 
+#[test]
+fn what_a_cache_keeps_is_compressed_for_who_takes_that_and_for_nobody_else() {
+    let body = format!("{{\"a\":\"{}\"}}", "text ".repeat(1000));
+    let origin = json_origin("Cache-Control: max-age=60\r\n", &body);
+    let gateway = Setup::new()
+        .service(&format!("name: a, targets: ['{}'], compression: [gzip]", origin.url()))
+        .plugin("cache", built("cache"), "type: response")
+        .start();
+    for (takes, is_coded) in [("gzip", true), ("identity", false), ("gzip", true)] {
+        let answer = get_with(gateway.addr, "/x", &format!("Accept-Encoding: {takes}\r\n"));
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.head.get("content-encoding").is_some(), is_coded, "{takes}");
+        assert!(answer.head.all("vary").join(",").contains("Accept-Encoding"), "{takes}");
+        match is_coded {
+            true => assert!(answer.body.starts_with(&[0x1f, 0x8b]) && answer.body.len() < 1000),
+            false => assert!(answer.text() == body),
+        }
+    }
+    assert_eq!(origin.requests().len(), 1, "the cache did answer");
+}
+
 /// A cache, with `first` before it.
 fn before_a_cache(origin: &Origin, first: &str, keys: &str) -> Gateway {
     let compiled = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");

@@ -1,6 +1,7 @@
 //! Every limit of sizes, at it and one past it.
 
-use crate::support::{Client, Origin, Setup, ask, get, wait_until, wasm};
+use crate::support::http2::Http2;
+use crate::support::{Client, Gateway, Origin, Setup, ask, get, wait_until, wasm};
 
 /// A GET whose head is exactly `size` bytes.
 fn head_of(size: usize) -> String {
@@ -182,4 +183,110 @@ fn uploads_that_stop_half_way_stay_within_the_budget_and_others_are_served() {
     let body = "x".repeat(1024 * 1024);
     let head = "POST /read HTTP/1.1\r\nHost: a\r\nContent-Length: 1048576\r\n\r\n";
     assert_eq!(ask(gateway.addr, format!("{head}{body}")).status, 200);
+}
+
+/// A service with limits of its own beside one without.
+fn limited(limits: &str) -> Gateway {
+    Setup::new()
+        .limits("bodyBytesMax: 1000, uriBytesMax: 512")
+        .service(&format!(
+            "name: own, basePath: /own, targets: ['builtin:echo'], limits: {{{limits}}}"
+        ))
+        .service("name: other, basePath: /other, targets: ['builtin:echo']")
+        .service("name: split, basePath: /split, split: [{service: own}]")
+        .start()
+}
+
+#[test]
+fn a_service_has_limits_of_its_own_for_bodies_over_and_under_the_servers() {
+    for (own, fits, over) in [("100", 100, 101), ("5000", 5000, 5001), ("0", 0, 1)] {
+        let gateway = limited(&format!("bodyBytesMax: {own}"));
+        for path in ["/own", "/split"] {
+            let known = |length: usize| {
+                let body = "x".repeat(length);
+                format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{body}")
+            };
+            let chunked = |length: usize| {
+                let head = format!(
+                    "POST {path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+                );
+                let body = match length {
+                    0 => String::new(),
+                    _ => format!("{length:x}\r\n{}\r\n", "x".repeat(length)),
+                };
+                format!("{head}{body}0\r\n\r\n")
+            };
+            for (request, status) in
+                [(known(fits), 200), (chunked(fits), 200), (known(over), 413), (chunked(over), 413)]
+            {
+                let mut client = Client::connect(gateway.addr);
+                assert_eq!(client.ask(request).status, status, "{own} {path}");
+            }
+            let mut http2 = Http2::connect(gateway.addr);
+            for (stream, length, status) in [(1, fits, 200), (3, over, 413)] {
+                let mut fields = crate::support::http2::get(path);
+                fields[0].1 = "POST";
+                http2.request(stream, &fields, false);
+                http2.data(stream, &vec![b'x'; length], true);
+                assert_eq!(http2.until_over(stream).status(), status, "{own} {path}");
+            }
+            // Nothing is asked for that would be refused.
+            let mut client = Client::connect(gateway.addr);
+            client.send(format!(
+                "POST {path} HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\
+                 Content-Length: {over}\r\n\r\n"
+            ));
+            assert_eq!(client.response().status, 413);
+        }
+        let body = "x".repeat(1000);
+        assert_eq!(crate::support::post(gateway.addr, "/other", &body).status, 200);
+        assert_eq!(crate::support::post(gateway.addr, "/other", &(body + "x")).status, 413);
+    }
+}
+
+#[test]
+fn a_streamed_body_over_its_services_limit_ends_the_upload_and_no_origin_has_it_whole() {
+    let origin = Origin::ok();
+    let gateway = Setup::new()
+        .service(&format!(
+            "name: a, targets: ['{}'], limits: {{bodyBytesMax: 100KiB}}",
+            origin.url()
+        ))
+        .start();
+    let mut client = Client::connect(gateway.addr);
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let piece = format!("{:x}\r\n{}\r\n", 60 * 1024, "x".repeat(60 * 1024));
+    client.send(&piece);
+    client.send(&piece);
+    assert_eq!(client.response().status, 413);
+    origin.wait_all_closed();
+    assert!(origin.requests().iter().all(|one| one.method == "MALFORMED"), "it came whole");
+}
+
+#[test]
+fn heads_are_held_to_the_limits_of_their_service_too() {
+    let gateway = limited("uriBytesMax: 100, headFieldsMax: 10, headBytesMax: 1KiB");
+    let ask =
+        |path: &str, fields: &str| crate::support::get_with(gateway.addr, path, fields).status;
+    let long = "x".repeat(200);
+    let many: String = (0..12).map(|number| format!("X-{number}: y\r\n")).collect();
+    let large = format!("X-Large: {}\r\n", "y".repeat(1000));
+    for (name, status) in
+        [("own", [414, 431, 431]), ("split", [414, 431, 431]), ("other", [200; 3])]
+    {
+        assert_eq!(ask(&format!("/{name}"), ""), 200);
+        let asked = [
+            ask(&format!("/{name}?{long}"), ""),
+            ask(&format!("/{name}"), &many),
+            ask(&format!("/{name}"), &large),
+        ];
+        assert_eq!(asked, status, "{name}");
+    }
+    let mut http2 = Http2::connect(gateway.addr);
+    let mut fields = crate::support::http2::get("/own");
+    fields.push(("x-large", &long));
+    assert_eq!(http2.ask(1, &fields).status(), 200);
+    let larger = long.repeat(5);
+    fields.push(("x-larger", &larger));
+    assert_eq!(http2.ask(3, &fields).status(), 431);
 }

@@ -71,12 +71,14 @@ fn every_family_is_documented_with_its_type_and_labels_and_the_other_way_round()
             "name: o, basePath: /o, targets: ['{}'], mirror: {{service: copies}}",
             origin.url()
         ))
+        .service("name: shop, basePath: /shop, split: [{service: copies}]")
         .service("name: copies, internal: true, targets: ['builtin:echo']")
         .plugin("p", wasm::module(COUNTING), "type: request")
         .plugin("f", crate::filters::built("filter-rust"), "config: metric")
         .start();
     assert_eq!(get(gateway.addr, "/").status, 200);
     assert_eq!(get(gateway.addr, "/o").status, 200);
+    assert_eq!(get(gateway.addr, "/shop").status, 200);
     let mut call = crate::support::http2::get("/");
     call.push(("content-type", "application/grpc"));
     crate::support::http2::Http2::connect(gateway.addr).ask(1, &call);

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
+use crate::support::http2::{Http2, get as fields_of};
 use crate::support::{Client, Gateway, Origin, Setup, check, get, get_with, wasm};
 
 /// A service of an echo that is told its name.
@@ -44,6 +45,19 @@ fn requests_are_shared_out_by_weight_and_canaries_by_what_they_say() {
     };
     assert_eq!(count("old"), counts["old"] as f64);
     assert_eq!(count("next"), counts["next"] as f64 + 40.0);
+    let part = |name: &str| {
+        gateway.metric(&format!(r#"odin_split_requests_total{{service="shop",part="{name}"}}"#))
+    };
+    assert_eq!((part("old"), part("next")), (count("old"), count("next")));
+    let status = gateway.call("GET", "/api/status", "").json();
+    let services = status["services"].as_array().unwrap();
+    let of = |name: &str| services.iter().find(|one| one["name"] == name).unwrap();
+    let part = |name: &str, weight: u64| {
+        let requests = count(name) as u64;
+        serde_json::json!({ "service": name, "weight": weight, "requests": requests })
+    };
+    assert_eq!(of("shop")["split"], serde_json::json!([part("next", 1), part("old", 3)]));
+    assert!(of("next")["split"].is_null());
 }
 
 #[test]
@@ -80,6 +94,35 @@ fn a_client_stays_where_it_was_also_over_a_reload() {
         let again = get_with(gateway.addr, "/shop", &format!("Cookie: shop-part={part}\r\n"));
         assert_eq!(again.json()["headers"]["X-Part"][0].as_str(), Some(&*part));
         assert!(!again.head.has("set-cookie"));
+    }
+}
+
+#[test]
+fn a_stream_of_http2_is_told_of_its_part_and_stays_with_it() {
+    let gateway = Setup::new()
+        .service(
+            "name: shop, basePath: /shop, sticky: {setCookie: part}, \
+             split: [{service: old}, {service: next}]",
+        )
+        .service(&part("old"))
+        .service(&part("next"))
+        .start();
+    let mut client = Http2::connect(gateway.addr);
+    let named = |answer: &crate::support::http2::Stream| {
+        let seen: serde_json::Value = serde_json::from_str(&answer.text()).unwrap();
+        seen["headers"]["X-Part"][0].as_str().unwrap().to_owned()
+    };
+    for at in 0..10 {
+        let (first, second) = (at * 4 + 1, at * 4 + 3);
+        let answer = client.ask(first, &fields_of("/shop"));
+        let part = named(&answer);
+        assert!(answer.field("set-cookie").starts_with(&format!("part={part}; Path=/shop;")));
+        // Cookies may come one by one (RFC 9113 section 8.2.3).
+        let cookie = format!("part={part}");
+        let mut fields = fields_of("/shop");
+        fields.extend([("cookie", "a=b"), ("cookie", cookie.as_str()), ("cookie", "c=d")]);
+        let again = client.ask(second, &fields);
+        assert_eq!((named(&again), again.field("set-cookie")), (part, String::new()));
     }
 }
 

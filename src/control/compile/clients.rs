@@ -6,7 +6,7 @@ use crate::plugin::Chain;
 use crate::route::cors::{Cors, Names, Origin};
 use crate::route::mirror::Mirror;
 use crate::route::split;
-use crate::snapshot::{Extras, Split};
+use crate::snapshot::{Extras, RequestBounds, Split};
 
 /// `chain_for` makes the chain of the plugins that run for one of these services.
 pub(super) fn extras(
@@ -20,7 +20,9 @@ pub(super) fn extras(
         let place = config.services.iter().position(|one| one.name == mirror.service)?;
         Some(Mirror { service: place, share: mirror.share })
     });
-    if cors.is_none() && compression.is_none() && split.is_none() && mirror.is_none() {
+    let bounds = bounds(&service.limits, &config.server.limits);
+    let has_none = cors.is_none() && compression.is_none() && split.is_none();
+    if has_none && mirror.is_none() && bounds.is_none() {
         return None;
     }
     let cors = cors.as_ref().map(self::cors);
@@ -31,7 +33,22 @@ pub(super) fn extras(
             plan: plan(split, &config.services),
         }
     });
-    Some(Box::new(Extras { cors, compression: compression.clone(), split, mirror }))
+    Some(Box::new(Extras { cors, compression: compression.clone(), split, mirror, bounds }))
+}
+
+/// `None`: the server's hold.
+fn bounds(own: &config::ServiceLimits, server: &config::Limits) -> Option<RequestBounds> {
+    let config::ServiceLimits { head_bytes, head_fields, uri_bytes, body_bytes, .. } = *own;
+    if head_bytes.is_none() && head_fields.is_none() && uri_bytes.is_none() && body_bytes.is_none()
+    {
+        return None;
+    }
+    Some(RequestBounds {
+        head_bytes_max: head_bytes.unwrap_or(usize::MAX),
+        head_fields_max: head_fields.unwrap_or(usize::MAX),
+        uri_bytes_max: uri_bytes.unwrap_or(usize::MAX),
+        body_bytes_max: body_bytes.unwrap_or(server.body_bytes_max),
+    })
 }
 
 /// Names of services become their places in the snapshot.

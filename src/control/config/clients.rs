@@ -4,6 +4,7 @@ use super::decode::{Item, Section, boolean, duration_from, list, size, string, w
 use super::errors::Errors;
 use super::keys;
 use super::model_clients::{Clients, Cors, CorsOrigin};
+use super::routes::ascii_host;
 use super::tree::Value;
 use crate::http::coding::Coding;
 use crate::http::compression::{Compression, MediaType};
@@ -221,6 +222,15 @@ fn origin(item: &Item<'_>, errors: &mut Errors) -> Option<CorsOrigin> {
     origin
 }
 
+/// A host, with a port if it has one, whose letters are those of the network: browsers send
+/// `https://xn--bcher-kva.example`.
+fn ascii_authority(text: &str) -> String {
+    match text.rsplit_once(':') {
+        Some((host, port)) => format!("{}:{port}", ascii_host(host)),
+        None => ascii_host(text).into_owned(),
+    }
+}
+
 /// An origin as browsers write it: in lower case, without the port of its scheme.
 fn named_origin(text: &str) -> Option<CorsOrigin> {
     let lower = text.to_ascii_lowercase();
@@ -234,6 +244,8 @@ fn named_origin(text: &str) -> Option<CorsOrigin> {
         _ => "",
     };
     let bare = authority.strip_suffix(port).filter(|_| !port.is_empty()).unwrap_or(authority);
+    let bare = ascii_authority(bare);
+    let bare = bare.as_str();
     let host = bare.strip_prefix("*.").unwrap_or(bare);
     if !is_scheme || host.contains('*') || !is_authority(host.as_bytes()) {
         return None;

@@ -97,6 +97,14 @@ pub struct ServiceLimits {
     pub pending: usize,
     /// How long each does.
     pub pending_timeout: Duration,
+    /// Bytes of a request's body; `None` of this and those that follow: the server's.
+    pub body_bytes: Option<u64>,
+    /// Bytes of a request's head.
+    pub head_bytes: Option<usize>,
+    /// Its fields.
+    pub head_fields: Option<usize>,
+    /// Bytes of a request's target.
+    pub uri_bytes: Option<usize>,
 }
 
 impl Default for ServiceLimits {
@@ -105,6 +113,10 @@ impl Default for ServiceLimits {
             connections: None,
             pending: limits::UPSTREAM_PENDING_MAX,
             pending_timeout: limits::UPSTREAM_PENDING_TIMEOUT,
+            body_bytes: None,
+            head_bytes: None,
+            head_fields: None,
+            uri_bytes: None,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::aggregation::{References, aggregation};
 use super::clients::clients;
-use super::decode::{Item, Section, boolean, duration, integer, list, map, string};
+use super::decode::{Item, Section, boolean, duration, integer, list, map, size, string};
 use super::errors::Errors;
 use super::mirror::Mirrors;
 use super::origins::origins;
@@ -198,6 +198,10 @@ fn service_limits(item: &Item<'_>, errors: &mut Errors) -> Option<ServiceLimits>
     let number = |key: &str, min, max, errors: &mut Errors| {
         map.read(key, errors, |item, errors| integer(item, min..=max, errors))
     };
+    let bytes = |key: &str, min: usize, errors: &mut Errors| {
+        let range = min as u64..=limits::HEAD_BYTES_CEILING as u64;
+        map.read(key, errors, |item, errors| size(item, range, errors)).map(|bytes| bytes as usize)
+    };
     Some(ServiceLimits {
         connections: number("connections", 1, limits::CONNECTIONS_CEILING, errors),
         pending: number("pending", 0, limits::UPSTREAM_PENDING_CEILING, errors)
@@ -205,6 +209,12 @@ fn service_limits(item: &Item<'_>, errors: &mut Errors) -> Option<ServiceLimits>
         pending_timeout: map
             .read("pendingTimeout", errors, duration)
             .unwrap_or(default.pending_timeout),
+        body_bytes: map.read("bodyBytesMax", errors, |item, errors| {
+            size(item, 0..=limits::BODY_BYTES_CEILING, errors)
+        }),
+        head_bytes: bytes("headBytesMax", limits::HEAD_BYTES_FLOOR, errors),
+        head_fields: number("headFieldsMax", 1, limits::HEAD_FIELDS_CEILING, errors),
+        uri_bytes: bytes("uriBytesMax", limits::URI_BYTES_FLOOR, errors),
     })
 }
 

@@ -393,7 +393,12 @@ fn every_key_of_services_reaches_its_field() {
     let headers = [("X-A", "b"), ("X-N", "1")].map(|(n, v)| (n.to_owned(), v.to_owned()));
     assert_eq!(service.headers, headers);
     let pending_timeout = Duration::from_millis(20);
-    let limits = ServiceLimits { connections: Some(10), pending: 0, pending_timeout };
+    let limits = ServiceLimits {
+        connections: Some(10),
+        pending: 0,
+        pending_timeout,
+        ..ServiceLimits::default()
+    };
     assert_eq!(service.limits, limits);
     assert_eq!(service.request_trailers, ["X-Sum"]);
     assert_eq!(service.response_trailers, ["X-End", "X-Sum"]);

@@ -272,11 +272,7 @@ fn service(service: &Service) -> Value {
         "responseTrailers": service.response_trailers,
         "preserveHost": service.preserve_host,
         "upgrades": service.upgrades,
-        "limits": {
-            "connections": service.limits.connections,
-            "pending": service.limits.pending,
-            "pendingTimeout": span(service.limits.pending_timeout),
-        },
+        "limits": view_origins::limits(&service.limits),
         "aggregation": service.aggregation.as_ref().map(view_aggregation::aggregation),
     })
 }

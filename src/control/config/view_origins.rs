@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::TargetKind;
-use super::model_limits::ServiceTimeouts;
+use super::model_limits::{ServiceLimits, ServiceTimeouts};
 use super::model_origins::{Asks, Check, OriginTls, Origins, Refresh};
 use super::origins::{show_optional, show_percent, show_statuses};
 use super::value::show_duration;
@@ -125,6 +125,18 @@ pub fn target_url(kind: &TargetKind) -> String {
         TargetKind::Unix(path) => format!("http://unix:{}", path.display()),
         TargetKind::Echo => "builtin:echo".to_owned(),
     }
+}
+
+pub(super) fn limits(limits: &ServiceLimits) -> Value {
+    json!({
+        "connections": limits.connections,
+        "pending": limits.pending,
+        "pendingTimeout": super::view::span(limits.pending_timeout),
+        "bodyBytesMax": limits.body_bytes,
+        "headBytesMax": limits.head_bytes,
+        "headFieldsMax": limits.head_fields,
+        "uriBytesMax": limits.uri_bytes,
+    })
 }
 
 pub(super) fn timeouts(timeouts: &ServiceTimeouts) -> Value {

@@ -88,6 +88,10 @@ impl StreamBody {
 }
 
 impl BodySource for StreamBody {
+    fn allow(&mut self, bytes_max: u64) {
+        self.allowance = bytes_max;
+    }
+
     fn is_ready(&self) -> bool {
         self.incoming.is_ready()
     }

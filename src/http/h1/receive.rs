@@ -269,6 +269,11 @@ impl<S: Stream> Receiver<S> {
         self.allowance = bytes_max;
     }
 
+    /// The body may have so many bytes; none of it has been read.
+    pub fn allow(&mut self, bytes_max: u64) {
+        self.allowance = bytes_max;
+    }
+
     /// From now on bytes as they are, to the end of the connection, which nobody watches: another
     /// protocol than HTTP follows.
     pub fn begin_raw(&mut self) {

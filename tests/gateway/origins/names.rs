@@ -114,6 +114,46 @@ fn srv_records_say_where_how_much_and_who_comes_first() {
 }
 
 #[test]
+fn who_is_drained_stays_so_when_srv_records_move_and_when_it_comes_back() {
+    let origins = [Failing::new("a"), Failing::new("b"), Failing::new("c")];
+    let port = |at: usize| origins[at].url().rsplit(':').next().unwrap().parse::<u16>().unwrap();
+    let name = "_http._tcp.app.test";
+    let hosts = ["a.test", "b.test", "c.test"];
+    let knows = |places: &[usize]| -> Vec<_> {
+        let services = places.iter().map(|at| (name, 1, Data::Srv(1, 1, port(*at), hosts[*at])));
+        services.chain(hosts.map(|host| (host, 1, A))).collect()
+    };
+    let names = NameServer::start(&knows(&[0, 1]));
+    let gateway = gateway(&names, &format!("targets: ['http://srv:{name}'], preserveHost: false"));
+    let state = |at: usize| {
+        let status = gateway.call("GET", "/api/status", "").json();
+        let url = format!("http://srv:{name} (127.0.0.1:{})", port(at));
+        let targets = status["targets"].as_array().unwrap().clone();
+        let found = targets.into_iter().find(|target| target["url"] == *url);
+        found.map(|target| target["state"].as_str().unwrap().to_owned())
+    };
+    let url = format!("http://srv:{name} (127.0.0.1:{})", port(0));
+    let body = format!("{{\"url\": \"{url}\", \"drained\": true}}");
+    let done = gateway.call("PUT", "/api/targets/drained", &body);
+    assert_eq!(done.status, 200, "{}", done.text());
+    assert_eq!(state(0).as_deref(), Some("drained"));
+    names.knows(&knows(&[0, 2]));
+    wait_until("the records have moved", || state(2).is_some() && state(1).is_none());
+    assert_eq!(state(0).as_deref(), Some("drained"));
+    let before = origins[0].count();
+    assert_eq!(served(&gateway, 20), 20);
+    assert_eq!(origins[0].count(), before);
+    // It goes, and is drained when it comes back: nobody has restored it.
+    names.knows(&knows(&[2]));
+    wait_until("it has gone", || state(0).is_none());
+    names.knows(&knows(&[0, 2]));
+    wait_until("it is back", || state(0).is_some());
+    assert_eq!(state(0).as_deref(), Some("drained"));
+    assert_eq!(served(&gateway, 20), 20);
+    assert_eq!(origins[0].count(), before);
+}
+
+#[test]
 fn a_name_without_records_is_told_and_asked_for_again() {
     let origin = Failing::new("a");
     let port = origin.url().rsplit(':').next().unwrap().parse().unwrap();

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::support::{Gateway, Nginx, Setup, TempDir, get};
+use crate::support::{Gateway, Nginx, Setup, TempDir, get, wait_until};
 use crate::tls::Authority;
 
 const LOOPBACK: &str = "IP:127.0.0.1";
@@ -64,6 +64,38 @@ fn the_gateway_shows_a_certificate_of_its_own() {
         format!("{}, cert: {}, key: {}", ca(&authority), file("server.pem"), file("server.key"));
     assert_eq!(get(start(&nginx, &keys).addr, "/a").text(), "served");
     assert_eq!(get(start(&nginx, &ca(&authority)).addr, "/a").status, 400, "nginx asks for one");
+}
+
+#[test]
+fn checks_show_the_gateways_certificate_too() {
+    let authority = Authority::new();
+    let nginx =
+        serving(&authority, LOOPBACK, "ssl_client_certificate ca.pem; ssl_verify_client on;");
+    let own = TempDir::new();
+    authority.issue(&own, "DNS:gateway", 2);
+    let file = |name: &str| own.path().join(name).display().to_string();
+    let certificate = format!(", cert: {}, key: {}", file("server.pem"), file("server.key"));
+    let start = |certificate: &str| {
+        Setup::new()
+            .service(&format!(
+                "name: a, basePath: /, targets: ['https://{}'], tls: {{{}{certificate}}}, \
+                 healthCheck: {{path: /a, interval: 100ms, unhealthyAfter: 1}}",
+                nginx.addr,
+                ca(&authority)
+            ))
+            .start()
+    };
+    let told =
+        |gateway: &Gateway| gateway.call("GET", "/api/status", "").json()["targets"][0].clone();
+    // The first check decides alone.
+    let without = start("");
+    wait_until("it is found sick", || told(&without)["state"] == "unhealthy");
+    assert!(told(&without)["check"].as_str().unwrap().contains("400"), "{}", told(&without));
+    let with = start(&certificate);
+    drop(without);
+    let before = nginx.answered();
+    wait_until("it is checked", || nginx.answered() >= before + 3);
+    assert_eq!(told(&with)["state"], "healthy", "{}", told(&with));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::{TempDir, wait_until};
 /// A running nginx; ends with its value.
 pub struct Nginx {
     pub addr: SocketAddr,
-    _dir: TempDir,
+    dir: TempDir,
     child: Child,
 }
 
@@ -16,6 +16,12 @@ impl Nginx {
     /// Starts one server with these directives, after `prepare` has written what they name.
     pub fn start(server: &str, prepare: impl FnOnce(&TempDir)) -> Self {
         Self::listening("", server, prepare)
+    }
+
+    /// How many requests it has answered.
+    pub fn answered(&self) -> usize {
+        let log = std::fs::read_to_string(self.dir.path().join("access.log"));
+        log.map_or(0, |log| log.lines().count())
     }
 
     /// The same by TLS, with `server.pem` and `server.key` of its folder.
@@ -50,7 +56,7 @@ impl Nginx {
             .stderr(Stdio::null())
             .spawn()
             .expect("nginx is installed (`make test` does it)");
-        let nginx = Self { addr, _dir: dir, child };
+        let nginx = Self { addr, dir, child };
         wait_until("nginx listens", || TcpStream::connect(addr).is_ok());
         nginx
     }

@@ -102,6 +102,8 @@ function serviceIn(window, name) {
     micros: grown(was?.timeTotalMicros, is?.timeTotalMicros ?? 0),
     upstream: upstreamIn(was?.upstream, is?.upstream),
     tunnels: is?.tunnels ?? null,
+    split: is?.split ? splitIn(was?.split, is.split) : null,
+    mirrored: grownByName(was?.mirrored, is?.mirrored),
     p50: quantile(steps, 0.5),
     p99: quantile(steps, 0.99),
   };
@@ -118,6 +120,14 @@ function upstreamIn(was, is) {
     retries: grown(was?.retries, is.retries),
     connections: is.connections,
   };
+}
+
+/** Which part of a split got how many of the requests. */
+function splitIn(was, is) {
+  return is.map((part) => {
+    const before = was?.find((other) => other.service === part.service);
+    return { ...part, added: grown(before?.requests, part.requests) };
+  });
 }
 
 /** Those of the counts that have grown. */

@@ -101,7 +101,7 @@ function updateService(element, service) {
   setText(pill, health.state);
   setText(
     name.querySelector(".upstream"),
-    [health.words, tunnelsOf(service)].filter(Boolean).join(" · "),
+    [health.words, tunnelsOf(service), splitOf(service), mirroredOf(service)].filter(Boolean).join(" · "),
   );
   setText(requests, rate(figures?.rate));
   setErrors(server, figures?.classes[5]);
@@ -141,6 +141,26 @@ function tunnelsOf({ figures }) {
   if (!open && !ended) return "";
   const passed = `${bytes(bytesFromClients)} in, ${bytes(bytesFromTargets)} out`;
   return `${plural(open, "tunnel")} open (${passed})`;
+}
+
+/** The parts of a split, what each is to get and what it got. */
+function splitOf({ figures }) {
+  if (!figures?.split) return "";
+  const weights = figures.split.reduce((sum, part) => sum + part.weight, 0);
+  const all = figures.split.reduce((sum, part) => sum + part.added, 0);
+  const parts = figures.split.map((part) => {
+    const got = all > 0 ? `got ${percent(part.added / all)}` : "got none";
+    return `${part.service} ${got} (weight ${percent(weights > 0 ? part.weight / weights : 0)})`;
+  });
+  return `split: ${parts.join(", ")}`;
+}
+
+/** What became of the copies of its requests. */
+function mirroredOf({ figures }) {
+  const results = figures?.mirrored ?? [];
+  if (results.length === 0) return "";
+  const words = results.map(([result, added]) => `${count(added)} ${result.replaceAll("_", " ")}`);
+  return `copies: ${words.join(", ")}`;
 }
 
 function showWorkers(window) {

@@ -250,7 +250,10 @@ pub(in crate::control::config) const HEALTH_CHECK: Keys = Keys {
             "Passed checks that make a sick target well. Default: 2.",
         )
         .default("2")
-        .when("passed checks that make a sick target well"),
+        .when(
+            "passed checks that make a sick target well, whatever requests have ejected it for \
+             meanwhile",
+        ),
         key(
             "unhealthyAfter",
             Kind::Integer(1, limits::CHECKS_CEILING as i64),

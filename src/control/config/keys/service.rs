@@ -230,6 +230,42 @@ pub(in crate::control::config) const SERVICE_LIMITS: Keys = Keys {
         key("pendingTimeout", DURATION, "How long they wait. Default: 500ms. Over it: 503.")
             .default("500ms")
             .when("how long they wait, then 503"),
+        key(
+            "bodyBytesMax",
+            Kind::Size(0, limits::BODY_BYTES_CEILING),
+            "Bytes of a request's body, 0 to 1TiB. Default: the server's. Over it: 413.",
+        )
+        .form("size, 0 to 1TiB")
+        .otherwise("`server.limits.bodyBytesMax`")
+        .when("larger uploads come here than elsewhere, or smaller ones only: over it 413")
+        .example("10MiB"),
+        key(
+            "headBytesMax",
+            Kind::Size(limits::HEAD_BYTES_FLOOR as u64, limits::HEAD_BYTES_CEILING as u64),
+            "Bytes of a request's head, beside the server's limit. Default: none. Over it: 431.",
+        )
+        .form("size, 1KiB to 1MiB")
+        .otherwise("none but `server.limits.headBytesMax`, which is held before a service is known")
+        .when("its targets take less than others: over it 431")
+        .example("8KiB"),
+        key(
+            "headFieldsMax",
+            Kind::Integer(1, limits::HEAD_FIELDS_CEILING as i64),
+            "Fields of a request's head, beside the server's limit. Default: none. Over it: 431.",
+        )
+        .form("1 to 1000")
+        .otherwise("none but `server.limits.headFieldsMax`")
+        .when("as above")
+        .example("50"),
+        key(
+            "uriBytesMax",
+            Kind::Size(limits::URI_BYTES_FLOOR as u64, limits::HEAD_BYTES_CEILING as u64),
+            "Bytes of a request's target, beside the server's limit. Default: none. Over it: 414.",
+        )
+        .form("size, 64 to 1MiB")
+        .otherwise("none but `server.limits.uriBytesMax`")
+        .when("as above: over it 414")
+        .example("2KiB"),
     ],
     later: &[],
 };
