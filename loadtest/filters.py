@@ -79,6 +79,8 @@ class Clients:
         self.port = port
         self.failures, self.stale = [], []
         self.looked, self.slowest = 0, 0.0
+        # Calls that had no answer in their two seconds, as the filter says: on a machine that is too busy.
+        self.late = 0
         self.is_over = False
         whole = "".join(f"DATA: EVENT {number}\n\n" for number in range(EVENTS))
         asked = [("/paused", "yes")] * PAUSED + [("/events", whole)] * STREAMS
@@ -95,7 +97,9 @@ class Clients:
                 answer = connection.getresponse()
                 text = answer.read().decode()
                 connection.close()
-                if answer.status != 200 or text != expected:
+                if answer.status == 403 and text.startswith('status "", 0 headers'):
+                    self.late += 1
+                elif answer.status != 200 or text != expected:
                     self.failures.append(f"{path}: {answer.status} {text[:200]!r}")
             except (OSError, http.client.HTTPException) as error:
                 self.failures.append(f"{path}: {error!r}")
@@ -161,11 +165,14 @@ def run(options, folder, dist, gateway_of, table_of):
     table.failed(clients)
     table.row("exchanges begun in a filter", begun, clients.looked, begun == clients.looked)
     table.row("exchanges told of their end", ended, begun, ended == begun)
-    table.resident(memory)
+    # Three plugins fill the slots that wasmtime keeps warm later than one does.
+    table.resident(memory[len(memory) // 2 :] if len(memory) >= 400 else memory)
     table.held(before, gateway.held())
     log = gateway.log.read_text()
     wrong = [line for line in log.splitlines() if " ERROR " in line or "panicked" in line]
     clients.failures += wrong[:5]
+    late = log.count("no whole answer within")
+    table.row("calls out of time, as the log says", clients.late, late, clients.late == late)
     table.row("errors in the log", len(wrong), 0, not wrong)
     is_ended = gateway.end()
     table.row("ended well", is_ended, True, is_ended)
