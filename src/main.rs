@@ -149,8 +149,11 @@ fn check_deeply(file: &Located, config: &config::Config) -> Result<(), ExitCode>
         ExitCode::FAILURE
     })?;
     findings.warnings.iter().for_each(|warning| err(format_args!("{file}: warning: {warning}")));
+    // A start does not begin with the first, and goes on with the second.
+    findings.refusals.iter().for_each(|refusal| err(format_args!("{file}: {refusal}")));
     findings.failures.iter().for_each(|failure| err(format_args!("{file}: {failure}")));
-    if findings.failures.is_empty() { Ok(()) } else { Err(ExitCode::FAILURE) }
+    let is_well = findings.refusals.is_empty() && findings.failures.is_empty();
+    if is_well { Ok(()) } else { Err(ExitCode::FAILURE) }
 }
 
 fn healthcheck(file: Option<&Path>, is_ready: bool) -> ExitCode {

@@ -10,6 +10,7 @@
 //! ([`HostState::check_deadline`]), so that no call needs a timer of its own.
 
 mod config;
+mod described;
 mod env;
 mod files;
 mod http;
@@ -30,6 +31,7 @@ use super::memory;
 use super::module::Uses;
 use super::proxy_wasm;
 use super::state::HostState;
+use described::Way;
 
 pub(super) use env::abort;
 pub(super) use http::{Request, Unspoken, make as make_call, open_stream};
@@ -86,19 +88,29 @@ pub(super) fn link(
         };
         match served {
             Ok(Served::Yes) => {}
-            Ok(Served::No) => refused.push(format!("{from}.{name}({types})")),
+            Ok(Served::No) => {
+                let forms = match (from, abi) {
+                    ("env", Abi::Json(_)) => described::forms(name),
+                    _ => String::new(),
+                };
+                refused.push(match forms.is_empty() {
+                    true => format!("{from}.{name}({types})"),
+                    false => format!("{from}.{name}({types}), which is there as ({forms})"),
+                });
+            }
             Err(error) => refused.push(format!("{from}.{name}: {error}")),
         }
     }
     if refused.is_empty() {
         return Ok(());
     }
+    let known = described::known();
     Err(format!(
         "the module imports what this gateway does not have: {}; it has {} from env, \
          and wasi_snapshot_preview1",
         refused.join(", "),
         match abi {
-            Abi::Json(_) => env::KNOWN,
+            Abi::Json(_) => &known,
             Abi::HttpWasm(_) => "none (but those of http-wasm from http_handler)",
             Abi::ProxyWasm(_) => "the functions of proxy-wasm 0.2.1 and 0.1.0 (proxy_*)",
         }
@@ -107,13 +119,15 @@ pub(super) fn link(
 
 /// Which ways out of its memory a module imports.
 pub(super) fn uses(module: &Module) -> Uses {
-    let imports = |wanted: &[&str]| {
-        module.imports().any(|import| import.module() == "env" && wanted.contains(&import.name()))
+    let leads = |way, of_envoy: &[&str]| {
+        let mut names = module.imports().filter(|import| import.module() == "env");
+        names
+            .any(|import| described::leads(import.name(), way) || of_envoy.contains(&import.name()))
     };
     Uses {
-        http: imports(&["http_call", "proxy_http_call", "proxy_grpc_call", "proxy_grpc_stream"]),
-        state: imports(&state::NAMES),
-        files: imports(&["read_file"]),
+        http: leads(Way::Http, &["proxy_http_call", "proxy_grpc_call", "proxy_grpc_stream"]),
+        state: leads(Way::State, &[]),
+        files: leads(Way::Files, &[]),
     }
 }
 

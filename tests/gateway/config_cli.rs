@@ -1,5 +1,6 @@
 //! The command line and the configuration file, as an operator meets them.
 
+use crate::support::secure::{Issuer, Leaf};
 use crate::support::{Origin, Setup, TempDir, get, wait_until, wasm};
 use std::path::Path;
 use std::process::{Command, Output};
@@ -218,6 +219,49 @@ fn a_deep_check_tells_what_a_start_would_and_leaves_nothing_behind() {
         assert_eq!(code, 1, "{said}");
         assert!(said.contains(want) && !said.contains(": ok"), "{want} not in {said}");
     }
+}
+
+/// What a start refuses, a deep check refuses: it names the file and the key.
+#[test]
+fn a_deep_check_reads_every_certificate_of_listeners_and_targets() {
+    let dir = TempDir::new();
+    let tls = |name: &str| {
+        let file = |end: &str| dir.path().join(format!("{name}.{end}")).display().to_string();
+        format!("tls: {{certificates: [{{cert: '{}', key: '{}'}}]}}", file("pem"), file("key"))
+    };
+    let text = format!(
+        "server: {{listen: [{{address: '127.0.0.1:0', {}}}]}}\n\
+         admin: {{listen: {{address: '127.0.0.1:0', {}}}}}\n\
+         services: [{{name: a, targets: ['https://127.0.0.1:1'], tls: {{ca: '{}'}}}}]\n",
+        tls("server"),
+        tls("admin"),
+        dir.path().join("ca.pem").display()
+    );
+    dir.write("odin.yaml", &text);
+    assert_eq!(odin(dir.path(), &["check", "odin.yaml"]).status.code(), Some(0));
+    let told = |want: &[&str]| {
+        let output = odin(dir.path(), &["check", "--deep", "odin.yaml"]);
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        for want in want {
+            assert!(said(&output).contains(want), "no {want:?} in {}", said(&output));
+        }
+    };
+    told(&[
+        "server.listen[0].tls.certificates[0].cert: ",
+        "admin.listen.tls.certificates[0].cert: ",
+    ]);
+    told(&["server.pem: cannot be read", "admin.pem: cannot be read", "ca.pem: cannot be read"]);
+    let issuer = Issuer::new("deep");
+    for name in ["server", "admin"] {
+        issuer.write(&dir, name, &Leaf::default());
+    }
+    dir.write("ca.pem", issuer.pem());
+    let output = odin(dir.path(), &["check", "--deep", "odin.yaml"]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    // A key of another certificate.
+    let (_, other) = issuer.issue(&Leaf::default());
+    dir.write("admin.key", other);
+    told(&["admin.listen.tls.certificates[0]"]);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 mod files;
 mod image;
 mod monitoring;
+mod rotation;
 mod service;
 
 use std::path::{Path, PathBuf};

@@ -226,11 +226,24 @@ async fn looked(session: &mut Session<'_>, from: &Reference) -> Result<Artifact,
     let is_module = |layer: &&Descriptor| MODULE_KINDS.contains(&layer.media_type.as_str());
     let layer = manifest.layers.iter().find(is_module).ok_or_else(|| {
         let kinds: Vec<_> = manifest.layers.iter().map(|one| one.media_type.as_str()).collect();
+        if kinds.iter().any(|kind| kind.contains(".tar")) {
+            return Trouble::answer(packed(from));
+        }
         let (kinds, known) = (kinds.join(", "), MODULE_KINDS.join(", "));
         Trouble::answer(format!("{from} has layers of {kinds}; a module is one of {known}"))
     })?;
     let module = digest_of(&layer.digest).ok_or_else(wrong)?;
     Ok(Artifact { manifest: digest, module, facts: manifest.annotations })
+}
+
+/// What becomes of a module in a layer of files, as `docker build` makes it. A node asks for exactly
+/// the bytes of its digest, and those of a module are not such a layer's.
+fn packed(from: &Reference) -> String {
+    format!(
+        "{from} is an image of files, of which a module would be one; take it out and push it as \
+         itself: docker create --name m {from} - && docker cp m:/plugin.wasm . && docker rm m, \
+         then odin-cli plugin push plugin.wasm oci://{from}"
+    )
 }
 
 /// A module, whole.

@@ -10,16 +10,6 @@ use super::super::state::HostState;
 use super::{LinkResult, Served, bytes, config, files, http, memory, memory_of, metrics, state};
 use crate::limits;
 
-/// For the message that refuses an import.
-pub(super) const KNOWN: &str = "log(ptr, len), log(level, ptr, len), get_time() -> i64, \
-     get_time_ms() -> i64, get_config(ptr) -> ptr, get_config(ptr, len) -> i64, \
-     http_call(ptr, len) -> i64, http_call(method, url, headers, body) -> ptr, \
-     kv_get(ptr, len) -> i64, \
-     kv_set(ptr, len, ptr, len, i64) -> i32, kv_incr(ptr, len, i64, i64) -> i64, \
-     kv_delete(ptr, len) -> i32, kv_cas(ptr, len, ptr, len, ptr, len, i64) -> i32, \
-     read_file(ptr, len) -> i64, metric_increment(ptr, len, i64), metric_record(ptr, len, i64), \
-     abort, seed";
-
 const MODULE: &str = "env";
 
 pub(super) fn serve(linker: &mut Linker<HostState>, name: &str, types: &str) -> LinkResult {

@@ -26,9 +26,6 @@ const UNAVAILABLE: i32 = -4;
 /// Redis refused.
 const REFUSED: i32 = -5;
 
-/// What the state's functions are called.
-pub(super) const NAMES: [&str; 5] = ["kv_get", "kv_set", "kv_incr", "kv_delete", "kv_cas"];
-
 pub(super) fn serve(linker: &mut Linker<HostState>, name: &str, types: &str) -> LinkResult {
     match (name, types) {
         ("kv_get", "i32 i32 -> i64") => {

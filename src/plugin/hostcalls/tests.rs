@@ -1,5 +1,6 @@
 //! What guests get from the functions they import, and what they cannot do with them.
 
+mod described;
 mod reach;
 
 use std::sync::Arc;

@@ -125,6 +125,48 @@ fn what_envoys_tools_have_pushed_is_pulled() {
     assert_eq!(std::fs::read(work.path().join("old.wasm")).unwrap(), one);
 }
 
+/// What `docker build` makes is an image of files.
+#[test]
+fn a_module_in_a_layer_of_files_is_refused_with_the_cure() {
+    let registry = Registry::plain();
+    let work = TempDir::new();
+    let (one, digest) = module("one");
+    let file = work.write("x.wasm", &one);
+    let to = format!("oci://{}/team/x:1", registry.host);
+    good(&work, &["push", file.to_str().unwrap(), &to, "--plain-http"]);
+    for kind in [
+        "application/vnd.oci.image.layer.v1.tar+gzip",
+        "application/vnd.docker.image.rootfs.diff.tar.gzip",
+    ] {
+        let layer = |kind: &str| {
+            serde_json::json!({
+                "mediaType": kind, "digest": format!("sha256:{digest}"), "size": one.len(),
+            })
+        };
+        let image = serde_json::json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": layer("application/vnd.oci.image.config.v1+json"),
+            "layers": [layer(kind)],
+        });
+        let image = image.to_string();
+        let mut client = Client::connect(registry.host.parse().unwrap());
+        client.send(format!(
+            "PUT /v2/team/x/manifests/image HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\
+             Content-Type: application/vnd.oci.image.manifest.v1+json\r\n\r\n{image}",
+            registry.host,
+            image.len()
+        ));
+        assert_eq!(client.response_to("PUT").status, 201);
+        let from = format!("{}/team/x:image", registry.host);
+        let output = cli(&work, &["pull", &format!("oci://{from}"), "--plain-http"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{said}");
+        assert!(said.contains(&format!("docker create --name m {from} -")), "{said}");
+        assert!(said.contains(&format!("odin-cli plugin push plugin.wasm oci://{from}")), "{said}");
+    }
+}
+
 #[test]
 fn a_registry_with_tls_and_users_is_shown_who_one_is() {
     let registry = Registry::guarded();
