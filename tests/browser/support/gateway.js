@@ -10,15 +10,19 @@ import { fileURLToPath } from "node:url";
 const root = fileURLToPath(new URL("../../../", import.meta.url));
 const binary = process.env.ODIN_BINARY ?? join(root, "target/debug/odin");
 
-/** Lines of the configuration; `plugins` is `{name: {module, keys}}`. */
+/** Lines of the configuration; `plugins` is `{name: {module, keys}}`, `fleet` the section of a node. */
 function configuration(options, dir) {
+  const own = [
+    "server: {listen: '127.0.0.1:0', workers: 2, pinCores: false, drainTimeout: 1s}",
+    `admin: {listen: '127.0.0.1:0'${options.token ? `, token: ${options.token}` : ""}}`,
+    "logging: {level: info}",
+  ];
+  if (options.fleet) return [...own, options.fleet, ""].join("\n");
   const plugins = Object.entries(options.plugins ?? {}).map(
     ([name, { keys = "type: request" }]) => `    - {name: ${name}, path: ${name}.wasm, ${keys}}`,
   );
   return [
-    "server: {listen: '127.0.0.1:0', workers: 2, pinCores: false, drainTimeout: 1s}",
-    `admin: {listen: '127.0.0.1:0'${options.token ? `, token: ${options.token}` : ""}}`,
-    "logging: {level: info}",
+    ...own,
     `wasm:\n  pluginDir: ${dir}/plugins\n  cacheEnabled: false\n  maxInstances: 4`,
     ...(plugins.length ? ["  plugins:", ...plugins] : []),
     options.services ?? "services:\n  - {name: all, basePath: /, targets: ['builtin:echo']}",
@@ -37,7 +41,8 @@ export class Gateway {
     }
     gateway.config = configuration(options, gateway.dir);
     const file = await gateway.put("odin.yaml", gateway.config);
-    gateway.child = spawn(binary, ["--config", file], { stdio: ["ignore", "pipe", "pipe"] });
+    const env = { ...process.env, ...options.env };
+    gateway.child = spawn(binary, ["--config", file], { stdio: ["ignore", "pipe", "pipe"], env });
     gateway.log = "";
     process.on("exit", () => gateway.child.kill("SIGKILL"));
     await new Promise((ready, failed) => {
