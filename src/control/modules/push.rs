@@ -236,8 +236,8 @@ async fn looked(session: &mut Session<'_>, from: &Reference) -> Result<Artifact,
     Ok(Artifact { manifest: digest, module, facts: manifest.annotations })
 }
 
-/// What becomes of a module in a layer of files, as `docker build` makes it. A node asks for exactly
-/// the bytes of its digest, and those of a module are not such a layer's.
+/// What becomes of a module in a layer of files, as `docker build` makes it. A node asks for
+/// exactly the bytes of its digest, and those of a module are not such a layer's.
 fn packed(from: &Reference) -> String {
     format!(
         "{from} is an image of files, of which a module would be one; take it out and push it as \

@@ -1,5 +1,7 @@
 //! What is written from the table is up to date, and what is written by hand says the same.
 
+mod example;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -125,56 +127,6 @@ fn table(prefix: &str, prefixes: &[&str]) -> String {
 }
 
 // --- what is written by hand ---
-
-/// The comment above a key, or its example's, is what the table says of it.
-#[test]
-fn odin_yaml_says_of_every_key_what_the_table_says() {
-    let comments: Vec<&str> = ODIN_YAML
-        .lines()
-        .filter_map(|line| line.trim_start().strip_prefix('#'))
-        .flat_map(str::split_whitespace)
-        .collect();
-    let comments = comments.join(" ");
-    let mut lacking = Vec::new();
-    for (path, key) in all() {
-        let is_shown = ODIN_YAML.lines().any(|line| {
-            let bare = line.trim_start_matches([' ', '#', '-']);
-            bare.contains(&format!("{}:", key.name))
-        });
-        // The examples of these show them in comments of their own.
-        let is_example = [
-            "admin.listen.",
-            "fleet.",
-            "server.listen[",
-            "services[].aggregation",
-            "services[].compression",
-            "services[].cors",
-            "services[].healthCheck",
-            "services[].hash",
-            "services[].hosts",
-            "services[].match",
-            "services[].methods",
-            "services[].redirect",
-            "services[].requestHeaders",
-            "services[].responseHeaders",
-            "services[].retry",
-            "services[].mirror",
-            "services[].split",
-            "services[].sticky",
-            "services[].rewrite",
-            "services[].targets",
-            "services[].tls",
-        ];
-        let is_said = section_of(&key.kind).is_some()
-            || is_example.iter().any(|prefix| path.starts_with(prefix))
-            || comments.contains(key.about);
-        if !is_shown || !is_said {
-            let value = key.default.or(key.example).unwrap_or("...");
-            lacking.push(format!("{path}:\n    # {}\n    {}: {value}", key.about, key.name));
-        }
-    }
-    assert!(lacking.is_empty(), "config/odin.yaml lacks\n{}", lacking.join("\n"));
-}
 
 #[test]
 fn no_key_stands_twice() {
