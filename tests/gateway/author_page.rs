@@ -183,6 +183,8 @@ fn every_function_of_an_sdk_stands_in_its_readme() {
          odin_dispatch odin_configure odin_keep odin_equal_bytes odin_skip_space \
          odin_skip_string odin_put \
          odin_put_utf8 odin_utf8_size odin_put_string odin_put_base64 odin_put_body \
-         odin_put_headers odin_put_status odin_put_message odin_put_result",
+         odin_put_headers odin_put_status odin_put_message odin_put_result odin_read_call \
+         odin_state_of odin_find_body odin_new_body odin_close_body odin_begin_body odin_packed \
+         odin_given odin_chunk_given",
     );
 }
