@@ -30,10 +30,10 @@ import subprocess
 import sys
 import time
 
-from suite import fairness, report, targets
+from suite import fairness, grpc, report, targets
 from suite.loads import has_real_time
 from suite.places import (
-    HERE, LOAD_CORE, PGO, RELEASE, ROOT, RUN, TOOLS, free_port, raise_file_limit,
+    HERE, LOAD_CORE, ORIGINS, PGO, RELEASE, ROOT, RUN, TOOLS, certificate, free_port, raise_file_limit,
 )
 from suite.processes import Failed, Overwhelmed, Process, first_line
 from suite.scenarios import SCENARIOS, Scenario
@@ -63,8 +63,13 @@ class Fleet:
         self.up: dict[str, Process] = {}
         self.seen: dict[str, dict] = {name: {"rounds": []} for name in scenario.contenders}
         port = free_port()
-        command = [TOOLS / "origin", f"127.0.0.1:{port}"]
+        command = [TOOLS / "origin", *(f"{address}:{port}" for address in ORIGINS)]
         self.origin = self.run(Process("origin", command, LOAD_CORE, port))
+        if any(contender.is_secure for contender in scenario.contenders.values()):
+            certificate()
+        if any(contender.is_grpc for contender in scenario.contenders.values()):
+            port = free_port()
+            self.run(grpc.origin(port))
         for name in scenario.contenders:
             with self.failing(name):
                 self.start(name, binary, port)
@@ -80,7 +85,8 @@ class Fleet:
             self.seen[name]["missing"] = missing
             return
         port = free_port()
-        process = Process(name, contender.command(binary, port, origin), contender.core, port)
+        command = contender.command(binary, port, origin)
+        process = Process(name, command, contender.core, port, contender.is_secure)
         self.run(process)
         fairness.check(name, contender, process)
         self.up[name] = process
@@ -108,7 +114,7 @@ class Fleet:
         started = time.monotonic()
         before = process.cpu_seconds()
         with around as beside:
-            result = load(process.port, seconds, self.origin)
+            result = load(process, seconds, self.origin)
             spent = process.cpu_seconds() - before
             lasted = time.monotonic() - started
         process.check_alive()
@@ -127,7 +133,7 @@ def run(name: str, options) -> dict:
         for contender in list(fleet.up):
             with fleet.failing(contender):
                 load = scenario.load_of(contender)
-                load(fleet.up[contender].port, WARM_UP_SECONDS, fleet.origin)
+                load(fleet.up[contender], WARM_UP_SECONDS, fleet.origin)
         rounds = rounds_of(scenario, options)
         for number in range(rounds):
             names = list(scenario.contenders)

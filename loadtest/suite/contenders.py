@@ -11,9 +11,12 @@ import shutil
 from collections.abc import Callable
 
 from .places import (
-    MODULES, NGINX_MODULES, PATH_MORE, PEERS, PROXY_CORE, RELEASE, RUN, TOOLS, written,
+    MODULES, NGINX_MODULES, ORIGINS, PATH_MORE, PEERS, PROXY_CORE, RELEASE, RUN, TOOLS, certificate,
+    written,
 )
 
+# What Odin adds for circles to be found (RFC 8586); the peers have no such thing.
+LOOP = "cdn-loop"
 FORWARDED = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-request-id")
 
 
@@ -32,6 +35,10 @@ class Contender:
     core: str = PROXY_CORE
     # What happens meanwhile: called with the process and the port, a context manager.
     beside: Callable | None = None
+    # Its listener speaks TLS.
+    is_secure: bool = False
+    # Its origin is that of gRPC.
+    is_grpc: bool = False
     # It has an admin API, for `beside`; and that it cannot keep up with a rate is a failure.
     is_ours: bool = False
 
@@ -66,13 +73,20 @@ def plugin(
 
 def odin_config(
     port: int, origin: int, plugins: str = "", driver: str = "auto", workers: int = 1,
-    admin: str = "off", services: str = "",
+    admin: str = "off", services: str = "", service: str = "", is_secure: bool = False,
+    scheme: str = "http", addresses: tuple[str, ...] = ORIGINS[:1],
 ) -> str:
     listed = f"  plugins:\n{plugins}" if plugins else "  plugins: []\n"
-    target = f"targets: [\"http://127.0.0.1:{origin}\"]"
+    urls = ", ".join(f'"{scheme}://{address}:{origin}"' for address in addresses)
+    target = f"targets: [{urls}]{service}"
     pins = "true" if workers > 1 else "false"
+    listen = f"127.0.0.1:{port}"
+    if is_secure:
+        pem, key = certificate()
+        tls = f"{{ certificates: [{{ cert: {pem}, key: {key} }}] }}"
+        listen = f"[{{ address: \"{listen}\", tls: {tls} }}]"
     return (
-        f"server:\n  listen: 127.0.0.1:{port}\n  workers: {workers}\n  pinCores: {pins}\n"
+        f"server:\n  listen: {listen}\n  workers: {workers}\n  pinCores: {pins}\n"
         f"  ioDriver: {driver}\n  limits: {{ upstreamIdleMax: 1024 }}\n"
         f"admin: {{ listen: {admin} }}\nwasm:\n  pluginDir: {MODULES}\n  maxInstances: 64\n{listed}"
         f"services:\n  - {{ name: s, basePath: /, {target} }}\n"
@@ -82,13 +96,30 @@ def odin_config(
 
 def odin(
     plugins: str = "", driver: str = "auto", workers: int = 1, core: str = PROXY_CORE,
-    sets: tuple = (), needs: tuple = (), **more,
+    sets: tuple = (), needs: tuple = (), is_secure: bool = False, service: str = "",
+    scheme: str = "http", addresses: tuple[str, ...] = ORIGINS[:1], **more,
 ) -> Contender:
     def command(binary: pathlib.Path, port: int, origin: int) -> list:
-        text = odin_config(port, origin, plugins, driver, workers)
+        text = odin_config(
+            port, origin, plugins, driver, workers, service=service, is_secure=is_secure,
+            scheme=scheme, addresses=addresses,
+        )
         return [binary, "--config", written(f"odin-{port}.yaml", text)]
 
-    return Contender(command, sets=sets, needs=needs, core=core, is_ours=True, **more)
+    return Contender(
+        command, adds=(*FORWARDED, LOOP), sets=sets, needs=needs, core=core, is_secure=is_secure,
+        is_ours=True, **more,
+    )
+
+
+def odin_filter(config: str = "header") -> Contender:
+    """Envoy's own filter, the same file."""
+    module = RUN / "filter.wasm"
+    words = (
+        f"    - {{ name: f, path: {module}, type: both, rootId: f, vmId: v, maxMemoryPages: 256, "
+        f"config: {config} }}\n"
+    )
+    return odin(words, sets=HEADER, needs=(module,))
 
 
 def as_processes(cores: tuple[str, ...]) -> Contender:
@@ -102,7 +133,8 @@ def as_processes(cores: tuple[str, ...]) -> Contender:
         ends = "trap 'kill $gateways' TERM"
         return ["sh", "-c", "\n".join([*starts, ends, "wait", "wait"])]
 
-    return Contender(command, core=",".join(cores), is_ours=True)
+    adds = (*FORWARDED, LOOP)
+    return Contender(command, adds=adds, core=",".join(cores), is_ours=True)
 
 
 def without_pgo(contender: Contender) -> Contender:
@@ -114,9 +146,9 @@ def without_pgo(contender: Contender) -> Contender:
     return dataclasses.replace(contender, command=command, needs=contender.needs + (RELEASE,))
 
 
-def odin_header(language: str, body: bool = False) -> Contender:
+def odin_header(language: str, body: bool = False, is_secure: bool = False) -> Contender:
     module = MODULES / f"header-injection-{language}.wasm"
-    return odin(plugin(language, body=body), sets=HEADER, needs=(module,))
+    return odin(plugin(language, body=body), sets=HEADER, needs=(module,), is_secure=is_secure)
 
 
 def odin_chain(length: int) -> Contender:
@@ -159,9 +191,14 @@ NGINX_LUA_MODULES = ("ndk_http_module.so", "ngx_http_lua_module.so")
 
 def nginx(
     plugin: str = "", http: str = "", modules: tuple[str, ...] = (), fields: str = NGINX_FIELDS,
-    workers: int = 1, **more,
+    workers: int = 1, is_secure: bool = False, is_grpc: bool = False, **more,
 ) -> Contender:
+    pem, key = RUN / "tls.pem", RUN / "tls.key"
+    secured = f"ssl_certificate {pem}; ssl_certificate_key {key}; ssl_session_cache shared:s:10m;"
     inserts = {
+        "TLS": " ssl http2" if is_secure else "",
+        "SERVER": secured + " http2_max_concurrent_streams 1000;" if is_secure else "",
+        "PASS": "grpc_pass grpc://u;" if is_grpc else "proxy_pass http://u;",
         # Several have a core each, as Odin's have.
         "WORKERS": f"{workers}; worker_cpu_affinity auto" if workers > 1 else "1",
         "MODULES": "\n".join(f"load_module {NGINX_MODULES / module};" for module in modules),
@@ -169,7 +206,7 @@ def nginx(
     }
     needs = ("nginx", *(NGINX_MODULES / module for module in modules))
     command = peer("nginx.conf", lambda path: ["nginx", "-c", path, "-p", RUN], inserts)
-    return Contender(command, needs=needs, **more)
+    return Contender(command, needs=needs, is_secure=is_secure, is_grpc=is_grpc, **more)
 
 
 def nginx_njs() -> Contender:
@@ -189,14 +226,24 @@ HAPROXY_FIELDS = """http-request set-header X-Forwarded-Proto http
   http-request set-header X-Request-Id %[uuid()]"""
 
 
-def haproxy(lua: bool = False, fields: str = HAPROXY_FIELDS, **more) -> Contender:
+def haproxy(
+    lua: bool = False, fields: str = HAPROXY_FIELDS, is_secure: bool = False,
+    is_grpc: bool = False, **more,
+) -> Contender:
+    if is_secure:
+        fields = fields.replace("Proto http", "Proto https")
     inserts = {
+        "TLS": f"ssl crt {RUN}/both.pem alpn h2,http/1.1" if is_secure else "",
+        "SERVER": "proto h2" if is_grpc else "",
         "GLOBAL": f"lua-load {PEERS}/header.lua" if lua else "",
         "PLUGIN": "http-request lua.gateway" if lua else "",
         "FIELDS": fields,
     }
     command = peer("haproxy.cfg", lambda path: ["haproxy", "-db", "-f", path], inserts)
-    return Contender(command, needs=("haproxy",), sets=HEADER if lua else (), **more)
+    return Contender(
+        command, needs=("haproxy",), sets=HEADER if lua else (), is_secure=is_secure,
+        is_grpc=is_grpc, **more,
+    )
 
 
 ENVOY_FIELDS = (
@@ -231,8 +278,29 @@ ENVOY_WASM = f"""- name: envoy.filters.http.wasm
 ENVOY_UNASKED = ("x-envoy-external-address",)
 
 
-def envoy(plugin: str = "", fields: str = ENVOY_FIELDS, request_id: bool = True, **more):
+ENVOY_EXTENSIONS = '"@type": type.googleapis.com/envoy.extensions'
+ENVOY_SECURE = f"""transport_socket:
+        name: envoy.transport_sockets.tls
+        typed_config:
+          {ENVOY_EXTENSIONS}.transport_sockets.tls.v3.DownstreamTlsContext
+          common_tls_context:
+            alpn_protocols: [h2, http/1.1]
+            tls_certificates:
+            - certificate_chain: {{ filename: {RUN}/tls.pem }}
+              private_key: {{ filename: {RUN}/tls.key }}"""
+ENVOY_HTTP2 = f"""typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        {ENVOY_EXTENSIONS}.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config: {{ http2_protocol_options: {{}} }}"""
+
+
+def envoy(
+    plugin: str = "", fields: str = ENVOY_FIELDS, request_id: bool = True,
+    is_secure: bool = False, is_grpc: bool = False, **more,
+) -> Contender:
     inserts = {
+        "TLS": ENVOY_SECURE if is_secure else "", "CODEC": "AUTO" if is_secure else "HTTP1",
+        "CLUSTER": ENVOY_HTTP2 if is_grpc else "",
         "PLUGIN": plugin, "FIELDS": fields, "REQUEST_ID": "true" if request_id else "false",
     }
     flags = ["--concurrency", "1", "--disable-hot-restart", "-l", "error"]
@@ -240,11 +308,14 @@ def envoy(plugin: str = "", fields: str = ENVOY_FIELDS, request_id: bool = True,
     needs = (RUN / "envoy", *more.pop("needs", ()))
     adds = (*more.pop("adds", FORWARDED), *ENVOY_UNASKED)
     # For a client on the loopback it names an address of the machine's.
-    return Contender(command, needs=needs, adds=adds, loose=("x-forwarded-for",), **more)
+    return Contender(
+        command, needs=needs, adds=adds, loose=("x-forwarded-for",), is_secure=is_secure,
+        is_grpc=is_grpc, **more,
+    )
 
 
-def envoy_wasm(body: bool = False) -> Contender:
-    filter = ENVOY_WASM.replace("CONFIG", "body" if body else "header")
+def envoy_wasm(config: str = "header") -> Contender:
+    filter = ENVOY_WASM.replace("CONFIG", config)
     return envoy(filter, sets=HEADER, needs=(RUN / "filter.wasm",))
 
 

@@ -7,7 +7,7 @@ import statistics
 import threading
 import time
 
-from .contenders import HEADER, Contender, odin_config, plugin
+from .contenders import FORWARDED, HEADER, LOOP, Contender, odin_config, plugin
 from .places import LOAD_CORE, MODULES, free_port, written
 from .processes import Failed, Process
 
@@ -110,7 +110,8 @@ def reloaded(is_reloaded: bool) -> Contender:
             raise Failed("a request after a reload did not see it")
 
     needs = (MODULES / "header-injection-rust.wasm",)
-    return Contender(command, sets=HEADER, needs=needs, beside=beside, is_ours=True)
+    adds = (*FORWARDED, LOOP)
+    return Contender(command, adds, sets=HEADER, needs=needs, beside=beside, is_ours=True)
 
 
 def looping(is_looping: bool) -> Contender:
@@ -140,5 +141,5 @@ def looping(is_looping: bool) -> Contender:
             yield seen
 
     return Contender(
-        command, needs=(module,), beside=beside if is_looping else None, is_ours=True
+        command, (*FORWARDED, LOOP), needs=(module,), beside=beside if is_looping else None, is_ours=True
     )

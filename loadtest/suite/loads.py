@@ -1,5 +1,5 @@
 """The load generators: each gives a run's requests, seconds, and latencies in microseconds. They
-get the contender's port, the seconds, and the origin."""
+get the contender's process, the seconds, and the origin's."""
 
 import contextlib
 import dataclasses
@@ -8,9 +8,10 @@ import json
 import os
 import re
 import subprocess
+import sys
 
 from .fairness import CLIENT
-from .places import HERE, LOAD_CORE, RUN, TOOLS
+from .places import HERE, LOAD_CORE, RUN, TOOLS, written
 from .processes import Failed, Overwhelmed, Process
 
 # What the generator of a fixed rate answers where requests wait for ever longer to be sent.
@@ -44,11 +45,11 @@ class Wrk:
     # Seconds before what is counted.
     lead_in = 0
 
-    def __call__(self, port: int, seconds: float, _: Process) -> dict:
+    def __call__(self, proxy: Process, seconds: float, _: Process) -> dict:
         environment = {"BODY_BYTES": str(self.body_bytes), "CLOSE": str(int(self.closes))}
         command = [
             "wrk", "-t1", f"-c{self.connections}", f"-d{max(1, round(seconds))}s",
-            "-s", HERE / "load.lua", f"http://127.0.0.1:{port}{self.target}",
+            "-s", HERE / "load.lua", f"{proxy.scheme}://127.0.0.1:{proxy.port}{self.target}",
         ]
         output = run(command, seconds, environment)
         line = next((line for line in output.splitlines() if line.startswith("RESULT ")), None)
@@ -71,8 +72,8 @@ class OpenLoop:
     connections: int = 64
     lead_in = 0.5
 
-    def __call__(self, port: int, seconds: float, origin: Process) -> dict:
-        asked = f"127.0.0.1:{port}/{self.rate}/{max(1, round(seconds))}/{self.connections}"
+    def __call__(self, proxy: Process, seconds: float, origin: Process) -> dict:
+        asked = f"127.0.0.1:{proxy.port}/{self.rate}/{max(1, round(seconds))}/{self.connections}"
         connection = http.client.HTTPConnection("127.0.0.1", origin.port, timeout=seconds + 30)
         with real_time(origin.pid), contextlib.closing(connection):
             try:
@@ -114,11 +115,11 @@ class Oha:
     connections: int = 64
     lead_in = 0
 
-    def __call__(self, port: int, seconds: float, _: Process) -> dict:
+    def __call__(self, proxy: Process, seconds: float, _: Process) -> dict:
         fields = [word for name, value in CLIENT.items() for word in ("-H", f"{name}: {value}")]
         command = [
             RUN / "oha", "--no-tui", "--output-format", "json", "-c", self.connections,
-            "-z", f"{seconds}s", *fields, f"http://127.0.0.1:{port}{TARGET}",
+            "-z", f"{seconds}s", *fields, f"http://127.0.0.1:{proxy.port}{TARGET}",
         ]
         answer = json.loads(run(command, seconds))
         codes = answer["statusCodeDistribution"]
@@ -137,22 +138,69 @@ class Oha:
 
 @dataclasses.dataclass(frozen=True)
 class H2load:
-    """h2load over HTTP/1.1, as a third opinion; it gives no percentiles."""
+    """h2load: over HTTP/1.1 as a third opinion, over HTTP/2 as the only one that can. It gives no
+    percentiles."""
 
     connections: int = 64
+    # At once on each connection, by HTTP/2; 0: by HTTP/1.1.
+    streams: int = 0
+    target: str = TARGET
+    # Of the request; by GET without.
+    body: bytes = b""
+    fields: tuple[tuple[str, str], ...] = ()
     lead_in = 0
 
-    def __call__(self, port: int, seconds: float, _: Process) -> dict:
-        fields = [
-            word for name, value in CLIENT.items() if name != "Host"
-            for word in ("-H", f"{name}: {value}")
-        ]
+    def __call__(self, proxy: Process, seconds: float, _: Process) -> dict:
+        pairs = self.fields or [(name, value) for name, value in CLIENT.items() if name != "Host"]
+        how = [f"-m{self.streams}"] if self.streams else ["--h1"]
+        if self.body:
+            how += ["-d", written(f"body-{len(self.body)}", self.body)]
         command = [
-            "h2load", "--h1", "-t1", f"-c{self.connections}", f"-D{max(1, round(seconds))}",
-            *fields, f"http://127.0.0.1:{port}{TARGET}",
+            "h2load", *how, "-t1", f"-c{self.connections}", f"-D{max(1, round(seconds))}",
+            *(word for name, value in pairs for word in ("-H", f"{name}: {value}")),
+            f"{proxy.scheme}://127.0.0.1:{proxy.port}{self.target}",
         ]
         output = run(command, seconds)
         counts = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored", output)
         if not counts or not int(counts[1]) or int(counts[2]) + int(counts[3]):
             raise Failed(f"h2load said {output[-300:]!r}")
         return {"requests": int(counts[1]), "seconds": float(max(1, round(seconds)))}
+
+
+@dataclasses.dataclass(frozen=True)
+class Handshakes:
+    """TLS handshakes one after the other, each on a connection that is closed then: full ones, or
+    resumed by a ticket. What is counted as requests are handshakes (suite/handshakes.py)."""
+
+    is_resumed: bool
+    lead_in = 0
+
+    def __call__(self, proxy: Process, seconds: float, _: Process) -> dict:
+        how = "resumed" if self.is_resumed else "full"
+        command = [sys.executable, HERE / "suite/handshakes.py", how, proxy.port, seconds]
+        return json.loads(run(command, seconds))
+
+
+@dataclasses.dataclass
+class Idle:
+    """Connections that have had a request and wait for the next: what each keeps in memory. A
+    process keeps what it had at most, so only the first run of each tells."""
+
+    connections: int
+    lead_in = 0
+    # What each process had before.
+    before: dict[int, float] = dataclasses.field(default_factory=dict)
+
+    def __call__(self, proxy: Process, seconds: float, _: Process) -> dict:
+        is_first = proxy.pid not in self.before
+        self.before.setdefault(proxy.pid, proxy.resident_mib())
+        # The first one only warms up.
+        count = 100 if is_first else self.connections
+        command = [sys.executable, HERE / "suite/handshakes.py", "idle", proxy.port, count]
+        words = ["taskset", "-c", LOAD_CORE, *map(str, command)]
+        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as client:
+            if client.stdout.readline().strip() != b"open":
+                raise Failed("not all idle connections were served")
+            kib = (proxy.resident_mib() - self.before[proxy.pid]) * 1024 / count
+            client.stdin.close()
+        return {"requests": count, "kib": kib}

@@ -25,8 +25,8 @@ class Overwhelmed(Failed):
 class Process:
     """A program on a core of its own, and the processes it starts."""
 
-    def __init__(self, name: str, command: list, core: str, port: int):
-        self.name, self.port, self.core = name, port, core
+    def __init__(self, name: str, command: list, core: str, port: int, is_secure: bool = False):
+        self.name, self.port, self.core, self.is_secure = name, port, core, is_secure
         self.log = RUN / f"{name.replace('/', '-')}.log"
         environment = {
             **os.environ,
@@ -44,6 +44,10 @@ class Process:
     @property
     def pid(self) -> int:
         return self.process.pid
+
+    @property
+    def scheme(self) -> str:
+        return "https" if self.is_secure else "http"
 
     def check_alive(self) -> None:
         status = self.process.poll()

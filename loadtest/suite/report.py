@@ -12,16 +12,16 @@ NOTES = """## What is not fair
 
 - Odin counts and times every request (its metrics cannot be turned off) and routes by a table;
   Envoy's statistics are off, nginx and HAProxy have none of that kind. This favours the peers.
-- Odin always sets four fields on a request (`X-Forwarded-For`, `-Proto`, `-Host`, `X-Request-Id`).
-  The peers are configured to set the same. `fewer fields` in the first table is what they cost when
+- Odin always sets five fields on a request (`X-Forwarded-For`, `-Proto`, `-Host`, `X-Request-Id`,
+  `CDN-Loop`). The peers are configured to set the first four. `fewer fields` in the first table is what they cost when
   they set `X-Forwarded-For` alone (Envoy also `-Proto`, which it always sets). Envoy sets
   `x-envoy-external-address` besides, unasked.
 - Odin is built with a profile of itself where its version above says so (`make pgo`; `odin, without
   PGO` is the release without), the peers are as their packages have them.
 - Envoy is built for features that this does not use (filters, HTTP/2, xDS). It pays for them here.
 - nginx and HAProxy are Debian's packages, older than their newest releases; Envoy is PyPI's newest.
-- Envoy's filter sets a constant and reads nothing. Odin's plugins get the whole request head as
-  JSON, parse it, and take the field from their configuration.
+- The proxy-wasm filter, the same file in Odin and Envoy, reads two headers and sets a constant.
+  Odin's own plugins get the whole request head as JSON, parse it, and take the field from their configuration.
 - Lua and njs run inside nginx, HAProxy and Envoy without a sandbox that limits memory and time per
   call; Odin's plugins and Envoy's filter are WebAssembly.
 - One machine with two cores: the origin and the load generator share one, and in the cheapest cases
@@ -34,7 +34,9 @@ NOTES = """## What is not fair
   of all requests of all rounds.
 - At a fixed rate the origin and the generator are one thread, which cannot do two things at once:
   what an answer waits for it counts as latency, for all alike.
-- TLS and HTTP/2 towards clients are not built yet, and are not compared.
+- TLS is rustls with aws-lc-rs in Odin, OpenSSL in nginx and HAProxy, BoringSSL in Envoy; all choose
+  AES-256 or AES-128 as they do unasked. The client of the handshakes offers X25519 alone.
+- HTTP/2 to origins is spoken where gRPC needs it; else all proxies go to the origin by HTTP/1.1.
 """
 
 
@@ -53,6 +55,8 @@ def table(result: dict) -> str:
     if is_open:
         latencies += ["lag_p50", "lag_p99"]
     tail = ["over 5 ms", "most, ms"] if is_open else []
+    has_kib = any(values(result, name, "kib") for name in result["contenders"])
+    tail += ["KiB each"] if has_kib else []
     head = [
         "", "CPU us/request (min-max)", f"ratio to {base} (min-max)", *more,
         *(LATENCIES[key] for key in latencies), *tail, "RSS MiB",
@@ -73,6 +77,8 @@ def table(result: dict) -> str:
         cells += [text(spread(result, name, key)[0], 0) for key in latencies]
         if is_open:
             cells += over_all_rounds(result, name)
+        if has_kib:
+            cells.append(text(spread(result, name, "kib")[0]))
         cells.append(text(spread(result, name, "rss_mib")[0], 0))
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -168,6 +174,12 @@ def overview(results: dict[str, dict]) -> str:
             for rate in ("10k", "20k")
         ),
         ("answers of 16 KiB: CPU per request, us", "answer-16k", proxies, ["cpu_us"], 1),
+        ("HTTPS by HTTP/1.1: CPU per request, us", "tls", proxies, ["cpu_us"], 1),
+        ("HTTPS by HTTP/2, 16 streams: CPU per request, us", "http2", proxies, ["cpu_us"], 1),
+        ("gRPC, unary: CPU per call, us", "grpc", proxies, ["cpu_us"], 1),
+        ("TLS handshakes, full: CPU each, us", "handshakes-full", proxies, ["cpu_us"], 0),
+        ("TLS handshakes, resumed: CPU each, us", "handshakes-resumed", proxies, ["cpu_us"], 0),
+        ("an idle connection of TLS, KiB", "idle-tls", proxies, ["kib"], 1),
         ("64 connections: memory, MiB", "plain", proxies, ["rss_mib"], 0),
     ]
     lines = ["| | Odin | nginx | HAProxy | Envoy |", "|---|---|---|---|---|"]

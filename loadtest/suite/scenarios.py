@@ -5,10 +5,11 @@ from collections.abc import Callable
 
 from . import contenders as who
 from .contenders import Contender, envoy, envoy_wasm, floor, haproxy, nginx, nginx_lua, odin
-from .contenders import odin_chain, odin_constant_guest, odin_header, without_pgo
+from .contenders import odin_chain, odin_constant_guest, odin_filter, odin_header, without_pgo
 from .disturbances import looping, reloaded
-from .loads import H2load, Oha, OpenLoop, Wrk
-from .places import LOAD_CORE, RUN
+from .grpc import GRPC_FIELDS, GRPC_MESSAGE, GRPC_PATH
+from .loads import H2load, Handshakes, Idle, Oha, OpenLoop, Wrk
+from .places import LOAD_CORE, ORIGINS, RUN
 from .processes import Process
 
 
@@ -42,6 +43,19 @@ class Scenario:
 
 
 FOUR = {"odin": odin(), "nginx": nginx(), "haproxy": haproxy(), "envoy": envoy()}
+SECURE = {
+    "odin": odin(is_secure=True), "nginx": nginx(is_secure=True),
+    "haproxy": haproxy(is_secure=True), "envoy": envoy(is_secure=True),
+}
+GRPC = {
+    "odin": odin(is_secure=True, scheme="h2", is_grpc=True),
+    "nginx": nginx(is_secure=True, is_grpc=True),
+    "haproxy": haproxy(is_secure=True, is_grpc=True),
+    "envoy": envoy(is_secure=True, is_grpc=True),
+}
+# What watches over an origin: active checks, ejection, and the choice of the less loaded of two.
+WATCHED = ", loadBalancing: p2c, healthCheck: { path: /bytes/2, interval: 1s }"
+UNWATCHED = ", loadBalancing: round-robin, outlier: off"
 FLOORS = {name: floor(way) for name, way in who.FLOOR_WAYS.items()}
 OPEN_LOOP_RATES = (10_000, 20_000)
 WORKERS = {
@@ -74,7 +88,7 @@ SCENARIOS: dict[str, Scenario] = {
         Wrk(),
         "64 connections, 128 bytes of answer. `floor` hands messages on unread, in two ways. "
         "`fewer fields`: with as few fields added to the request as that proxy allows (Odin always "
-        "adds four).",
+        "adds five).",
         share=1,
         cuts=3,
     ),
@@ -96,6 +110,7 @@ SCENARIOS: dict[str, Scenario] = {
             "envoy": envoy(),
             "envoy, Lua": envoy(who.ENVOY_LUA, sets=who.HEADER),
             "envoy, proxy-wasm": envoy_wasm(),
+            "odin, proxy-wasm": odin_filter(),
         },
         Wrk(),
         "Odin's guests get the whole request head as JSON. `constant guest` returns its outcome "
@@ -119,7 +134,7 @@ SCENARIOS: dict[str, Scenario] = {
             "nginx": nginx(),
             "nginx, Lua": nginx_lua(body=True),
             "envoy": envoy(),
-            "envoy, proxy-wasm": envoy_wasm(body=True),
+            "envoy, proxy-wasm": envoy_wasm("body"),
         },
         Wrk(body_bytes=4096),
     ),
@@ -128,18 +143,23 @@ SCENARIOS: dict[str, Scenario] = {
         {
             "odin": odin(),
             "odin, Rust": odin_header("rust", body=True),
+            "odin, proxy-wasm": odin_filter("body"),
+            "odin, proxy-wasm, in pieces": odin_filter("pieces"),
             "nginx": nginx(),
             "nginx, Lua": nginx_lua(body=True),
             "envoy": envoy(),
-            "envoy, proxy-wasm": envoy_wasm(body=True),
+            "envoy, proxy-wasm": envoy_wasm("body"),
+            "envoy, proxy-wasm, in pieces": envoy_wasm("pieces"),
         },
         Wrk(body_bytes=65536),
+        "The same filter in Odin and Envoy: it waits for the whole body and reads it, or reads each "
+        "piece and lets it go on.",
     ),
     **{
         f"connections-{count}": Scenario(
             f"{count} connection{'s' if count > 1 else ''}", FOUR, Wrk(connections=count)
         )
-        for count in (1, 8, 512)
+        for count in (1, 2, 8, 1024)
     },
     "answer-16k": Scenario(
         "Answers of 16 KiB",
@@ -157,6 +177,54 @@ SCENARIOS: dict[str, Scenario] = {
         FOUR,
         Wrk(closes=True),
         "The client says `Connection: close`; connections to the origin are kept.",
+    ),
+    "tls": Scenario(
+        "HTTPS, HTTP/1.1",
+        {**SECURE, "odin, Rust": odin_header("rust", is_secure=True)},
+        Wrk(),
+        "64 connections that are kept, TLS 1.3, a certificate of ECDSA (P-256).",
+        cuts=2,
+    ),
+    "http2": Scenario(
+        "HTTPS, HTTP/2 with 16 streams a connection",
+        {**SECURE, "odin, Rust": odin_header("rust", is_secure=True)},
+        H2load(connections=8, streams=16),
+        "8 connections; to the origin by HTTP/1.1.",
+        cuts=2,
+    ),
+    "grpc": Scenario(
+        "gRPC: unary calls",
+        GRPC,
+        H2load(8, 16, GRPC_PATH, GRPC_MESSAGE, GRPC_FIELDS),
+        "Over TLS with 16 streams on each of 8 connections, to an origin of HTTP/2 in the clear "
+        "(nghttpd); 32 bytes each way, a trailer.",
+        cuts=2,
+    ),
+    **{
+        f"handshakes-{'resumed' if is_resumed else 'full'}": Scenario(
+            f"TLS handshakes, {'resumed' if is_resumed else 'full'}",
+            SECURE,
+            Handshakes(is_resumed),
+            "TLS 1.3, X25519, ECDSA (P-256), one after the other; a request of the tables stands "
+            "for a handshake, its connection's begin and end included.",
+        )
+        for is_resumed in (False, True)
+    },
+    "idle-tls": Scenario(
+        "10 000 idle connections of TLS",
+        SECURE,
+        Idle(10_000),
+        "`kib`: what the process has grown by for each, after one request on it.",
+    ),
+    "watched": Scenario(
+        "Three targets, watched",
+        {
+            "odin": odin(addresses=ORIGINS, service=UNWATCHED),
+            "odin, watched": odin(addresses=ORIGINS, service=WATCHED),
+        },
+        Wrk(),
+        "In turns without checks, and p2c with active checks and ejection.",
+        cuts=3,
     ),
     **{
         f"open-loop-{rate // 1000}k": Scenario(

@@ -4,7 +4,9 @@ import dataclasses
 import math
 
 from .contenders import FLOOR_WAYS
-from .figures import difference, differences, middle, ratios, ratios_to_mean, spread, text
+from .figures import (
+    difference, differences, middle, ratios, ratios_to_mean, spread, text, values,
+)
 from .scenarios import OPEN_LOOP_RATES
 
 
@@ -39,6 +41,10 @@ def claims(results: dict[str, dict]) -> list[Claim]:
         *plain(results.get("plain")),
         *open_loop(results),
         *plugins(results.get("header-plugin")),
+        *filters(results),
+        *edge(results),
+        *connections(results),
+        *origins(results.get("watched")),
         *disturbances(results),
         *workers(results),
     ]
@@ -85,6 +91,70 @@ def plugins(result: dict | None) -> list[Claim]:
         at_most("a Go header plugin adds, us", added("odin, Go"), 25),
         at_most("an AssemblyScript one adds, us", added("odin, AssemblyScript"), 10),
     ]
+
+
+def filters(results: dict[str, dict]) -> list[Claim]:
+    head, body = results.get("header-plugin"), results.get("body-64k")
+    added = differences(head, "odin, proxy-wasm", "odin")
+    envoys = middle(differences(head, "envoy, proxy-wasm", "envoy"))
+    pieces = differences(body, "odin, proxy-wasm, in pieces", "odin")
+    return [
+        at_most("a filter (two headers read, one set) adds, us", added, 1.0),
+        Claim(
+            "the same filter adds less than in Envoy, us", f"< {text(envoys, 2)}", added, envoys
+        ),
+        at_most("a filter that reads 64 KB in pieces adds, us", pieces, 8.0),
+    ]
+
+
+def edge(results: dict[str, dict]) -> list[Claim]:
+    tls, http2, idle = results.get("tls"), results.get("http2"), results.get("idle-tls")
+    rust = middle(differences(results.get("header-plugin"), "odin, Rust", "odin"))
+    limits = [
+        ("HTTPS by HTTP/1.1: CPU per request", "tls", "nginx", 0.75),
+        ("HTTPS by HTTP/2: CPU per request", "http2", "nginx", 0.65),
+        ("HTTPS by HTTP/2: CPU per request", "http2", "envoy", 0.30),
+        ("gRPC, unary: CPU per call", "grpc", "envoy", 0.35),
+        ("full handshakes: CPU each", "handshakes-full", "nginx", 1.0),
+        ("resumed handshakes: CPU each", "handshakes-resumed", "nginx", 0.77),
+    ]
+    return [
+        *(
+            at_most(f"{what}, odin / {peer}", ratios(results.get(name), "odin", peer), most)
+            for what, name, peer, most in limits
+        ),
+        at_most("an idle connection of TLS, KiB", values(idle, "odin", "kib"), 10),
+        at_most(
+            "an idle connection of TLS, odin / nginx", ratios(idle, "odin", "nginx", "kib"), 1.0
+        ),
+        Claim(
+            "a Rust header plugin adds no more by HTTP/2 than by HTTP/1.1, us",
+            f"<= {text(rust, 2)}", differences(http2, "odin, Rust", "odin"), rust,
+        ),
+        at_most(
+            "a Rust header plugin adds by HTTPS, us", differences(tls, "odin, Rust", "odin"), 3.5
+        ),
+    ]
+
+
+def connections(results: dict[str, dict]) -> list[Claim]:
+    limits = [
+        ("2 connections", "connections-2", "nginx", 0.85),
+        ("1,024 connections", "connections-1024", "nginx", 0.70),
+        ("answers of 1 MiB", "answer-1m", "nginx", 0.85),
+        ("answers of 1 MiB", "answer-1m", "haproxy", 0.85),
+    ]
+    return [
+        at_most(
+            f"{what}: CPU per request, odin / {peer}", ratios(results.get(name), "odin", peer), most
+        )
+        for what, name, peer, most in limits
+    ]
+
+
+def origins(result: dict | None) -> list[Claim]:
+    found = ratios(result, "odin, watched", "odin")
+    return [at_most("checks, ejection and p2c: CPU per request, with / without", found, 1.03)]
 
 
 def disturbances(results: dict[str, dict]) -> list[Claim]:

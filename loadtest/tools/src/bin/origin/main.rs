@@ -7,7 +7,7 @@
 //! `/play/ADDRESS/RATE/SECONDS/CONNECTIONS/TARGET` when that load has been played (`openloop.rs`),
 //! anything else with 404. A chunked request body is 501: no contender should make one of ours.
 //!
-//! Usage: origin LISTEN (as in 127.0.0.1:9000)
+//! Usage: origin LISTEN... (as in 127.0.0.1:9000)
 
 mod openloop;
 mod serving;
@@ -36,11 +36,13 @@ struct Asked {
 }
 
 fn main() -> io::Result<()> {
-    let usage = "usage: origin LISTEN";
-    let address = std::env::args().nth(1).ok_or(io::Error::other(usage))?;
+    let addresses: Vec<String> = std::env::args().skip(1).collect();
+    if addresses.is_empty() {
+        return Err(io::Error::other("usage: origin LISTEN..."));
+    }
     rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1))?;
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-    let mut origin = Origin::bind(&address, &epoll)?;
+    let mut origin = Origin::bind(&addresses, &epoll)?;
     let mut asked: Option<Asked> = None;
     let mut events = Vec::with_capacity(EVENTS_MAX);
     loop {

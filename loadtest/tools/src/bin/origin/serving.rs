@@ -19,11 +19,11 @@ const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 const FIELDS: &str = "Server: origin\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\n\
     Content-Type: text/plain\r\nContent-Length: ";
 const PLAY: &[u8] = b"/play/";
-/// The listener's number; connections have those from 0.
-const LISTENER: usize = u32::MAX as usize;
+/// The first listener's number; connections have those from 0.
+const LISTENER: usize = 1 << 31;
 
 pub struct Origin {
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
     connections: Vec<Option<Connection>>,
     answers: Answers,
     buffer: Vec<u8>,
@@ -38,20 +38,25 @@ pub enum Turn {
 }
 
 impl Origin {
-    pub fn bind(address: &str, epoll: &OwnedFd) -> io::Result<Self> {
-        let listener = TcpListener::bind(address)?;
-        // std's backlog is 128 here, which is less than the connections that open at once.
-        rustix::net::listen(&listener, 4096)?;
-        listener.set_nonblocking(true)?;
-        epoll::add(epoll, &listener, EventData::new_u64(LISTENER as u64), EventFlags::IN)?;
+    pub fn bind(addresses: &[String], epoll: &OwnedFd) -> io::Result<Self> {
+        let mut listeners = Vec::new();
+        for address in addresses {
+            let listener = TcpListener::bind(address)?;
+            // std's backlog is 128 here, which is less than the connections that open at once.
+            rustix::net::listen(&listener, 4096)?;
+            listener.set_nonblocking(true)?;
+            let number = EventData::new_u64((LISTENER + listeners.len()) as u64);
+            epoll::add(epoll, &listener, number, EventFlags::IN)?;
+            listeners.push(listener);
+        }
         let (connections, answers) = (Vec::new(), Answers::default());
-        Ok(Self { listener, connections, answers, buffer: vec![0; BUFFER_BYTES] })
+        Ok(Self { listeners, connections, answers, buffer: vec![0; BUFFER_BYTES] })
     }
 
     /// Goes on with the connection (or the listener) of this number.
     pub fn turn(&mut self, index: usize, epoll: &OwnedFd) -> io::Result<Turn> {
-        if index == LISTENER {
-            accept(&self.listener, epoll, &mut self.connections)?;
+        if let Some(number) = index.checked_sub(LISTENER) {
+            accept(&self.listeners[number], epoll, &mut self.connections)?;
             return Ok(Turn::Served);
         }
         let place = &mut self.connections[index];
