@@ -4,14 +4,19 @@
 //! defined here, and the linker takes these: timers fire when the harness says so, the plugins'
 //! ticker never ticks, hash tables are laid out alike in every run.
 
-use std::ffi::{c_int, c_uint, c_void};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::ffi::{c_int, c_long, c_uint, c_void};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::Relaxed};
 
 /// The state behind `getrandom`.
 static DRAWN: AtomicU64 = AtomicU64::new(1);
 /// Since the start of this process, in nanoseconds.
 static NOW: AtomicU64 = AtomicU64::new(0);
 static RUNS: AtomicBool = AtomicBool::new(false);
+/// The timer (of the one worker) that was set while clocks stood.
+static HELD_BACK: AtomicI32 = AtomicI32::new(NO_TIMER);
+const NO_TIMER: c_int = -1;
+/// The number of the system call on x86-64, where the counts are made.
+const TIMERFD_SETTIME: c_long = 286;
 
 const SECOND: u64 = 1_000_000_000;
 /// What every clock shows at first: some day in 2024, so that no subtraction ends below 0.
@@ -33,6 +38,12 @@ pub fn advance(nanoseconds: u64) {
 /// Whether clocks get on by themselves: while something starts or ends, which waits for timers.
 pub fn let_run(runs: bool) {
     RUNS.store(runs, Relaxed);
+    let waiting = if runs { HELD_BACK.swap(NO_TIMER, Relaxed) } else { NO_TIMER };
+    if waiting != NO_TIMER {
+        let soon =
+            [Timespec { seconds: 0, nanoseconds: 0 }, Timespec { seconds: 0, nanoseconds: 1 }];
+        timerfd_settime(waiting, 0, &raw const soon, std::ptr::null_mut());
+    }
 }
 
 /// Of libc.
@@ -48,6 +59,7 @@ pub extern "C" fn clock_gettime(_: c_int, time: *mut Timespec) -> c_int {
 
 unsafe extern "C" {
     fn pause() -> c_int;
+    fn syscall(number: c_long, ...) -> c_long;
 }
 
 /// Of libc: sleeps until the process ends.
@@ -57,6 +69,22 @@ pub extern "C" fn nanosleep(_: *const Timespec, _: *mut Timespec) -> c_int {
         // SAFETY: pause takes nothing and returns after a signal.
         unsafe { pause() };
     }
+}
+
+/// Of libc: while clocks stand, the timer is set when they run again, and fires at once then.
+#[unsafe(no_mangle)]
+pub extern "C" fn timerfd_settime(
+    timer: c_int,
+    flags: c_int,
+    wanted: *const [Timespec; 2],
+    before: *mut [Timespec; 2],
+) -> c_int {
+    if !RUNS.load(Relaxed) {
+        HELD_BACK.store(timer, Relaxed);
+        return 0;
+    }
+    // SAFETY: the kernel's function is given what libc's is.
+    unsafe { syscall(TIMERFD_SETTIME, timer, flags, wanted, before) as c_int }
 }
 
 /// Of libc: as [`nanosleep`].

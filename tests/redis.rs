@@ -16,7 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use monoio::time::sleep;
+use odin::io::driver::{Driver, block_on};
+use odin::io::sleep;
 use odin::kv::config::{Config, Selection};
 use odin::kv::{Backends, Binding, Cas, Error, Store, Stores};
 use odin::limits;
@@ -205,13 +206,11 @@ fn on_both_drivers<F: Future<Output = ()>>(test: impl Fn(Stores) -> F) {
 }
 
 fn on_io_uring<T>(future: impl Future<Output = T>) -> T {
-    let builder = monoio::RuntimeBuilder::<monoio::IoUringDriver>::new();
-    builder.enable_timer().build().expect("io_uring is allowed here").block_on(future)
+    block_on(Driver::IoUring, future).expect("io_uring is allowed here")
 }
 
 fn on_epoll<T>(future: impl Future<Output = T>) -> T {
-    let builder = monoio::RuntimeBuilder::<monoio::LegacyDriver>::new();
-    builder.enable_timer().build().unwrap().block_on(future)
+    block_on(Driver::Epoll, future).unwrap()
 }
 
 fn now() -> Instant {

@@ -6,8 +6,6 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use monoio::time::TimeDriver;
-use monoio::{LegacyDriver, RuntimeBuilder};
 use odin::http::connection::{Connection, Scheme};
 use odin::http::message::RequestHead;
 use odin::plugin::{
@@ -138,8 +136,7 @@ fn output(plugin: Arc<Plugin>) -> Stage {
 
 /// The request phase of a chain, from the head to the changed head.
 fn call(name: &'static str, chain: Chain, body: Option<Vec<u8>>) -> Stage {
-    let mut runtime: monoio::Runtime<TimeDriver<LegacyDriver>> =
-        RuntimeBuilder::<LegacyDriver>::new().enable_timer().build().expect("epoll");
+    let mut runtime = odin::io::runtime::local().expect("epoll");
     let pools = Pools::new();
     let original = parsed_request();
     let mut selected = Selected::new();

@@ -31,6 +31,7 @@ use self::departure::{Round, Watch};
 use self::timer::Alarms;
 pub use self::timer::Timer;
 
+use crate::io::sleep;
 use crate::io::stream::{Direction, shutdown};
 use crate::limits::{DRAIN_IDLE_TIME, WARM_READS_MAX, WARM_TIME};
 
@@ -119,7 +120,7 @@ impl Deadlines {
             let now_ms = now_ms();
             let tick = if self.sweep(now_ms) { TICK } else { TICK_IDLE };
             self.look(now_ms);
-            monoio::time::sleep(tick).await;
+            sleep(tick).await;
         }
     }
 

@@ -7,6 +7,7 @@ use std::io;
 
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 
+use crate::io::timers::Timers;
 use crate::limits::IO_URING_TRIAL_TIMEOUT;
 
 /// Entries of a worker's submission queue. monoio submits when it is full, so this bounds a batch,
@@ -135,15 +136,15 @@ fn builder() -> io_uring::Builder {
 
 /// Runs `task` on a runtime of this driver, on this thread, to its end.
 pub fn block_on<T>(driver: Driver, task: impl Future<Output = T>) -> io::Result<T> {
+    let timers = Timers::new();
+    let _entered = timers.enter();
+    let task = timers.beside(task);
     match driver {
-        Driver::IoUring => Ok(RuntimeBuilder::<IoUringDriver>::new()
+        Driver::IoUring => RuntimeBuilder::<IoUringDriver>::new()
             .with_entries(RING_ENTRIES)
             .uring_builder(builder())
-            .enable_timer()
             .build()?
-            .block_on(task)),
-        Driver::Epoll => {
-            Ok(RuntimeBuilder::<LegacyDriver>::new().enable_timer().build()?.block_on(task))
-        }
+            .block_on(task),
+        Driver::Epoll => RuntimeBuilder::<LegacyDriver>::new().build()?.block_on(task),
     }
 }

@@ -15,21 +15,13 @@ use super::{
 };
 use crate::http::connection::{Connection, Scheme};
 use crate::http::message::{Fields, LocalResponse, Method, RequestHead, ResponseHead};
+use crate::io::driver::{Driver, block_on, try_io_uring};
 
 /// Runs a test on every driver that this machine has, each with a runtime like a worker's.
 pub(super) fn on_both_drivers<F: Future<Output = ()>>(test: impl Fn() -> F) {
-    monoio::RuntimeBuilder::<monoio::LegacyDriver>::new()
-        .enable_timer()
-        .build()
-        .unwrap()
-        .block_on(test());
-    if monoio::utils::detect_uring() {
-        monoio::RuntimeBuilder::<monoio::IoUringDriver>::new()
-            .with_entries(256)
-            .enable_timer()
-            .build()
-            .unwrap()
-            .block_on(test());
+    block_on(Driver::Epoll, test()).unwrap();
+    if try_io_uring().is_ok() {
+        block_on(Driver::IoUring, test()).unwrap();
     }
 }
 

@@ -333,8 +333,7 @@ mod tests {
 
     /// Runs where timers work.
     fn run<F: Future>(future: F) -> F::Output {
-        let runtime = monoio::RuntimeBuilder::<monoio::FusionDriver>::new();
-        runtime.enable_timer().build().unwrap().block_on(future)
+        crate::io::runtime::local().unwrap().block_on(future)
     }
 
     fn is_pending<T>(future: std::pin::Pin<&mut impl Future<Output = T>>) -> bool {

@@ -275,8 +275,7 @@ mod tests {
     use crate::limits::CONNECT_TIMEOUT;
 
     fn run<F: Future>(future: F) -> F::Output {
-        let runtime = monoio::RuntimeBuilder::<monoio::FusionDriver>::new();
-        runtime.enable_timer().build().unwrap().block_on(future)
+        crate::io::runtime::local().unwrap().block_on(future)
     }
 
     /// A listener whose queue is full, and what fills it: the kernel drops who else comes.

@@ -284,7 +284,7 @@ fn an_endless_loop_leaves_the_worker_to_the_others() {
             loop {
                 assert_eq!(answer(Exchange::new(&[&other]).request(&bench).await), None);
                 rounds.set(rounds.get() + 1);
-                monoio::time::sleep(Duration::from_millis(1)).await;
+                crate::io::sleep(Duration::from_millis(1)).await;
             }
         };
         let got = while_running(spinning.request(&bench), others).await;

@@ -95,7 +95,7 @@ fn a_cancelled_call_costs_its_instance_and_nothing_else() {
         bench.pools.prepare(&[Arc::clone(&plugin)]).await;
         for round in 1..=50 {
             let mut exchange = Exchange::new(&[&plugin]);
-            let turn = monoio::time::sleep(Duration::from_millis(1));
+            let turn = crate::io::sleep(Duration::from_millis(1));
             while_running(turn, exchange.request(&bench)).await;
             eventually("a replacement", || stats_of(&bench, &plugin).instances_active == 0).await;
             let stats = stats_of(&bench, &plugin);
@@ -187,7 +187,7 @@ fn a_plugin_that_cannot_be_started_is_backed_off_and_tried_again() {
         // Not a hundred times. (Twice if this machine took longer than the first wait.)
         assert!((1..=2).contains(&tried()));
         assert!(stats_of(&bench, &plugin).errors_of(ErrorKind::Refused) >= 98);
-        monoio::time::sleep(limits::PLUGIN_BACKOFF.min * 2).await;
+        crate::io::sleep(limits::PLUGIN_BACKOFF.min * 2).await;
         assert!(answer(Exchange::new(&[&plugin]).request(&bench).await).is_some());
         assert_eq!(tried(), 1);
     });
@@ -265,15 +265,14 @@ fn a_full_process_refuses_instances_and_recovers() {
 fn what_is_dropped_with_its_runtime_starts_nothing() {
     let bench = Bench::new();
     let plugin = bench.plugin_of(guard(2, 5000), &sleeps(10_000));
-    let mut runtime =
-        monoio::RuntimeBuilder::<monoio::LegacyDriver>::new().enable_timer().build().unwrap();
+    let mut runtime = crate::io::runtime::local().unwrap();
     let bench = Rc::new(bench);
     runtime.block_on(async {
         for _ in 0..3 {
             let (bench, plugin) = (Rc::clone(&bench), Arc::clone(&plugin));
             monoio::spawn(async move { answer(Exchange::new(&[&plugin]).request(&bench).await) });
         }
-        monoio::time::sleep(Duration::from_millis(2)).await;
+        crate::io::sleep(Duration::from_millis(2)).await;
         assert_eq!(stats_of(&bench, &plugin).instances_active, 2);
         bench.pools.close();
     });
@@ -311,10 +310,10 @@ fn a_plugin_that_keeps_failing_is_backed_off_and_one_call_tries_it_again() {
         assert_eq!(stats_of(&bench, &plugin).instances_discarded, executed);
 
         // The first try fails, which doubles the wait; the second does not.
-        monoio::time::sleep(limits::PLUGIN_BACKOFF.min).await;
+        crate::io::sleep(limits::PLUGIN_BACKOFF.min).await;
         assert!(call(true).await.unwrap().contains("trapped"));
         assert!(call(false).await.unwrap().contains("not available"));
-        monoio::time::sleep(limits::PLUGIN_BACKOFF.min * 2).await;
+        crate::io::sleep(limits::PLUGIN_BACKOFF.min * 2).await;
         assert_eq!(call(false).await, None);
         assert!(!stats_of(&bench, &plugin).is_backed_off);
         assert_eq!(call(false).await, None);
@@ -333,7 +332,7 @@ fn a_try_that_is_cancelled_leaves_the_next_call_to_try() {
         for _ in 0..2 {
             let mut exchange = Exchange::new(&[&plugin]);
             let wait = Duration::from_millis(5);
-            assert!(monoio::time::timeout(wait, exchange.request(&bench)).await.is_err());
+            assert!(crate::io::timeout(wait, exchange.request(&bench)).await.is_err());
         }
         assert_eq!(stats_of(&bench, &plugin).instances_discarded, 2);
         // One whose future is dropped before it has an instance does not block the others either.

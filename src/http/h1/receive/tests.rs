@@ -42,7 +42,7 @@ fn on_each_driver(test: impl AsyncFn(Scene)) {
 /// Lets the driver work until `is_so`.
 async fn until(is_so: impl Fn() -> bool) {
     while !is_so() {
-        monoio::time::sleep(Duration::from_millis(1)).await;
+        crate::io::sleep(Duration::from_millis(1)).await;
     }
 }
 
@@ -130,7 +130,7 @@ fn a_warm_connection_that_is_asked_looks_around_and_loses_nothing() {
             }
             while !waiting.is_finished() {
                 deadlines.request_handover(1);
-                monoio::time::sleep(Duration::from_millis(1)).await;
+                crate::io::sleep(Duration::from_millis(1)).await;
             }
             let wait;
             (wait, receiver) = waiting.await;
@@ -148,11 +148,11 @@ fn a_read_ahead_notices_what_comes_and_gives_it_to_the_next_head() {
         let Scene { mut client, mut receiver, writer: _writer, .. } = scene;
         for _ in 0..3 {
             receiver.read_ahead();
-            monoio::time::sleep(Duration::from_millis(2)).await;
+            crate::io::sleep(Duration::from_millis(2)).await;
             assert!(receiver.is_ahead() && !receiver.has_ahead_ended());
             client.write_all(HEAD).await.0.unwrap();
             while !receiver.has_ahead_ended() {
-                monoio::time::sleep(Duration::from_millis(1)).await;
+                crate::io::sleep(Duration::from_millis(1)).await;
             }
             assert_eq!(receiver.read_head(8192).await, Ok(HEAD.len()));
             assert!(!receiver.is_ahead());
@@ -161,7 +161,7 @@ fn a_read_ahead_notices_what_comes_and_gives_it_to_the_next_head() {
         receiver.read_ahead();
         drop(client);
         while !receiver.has_ahead_ended() {
-            monoio::time::sleep(Duration::from_millis(1)).await;
+            crate::io::sleep(Duration::from_millis(1)).await;
         }
         assert_eq!(receiver.read_head(8192).await, Err(HeadFailure::Nothing));
     });

@@ -128,7 +128,7 @@ fn a_peer_that_takes_a_write_slowly_has_its_time_for_each_step() {
             monoio::spawn(async move { sweeping.run().await });
             monoio::spawn(async move {
                 while let (Ok(1..), _) = peer.read(vec![0; 128 * 1024]).await {
-                    monoio::time::sleep(pause).await;
+                    crate::io::sleep(pause).await;
                 }
             });
             let pool = Rc::<BufferPool>::default();
