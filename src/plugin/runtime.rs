@@ -302,6 +302,9 @@ fn config(instances: u32, perf_map: bool) -> Config {
         .table_elements(limits::PLUGIN_TABLE_ELEMENTS_MAX)
         .max_core_instance_size(1 << 20)
         .linear_memory_keep_resident(keep_resident())
+        // Wiped in place, like memory: given back to the kernel, each page of a table would cost a
+        // fresh instance a system call and a fault.
+        .table_keep_resident(TABLE_BYTES_KEPT)
         .pagemap_scan(Enabled::Auto);
     let mut config = Config::new();
     allow_only_what_toolchains_emit(&mut config);
@@ -325,6 +328,9 @@ fn allow_only_what_toolchains_emit(config: &mut Config) {
     config.wasm_features(WasmFeatures::all(), false);
     config.wasm_features(ALLOWED_FEATURES, true);
 }
+
+/// Of a table: eight thousand functions. Those of common modules have tens.
+const TABLE_BYTES_KEPT: usize = 64 * 1024;
 
 /// See [`allow_only_what_toolchains_emit`].
 const ALLOWED_FEATURES: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL
