@@ -36,7 +36,7 @@ from suite.places import (
     HERE, LOAD_CORE, ORIGINS, PGO, RELEASE, ROOT, RUN, TOOLS, certificate, free_port, raise_file_limit,
 )
 from suite.processes import Failed, Overwhelmed, Process, first_line
-from suite.scenarios import SCENARIOS, Scenario
+from suite.scenarios import SCENARIOS, SLOW_MS, Scenario
 
 WARM_UP_SECONDS = 1
 # Digits that a figure keeps: a thousandth of it is less than its noise.
@@ -63,7 +63,10 @@ class Fleet:
         self.up: dict[str, Process] = {}
         self.seen: dict[str, dict] = {name: {"rounds": []} for name in scenario.contenders}
         port = free_port()
-        command = [TOOLS / "origin", *(f"{address}:{port}" for address in ORIGINS)]
+        addresses = [f"{address}:{port}" for address in ORIGINS]
+        if scenario.is_slow:
+            addresses[-1] += f"+{SLOW_MS}"
+        command = [TOOLS / "origin", *addresses]
         self.origin = self.run(Process("origin", command, LOAD_CORE, port))
         if any(contender.is_secure for contender in scenario.contenders.values()):
             certificate()

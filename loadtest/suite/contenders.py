@@ -176,10 +176,16 @@ def filled(file: str, places: dict[str, object]) -> str:
 
 def peer(file: str, words: Callable[[pathlib.Path], list], inserts: dict[str, str]):
     def command(_: pathlib.Path, port: int, origin: int) -> list:
+        # In this order: what an insert says may name the port of the origin.
         places = {**inserts, "PORT": port, "ORIGIN": origin, "RUN": RUN, "PEERS": PEERS}
         return words(written(f"{port}-{file}", filled(file, places)))
 
     return command
+
+
+def origins(balanced: str) -> tuple[str, ...]:
+    """All of them where there is something to balance."""
+    return ORIGINS if balanced else ORIGINS[:1]
 
 
 NGINX_FIELDS = """proxy_set_header X-Forwarded-Proto $scheme;
@@ -191,11 +197,13 @@ NGINX_LUA_MODULES = ("ndk_http_module.so", "ngx_http_lua_module.so")
 
 def nginx(
     plugin: str = "", http: str = "", modules: tuple[str, ...] = (), fields: str = NGINX_FIELDS,
-    workers: int = 1, is_secure: bool = False, is_grpc: bool = False, **more,
+    workers: int = 1, is_secure: bool = False, is_grpc: bool = False, balanced: str = "",
+    **more,
 ) -> Contender:
     pem, key = RUN / "tls.pem", RUN / "tls.key"
     secured = f"ssl_certificate {pem}; ssl_certificate_key {key}; ssl_session_cache shared:s:10m;"
     inserts = {
+        "SERVERS": balanced + " ".join(f"server {at}:@ORIGIN@;" for at in origins(balanced)),
         "TLS": " ssl http2" if is_secure else "",
         "SERVER": secured + " http2_max_concurrent_streams 1000;" if is_secure else "",
         "PASS": "grpc_pass grpc://u;" if is_grpc else "proxy_pass http://u;",
@@ -228,13 +236,20 @@ HAPROXY_FIELDS = """http-request set-header X-Forwarded-Proto http
 
 def haproxy(
     lua: bool = False, fields: str = HAPROXY_FIELDS, is_secure: bool = False,
-    is_grpc: bool = False, **more,
+    is_grpc: bool = False, balanced: str = "", **more,
 ) -> Contender:
     if is_secure:
         fields = fields.replace("Proto http", "Proto https")
     inserts = {
         "TLS": f"ssl crt {RUN}/both.pem alpn h2,http/1.1" if is_secure else "",
-        "SERVER": "proto h2" if is_grpc else "",
+        "SERVERS": "\n  ".join([
+            balanced,
+            *(
+                f"server s{number} {at}:@ORIGIN@ {'proto h2' if is_grpc else ''} "
+                "pool-max-conn 1024 pool-purge-delay 55s"
+                for number, at in enumerate(origins(balanced))
+            ),
+        ]),
         "GLOBAL": f"lua-load {PEERS}/header.lua" if lua else "",
         "PLUGIN": "http-request lua.gateway" if lua else "",
         "FIELDS": fields,
@@ -278,6 +293,9 @@ ENVOY_WASM = f"""- name: envoy.filters.http.wasm
 ENVOY_UNASKED = ("x-envoy-external-address",)
 
 
+ENVOY_ENDPOINT = (
+    "{ endpoint: { address: { socket_address: { address: AT, port_value: @ORIGIN@ } } } }"
+)
 ENVOY_EXTENSIONS = '"@type": type.googleapis.com/envoy.extensions'
 ENVOY_SECURE = f"""transport_socket:
         name: envoy.transport_sockets.tls
@@ -296,11 +314,12 @@ ENVOY_HTTP2 = f"""typed_extension_protocol_options:
 
 def envoy(
     plugin: str = "", fields: str = ENVOY_FIELDS, request_id: bool = True,
-    is_secure: bool = False, is_grpc: bool = False, **more,
+    is_secure: bool = False, is_grpc: bool = False, balanced: str = "", **more,
 ) -> Contender:
     inserts = {
+        "SERVERS": ", ".join(ENVOY_ENDPOINT.replace("AT", at) for at in origins(balanced)),
         "TLS": ENVOY_SECURE if is_secure else "", "CODEC": "AUTO" if is_secure else "HTTP1",
-        "CLUSTER": ENVOY_HTTP2 if is_grpc else "",
+        "CLUSTER": ENVOY_HTTP2 if is_grpc else balanced,
         "PLUGIN": plugin, "FIELDS": fields, "REQUEST_ID": "true" if request_id else "false",
     }
     flags = ["--concurrency", "1", "--disable-hot-restart", "-l", "error"]

@@ -34,6 +34,8 @@ class Scenario:
     # seconds: contenders that take turns sooner meet more of the same. Not under a second, because
     # Odin's sweeps are one a second.
     cuts: int = 1
+    # Whether the last of the origin's addresses is late.
+    is_slow: bool = False
 
     def seconds(self, whole: int) -> int:
         return max(1, round(whole * self.share / self.cuts))
@@ -58,6 +60,7 @@ WATCHED = ", loadBalancing: p2c, healthCheck: { path: /bytes/2, interval: 1s }"
 UNWATCHED = ", loadBalancing: round-robin, outlier: off"
 FLOORS = {name: floor(way) for name, way in who.FLOOR_WAYS.items()}
 OPEN_LOOP_RATES = (10_000, 20_000)
+SLOW_MS = 10
 WORKERS = {
     "odin, 1 worker": odin(),
     "odin, 2 workers": odin(workers=2, core="0,1"),
@@ -215,6 +218,25 @@ SCENARIOS: dict[str, Scenario] = {
         SECURE,
         Idle(10_000),
         "`kib`: what the process has grown by for each, after one request on it.",
+    ),
+    "slow-origin": Scenario(
+        f"One of three targets is late by {SLOW_MS} ms",
+        {
+            "odin, p2c": odin(addresses=ORIGINS, service=", loadBalancing: p2c"),
+            "odin, least-connections": odin(
+                addresses=ORIGINS, service=", loadBalancing: least-connections"
+            ),
+            "odin, round-robin": odin(addresses=ORIGINS),
+            "nginx, least_conn": nginx(balanced="least_conn; "),
+            "haproxy, leastconn": haproxy(balanced="balance leastconn"),
+            "envoy, least request": envoy(balanced="lb_policy: LEAST_REQUEST"),
+        },
+        OpenLoop(DISTURBED_RATE),
+        f"Open loop at {DISTURBED_RATE} requests/s.",
+        plot="latency",
+        share=5 / 3,
+        cuts=5,
+        is_slow=True,
     ),
     "watched": Scenario(
         "Three targets, watched",

@@ -44,7 +44,7 @@ def claims(results: dict[str, dict]) -> list[Claim]:
         *filters(results),
         *edge(results),
         *connections(results),
-        *origins(results.get("watched")),
+        *origins(results),
         *disturbances(results),
         *workers(results),
     ]
@@ -152,9 +152,22 @@ def connections(results: dict[str, dict]) -> list[Claim]:
     ]
 
 
-def origins(result: dict | None) -> list[Claim]:
-    found = ratios(result, "odin, watched", "odin")
-    return [at_most("checks, ejection and p2c: CPU per request, with / without", found, 1.03)]
+def origins(results: dict[str, dict]) -> list[Claim]:
+    watched, slow = ratios(results.get("watched"), "odin, watched", "odin"), results.get("slow-origin")
+    peers = ["nginx, least_conn", "haproxy, leastconn", "envoy, least request"]
+    medians = {name: spread(slow, name, "p99")[0] for name in peers}
+    measured = {name: median for name, median in medians.items() if not math.isnan(median)}
+    best = min(measured, key=measured.get, default=peers[0])
+    return [
+        at_most("checks, ejection and p2c: CPU per request, with / without", watched, 1.03),
+        *(
+            at_most(
+                f"one of three targets late: p99, odin, {name} / {best}",
+                ratios(slow, f"odin, {name}", best, "p99"), 1.2,
+            )
+            for name in ("p2c", "least-connections")
+        ),
+    ]
 
 
 def disturbances(results: dict[str, dict]) -> list[Claim]:

@@ -7,7 +7,8 @@
 //! `/play/ADDRESS/RATE/SECONDS/CONNECTIONS/TARGET` when that load has been played (`openloop.rs`),
 //! anything else with 404. A chunked request body is 501: no contender should make one of ours.
 //!
-//! Usage: origin LISTEN... (as in 127.0.0.1:9000)
+//! Usage: origin LISTEN... (as in 127.0.0.1:9000, or 127.0.0.1:9000+5 where answers are to be late by
+//! 5 ms)
 
 mod openloop;
 mod serving;
@@ -47,7 +48,10 @@ fn main() -> io::Result<()> {
     let mut events = Vec::with_capacity(EVENTS_MAX);
     loop {
         send_what_is_due(&mut asked, &mut origin);
-        let wait = asked.as_ref().map(|asked| asked.play.wait(Instant::now()));
+        origin.send_late();
+        let now = Instant::now();
+        let plays = asked.as_ref().map(|asked| asked.play.wait(now));
+        let wait = plays.into_iter().chain(origin.wait(now)).min();
         let wait = wait.map(|wait| wait.try_into().map_err(io::Error::other)).transpose()?;
         events.clear();
         match epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut events), wait.as_ref()) {

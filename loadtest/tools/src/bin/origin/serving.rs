@@ -4,10 +4,12 @@
 //! An answer is made once for each length. What is looked at of a request is the end of its head,
 //! its target and, with a body, its `Content-Length`.
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{self, EventData, EventFlags};
 
@@ -23,7 +25,10 @@ const PLAY: &[u8] = b"/play/";
 const LISTENER: usize = 1 << 31;
 
 pub struct Origin {
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
+    /// Connections whose answers are due later, in the order of their times: each listener has one
+    /// delay, and one at most has any.
+    late: VecDeque<(Instant, usize)>,
     connections: Vec<Option<Connection>>,
     answers: Answers,
     buffer: Vec<u8>,
@@ -38,19 +43,22 @@ pub enum Turn {
 }
 
 impl Origin {
+    /// Listens at `ADDRESS` or `ADDRESS+MILLISECONDS`, by which answers are late there.
     pub fn bind(addresses: &[String], epoll: &OwnedFd) -> io::Result<Self> {
         let mut listeners = Vec::new();
         for address in addresses {
+            let (address, delay) = address.split_once('+').unwrap_or((address, "0"));
+            let delay = Duration::from_millis(delay.parse().map_err(io::Error::other)?);
             let listener = TcpListener::bind(address)?;
             // std's backlog is 128 here, which is less than the connections that open at once.
             rustix::net::listen(&listener, 4096)?;
             listener.set_nonblocking(true)?;
             let number = EventData::new_u64((LISTENER + listeners.len()) as u64);
             epoll::add(epoll, &listener, number, EventFlags::IN)?;
-            listeners.push(listener);
+            listeners.push(Listener { listener, delay });
         }
         let (connections, answers) = (Vec::new(), Answers::default());
-        Ok(Self { listeners, connections, answers, buffer: vec![0; BUFFER_BYTES] })
+        Ok(Self { listeners, late: VecDeque::new(), connections, answers, buffer: vec![0; BUFFER_BYTES] })
     }
 
     /// Goes on with the connection (or the listener) of this number.
@@ -66,6 +74,10 @@ impl Origin {
             *place = None;
             return Ok(Turn::Ended);
         }
+        if connection.held.is_some() && !connection.is_late {
+            connection.is_late = true;
+            self.late.push_back((Instant::now() + connection.delay, index));
+        }
         if connection.is_writing_asked != connection.is_blocked() {
             connection.is_writing_asked = connection.is_blocked();
             let interest = match connection.is_blocked() {
@@ -77,6 +89,21 @@ impl Origin {
         Ok(connection.asked.take().map_or(Turn::Served, Turn::Asked))
     }
 
+    /// How long until the next late answer is due.
+    pub fn wait(&self, now: Instant) -> Option<Duration> {
+        self.late.front().map(|(due, _)| due.saturating_duration_since(now))
+    }
+
+    /// Sends the late answers that are due. A connection that fails is closed.
+    pub fn send_late(&mut self) {
+        while let Some(&(due, index)) = self.late.front()
+            && due <= Instant::now()
+        {
+            self.late.pop_front();
+            self.connections[index].take_if(|connection| connection.send_held().is_err());
+        }
+    }
+
     /// Answers what was [`Turn::Asked`]: a few hundred bytes, which the socket takes at once. A
     /// connection that fails is closed.
     pub fn answer(&mut self, index: usize, response: &[u8]) {
@@ -84,8 +111,13 @@ impl Origin {
     }
 }
 
+struct Listener {
+    listener: TcpListener,
+    delay: Duration,
+}
+
 fn accept(
-    listener: &TcpListener,
+    Listener { listener, delay }: &Listener,
     epoll: impl AsFd,
     connections: &mut Vec<Option<Connection>>,
 ) -> io::Result<()> {
@@ -105,7 +137,7 @@ fn accept(
             connections.len() - 1
         });
         epoll::add(&epoll, &stream, EventData::new_u64(index as u64), EventFlags::IN)?;
-        connections[index] = Some(Connection::new(stream));
+        connections[index] = Some(Connection::new(stream, *delay));
     }
 }
 
@@ -154,14 +186,34 @@ struct Connection {
     /// What is being written, and how much of it has been.
     writing: Option<(Rc<[u8]>, usize)>,
     is_writing_asked: bool,
+    /// By how much its answers are late, what is held until then, and whether the time is set.
+    delay: Duration,
+    held: Option<Rc<[u8]>>,
+    is_late: bool,
     /// What a request asked for that is not answered at once.
     asked: Option<String>,
 }
 
 impl Connection {
-    fn new(stream: TcpStream) -> Self {
-        let (head, due, writing) = (Vec::new(), None, None);
-        Self { stream, head, body_left: 0, due, writing, is_writing_asked: false, asked: None }
+    fn new(stream: TcpStream, delay: Duration) -> Self {
+        Self {
+            stream,
+            head: Vec::new(),
+            body_left: 0,
+            due: None,
+            writing: None,
+            is_writing_asked: false,
+            delay,
+            held: None,
+            is_late: false,
+            asked: None,
+        }
+    }
+
+    fn send_held(&mut self) -> io::Result<()> {
+        self.is_late = false;
+        self.writing = self.held.take().map(|answer| (answer, 0));
+        self.write()
     }
 
     fn is_blocked(&self) -> bool {
@@ -228,8 +280,12 @@ impl Connection {
     fn take_body(&mut self, bytes: &[u8]) -> io::Result<()> {
         let left = self.body_left.checked_sub(bytes.len());
         self.body_left = left.ok_or(io::Error::other("more bytes than the request has"))?;
-        if self.body_left == 0 {
-            self.writing = self.due.take().map(|answer| (answer, 0));
+        if self.body_left > 0 {
+            return Ok(());
+        }
+        match self.delay.is_zero() {
+            true => self.writing = self.due.take().map(|answer| (answer, 0)),
+            false => self.held = self.due.take(),
         }
         Ok(())
     }
