@@ -23,6 +23,8 @@ impl Local {
     /// No descriptor is left for its timer.
     pub fn block_on<T>(&mut self, task: impl Future<Output = T>) -> T {
         let _timers = self.timers.enter();
+        // Futures are large, and the runtime would move this one.
+        let task = std::pin::pin!(task);
         self.runtime.block_on(self.timers.beside(task)).expect("a descriptor for a timer")
     }
 }
