@@ -7,8 +7,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ServerConfig;
-
 use crate::aggregate::Aggregation;
 use crate::error::Error;
 use crate::http::compression::Compression;
@@ -18,6 +16,7 @@ use crate::http::trusted::Trusted;
 use crate::io::clients::{ClientBounds, Clients};
 use crate::io::proxy::ProxyProtocol;
 use crate::io::tls::certificate::Certificate;
+use crate::io::tls::server::Offer;
 use crate::plugin::{Chain, MessageBounds, Plugin};
 use crate::route::cors::{self, Cors};
 use crate::route::edit::{FieldEdit, Redirect, Rewrite};
@@ -154,7 +153,7 @@ pub struct Listener {
 #[derive(Debug)]
 pub struct ServerTls {
     /// Made by the control thread; the workers share it.
-    pub config: Arc<ServerConfig>,
+    pub offer: Offer,
     /// The certificates: the file of each, and what it says.
     pub certificates: Vec<(String, Certificate)>,
 }

@@ -67,7 +67,7 @@ pub async fn serve(
 /// How a connection that comes now is secured.
 fn tls(control: &Control) -> Option<Arc<rustls::ServerConfig>> {
     let tls = control.running().snapshot.admin_tls.clone();
-    tls.map(|tls| Arc::clone(&tls.config))
+    tls.map(|tls| Arc::clone(&tls.offer.usual))
 }
 
 fn router(control: Control) -> Router {

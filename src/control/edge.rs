@@ -17,7 +17,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{
     ProducesTickets, ServerSessionMemoryCache, StoresServerSessions, WebPkiClientVerifier,
 };
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{CipherSuite, RootCertStore, ServerConfig};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -27,6 +27,7 @@ use super::compile::Findings;
 use super::config::{self, Config, TlsVersion};
 use crate::http::connection::Protocol;
 use crate::io::tls::certificate::Certificate;
+use crate::io::tls::server::Offer;
 use crate::limits::TLS_SESSIONS_MAX;
 use crate::snapshot::{Listener, ServerTls};
 
@@ -144,7 +145,7 @@ impl Edge {
         key: &str,
         findings: &mut Findings,
     ) -> Option<Arc<ServerTls>> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider = Arc::new(provider());
         let mut loaded = Vec::new();
         for (index, files) in tls.certificates.iter().enumerate() {
             let key = format!("{key}.tls.certificates[{index}]");
@@ -157,14 +158,17 @@ impl Edge {
                 Err(reason) => findings.refusals.push(format!("{key}.{reason}")),
             }
         }
-        let config = self
+        let as_asked = self
             .config(tls, protocols, &loaded, provider)
             .map_err(|reason| findings.refusals.push(format!("{key}.tls.{reason}")))
             .ok()?;
         let is_whole = loaded.len() == tls.certificates.len();
         let certificates: Vec<(String, Certificate)> =
             loaded.into_iter().map(|(file, found)| (file, found.certificate)).collect();
-        is_whole.then(|| Arc::new(ServerTls { config: Arc::new(config), certificates }))
+        let mut usual = as_asked.clone();
+        usual.ignore_client_order = true;
+        let offer = Offer { usual: Arc::new(usual), as_asked: Arc::new(as_asked) };
+        is_whole.then(|| Arc::new(ServerTls { offer, certificates }))
     }
 
     fn config(
@@ -208,6 +212,22 @@ impl Edge {
         config.max_early_data_size = 0;
         Ok(config)
     }
+}
+
+/// The cryptography that clients are served by, AES-128 first.
+fn provider() -> CryptoProvider {
+    let mut provider = aws_lc_rs::default_provider();
+    provider.cipher_suites.sort_by_key(|suite| !is_aes_128(suite.suite()));
+    provider
+}
+
+fn is_aes_128(suite: CipherSuite) -> bool {
+    matches!(
+        suite,
+        CipherSuite::TLS13_AES_128_GCM_SHA256
+            | CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+            | CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
+    )
 }
 
 fn verifier(

@@ -148,7 +148,7 @@ async fn shake_hands<S: Stream>(
     let within = frontend.core.snapshot().timeouts.tls_handshake;
     let deadline = frontend.core.deadlines().register(stream.as_raw_fd());
     deadline.arm(within, Direction::Both);
-    let shaken = TlsStream::accept(stream, Arc::clone(&tls.config), &frontend.turns).await;
+    let shaken = TlsStream::accept(stream, &tls.offer, &frontend.turns).await;
     let end = match &shaken {
         Ok(stream) if stream.is_resumed() => Handshake::Resumed,
         Ok(_) => Handshake::Full,

@@ -1,5 +1,6 @@
-//! What a client's hello says of versions, read before the session does: it would refuse these
-//! clients for what they cannot have, and not tell them that their version is the reason.
+//! What a client's hello says of versions and of ciphers, read before the session does: it would
+//! refuse some clients for what they cannot have, and not tell them that their version is the
+//! reason; and it takes one side's order of ciphers for all.
 
 /// The alerts of a hello that cannot be answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,32 +22,57 @@ impl Unanswerable {
 
     /// What the first bytes of a connection say, as far as they have come; `None`: go on.
     pub(super) fn of(bytes: &[u8]) -> Option<Self> {
-        // A record of a handshake with a whole hello, or so much of one that its version is in it.
-        let (&[22, 3, _, length @ ..], hello) = bytes.split_first_chunk::<5>()? else {
-            return None;
-        };
-        let hello = hello.get(..usize::from(u16::from_be_bytes(length))).unwrap_or(hello);
-        let (&[1, a, b, c, major, minor], rest) = hello.split_first_chunk::<6>()? else {
-            return None;
-        };
+        let (version, hello) = hello(bytes)?;
         // Later versions say 1.2 there (RFC 8446 section 4.1.2).
-        if (major, minor) < (3, 3) {
+        if version < [3, 3] {
             return Some(Self::OldVersion);
         }
-        // Behind its version.
-        let length = (u32::from_be_bytes([0, a, b, c]) as usize).checked_sub(2)?;
-        has_fallen_back(rest.get(..length)?)?.then_some(Self::Fallback)
+        has_fallen_back(hello?)?.then_some(Self::Fallback)
     }
 }
 
+/// Whether a client likes ChaCha20 better than AES: it has no instructions for that.
+pub(super) fn prefers_chacha20(bytes: &[u8]) -> bool {
+    const CHACHA20: [[u8; 2]; 3] = [[0x13, 0x03], [0xcc, 0xa8], [0xcc, 0xa9]];
+    const AES: [[u8; 2]; 6] =
+        [[0x13, 0x01], [0x13, 0x02], [0xc0, 0x2b], [0xc0, 0x2c], [0xc0, 0x2f], [0xc0, 0x30]];
+    let suites = hello(bytes).and_then(|(_, hello)| suites(&mut hello?));
+    // Among those that can be agreed on; others stand between them (RFC 8701).
+    let known = suites.unwrap_or_default().as_chunks().0.iter();
+    known
+        .clone()
+        .find(|suite| CHACHA20.contains(suite) || AES.contains(suite))
+        .is_some_and(|first| CHACHA20.contains(first))
+}
+
+/// The version of the hello that a connection begins with, and all behind it, if that has come.
+fn hello(bytes: &[u8]) -> Option<([u8; 2], Option<&[u8]>)> {
+    // A record of a handshake with a whole hello, or so much of one that its version is in it.
+    let (&[22, 3, _, length @ ..], hello) = bytes.split_first_chunk::<5>()? else {
+        return None;
+    };
+    let hello = hello.get(..usize::from(u16::from_be_bytes(length))).unwrap_or(hello);
+    let (&[1, a, b, c, major, minor], rest) = hello.split_first_chunk::<6>()? else {
+        return None;
+    };
+    // Behind its version.
+    let length = (u32::from_be_bytes([0, a, b, c]) as usize).checked_sub(2)?;
+    Some(([major, minor], rest.get(..length)))
+}
+
+/// The cipher suites of a hello, from its random bytes on, which are taken with them.
+fn suites<'a>(hello: &mut &'a [u8]) -> Option<&'a [u8]> {
+    *hello = hello.get(32..)?;
+    take(hello, 1)?;
+    take(hello, 2)
+}
+
 /// Whether a hello, from its random bytes on, says so and offers no version that is later than 1.2.
-fn has_fallen_back(hello: &[u8]) -> Option<bool> {
+fn has_fallen_back(mut rest: &[u8]) -> Option<bool> {
     const SCSV: [u8; 2] = [0x56, 0];
     const SUPPORTED_VERSIONS: u16 = 43;
     const TLS13: [u8; 2] = [3, 4];
-    let mut rest = hello.get(32..)?;
-    take(&mut rest, 1)?;
-    let suites = take(&mut rest, 2)?;
+    let suites = suites(&mut rest)?;
     if !suites.as_chunks().0.contains(&SCSV) {
         return Some(false);
     }
@@ -110,6 +136,21 @@ mod tests {
         ] {
             assert_eq!(Unanswerable::of(&hello), expected, "{what}");
         }
+    }
+
+    #[test]
+    fn who_likes_chacha20_best_says_so_by_its_order_whatever_else_it_names() {
+        for (suites, expected) in [
+            (&[0x13, 0x02, 0x13, 0x03, 0x13, 0x01][..], false),
+            (&[0x13, 0x03, 0x13, 0x01], true),
+            (&[0x1a, 0x1a, 0xcc, 0xa9, 0xc0, 0x2b], true),
+            (&[0x0a, 0x0a, 0x00, 0xff, 0xc0, 0x30, 0xcc, 0xa8], false),
+            (&[0x00, 0x2f], false),
+            (&[], false),
+        ] {
+            assert_eq!(prefers_chacha20(&hello([3, 3], suites, Some(TLS13))), expected);
+        }
+        assert!(!prefers_chacha20(b"GET / HTTP/1.1"));
     }
 
     #[test]

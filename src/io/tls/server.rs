@@ -8,7 +8,7 @@ use rustls::{Connection, HandshakeKind, ProtocolVersion, ServerConfig, ServerCon
 
 use super::TlsStream;
 use super::certificate::Certificate;
-use super::hello::Unanswerable;
+use super::hello::{Unanswerable, prefers_chacha20};
 use crate::io::stream::{self, Direction, Reader as _, Stream, Writer as _};
 use crate::io::timeout;
 use crate::io::turns::Turns;
@@ -40,6 +40,16 @@ pub struct ClientCertificate {
     pub names: Vec<String>,
 }
 
+/// What a server agrees to.
+#[derive(Debug, Clone)]
+pub struct Offer {
+    /// In our order: AES-128 with SHA-256 costs a handshake far less than AES-256, whose SHA-384
+    /// common processors have no instructions for.
+    pub usual: Arc<ServerConfig>,
+    /// In the client's order: for those that like ChaCha20 best.
+    pub as_asked: Arc<ServerConfig>,
+}
+
 /// How a handshake has ended that has not succeeded.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Failure {
@@ -62,16 +72,14 @@ const PLAIN_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: applicat
 const DECODE_ERROR_ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 50];
 
 impl<S: Stream> TlsStream<S> {
-    /// Shakes hands as the server of `config`. What costs a lot has its turn among `turns`. Of
+    /// Shakes hands as the server of `offer`. What costs a lot has its turn among `turns`. Of
     /// whoever fails the connection may be closed at once: what it was told has arrived, or will
     /// not.
-    pub async fn accept(
-        stream: S,
-        config: Arc<ServerConfig>,
-        turns: &Rc<Turns>,
-    ) -> Result<Self, Failure> {
-        let session = ServerConnection::new(config).map_err(Failure::Refused)?;
-        let mut this = Self::over(stream, session.into());
+    pub async fn accept(stream: S, offer: &Offer, turns: &Rc<Turns>) -> Result<Self, Failure> {
+        let session = |config: &Arc<ServerConfig>| {
+            ServerConnection::new(Arc::clone(config)).map_err(Failure::Refused)
+        };
+        let mut this = Self::over(stream, session(&offer.usual)?.into());
         let mut is_first = true;
         loop {
             this.reader.fill(None).await.map_err(|_| Failure::Gone)?;
@@ -79,12 +87,15 @@ impl<S: Stream> TlsStream<S> {
                 this.tell(PLAIN_ANSWER).await;
                 return Err(Failure::PlainHttp);
             }
-            if std::mem::take(&mut is_first)
-                && let Some(unanswerable) = this.unanswerable()
-            {
-                this.tell(&unanswerable.alert()).await;
-                let reason = rustls::PeerIncompatible::Tls12NotOffered;
-                return Err(Failure::Refused(reason.into()));
+            if std::mem::take(&mut is_first) {
+                if let Some(unanswerable) = this.unanswerable() {
+                    this.tell(&unanswerable.alert()).await;
+                    let reason = rustls::PeerIncompatible::Tls12NotOffered;
+                    return Err(Failure::Refused(reason.into()));
+                }
+                if prefers_chacha20(&this.reader.shared.incoming.borrow().bytes) {
+                    this.reader.shared.session.replace(session(&offer.as_asked)?.into());
+                }
             }
             let digested = turns.take(|| this.reader.digest()).await;
             let digested = digested.map_err(|_| Failure::Busy)?;

@@ -87,6 +87,31 @@ fn both_versions_are_spoken_and_older_ones_are_not() {
 }
 
 #[test]
+fn aes_128_is_chosen_but_for_a_client_that_likes_chacha20_best() {
+    let scene = Scene::new();
+    for (arguments, expected) in [
+        ("-tls1_3", "TLS_AES_128_GCM_SHA256"),
+        ("-tls1_3 -ciphersuites TLS_AES_256_GCM_SHA384", "TLS_AES_256_GCM_SHA384"),
+        (
+            "-tls1_3 -ciphersuites TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256",
+            "TLS_CHACHA20_POLY1305_SHA256",
+        ),
+        (
+            "-tls1_3 -ciphersuites TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256",
+            "TLS_AES_256_GCM_SHA384",
+        ),
+        ("-tls1_2", "ECDHE-ECDSA-AES128-GCM-SHA256"),
+        (
+            "-tls1_2 -cipher ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-GCM-SHA256",
+            "ECDHE-ECDSA-CHACHA20-POLY1305",
+        ),
+    ] {
+        let text = openssl(&scene, arguments);
+        assert!(text.contains(&format!("Cipher is {expected}")), "{arguments}: {text}");
+    }
+}
+
+#[test]
 fn alpn_is_answered_and_a_protocol_that_nobody_speaks_is_refused() {
     let scene = Scene::new();
     let of = |protocols: &[&str]| {
