@@ -105,7 +105,7 @@ pgo: setup plugins ## the same, optimised by a profile of itself under load: tar
 test-browser: setup plugins build ## the dashboard in a headless Chromium
 	@tests/browser/run.sh
 
-conformance: build ## run h2spec, grpc-go's cases, sslyze and WebSocket cases against it; writes docs/conformance.md; ONLY=grpc
+conformance: build ## run h2spec, the cases of grpc-go and Connect, sslyze and WebSocket cases; writes docs/conformance.md; ONLY=grpc
 	@.ci/conformance $(ONLY)
 
 floods: ## what one client of HTTP/2 sees while others flood, beside nginx, HAProxy, Envoy (two minutes); BINARY=

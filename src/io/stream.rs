@@ -430,6 +430,23 @@ pub fn drop_received(fd: RawFd, most: usize) -> Dropped {
     Dropped { bytes, has_ended }
 }
 
+/// Writes these bytes if they can be written at once, all of them; never waits. No write may be
+/// under way. `false`: they, or their rest, are lost, and so is the connection.
+///
+/// `fd` must belong to a live stream of this worker: callers hold a half of it.
+pub fn write_at_once(fd: RawFd, bytes: &[u8]) -> bool {
+    // SAFETY: the caller holds a half of the stream, so the descriptor is open during this call.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    let flags = rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL;
+    loop {
+        match rustix::net::send(fd, bytes, flags) {
+            Ok(count) => return count == bytes.len(),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return false,
+        }
+    }
+}
+
 /// The indices of those of `sockets` (an index and a descriptor each) whose peer has gone: it has
 /// closed or reset the connection, or, if that counts (`by_ending`), has ended its sending, whether
 /// or not what it had sent has been read.

@@ -1,9 +1,9 @@
 //! TLS over TCP as a [`Stream`]: rustls has the session, this moves its bytes.
 //!
 //! The two halves are used at the same time: each moves its direction's bytes by itself, and the
-//! session that they share is touched only between operations. Reading never writes: what the
-//! session wants to say in between (an alert, the answer to a key update) goes out with the next
-//! write, or not at all if the connection is given up. A future that is dropped loses its buffer's
+//! session that they share is touched only between operations. What the session wants to say while
+//! it reads (a refusal to negotiate again, the answer to a key update) goes out at once, unless a
+//! write is under way: then behind that. A future that is dropped loses its buffer's
 //! bytes: only for a connection that is given up.
 
 pub mod certificate;
@@ -20,7 +20,7 @@ use monoio::io::CancelHandle;
 use monoio::net::TcpStream;
 use rustls::Connection;
 
-use crate::io::stream::{Reader, Stream, Writer};
+use crate::io::stream::{self, Reader, Stream, Writer};
 use crate::limits;
 
 /// A TLS session and the connection it runs over, hands shaken.
@@ -51,6 +51,8 @@ impl<S: Stream> TlsStream<S> {
         let fd = stream.as_raw_fd();
         let (reader, writer) = stream.into_halves();
         let shared = Rc::new(Shared {
+            fd,
+            is_writing: Cell::new(false),
             session: RefCell::new(session),
             incoming: RefCell::default(),
             outgoing: RefCell::default(),
@@ -84,6 +86,9 @@ impl<S: Stream> TlsStream<S> {
 /// What the halves share. Nothing of it stays borrowed across a wait.
 #[derive(Debug)]
 struct Shared {
+    fd: RawFd,
+    /// A write is under way, which takes with it what the session wants to say.
+    is_writing: Cell<bool>,
     session: RefCell<Connection>,
     /// The reading half's.
     incoming: RefCell<Incoming>,
@@ -170,6 +175,24 @@ impl<S: Stream> TlsReader<S> {
         Ok(count)
     }
 
+    /// Writes what the session wants to say to what it has read, where nobody else writes it.
+    fn reply(&self) -> io::Result<()> {
+        let shared = &self.shared;
+        let mut session = shared.session.borrow_mut();
+        if !session.wants_write() || shared.is_writing.get() {
+            return Ok(());
+        }
+        let mut bytes = Vec::new();
+        while session.wants_write() {
+            session.write_tls(&mut bytes)?;
+        }
+        match stream::write_at_once(shared.fd, &bytes) {
+            true => Ok(()),
+            // A peer that takes nothing of what it makes us say.
+            false => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
     /// Appends up to `count_max` bytes that the session has deciphered; `None`: there are none.
     fn take_plain(&self, buffer: &mut Vec<u8>, count_max: usize) -> Option<io::Result<usize>> {
         let mut session = self.shared.session.borrow_mut();
@@ -202,6 +225,9 @@ impl<S: Stream> TlsReader<S> {
                 return (outcome, buffer);
             }
             if let Err(error) = self.receive(cancel).await {
+                return (Err(error), buffer);
+            }
+            if let Err(error) = self.reply() {
                 return (Err(error), buffer);
             }
         }
@@ -273,8 +299,10 @@ impl<S: Stream> TlsWriter<S> {
                 return Ok(());
             }
             let all = 0..bytes.len();
+            self.shared.is_writing.set(true);
             let (outcome, mut bytes) = self.inner.write_all(bytes, all, &mut before).await;
             outcome?;
+            self.shared.is_writing.set(false);
             bytes.clear();
             bytes.shrink_to(limits::BUFFER_BYTES);
             *self.shared.outgoing.borrow_mut() = bytes;

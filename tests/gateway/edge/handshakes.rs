@@ -112,6 +112,31 @@ fn aes_128_is_chosen_but_for_a_client_that_likes_chacha20_best() {
 }
 
 #[test]
+fn who_would_negotiate_again_is_told_no_at_once_and_a_key_update_is_answered() {
+    let scene = Scene::of(Setup::echo().server("timeouts: {idle: 120s}"), "");
+    let mut child = Command::new("openssl")
+        .args(["s_client", "-connect", &scene.addr().to_string(), "-tls1_2"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Nothing else is said on the connection: openssl ends when it is refused.
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"R\n").unwrap();
+    let begun = Instant::now();
+    let said = child.wait_with_output().unwrap().stderr;
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.contains("no renegotiation") && begun.elapsed() < PATIENCE, "{said}");
+    drop(input);
+
+    let mut client = scene.shaker.connect(scene.addr(), "localhost");
+    assert_eq!(client.get("/").status, 200);
+    client.wire.stream.conn.refresh_traffic_keys().unwrap();
+    assert_eq!(client.get("/").status, 200);
+}
+
+#[test]
 fn alpn_is_answered_and_a_protocol_that_nobody_speaks_is_refused() {
     let scene = Scene::new();
     let of = |protocols: &[&str]| {
