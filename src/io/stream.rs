@@ -438,13 +438,7 @@ pub fn write_at_once(fd: RawFd, bytes: &[u8]) -> bool {
     // SAFETY: the caller holds a half of the stream, so the descriptor is open during this call.
     let fd = unsafe { BorrowedFd::borrow_raw(fd) };
     let flags = rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL;
-    loop {
-        match rustix::net::send(fd, bytes, flags) {
-            Ok(count) => return count == bytes.len(),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(_) => return false,
-        }
-    }
+    rustix::net::send(fd, bytes, flags) == Ok(bytes.len())
 }
 
 /// The indices of those of `sockets` (an index and a descriptor each) whose peer has gone: it has
