@@ -116,7 +116,7 @@ def odin_filter(config: str = "header") -> Contender:
     """Envoy's own filter, the same file."""
     module = RUN / "filter.wasm"
     words = (
-        f"    - {{ name: f, path: {module}, type: both, rootId: f, vmId: v, maxMemoryPages: 256, "
+        f"    - {{ name: f, path: {module}, type: middleware, rootId: f, vmId: v, maxMemoryPages: 256, "
         f"config: {config} }}\n"
     )
     return odin(words, sets=HEADER, needs=(module,))

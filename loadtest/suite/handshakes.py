@@ -11,6 +11,8 @@ import ssl
 import sys
 import time
 
+# Longer than any proxy takes, shorter than they keep who is idle.
+IDLE_SECONDS = 60
 REQUEST = b"GET /bytes/128 HTTP/1.1\r\nHost: gateway.example\r\n\r\n"
 
 
@@ -54,8 +56,10 @@ def handshakes(is_resumed: bool, port: int, seconds: float) -> None:
 
 
 def idle(port: int, count: int) -> None:
-    how, kept = context(), []
+    how, kept, began = context(), [], time.monotonic()
     for _ in range(count):
+        if time.monotonic() - began > IDLE_SECONDS:
+            sys.exit(f"{len(kept)} connections after {IDLE_SECONDS} s")
         stream = connect(how, port)
         asked(stream)
         kept.append(stream)
