@@ -8,9 +8,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use monoio::time::TimeDriver;
-use monoio::{LegacyDriver, RuntimeBuilder};
 use odin::http::message::{Method, RequestHead};
+use odin::io::runtime::{self, Local};
 use odin::limits::PLUGIN_LOG_LINE_BYTES_MAX;
 use odin::plugin::{
     ErrorKind, Facts, LogSink, MessageBounds, Plugin, PluginLine, PluginSpec, Pools, Runtime,
@@ -22,7 +21,7 @@ const BYTES_MAX: usize = 16 * 1024;
 
 /// One worker's runtime and its instances. Never dropped.
 pub struct Worker {
-    runtime: RefCell<monoio::Runtime<TimeDriver<LegacyDriver>>>,
+    runtime: RefCell<Local>,
     plugins: Arc<Runtime>,
     pub pools: Pools,
 }
@@ -45,14 +44,13 @@ impl LogSink for LastLine {
 
 impl Worker {
     pub fn new() -> &'static Self {
-        let runtime = RuntimeBuilder::<LegacyDriver>::new().enable_timer().build();
         let options = RuntimeOptions {
             instances_max: 64,
             log_sink: Some(Arc::new(LastLine)),
             ..RuntimeOptions::default()
         };
         Box::leak(Box::new(Self {
-            runtime: RefCell::new(runtime.expect("epoll is there")),
+            runtime: RefCell::new(runtime::local().expect("epoll is there")),
             plugins: Runtime::new(&options).expect("there is room for 64 instances"),
             pools: Pools::new(),
         }))

@@ -2,8 +2,9 @@
 //! everybody else whom the driver has news for; the others wait in order, and no more than so many.
 //!
 //! Where the work is rare, the time between pays for it, and nobody waits. Else waiting for
-//! "everybody else" is a byte through a socket pair: it comes out when the driver has been asked once. Rejected: a timer (a millisecond each time, two thirds of a core that has
-//! nothing else to do), waking oneself (the driver would never be asked).
+//! "everybody else" is a byte through a socket pair: it comes out when the driver has been asked
+//! once. Rejected: a timer (a millisecond each time, two thirds of a core that has nothing else to
+//! do), waking oneself (the driver would never be asked).
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
