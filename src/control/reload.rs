@@ -191,6 +191,11 @@ impl Control {
         self.state.tried()
     }
 
+    /// Whether a change is being made.
+    pub fn is_changing(&self) -> bool {
+        self.state.under_way().is_some()
+    }
+
     /// Keeps the configuration as it is from now on, once the change that is being made has ended:
     /// for as long as the permit lives.
     pub async fn begin_upgrade(&self) -> Option<OwnedSemaphorePermit> {

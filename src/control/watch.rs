@@ -7,6 +7,8 @@
 mod places;
 mod prints;
 
+use std::time::Duration;
+
 use tokio::time::timeout;
 
 use super::config::Located;
@@ -25,6 +27,9 @@ pub async fn run(located: &Located, control: &Control, mut seen: Seen) {
     };
     loop {
         // Watched before they are looked at: what changes behind the look sends an event.
+        // Asked before what was tried: a change whose turn another one took may still be read, and
+        // name files that nobody watches yet.
+        let is_changing = control.is_changing();
         let mut files = Files::of(located, &control.running().config);
         let tried = control.tried();
         tried.iter().for_each(|tried| files.add(tried));
@@ -58,7 +63,11 @@ pub async fn run(located: &Located, control: &Control, mut seen: Seen) {
             }
         }
         // Who writes a file closes it, which is an event; a queue that was full sends none.
-        let again = if is_later { WATCH_AGAIN } else { std::time::Duration::MAX };
+        let again = match (is_changing, is_later) {
+            (true, _) => WATCH_BURST_MAX,
+            (false, true) => WATCH_AGAIN,
+            (false, false) => Duration::MAX,
+        };
         let _stirred_or_not = timeout(again, places.stirred()).await;
         rest(&mut places).await;
     }

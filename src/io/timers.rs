@@ -88,6 +88,10 @@ impl Timers {
         .await
     }
 
+    fn next_due(&self, now: Instant) -> Option<Waker> {
+        self.0.borrow_mut().pop_due(now)
+    }
+
     /// Wakes those who are due, again and again; returns what went wrong.
     async fn ring(&self) -> io::Error {
         // Some runtimes see nobody sleep, and need no descriptor.
@@ -99,10 +103,13 @@ impl Timers {
         let _silent_at_last = Silenced(self);
         self.0.borrow_mut().alarm = Some(alarm);
         loop {
-            let due = self.0.borrow_mut().ring(Instant::now());
-            for (_, waker) in due {
+            let now = Instant::now();
+            self.0.borrow_mut().armed = None;
+            // One at a time, so that nothing is allocated and nothing borrowed while it wakes.
+            while let Some(waker) = self.next_due(now) {
                 waker.wake();
             }
+            self.0.borrow_mut().set_alarm(now);
             if let Err(error) = bell.rings().await {
                 return error;
             }
@@ -129,7 +136,9 @@ impl Drop for Silenced<'_> {
     }
 }
 
-/// When a timer is due, in steps since the runtime began, and which of that step it is.
+/// When a timer is due, in steps since the runtime began, and which of that step it is: the one
+/// that was set last comes first. The time of a part is so over before that of the whole, and its
+/// error says more.
 type Key = (u64, u64);
 
 #[derive(Debug)]
@@ -148,20 +157,12 @@ struct State {
 impl State {
     fn new(started: Instant) -> Self {
         let waiting = BTreeMap::new();
-        Self { started, waiting, next_id: 0, armed: None, alarm: None, ringer: None }
+        Self { started, waiting, next_id: u64::MAX, armed: None, alarm: None, ringer: None }
     }
 
     fn poll_sleepers(&mut self, cx: &Context<'_>) -> Poll<()> {
         self.ringer = Some(cx.waker().clone());
         if self.waiting.is_empty() { Poll::Pending } else { Poll::Ready(()) }
-    }
-
-    /// The kernel's timer has fired: takes those who are due, and sets it for the next.
-    fn ring(&mut self, now: Instant) -> BTreeMap<Key, Waker> {
-        self.armed = None;
-        let due = self.take_due(now);
-        self.set_alarm(now);
-        due
     }
 
     /// The step that `at` is in, or the one after it.
@@ -177,15 +178,18 @@ impl State {
 
     fn add(&mut self, due: Instant, waker: &Waker) -> Key {
         let key = (self.step_after(due), self.next_id);
-        self.next_id += 1;
+        self.next_id -= 1;
         self.waiting.insert(key, waker.clone());
         key
     }
 
-    /// Takes those who are due; the others go on sleeping.
-    fn take_due(&mut self, now: Instant) -> BTreeMap<Key, Waker> {
-        let later = self.waiting.split_off(&(self.step_at(now) + 1, 0));
-        std::mem::replace(&mut self.waiting, later)
+    /// Takes one who is due.
+    fn pop_due(&mut self, now: Instant) -> Option<Waker> {
+        let (&(step, _), _) = self.waiting.first_key_value()?;
+        if step > self.step_at(now) {
+            return None;
+        }
+        self.waiting.pop_first().map(|(_, waker)| waker)
     }
 
     /// How long from `now` the kernel's timer is to run, if it has to be set: it is not while it
@@ -379,8 +383,9 @@ mod tests {
         assert_eq!(timers.arm(now), None);
         timers.add(now + ms(10), Waker::noop());
         assert_eq!(timers.arm(now + ms(1)), Some(ms(9)));
-        assert_eq!(timers.take_due(now + Duration::from_micros(9_999)).len(), 0);
-        assert_eq!(timers.take_due(now + ms(20)).len(), 2);
+        assert!(timers.pop_due(now + Duration::from_micros(9_999)).is_none());
+        assert!(timers.pop_due(now + ms(20)).is_some() && timers.pop_due(now + ms(20)).is_some());
+        assert!(timers.pop_due(now + ms(20)).is_none());
         timers.armed = None;
         assert_eq!(timers.arm(now + ms(40)), Some(Duration::from_nanos(1)), "it is due already");
         timers.waiting.remove(&later);

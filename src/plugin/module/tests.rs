@@ -31,8 +31,8 @@ fn a_module_that_cannot_be_a_plugin_is_refused_with_its_reason() {
                 r#"(module (import "env" "http_get" (func)) (import "env" "log" (func (param f32)))
                    (import "host" "f" (func)) {memory} {execute})"#
             ),
-            "does not have: env.http_get(->), env.log(f32 ->), which is there as (i32 i32 -> or i32 \
-             i32 i32 ->), host.f(->); it has log(ptr, len)",
+            "does not have: env.http_get(->), env.log(f32 ->), which is there as (i32 i32 -> or \
+             i32 i32 i32 ->), host.f(->); it has log(ptr, len)",
         ),
         (
             format!(
