@@ -136,15 +136,15 @@ fn builder() -> io_uring::Builder {
 
 /// Runs `task` on a runtime of this driver, on this thread, to its end.
 pub fn block_on<T>(driver: Driver, task: impl Future<Output = T>) -> io::Result<T> {
-    let timers = Timers::new();
+    let timers = Timers::new()?;
     let _entered = timers.enter();
     let task = timers.beside(task);
     match driver {
-        Driver::IoUring => RuntimeBuilder::<IoUringDriver>::new()
+        Driver::IoUring => Ok(RuntimeBuilder::<IoUringDriver>::new()
             .with_entries(RING_ENTRIES)
             .uring_builder(builder())
             .build()?
-            .block_on(task),
-        Driver::Epoll => RuntimeBuilder::<LegacyDriver>::new().build()?.block_on(task),
+            .block_on(task)),
+        Driver::Epoll => Ok(RuntimeBuilder::<LegacyDriver>::new().build()?.block_on(task)),
     }
 }

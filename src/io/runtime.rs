@@ -18,14 +18,11 @@ pub struct Local {
 
 impl Local {
     /// Runs `task` on this thread to its end, and what others have spawned meanwhile.
-    ///
-    /// # Panics
-    /// No descriptor is left for its timer.
     pub fn block_on<T>(&mut self, task: impl Future<Output = T>) -> T {
         let _timers = self.timers.enter();
         // Futures are large, and the runtime would move this one.
         let task = std::pin::pin!(task);
-        self.runtime.block_on(self.timers.beside(task)).expect("a descriptor for a timer")
+        self.runtime.block_on(self.timers.beside(task))
     }
 }
 
@@ -38,5 +35,5 @@ impl fmt::Debug for Local {
 /// Makes one. It waits by epoll: no kernel refuses that.
 pub fn local() -> io::Result<Local> {
     let runtime = RuntimeBuilder::<LegacyDriver>::new().build()?;
-    Ok(Local { runtime, timers: Timers::new() })
+    Ok(Local { runtime, timers: Timers::new()? })
 }

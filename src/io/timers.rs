@@ -9,6 +9,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::{Pin, pin};
@@ -21,6 +22,8 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
     timerfd_settime,
 };
+
+use super::JoinHandle;
 
 /// What was waited for did not come in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,12 +64,16 @@ thread_local! {
 }
 
 /// Those who sleep in one runtime.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Timers(Rc<RefCell<State>>);
 
 impl Timers {
-    pub(super) fn new() -> Self {
-        Self(Rc::new(RefCell::new(State::new(Instant::now()))))
+    /// Makes them, with the kernel's timer that wakes them.
+    ///
+    /// # Errors
+    /// Descriptors are short.
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self(Rc::new(RefCell::new(State::new(Instant::now())?))))
     }
 
     /// Makes them those of this thread, until what this returns is dropped.
@@ -75,34 +82,35 @@ impl Timers {
         Entered
     }
 
-    /// Awaits `task` and has timers fire meanwhile: a runtime's main task is wrapped in this.
-    ///
-    /// # Errors
-    /// The kernel gives no timer (descriptors are short).
-    pub(super) async fn beside<T>(&self, task: impl Future<Output = T>) -> io::Result<T> {
-        let (mut task, mut ringing) = (pin!(task), pin!(self.ring()));
-        std::future::poll_fn(|cx| match ringing.as_mut().poll(cx) {
-            Poll::Ready(error) => Poll::Ready(Err(error)),
-            Poll::Pending => task.as_mut().poll(cx).map(Ok),
-        })
-        .await
+    /// Awaits `task`, the main one of their runtime; meanwhile they fire.
+    pub(super) async fn beside<T>(&self, task: impl Future<Output = T>) -> T {
+        if !self.0.borrow().waiting.is_empty() {
+            self.begin_to_ring();
+        }
+        let outcome = task.await;
+        // A runtime that ends with a task that waits is never freed.
+        let ringing = self.0.borrow_mut().end();
+        if let Some(ringing) = ringing {
+            ringing.await;
+        }
+        outcome
     }
 
-    fn next_due(&self, now: Instant) -> Option<Waker> {
-        self.0.borrow_mut().pop_due(now)
+    /// By a task of its own: the main one would have its turn before those that are woken.
+    fn begin_to_ring(&self) {
+        let mut state = self.0.borrow_mut();
+        if state.ringing.is_none() {
+            (state.is_over, state.ringing) = (false, Some(super::spawn(self.clone().ring())));
+        }
     }
 
-    /// Wakes those who are due, again and again; returns what went wrong.
-    async fn ring(&self) -> io::Error {
-        // Some runtimes see nobody sleep, and need no descriptor.
-        std::future::poll_fn(|cx| self.0.borrow_mut().poll_sleepers(cx)).await;
-        let (alarm, bell) = match Bell::new() {
-            Ok(made) => made,
-            Err(error) => return error,
-        };
-        let _silent_at_last = Silenced(self);
-        self.0.borrow_mut().alarm = Some(alarm);
-        loop {
+    /// Wakes those who are due, again and again.
+    async fn ring(self) {
+        let alarm = self.0.borrow().alarm.try_clone().expect("a runtime has a descriptor to spare");
+        // A stream by type alone: what the runtime waits for is of one of its own types.
+        let stream = std::os::unix::net::UnixStream::from(alarm);
+        let bell = UnixStream::from_std(stream).expect("a timer can be waited for");
+        while self.has_rung(&bell).await {
             let now = Instant::now();
             self.0.borrow_mut().armed = None;
             // One at a time, so that nothing is allocated and nothing borrowed while it wakes.
@@ -110,10 +118,36 @@ impl Timers {
                 waker.wake();
             }
             self.0.borrow_mut().set_alarm(now);
-            if let Err(error) = bell.rings().await {
-                return error;
-            }
         }
+    }
+
+    /// Waits until the kernel's timer fires; `false`: nobody waits for it any more.
+    async fn has_rung(&self, bell: &UnixStream) -> bool {
+        let mut rings = pin!(bell.readable(false));
+        std::future::poll_fn(|cx| {
+            let mut state = self.0.borrow_mut();
+            if state.is_over {
+                return Poll::Ready(false);
+            }
+            state.ringer = Some(cx.waker().clone());
+            rings.as_mut().poll(cx).map(|waited| {
+                waited.expect("a timer can be waited for");
+                // How often it has fired is of no interest.
+                let _count = rustix::io::read(&state.alarm, &mut [0; 8]);
+                true
+            })
+        })
+        .await
+    }
+
+    fn next_due(&self, now: Instant) -> Option<Waker> {
+        self.0.borrow_mut().pop_due(now)
+    }
+}
+
+impl fmt::Debug for Timers {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Timers").field("waiting", &self.0.borrow().waiting).finish()
     }
 }
 
@@ -126,43 +160,44 @@ impl Drop for Entered {
     }
 }
 
-/// The kernel's timer goes with who waits for it; those who sleep go on when the runtime does.
-struct Silenced<'t>(&'t Timers);
-
-impl Drop for Silenced<'_> {
-    fn drop(&mut self) {
-        let mut state = self.0.0.borrow_mut();
-        (state.alarm, state.armed, state.ringer) = (None, None, None);
-    }
-}
-
-/// When a timer is due, in steps since the runtime began, and which of that step it is: the one
-/// that was set last comes first. The time of a part is so over before that of the whole, and its
-/// error says more.
+/// When a timer is due, in steps since the runtime began, and which of that step it is.
 type Key = (u64, u64);
 
-#[derive(Debug)]
 struct State {
     started: Instant,
     waiting: BTreeMap<Key, Waker>,
     next_id: u64,
-    /// The step at which the kernel's timer fires.
+    /// The kernel's timer, and the step at which it fires.
+    alarm: OwnedFd,
     armed: Option<u64>,
-    /// The kernel's timer, since the first who slept.
-    alarm: Option<OwnedFd>,
-    /// Makes it, and waits for it.
+    /// The task that waits for it, what wakes that, and whether it is to end.
+    ringing: Option<JoinHandle<()>>,
     ringer: Option<Waker>,
+    is_over: bool,
 }
 
 impl State {
-    fn new(started: Instant) -> Self {
-        let waiting = BTreeMap::new();
-        Self { started, waiting, next_id: u64::MAX, armed: None, alarm: None, ringer: None }
+    fn new(started: Instant) -> io::Result<Self> {
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        Ok(Self {
+            started,
+            waiting: BTreeMap::new(),
+            next_id: 0,
+            alarm: timerfd_create(TimerfdClockId::Monotonic, flags)?,
+            armed: None,
+            ringing: None,
+            ringer: None,
+            is_over: false,
+        })
     }
 
-    fn poll_sleepers(&mut self, cx: &Context<'_>) -> Poll<()> {
-        self.ringer = Some(cx.waker().clone());
-        if self.waiting.is_empty() { Poll::Pending } else { Poll::Ready(()) }
+    /// Has the task end that waits for the kernel's timer.
+    fn end(&mut self) -> Option<JoinHandle<()>> {
+        self.is_over = true;
+        if let Some(ringer) = self.ringer.take() {
+            ringer.wake();
+        }
+        self.ringing.take()
     }
 
     /// The step that `at` is in, or the one after it.
@@ -178,7 +213,7 @@ impl State {
 
     fn add(&mut self, due: Instant, waker: &Waker) -> Key {
         let key = (self.step_after(due), self.next_id);
-        self.next_id -= 1;
+        self.next_id += 1;
         self.waiting.insert(key, waker.clone());
         key
     }
@@ -206,12 +241,8 @@ impl State {
     }
 
     fn set_alarm(&mut self, now: Instant) {
-        if self.alarm.is_none() {
-            // Without a ringer the main task has not run yet: it will see who sleeps.
-            return self.ringer.iter().for_each(Waker::wake_by_ref);
-        }
-        if let (Some(after), Some(alarm)) = (self.arm(now), &self.alarm) {
-            set(alarm, after);
+        if let Some(after) = self.arm(now) {
+            set(&self.alarm, after);
         }
     }
 }
@@ -227,31 +258,6 @@ fn set(alarm: &OwnedFd, after: Duration) {
     let times = Itimerspec { it_interval, it_value };
     let set = timerfd_settime(alarm, TimerfdTimerFlags::empty(), &times);
     debug_assert!(set.is_ok(), "{set:?}");
-}
-
-/// The kernel's timer as the runtime waits for it.
-struct Bell {
-    descriptor: OwnedFd,
-    /// The same, a stream by type alone: what the runtime waits for is of one of its own types.
-    readiness: UnixStream,
-}
-
-impl Bell {
-    /// What sets it, and what waits for it.
-    fn new() -> io::Result<(OwnedFd, Self)> {
-        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
-        let descriptor = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-        let alarm = descriptor.try_clone()?;
-        let stream = std::os::unix::net::UnixStream::from(descriptor.try_clone()?);
-        Ok((alarm, Self { descriptor, readiness: UnixStream::from_std(stream)? }))
-    }
-
-    async fn rings(&self) -> io::Result<()> {
-        self.readiness.readable(false).await?;
-        // How often it has is of no interest.
-        let _count = rustix::io::read(&self.descriptor, &mut [0; 8]);
-        Ok(())
-    }
 }
 
 /// Waits until a point in time (see [`sleep`]).
@@ -286,6 +292,7 @@ impl Future for Sleep {
         let key = state.add(self.due, cx.waker());
         state.set_alarm(now);
         drop(state);
+        timers.begin_to_ring();
         self.place = Some((timers, key));
         Poll::Pending
     }
@@ -373,9 +380,37 @@ mod tests {
     }
 
     #[test]
+    fn who_is_woken_at_the_same_time_goes_before_the_main_task() {
+        on_both_drivers(|| async {
+            let told = Rc::new(RefCell::new(None));
+            let (teller, due) = (told.clone(), Instant::now() + ms(20));
+            spawn(async move {
+                sleep_until(due).await;
+                *teller.borrow_mut() = Some(7);
+            });
+            sleep_until(due).await;
+            assert_eq!(*told.borrow(), Some(7));
+        });
+    }
+
+    #[test]
+    fn a_runtime_that_ends_gives_its_descriptors_back() {
+        let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+        let sleep_a_little = || {
+            crate::io::runtime::local().unwrap().block_on(sleep(ms(1)));
+            block_on(Driver::Epoll, sleep(ms(1))).unwrap();
+        };
+        sleep_a_little();
+        let before = open();
+        (0..200).for_each(|_| sleep_a_little());
+        // Other tests open some meanwhile.
+        assert!(open() < before + 150, "{before} before, {} now", open());
+    }
+
+    #[test]
     fn the_kernels_timer_is_set_for_the_first_who_is_due_and_not_for_later_ones() {
         let now = Instant::now();
-        let mut timers = State::new(now);
+        let mut timers = State::new(now).unwrap();
         assert_eq!(timers.arm(now), None);
         timers.add(now + ms(20), Waker::noop());
         assert_eq!(timers.arm(now), Some(ms(20)));
@@ -396,7 +431,7 @@ mod tests {
     #[test]
     fn a_part_of_a_step_counts_whole() {
         let now = Instant::now();
-        let timers = State::new(now);
+        let timers = State::new(now).unwrap();
         assert_eq!(timers.step_after(now + Duration::from_nanos(1)), 1);
         assert_eq!(timers.step_after(now + ms(1)), 1);
         assert_eq!(timers.step_at(now + Duration::from_micros(1_999)), 1);

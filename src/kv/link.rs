@@ -30,6 +30,9 @@ use crate::io::stream::{self, Direction, ReadHalf, WriteHalf};
 use crate::limits;
 use crate::upstream::connect::UpstreamStream;
 
+/// Why there is no connection, where nobody says so.
+const NO_ANSWER: &str = "no answer to connect, AUTH or PING";
+
 /// What a call waits for.
 type Answer = Result<Reply, Error>;
 
@@ -119,6 +122,11 @@ impl Link {
         let limit = self.target.config().timeout;
         match timeout(limit, self.exchange(encode)).await {
             Ok(answer) => answer,
+            Err(_) if matches!(*self.phase.borrow(), Phase::Starting(_)) => {
+                // Nothing was sent: the connection has as long as this, and began a moment later.
+                let name = self.target.config().name();
+                Err(Error::Unavailable(format!("{name}: {NO_ANSWER}").into()))
+            }
             Err(_) => {
                 self.end_if_stalled(limit);
                 Err(Error::Timeout(limit.as_millis() as u64))
@@ -233,7 +241,7 @@ impl Link {
             reason = match attempt.await {
                 Ok(Ok(shaken)) => return Ok(shaken),
                 Ok(Err(why)) => format!("{name} ({address}): {why}").into(),
-                Err(_) => format!("{name} ({address}): no answer to connect, AUTH or PING").into(),
+                Err(_) => format!("{name} ({address}): {NO_ANSWER}").into(),
             };
         }
         Err(reason)
