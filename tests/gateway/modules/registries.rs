@@ -3,7 +3,7 @@
 use super::registry::{Registry, cli, good};
 use super::shelf::{Answer, Shelf};
 use super::{files, keys, module, running, setup};
-use crate::support::{Client, TempDir};
+use crate::support::TempDir;
 
 #[test]
 fn a_module_that_was_pushed_runs_by_its_digest_whatever_becomes_of_its_tag() {
@@ -111,15 +111,7 @@ fn what_envoys_tools_have_pushed_is_pulled() {
             "digest": format!("sha256:{digest}"), "size": one.len(),
         }],
     });
-    let old = old.to_string();
-    let mut client = Client::connect(registry.host.parse().unwrap());
-    client.send(format!(
-        "PUT /v2/team/x/manifests/old HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\
-         Content-Type: application/vnd.oci.image.manifest.v1+json\r\n\r\n{old}",
-        registry.host,
-        old.len()
-    ));
-    assert_eq!(client.response_to("PUT").status, 201);
+    registry.put_manifest("team/x", "old", &old);
     let from = format!("oci://{}/team/x:old", registry.host);
     good(&work, &["pull", &from, "--plain-http", "-o", "old.wasm"]);
     assert_eq!(std::fs::read(work.path().join("old.wasm")).unwrap(), one);
@@ -149,15 +141,7 @@ fn a_module_in_a_layer_of_files_is_refused_with_the_cure() {
             "config": layer("application/vnd.oci.image.config.v1+json"),
             "layers": [layer(kind)],
         });
-        let image = image.to_string();
-        let mut client = Client::connect(registry.host.parse().unwrap());
-        client.send(format!(
-            "PUT /v2/team/x/manifests/image HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\
-             Content-Type: application/vnd.oci.image.manifest.v1+json\r\n\r\n{image}",
-            registry.host,
-            image.len()
-        ));
-        assert_eq!(client.response_to("PUT").status, 201);
+        registry.put_manifest("team/x", "image", &image);
         let from = format!("{}/team/x:image", registry.host);
         let output = cli(&work, &["pull", &format!("oci://{from}"), "--plain-http"]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use crate::support::secure::{Issuer, Leaf};
-use crate::support::{TempDir, wait_until};
+use crate::support::{TempDir, ask, wait_until};
 
 /// The registry; ends with its value.
 pub struct Registry {
@@ -76,6 +76,22 @@ impl Registry {
             }
         }
         panic!("docker-registry does not start");
+    }
+
+    /// Puts a manifest of its media type there, in the clear, under this tag.
+    pub fn put_manifest(&self, repository: &str, tag: &str, manifest: &serde_json::Value) {
+        let kind = manifest["mediaType"].as_str().unwrap();
+        let text = manifest.to_string();
+        let answer = ask(
+            self.host.parse().unwrap(),
+            format!(
+                "PUT /v2/{repository}/manifests/{tag} HTTP/1.1\r\nHost: {}\r\n\
+                 Content-Length: {}\r\nContent-Type: {kind}\r\n\r\n{text}",
+                self.host,
+                text.len()
+            ),
+        );
+        assert_eq!(answer.status, 201);
     }
 
     /// Ends it.

@@ -24,6 +24,16 @@ fn serving(authority: &Authority, name: &str, more: &str) -> Nginx {
     })
 }
 
+/// An origin that serves who has a certificate of this authority, and such a one as keys of `tls`.
+fn serving_the_known(authority: &Authority) -> (Nginx, TempDir, String) {
+    let more = "ssl_client_certificate ca.pem; ssl_verify_client on;";
+    let (nginx, own) = (serving(authority, LOOPBACK, more), TempDir::new());
+    authority.issue(&own, "DNS:gateway", 2);
+    let file = |name: &str| own.path().join(name).display().to_string();
+    let keys = format!("cert: {}, key: {}", file("server.pem"), file("server.key"));
+    (nginx, own, keys)
+}
+
 fn ca(authority: &Authority) -> String {
     format!("ca: {}", authority.ca().display())
 }
@@ -55,13 +65,8 @@ fn any_certificate_will_do_only_where_the_service_says_so_and_the_log_tells() {
 #[test]
 fn the_gateway_shows_a_certificate_of_its_own() {
     let authority = Authority::new();
-    let nginx =
-        serving(&authority, LOOPBACK, "ssl_client_certificate ca.pem; ssl_verify_client on;");
-    let own = TempDir::new();
-    authority.issue(&own, "DNS:gateway", 2);
-    let file = |name: &str| own.path().join(name).display().to_string();
-    let keys =
-        format!("{}, cert: {}, key: {}", ca(&authority), file("server.pem"), file("server.key"));
+    let (nginx, _own, certificate) = serving_the_known(&authority);
+    let keys = format!("{}, {certificate}", ca(&authority));
     assert_eq!(get(start(&nginx, &keys).addr, "/a").text(), "served");
     assert_eq!(get(start(&nginx, &ca(&authority)).addr, "/a").status, 400, "nginx asks for one");
 }
@@ -69,12 +74,7 @@ fn the_gateway_shows_a_certificate_of_its_own() {
 #[test]
 fn checks_show_the_gateways_certificate_too() {
     let authority = Authority::new();
-    let nginx =
-        serving(&authority, LOOPBACK, "ssl_client_certificate ca.pem; ssl_verify_client on;");
-    let own = TempDir::new();
-    authority.issue(&own, "DNS:gateway", 2);
-    let file = |name: &str| own.path().join(name).display().to_string();
-    let certificate = format!(", cert: {}, key: {}", file("server.pem"), file("server.key"));
+    let (nginx, _own, certificate) = serving_the_known(&authority);
     let start = |certificate: &str| {
         Setup::new()
             .service(&format!(
@@ -91,7 +91,7 @@ fn checks_show_the_gateways_certificate_too() {
     let without = start("");
     wait_until("it is found sick", || told(&without)["state"] == "unhealthy");
     assert!(told(&without)["check"].as_str().unwrap().contains("400"), "{}", told(&without));
-    let with = start(&certificate);
+    let with = start(&format!(", {certificate}"));
     drop(without);
     let before = nginx.answered();
     wait_until("it is checked", || nginx.answered() >= before + 3);
