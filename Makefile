@@ -111,7 +111,7 @@ conformance: build ## run h2spec, the cases of grpc-go and Connect, sslyze and W
 floods: ## what one client of HTTP/2 sees while others flood, beside nginx, HAProxy, Envoy (two minutes); BINARY=
 	loadtest/floods.py --binary $(or $(BINARY),target/release/odin) --write loadtest/results/floods.md
 
-loadtest: plugins ## compare with nginx, HAProxy and Envoy: CPU, latency, claims (half an hour and the builds)
+loadtest: plugins ## compare with nginx, HAProxy and Envoy: CPU, latency, claims (50 minutes and the builds)
 	@loadtest/setup build
 	cargo build --release --locked --bin odin
 	perf/pgo.sh || echo 'without a profile: it is the release that is measured' >&2
